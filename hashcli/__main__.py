@@ -1,0 +1,3 @@
+from hashcli.cli import main
+
+main()

@@ -1,0 +1,158 @@
+"""What the commands share: options, errors, progress, and how paths and rows are printed."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+SKIPPED = 3  # exit status: done, but some inputs were skipped
+
+_debug = False
+
+
+def debug() -> bool:
+    """Whether --debug was given."""
+    return _debug
+
+
+def _set_debug(wanted: bool) -> None:
+    global _debug
+    _debug = _debug or wanted
+
+
+Debug = Annotated[
+    bool, typer.Option("--debug", callback=_set_debug, is_eager=True, help="On an error, show where it came from.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+IndexFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--index",
+        envvar="HASHCLI_INDEX",
+        show_default="in your data folder",
+        help="The index folder. Put beside the photos, it can move with them.",
+    ),
+]
+
+
+def index_folder(given: Path | None) -> Path:
+    """The index to use: the given one, else the one in the user's data folder."""
+    if given is None:
+        from platformdirs import user_data_path
+
+        given = user_data_path("hashcli") / "index"
+    return Path(os.path.realpath(given.expanduser()))
+
+
+def stop_with(problem: str, remedy: str = "", status: int = 1) -> NoReturn:
+    """Say on stderr what is wrong and what to do, and exit."""
+    say(f"hashcli: {problem}")
+    if remedy:
+        say(remedy)
+    sys.exit(status)
+
+
+def say(message: str) -> None:
+    """Talk, on stderr."""
+    print(printable(message), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """A file name that is not UTF-8, shown with question marks in place of the odd bytes."""
+    return text.encode(errors="replace").decode()
+
+
+def write_json(row: dict[str, Any]) -> None:
+    """One JSON object as a line on stdout."""
+    print(json.dumps(row, ensure_ascii=False) if _is_encodable(row) else json.dumps(row))
+
+
+def write_paths(paths: Iterable[str], end: str) -> None:
+    """Paths alone on stdout, each exactly as the file system has it, followed by `end`."""
+    sys.stdout.flush()
+    for path in paths:
+        sys.stdout.buffer.write(os.fsencode(path) + end.encode())
+    sys.stdout.buffer.flush()
+
+
+def from_here(path: str) -> str:
+    """A path as seen from the working directory, where that is shorter."""
+    return min(os.path.relpath(path), path, key=len)
+
+
+def with_stdin(paths: Iterable[str]) -> Iterator[str]:
+    """The paths, with `-` standing for those on stdin, one a line or each ended by a zero byte."""
+    for path in paths:
+        if path != "-":
+            yield path
+            continue
+        listed = sys.stdin.buffer.read()
+        separator = b"\0" if b"\0" in listed else b"\n"
+        yield from (os.fsdecode(line) for line in listed.split(separator) if line.strip())
+
+
+class ProgressReporter:
+    """Progress on stderr while it is a terminal; what is skipped is named in any case."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "ProgressReporter":
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._progress.add_task("Looking", total=None, rate="")
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress:
+            self._progress.stop()
+
+    def scanned(self, count: int) -> None:
+        if self._progress and self._task is not None:
+            self._progress.update(self._task, completed=count)
+
+    def planned(self, count: int) -> None:
+        if self._progress and self._task is not None:
+            self._progress.reset(self._task, description=self._doing, total=count, rate="")
+
+    def advanced(self, count: int) -> None:
+        if self._progress and self._task is not None:
+            self._progress.advance(self._task, count)
+            speed = self._progress.tasks[0].speed
+            self._progress.update(self._task, rate=f"{speed:.0f}/s" if speed else "")
+
+    def skipped(self, path: str, reason: str) -> None:
+        line = printable(f"skipped {path}: {reason}")
+        if self._progress:
+            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            say(line)
+
+
+def _is_encodable(row: dict[str, Any]) -> bool:
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

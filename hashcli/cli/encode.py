@@ -1,0 +1,153 @@
+"""hashcli encode: images and texts to packed codes, without an index."""
+
+import json as json_lines
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hashcli.cli.common import SKIPPED, Debug, Json, ProgressReporter, stop_with, with_stdin, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hashcli.hashmodel.model import HashModel
+
+EXAMPLES = """Examples:\n
+hashcli encode photo.jpg --text "a dog on a beach"      one line of hex each\n
+hashcli encode ./photos --out codes.npy                 codes.npy, and codes.jsonl that names its rows\n
+hashcli encode --texts-from captions.txt --out captions.npy"""
+
+
+def run(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(help="Photos, folders of photos, or - for a list on stdin.", show_default=False),
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option("--text", help="A text; can be given more than once.")] = None,
+    texts_from: Annotated[str | None, typer.Option(help="A file of texts, one a line, or - for stdin.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the codes go, uint8 \\[n, bits/8]; beside it a .jsonl names the rows.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Hash model, by name or folder.")] = "lite-256",
+    hidden: Annotated[bool, typer.Option("--hidden", help="Enter hidden folders and take hidden files.")] = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Turn images and texts into packed binary codes: images first, then texts, in the order given.
+
+    Bit i of a code is 1 where output i of the model is above 0, and the first bit is the lowest of the first byte.
+    What cannot be read is named on stderr and has no row. Without --out, the codes are printed as hex, one a line.
+    """
+    if out and out.suffix != ".npy":
+        stop_with(f"--out {out} must end in .npy.", f"For example: --out {out.with_suffix('.npy')}", status=2)
+    if not (paths or text or texts_from):
+        stop_with("Nothing to encode.", "Give photos, folders, --text or --texts-from.", status=2)
+
+    import numpy as np
+
+    from hashcli.hashmodel.codes import pack
+    from hashcli.hashmodel.model import HashModel
+    from hashcli.hashmodel.registry import find_model
+
+    hash_model = HashModel(find_model(model), verify=True)
+    if out:
+        _check_writable(out)
+    codes: list[np.ndarray] = []
+    rows: list[dict[str, str]] = []
+    skipped = 0
+    with ProgressReporter("Encoding") as reporter:
+        for row, result in _encoded(hash_model, paths or [], text or [], texts_from, reporter, hidden):
+            reporter.advanced(1)
+            if isinstance(result, Exception):
+                skipped += 1
+                reporter.skipped(next(iter(row.values())), str(result) or type(result).__name__)
+                continue
+            code = pack(result[None])[0]
+            if out:
+                codes.append(code)
+                rows.append(row)
+            elif json:
+                write_json({**row, "code": code.tobytes().hex()})
+            else:
+                print(code.tobytes().hex())
+    if out:
+        _write(out, np.stack(codes) if codes else np.empty((0, hash_model.bits // 8), np.uint8), rows)
+    if skipped:
+        raise typer.Exit(SKIPPED)
+
+
+def _encoded(
+    model: "HashModel",
+    paths: list[str],
+    texts: list[str],
+    texts_from: str | None,
+    reporter: ProgressReporter,
+    hidden: bool,
+) -> "Iterator[tuple[dict[str, str], np.ndarray | Exception]]":
+    """Yield what names a row, and its float output or why it has none."""
+    from hashcli.hashmodel.ahead import in_batches
+    from hashcli.hashmodel.model import TEXT_BATCH
+
+    files = list(_photo_files(paths, reporter, hidden))
+    lines = [*texts, *_lines(texts_from)]
+    reporter.planned(len(files) + len(lines))
+    unreadable = {path: reason for path, reason in files if reason}
+    for path, result in model.encode_image_files(path for path, _ in files):
+        yield {"path": path}, OSError(unreadable[path]) if path in unreadable else result
+    for batch in in_batches(lines, TEXT_BATCH):
+        for line, output in zip(batch, model.encode_texts(batch), strict=True):
+            yield {"text": line}, output if line.strip() else ValueError("an empty text")
+
+
+def _photo_files(paths: list[str], reporter: ProgressReporter, hidden: bool) -> Iterator[tuple[str, str]]:
+    """Yield (file, "") in order, and (folder, reason) for a folder that cannot be read."""
+    from hashcli.index.scan import Found, scan
+
+    for path in with_stdin(paths):
+        if not Path(path).is_dir():
+            yield path, ""
+            continue
+        found = Found()
+        scan(path, found, hidden=hidden, tick=reporter.scanned)
+        yield from ((file, "") for file in found.files)
+        yield from found.problems
+
+
+def _lines(texts_from: str | None) -> list[str]:
+    if texts_from is None:
+        return []
+    try:
+        whole = sys.stdin.buffer.read() if texts_from == "-" else Path(texts_from).read_bytes()
+        return whole.decode().splitlines()
+    except OSError as error:
+        stop_with(f"{texts_from} cannot be read: {error.strerror}.")
+    except UnicodeDecodeError as error:
+        stop_with(f"{texts_from} is not UTF-8: {error.reason} at byte {error.start}.", "Convert it with iconv.")
+
+
+def _check_writable(out: Path) -> None:
+    """Fail before the work, not after it."""
+    try:
+        with _unfinished(out).open("wb"):
+            pass
+    except OSError as error:
+        stop_with(f"{out} cannot be written: {error.strerror}.", "Choose another place with --out.")
+
+
+def _write(out: Path, codes: "np.ndarray", rows: list[dict[str, str]]) -> None:
+    import numpy as np
+
+    names = out.with_suffix(".jsonl")
+    lines = "".join(json_lines.dumps(row) + "\n" for row in rows)
+    _unfinished(names).write_text(lines, encoding="utf-8")
+    with _unfinished(out).open("wb") as file:
+        np.save(file, codes)
+    for path in (names, out):
+        _unfinished(path).replace(path)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(path.name + ".tmp")

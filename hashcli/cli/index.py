@@ -1,0 +1,86 @@
+"""hashcli index: make or refresh an index."""
+
+from typing import Annotated
+
+import typer
+
+from hashcli.cli.common import (
+    SKIPPED,
+    Debug,
+    IndexFolder,
+    Json,
+    ProgressReporter,
+    index_folder,
+    printable,
+    say,
+    stop_with,
+    with_stdin,
+    write_json,
+)
+
+EXAMPLES = """Examples:\n
+hashcli index ~/Pictures          index a folder, or bring it up to date\n
+hashcli index                     bring everything indexed before up to date\n
+find . -name '*.jpg' | hashcli index -\n
+hashcli index --index ./photos/.hashcli ./photos      an index that moves with its photos"""
+
+
+def run(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(help="Photos, folders of photos, or - for a list on stdin. Without any: all indexed before."),
+    ] = None,
+    index: IndexFolder = None,
+    model: Annotated[
+        str | None, typer.Option(help="Hash model, by name or folder.", show_default="the index's own, or lite-256")
+    ] = None,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Encode everything again, also with another model.")] = False,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Enter hidden folders and take hidden files.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Drop the given photos and folders from the index; the files stay.")
+    ] = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make or refresh an index of photos: only what is new or changed is encoded.
+
+    Files that were moved or renamed keep their codes, those that are gone are removed, and a folder that cannot be
+    reached keeps its photos. It can be stopped at any moment: run it again and it goes on.
+    """
+    from hashcli.index import update
+    from hashcli.index.catalog import FILE_NAME
+
+    folder = index_folder(index)
+    given = [update.canonical(path) for path in with_stdin(paths or [])]
+    if not given and (forget or paths or not (folder / FILE_NAME).exists()):
+        stop_with("No path was given.", "Name photos or folders of photos: hashcli index ~/Pictures", status=2)
+    if forget:
+        dropped = update.forget(folder, given)
+        write_json({"removed": dropped}) if json else say(f"{dropped} photos dropped from the index in {folder}.")
+        return
+    with ProgressReporter("Encoding") as reporter:
+        if dry_run:
+            changes = update.preview(folder, given, reporter, hidden=hidden)
+        else:
+            try:
+                summary = update.update(folder, given, reporter, model=model, rehash=rehash, hidden=hidden)
+            except KeyboardInterrupt:
+                stop_with("Stopped. What was encoded is kept.", "To go on, run the same command again.", status=130)
+    if dry_run:
+        for change in changes:
+            if json:
+                moved_from = {"moved_from": change.moved_from} if change.moved_from else {}
+                write_json({"action": change.action, "path": change.path} | moved_from)
+            else:
+                print(printable(f"{change.action}\t{change.moved_from and change.moved_from + ' -> '}{change.path}"))
+        say(f"{len(changes)} changes; nothing was done.")
+        return
+    counts = {name: getattr(summary, name) for name in ("added", "updated", "moved", "removed", "unchanged")}
+    counts["skipped"] = len(summary.skipped)
+    if json:
+        write_json(counts)
+    else:
+        say(", ".join(f"{count} {name}" for name, count in counts.items() if count or name in ("added", "skipped")))
+    if summary.skipped:
+        raise typer.Exit(SKIPPED)

@@ -1,0 +1,93 @@
+"""hashcli info: what an index or a hash model holds."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hashcli.cli.common import Debug, IndexFolder, Json, index_folder, printable, write_json
+
+EXAMPLES = """Examples:\n
+hashcli info                      the index\n
+hashcli info --model lite-256     a hash model, its files checked"""
+
+
+def run(
+    index: IndexFolder = None,
+    model: Annotated[str | None, typer.Option(help="Show this hash model, by name or folder, instead.")] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show what an index, or a hash model, holds."""
+    if model is None:
+        facts = index_facts(index_folder(index))
+    else:
+        from hashcli.hashmodel.description import read, verify
+        from hashcli.hashmodel.registry import find_model
+
+        folder = find_model(model)
+        verify(folder, read(folder))
+        facts = model_facts(folder)
+    if json:
+        write_json(facts)
+        return
+    for key, value in facts.items():
+        for item in value if isinstance(value, list) else [value]:
+            print(printable(f"{key:<12} {_line(item)}"))
+
+
+def index_facts(folder: Path) -> dict[str, Any]:
+    """What an index holds."""
+    from hashcli.index.catalog import Catalog, Kind
+
+    with Catalog.open(folder) as catalog:
+        model = catalog.model
+        return {
+            "index": str(folder),
+            "photos": catalog.count(Kind.IMAGE),
+            "texts": catalog.count(Kind.TEXT),
+            "roots": list(catalog.roots()),
+            "model": model.source if model else None,
+            "fingerprint": model.fingerprint if model else None,
+            "bits": model.bits if model else None,
+            "bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+        }
+
+
+def model_facts(folder: Path) -> dict[str, Any]:
+    """What a hash model says of itself."""
+    from dataclasses import asdict
+
+    from hashcli.hashmodel.description import read
+
+    description = read(folder)
+    return {
+        "name": description.name,
+        "bits": description.bits,
+        "method": description.method,
+        "teacher": description.teacher,
+        "licence": description.licence,
+        "fingerprint": description.fingerprint,
+        "folder": str(folder),
+        "megabytes": round(sum(path.stat().st_size for path in folder.iterdir()) / 1e6, 1),
+        "metrics": [asdict(metric) for metric in description.metrics],
+    }
+
+
+def print_table(columns: tuple[str, ...], rows: list[list[str]]) -> None:
+    """A table as wide as the terminal, for people."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    Console(file=sys.stdout).print(table)
+
+
+def _line(item: Any) -> str:
+    if isinstance(item, dict):  # a metric
+        return f"{item['value']:.3f} (chance {item['chance']:.3f})  {item['name']}; {item['dataset']}"
+    return str(item)

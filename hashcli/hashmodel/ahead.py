@@ -1,0 +1,45 @@
+"""Work done ahead of its use, in threads, a bounded number of items at a time."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_ahead(
+    work: Callable[[Item], Result], items: Iterable[Item], look_ahead: int
+) -> Iterator[tuple[Item, Result | Exception]]:
+    """Yield (item, work(item)) in the order of `items`, with at most `look_ahead` of them begun or waiting.
+
+    What `work` raises is yielded in place of its result, so that one bad item never stops the rest.
+    """
+    items = iter(items)
+    pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
+    begun: deque[tuple[Item, Future[Result]]] = deque()
+    try:
+        begun.extend((item, pool.submit(work, item)) for item in islice(items, look_ahead))
+        while begun:
+            item, future = begun.popleft()
+            error = future.exception()
+            for following in islice(items, 1):
+                begun.append((following, pool.submit(work, following)))
+            if error is None:
+                yield item, future.result()
+            elif isinstance(error, Exception):
+                yield item, error
+            else:
+                raise error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items, the last one shorter."""
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch

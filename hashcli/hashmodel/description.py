@@ -1,0 +1,130 @@
+"""model.json: what a hash model folder says of itself."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hashcli.errors import HashcliError
+from hashcli.hashmodel.images import Resize
+
+FORMAT = 1
+FILE_NAME = "model.json"
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """`file` is an ONNX graph: `pixels` uint8 [n, size, size, 3] RGB -> `output` float32 [n, bits]."""
+
+    file: str
+    size: int
+    resize: Resize
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """`file` is an ONNX graph: `input_ids`, `attention_mask` int64 [n, tokens] -> `output` float32 [n, bits].
+
+    Store the graph already optimised: it is loaded as it is, because a query waits for it.
+    """
+
+    file: str
+    tokenizer: str
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured figure with what is needed to trust it. `value` and `chance` are fractions of 1."""
+
+    name: str
+    dataset: str
+    value: float
+    chance: float
+
+
+@dataclass(frozen=True)
+class Description:
+    """The content of model.json.
+
+    `files` maps each file the encoders read to its SHA-256; `fingerprint` is a digest of `files`, the encoders and
+    `bits`: two models whose codes may be compared have the same one.
+    """
+
+    name: str
+    bits: int
+    method: str
+    teacher: str
+    licence: str
+    image: ImageEncoder
+    text: TextEncoder
+    metrics: list[Metric] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    fingerprint: str = ""
+
+    def encoder_files(self) -> list[str]:
+        return [self.image.file, self.text.file, self.text.tokenizer]
+
+    def write(self, folder: Path) -> "Description":
+        """Write model.json beside the files it describes; returns it with digests and fingerprint filled in."""
+        files = {name: sha256(folder / name) for name in self.encoder_files()}
+        told = asdict(self) | {"files": files}
+        told["fingerprint"] = _fingerprint(told)
+        text = json.dumps({"format": FORMAT, **told}, indent=2, ensure_ascii=False)
+        (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+        return read(folder)
+
+
+def read(folder: Path) -> Description:
+    """Read and check model.json. Raises HashcliError naming the folder when it is missing, damaged or too new."""
+    path = folder / FILE_NAME
+    try:
+        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if told.pop("format") != FORMAT:
+            raise HashcliError(
+                f"{path} is in a format this version of hashcli does not read.",
+                "Update hashcli: pip install -U hashcli",
+            )
+        description = Description(
+            **told
+            | {
+                "image": ImageEncoder(**told["image"]),
+                "text": TextEncoder(**told["text"]),
+                "metrics": [Metric(**metric) for metric in told["metrics"]],
+            }
+        )
+    except FileNotFoundError:
+        raise HashcliError(f"{folder} is not a hash model: it has no {FILE_NAME}.") from None
+    except OSError as error:
+        raise HashcliError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise HashcliError(f"{path} is damaged ({error}).", "Copy the hash model folder again.") from error
+    if description.bits % 8 or not 16 <= description.bits <= 1024:
+        raise HashcliError(f"{path}: bits must be a multiple of 8 from 16 to 1024, not {description.bits}.")
+    if description.fingerprint != _fingerprint(told):
+        raise HashcliError(f"{path} was changed by hand: its fingerprint does not match.", "Copy the folder again.")
+    return description
+
+
+def verify(folder: Path, description: Description) -> None:
+    """Read every encoder file and compare its digest. Raises HashcliError naming the first that differs."""
+    for name in description.encoder_files():
+        if sha256(folder / name) != description.files.get(name):
+            raise HashcliError(
+                f"{folder / name} is damaged: its SHA-256 is not the one in {FILE_NAME}.", "Copy it again."
+            )
+
+
+def sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise HashcliError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _fingerprint(told: dict[str, Any]) -> str:
+    """16 hex digits over what decides a code: the encoders' settings, the bits, and the digests of their files."""
+    decisive = {key: told[key] for key in ("bits", "image", "text", "files")}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,106 @@
+"""From an image file to the square of RGB pixels a hash model reads."""
+
+import os
+from typing import Literal
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+Resize = Literal["squash", "crop"]
+
+# Decoding takes about 4 bytes a pixel, and several images decode at once: 250 megapixels are 1 GB each.
+MAX_PIXELS = 250_000_000
+
+_ORIENTATION_TAG = 0x0112
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# We bound the pixels that are really decoded; Pillow's own bound looks at the size before `draft` makes it smaller.
+Image.MAX_IMAGE_PIXELS = None
+
+
+class UnreadableImageError(Exception):
+    """An image that cannot be used; the message is the reason, without the path."""
+
+
+def load_pixels(path: str | os.PathLike[str], size: int, resize: Resize) -> np.ndarray:
+    """Decode the first frame of an image file, upright, on white, as uint8 [size, size, 3] RGB.
+
+    `squash` fits the whole picture into the square, whatever its shape; `crop` keeps the shape and takes the middle.
+    Raises UnreadableImageError for anything that cannot be decoded in full.
+    """
+    try:
+        with Image.open(path) as image:
+            image.draft(None, (size, size))  # a JPEG decodes up to 8 times smaller, and that much faster
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise UnreadableImageError(
+                    f"{width} x {height} pixels, more than the {MAX_PIXELS // 10**6} megapixels allowed"
+                )
+            orientation = _orientation(image)
+            small = _on_white(_resized(_as_rgb(image), size, resize))
+    except UnreadableImageError:
+        raise
+    except MemoryError:
+        raise UnreadableImageError("not enough memory to decode it") from None
+    except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
+        raise UnreadableImageError(_reason(error)) from error
+    if orientation in _TRANSPOSE:
+        small = small.transpose(_TRANSPOSE[orientation])
+    return np.asarray(small)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # damaged EXIF must not cost the picture
+        return 1
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    """As RGB, or RGBA if parts are transparent, whatever the mode."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _to_8_bit(values: np.ndarray) -> np.ndarray:
+    """Grey values of 16 or 32 bits as uint8: Pillow's own conversion cuts everything above 255 to white."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if low >= 0 and high <= 255 and values.dtype != np.uint16:
+        return values.astype(np.uint8)
+    if low >= 0 and values.dtype.kind in "iu" and high <= 65535:
+        return (values // 257).astype(np.uint8)
+    scaled = (values.astype(np.float64) - low) * (255 / max(high - low, 1e-12))
+    return np.nan_to_num(scaled).clip(0, 255).astype(np.uint8)
+
+
+def _resized(image: Image.Image, size: int, resize: Resize) -> Image.Image:
+    width, height = image.size
+    box = (0.0, 0.0, float(width), float(height))
+    if resize == "crop":
+        side = min(width, height)
+        box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+    return image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode != "RGBA":
+        return image
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image that can be read"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__

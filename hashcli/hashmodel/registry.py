@@ -1,0 +1,42 @@
+"""Which hash models there are: the ones that ship, and the user's own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+import hashcli
+from hashcli.errors import HashcliError
+from hashcli.hashmodel.description import FILE_NAME
+
+DEFAULT_MODEL = "lite-256"
+
+
+def model_homes() -> list[Path]:
+    """The folders that hold hash models, one folder each: those that ship, then the user's."""
+    package = Path(hashcli.__file__).parent
+    shipped = package / "models"
+    if not shipped.is_dir():  # a checkout, where models/ stands beside the package
+        shipped = package.parent / "models"
+    return [shipped, user_data_path("hashcli") / "models"]
+
+
+def model_folders() -> Iterator[Path]:
+    """Every installed hash model's folder."""
+    for home in model_homes():
+        if home.is_dir():
+            yield from sorted(path.parent for path in home.glob(f"*/{FILE_NAME}"))
+
+
+def find_model(name_or_folder: str) -> Path:
+    """The folder of a hash model given by name or as a folder. Raises HashcliError naming those there are."""
+    given = Path(name_or_folder)
+    if (given / FILE_NAME).is_file():
+        return given.resolve()
+    folders = {folder.name: folder for folder in reversed(list(model_folders()))}  # a shipped name is not overridden
+    if name_or_folder in folders:
+        return folders[name_or_folder]
+    known = ", ".join(sorted(folders)) or "none"
+    if given.is_dir():
+        raise HashcliError(f"{given} is not a hash model: it has no {FILE_NAME}.", f"Models by name: {known}.")
+    raise HashcliError(f"There is no hash model {name_or_folder!r}.", f"Give a model's folder, or a name: {known}.")

@@ -1,0 +1,1 @@
+"""Photos and texts on disk -> catalog -> codes -> answers. No torch here."""

@@ -1,0 +1,298 @@
+"""catalog.sqlite, the only truth of an index: items with their codes, the roots, and the model the codes are of.
+
+All SQL stands here. Rows are kept small (a photo costs about 75 bytes and its path): no column is stored twice and
+no secondary index is kept; the one writer holds the paths in memory and keeps them unique.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from hashcli.errors import HashcliError
+
+FILE_NAME = "catalog.sqlite"
+SCHEMA_VERSION = 1
+
+# A code is NULL while an item waits to be encoded (again): known, but not found by any search.
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE roots (path TEXT PRIMARY KEY, device INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY,
+    kind INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    text TEXT,
+    code BLOB
+);
+"""
+
+
+class Kind(IntEnum):
+    """What an item is."""
+
+    IMAGE = 0
+    TEXT = 1
+
+
+class Model(NamedTuple):
+    """The hash model an index was made with; `source` is what `--model` takes: a shipped name or a folder."""
+
+    source: str
+    fingerprint: str
+    bits: int
+
+
+class FileState(NamedTuple):
+    """What tells whether a file has changed since it was encoded."""
+
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An item as the writer remembers it."""
+
+    id: int
+    state: FileState
+    encoded: bool
+
+
+class Catalog:
+    """One connection to a catalog. Paths go in and come out absolute; they are stored relative to the folder that
+    holds the index where they lie under it, so that both can move together.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, index_folder: Path) -> None:
+        self._db = connection
+        self._base = str(index_folder.parent)
+        self._prefix = self._base.rstrip(os.sep) + os.sep
+
+    @classmethod
+    def create_or_open(cls, index_folder: Path) -> "Catalog":
+        """Open for the one writer, creating folder and schema. Raises HashcliError when that is not possible."""
+        path = index_folder / FILE_NAME
+        with _explained(path):
+            index_folder.mkdir(parents=True, exist_ok=True)
+            db = sqlite3.connect(path, isolation_level=None)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last batches, never the catalog
+            if _schema_version(db, path) == 0:
+                db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        return cls(db, index_folder)
+
+    @classmethod
+    def open(cls, index_folder: Path) -> "Catalog":
+        """Open for reading, also from a read-only disk. Raises HashcliError when there is no index."""
+        path = index_folder / FILE_NAME
+        if not path.is_file():
+            raise HashcliError(f"There is no index in {index_folder}.", "Make one: hashcli index PATH-OF-PHOTOS")
+        with _explained(path):
+            db = _connect_to_read(path)
+            _schema_version(db, path)
+        return cls(db, index_folder)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> "Catalog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def changing_items(self) -> Iterator[None]:
+        """One transaction that makes a new generation: derived files made before it are stale."""
+        with self.transaction():
+            yield
+            self._set("generation", self.generation + 1)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of it, or nothing."""
+        with _explained(Path(self._base)):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    # --- what the index is ---
+
+    @property
+    def generation(self) -> int:
+        """Grows with every change of the items."""
+        return int(self._get("generation") or 0)
+
+    @property
+    def model(self) -> Model | None:
+        """The model of the codes; None while the index has never had one."""
+        source = self._get("model")
+        if source is None:
+            return None
+        return Model(str(source), str(self._get("fingerprint")), int(self._get("bits") or 0))
+
+    def set_model(self, model: Model) -> None:
+        """Adopt a model and drop every code in the same transaction: codes of two models never mix."""
+        with self.changing_items():
+            self._db.execute("UPDATE items SET code = NULL")
+            self._set("model", model.source)
+            self._set("fingerprint", model.fingerprint)
+            self._set("bits", model.bits)
+
+    def roots(self) -> dict[str, int]:
+        """The folders that were indexed, each with the device number it had."""
+        rows = self._db.execute("SELECT path, device FROM roots ORDER BY path")
+        return {self._absolute(path): device for path, device in rows}
+
+    def set_root(self, path: str, device: int) -> None:
+        self._db.execute("INSERT OR REPLACE INTO roots VALUES (?, ?)", (self._stored(path), device))
+
+    def remove_root(self, path: str) -> None:
+        self._db.execute("DELETE FROM roots WHERE path = ?", (self._stored(path),))
+
+    # --- items ---
+
+    def count(self, kind: Kind) -> int:
+        """How many items of a kind can be found."""
+        query = "SELECT count(*) FROM items WHERE kind = ? AND code IS NOT NULL"
+        return int(self._db.execute(query, (kind,)).fetchone()[0])
+
+    def known(self, kind: Kind) -> dict[str, Known]:
+        """Every item of a kind by its path."""
+        query = "SELECT path, id, size, mtime_ns, code IS NOT NULL FROM items WHERE kind = ?"
+        return {
+            self._absolute(path): Known(id_, FileState(size, mtime_ns), bool(encoded))
+            for path, id_, size, mtime_ns, encoded in self._db.execute(query, (kind,))
+        }
+
+    def hash_of(self, id_: int) -> bytes:
+        """The content hash the item was encoded from."""
+        return bytes(self._db.execute("SELECT hash FROM items WHERE id = ?", (id_,)).fetchone()[0])
+
+    def add(self, kind: Kind, path: str, state: FileState, content_hash: bytes, code: np.ndarray) -> None:
+        self._db.execute(
+            "INSERT INTO items (kind, path, size, mtime_ns, hash, code) VALUES (?, ?, ?, ?, ?, ?)",
+            (kind, self._stored(path), *state, content_hash, code.tobytes()),
+        )
+
+    def add_copy(self, source_id: int, path: str, state: FileState) -> None:
+        """Add a file whose content is that of a known item: its code is the same."""
+        self._db.execute(
+            "INSERT INTO items (kind, path, size, mtime_ns, hash, text, code) "
+            "SELECT kind, ?, ?, ?, hash, text, code FROM items WHERE id = ?",
+            (self._stored(path), *state, source_id),
+        )
+
+    def set_content(self, id_: int, state: FileState, content_hash: bytes, code: np.ndarray) -> None:
+        self._db.execute(
+            "UPDATE items SET size = ?, mtime_ns = ?, hash = ?, code = ? WHERE id = ?",
+            (*state, content_hash, code.tobytes(), id_),
+        )
+
+    def set_place(self, id_: int, path: str, state: FileState) -> None:
+        """The same content under another path, or with another time."""
+        self._db.execute(
+            "UPDATE items SET path = ?, size = ?, mtime_ns = ? WHERE id = ?", (self._stored(path), *state, id_)
+        )
+
+    def remove(self, ids: Iterable[int]) -> None:
+        self._db.executemany("DELETE FROM items WHERE id = ?", ((id_,) for id_ in ids))
+
+    def codes(self, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
+        """ids int64 [n] in ascending order and packed codes uint8 [n, bits / 8] of all encoded items of a kind."""
+        query = "SELECT id, code FROM items WHERE kind = ? AND code IS NOT NULL ORDER BY id"
+        model = self.model
+        width = model.bits // 8 if model else 1
+        ids, codes = [], bytearray()
+        for id_, code in self._db.execute(query, (kind,)):
+            ids.append(id_)
+            codes += code
+        return np.array(ids, np.int64), np.frombuffer(bytes(codes), np.uint8).reshape(-1, width)
+
+    def paths(self, ids: Iterable[int]) -> dict[int, str]:
+        """The absolute path of each item that still exists in the catalog."""
+        query = "SELECT path FROM items WHERE id = ?"
+        found = ((id_, self._db.execute(query, (id_,)).fetchone()) for id_ in ids)
+        return {id_: self._absolute(row[0]) for id_, row in found if row}
+
+    # --- how things are stored ---
+
+    def _get(self, key: str) -> str | int | None:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def _set(self, key: str, value: str | int) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def _stored(self, path: str) -> str | bytes:
+        if path == self._base:
+            path = "."
+        elif path.startswith(self._prefix):
+            path = path[len(self._prefix) :]
+        try:
+            path.encode()
+        except UnicodeEncodeError:  # a file name that is not UTF-8 is stored as its bytes
+            return os.fsencode(path)
+        return path
+
+    def _absolute(self, stored: str | bytes) -> str:
+        path = os.fsdecode(stored)
+        if path == ".":
+            return self._base
+        return path if os.path.isabs(path) else self._prefix + path
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    uri = path.as_uri()
+    db = sqlite3.connect(f"{uri}?mode=ro", uri=True, isolation_level=None)
+    try:
+        db.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        if os.access(path.parent, os.W_OK):
+            raise
+        db.close()  # WAL wants to write beside the database; on a read-only disk nobody changes it, so it need not
+        db = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
+    return db
+
+
+def _schema_version(db: sqlite3.Connection, path: Path) -> int:
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if version > SCHEMA_VERSION:
+        raise HashcliError(
+            f"{path} was made by a newer hashcli (schema {version}; this one knows {SCHEMA_VERSION}).",
+            "Update hashcli: pip install -U hashcli",
+        )
+    return version
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system say into an error that names the index and the way out."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if not isinstance(error, sqlite3.OperationalError):
+            raise HashcliError(
+                f"{path} is damaged ({error}).", "Delete the index folder and run hashcli index again."
+            ) from error
+        raise HashcliError(
+            f"{path} cannot be used: {error}.", "Check its permissions and the free disk space."
+        ) from error
+    except OSError as error:
+        raise HashcliError(
+            f"{path} cannot be used: {error.strerror}.", "Choose another folder with --index."
+        ) from error

@@ -1,0 +1,147 @@
+"""The codes of one kind of item, searchable by Hamming distance: the one place that knows which engine is behind.
+
+On disk they are derived files, `images.faiss` (FAISS's own format) and `images.ids.npy`, each followed by a trailer
+with the catalog generation it was made from. Files that are missing, stale or damaged are not used.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import faiss
+import numpy as np
+
+from hashcli.hashmodel.codes import pack, signs
+from hashcli.index.catalog import Kind
+
+# Codes tie often. So many extra candidates are asked for at no cost that the ties at rank k are nearly always whole.
+_MARGIN = 64
+_TRAILER = struct.Struct("<QI")  # generation, CRC-32 of what stands before
+_STEMS = {Kind.IMAGE: "images", Kind.TEXT: "texts"}
+
+# One query is never searched in parallel, and starting threads would cost more than the search.
+faiss.omp_set_num_threads(1)
+
+
+class Nearest(NamedTuple):
+    """Answers to one query, best first: item ids int64 [k] and Hamming distances in bits int64 [k]."""
+
+    ids: np.ndarray
+    distances: np.ndarray
+
+
+class Codes:
+    """Packed codes and the item ids of their rows. `in_memory` from arrays, or `mapped` from the derived files."""
+
+    def __init__(self, flat: Any, ids: np.ndarray) -> None:
+        self._flat = flat
+        self._ids = ids
+
+    @classmethod
+    def in_memory(cls, ids: np.ndarray, codes: np.ndarray) -> "Codes":
+        """From ids [n] and packed codes uint8 [n, bits / 8]."""
+        flat = faiss.IndexBinaryFlat(codes.shape[1] * 8)
+        flat.add(codes)
+        return cls(flat, ids)
+
+    @classmethod
+    def mapped(
+        cls, folder: Path, kind: Kind, generation: int, bits: int, *, check_content: bool = False
+    ) -> "Codes | None":
+        """The derived files of this generation, read from disk as a search touches them; None if they cannot be used.
+
+        `check_content` reads them whole and compares checksums.
+        """
+        codes_path, ids_path = _paths(folder, kind)
+        try:
+            for path in (codes_path, ids_path):
+                if not _is_whole(path, generation, check_content):
+                    return None
+            # Plain IO_FLAG_MMAP would copy a flat index into memory.
+            flat = faiss.read_index_binary(str(codes_path), faiss.IO_FLAG_MMAP_IFC)
+            ids = np.load(ids_path, mmap_mode="r")
+        except (OSError, ValueError, RuntimeError):
+            return None
+        return cls(flat, ids) if flat.ntotal == len(ids) and flat.d == bits else None
+
+    def write(self, folder: Path, kind: Kind, generation: int) -> None:
+        """Replace the derived files, each in one step."""
+        codes_path, ids_path = _paths(folder, kind)
+        _replace(codes_path, generation, lambda temporary: faiss.write_index_binary(self._flat, str(temporary)))
+        _replace(ids_path, generation, lambda temporary: _save(temporary, self._ids.astype(np.uint32)))
+
+    def __len__(self) -> int:
+        return int(self._flat.ntotal)
+
+    def nearest(self, output: np.ndarray, k: int, rerank: int = 0) -> Nearest:
+        """The k nearest items to a query's float output [bits], by the Hamming distance of the codes.
+
+        Equal distances are ordered by the asymmetric score, the query's float output times the item's -1 and +1, then
+        by row. With `rerank`, the first so many candidates are ordered by that score alone.
+        """
+        k, rerank = min(k, len(self)), min(rerank, len(self))
+        if k <= 0:
+            return Nearest(np.empty(0, np.int64), np.empty(0, np.int64))
+        distances, rows = self._candidates(pack(output[None]), max(k, rerank))
+        scores = signs(self._packed(rows)) @ output  # [candidates]
+        best = np.lexsort((rows, -scores, distances))[: max(k, rerank)]
+        if rerank:
+            head = best[:rerank]
+            best = np.concatenate([head[np.lexsort((rows[head], -scores[head]))], best[rerank:]])
+        best = best[:k]
+        return Nearest(self._ids[rows[best]].astype(np.int64), distances[best].astype(np.int64))
+
+    def _candidates(self, code: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Distances and rows of at least the k nearest, with everything that ties with the k-th."""
+        asked = min(k + _MARGIN, len(self))
+        (distances,), (rows,) = self._flat.search(code, asked)
+        if asked < len(self) and distances[-1] == distances[k - 1]:
+            _, distances, rows = self._flat.range_search(code, int(distances[k - 1]) + 1)  # distance < radius
+        return distances, rows
+
+    def _packed(self, rows: np.ndarray) -> np.ndarray:
+        """Packed codes uint8 [rows, bits / 8], without touching any others."""
+        width = self._flat.code_size
+        return faiss.rev_swig_ptr(self._flat.xb.data(), len(self) * width).reshape(-1, width)[rows]  # type: ignore[no-any-return]
+
+
+def _paths(folder: Path, kind: Kind) -> tuple[Path, Path]:
+    stem = _STEMS[kind]
+    return folder / f"{stem}.faiss", folder / f"{stem}.ids.npy"
+
+
+def _is_whole(path: Path, generation: int, check_content: bool) -> bool:
+    with path.open("rb") as file:
+        file.seek(-_TRAILER.size, os.SEEK_END)
+        length = file.tell()
+        made_from, checksum = _TRAILER.unpack(file.read())
+        return made_from == generation and (not check_content or _crc(file, length) == checksum)
+
+
+def _replace(path: Path, generation: int, write: Callable[[Path], None]) -> None:
+    """Write a file and its trailer under a temporary name, make sure it is on disk, and give it its name."""
+    temporary = path.with_name(path.name + ".tmp")
+    write(temporary)
+    with temporary.open("r+b") as file:
+        checksum = _crc(file, temporary.stat().st_size)
+        file.write(_TRAILER.pack(generation, checksum))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _crc(file: BinaryIO, length: int) -> int:
+    """CRC-32 of the first `length` bytes; leaves the file positioned after them."""
+    file.seek(0)
+    checksum = 0
+    while block := file.read(min(1 << 20, length - file.tell())):
+        checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with path.open("wb") as file:  # np.save given a name would add .npy to it
+        np.save(file, array)

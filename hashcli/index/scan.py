@@ -1,0 +1,96 @@
+"""Finding photos on disk: which files there are, and which folders could not be looked into."""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache, partial
+
+from hashcli.index.catalog import FileState
+
+# Pillow opens these names too, but they are not photos: documents, stubs without a decoder, films, data.
+_NOT_PHOTOS = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
+_HEIC_SUFFIXES = {".heic", ".heif"}
+
+
+@dataclass
+class Found:
+    """What a scan has seen. `files` by absolute path; `problems` are folders and files that could not be read."""
+
+    files: dict[str, FileState] = field(default_factory=dict)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+    def problem(self, path: str, error: OSError) -> None:
+        self.problems.append((path, (error.strerror or str(error)).lower()))
+
+
+@cache
+def photo_suffixes() -> frozenset[str]:
+    """The file name endings, in lower case with their dot, of the formats that may hold photos."""
+    from PIL import Image
+
+    Image.init()
+    readable = set(Image.OPEN) - _NOT_PHOTOS
+    return (
+        frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in readable) | _HEIC_SUFFIXES
+    )
+
+
+def scan(root: str, found: Found, *, hidden: bool, tick: Callable[[int], None]) -> None:
+    """Add every photo below a folder to `found`, calling `tick` with the number of files found so far.
+
+    Hidden files and folders are left out unless `hidden`. Links are followed after everything real, and each folder
+    and file is taken once, so that loops end and a photo is known by its real place.
+    """
+    suffixes = photo_suffixes()
+    seen_folders: set[tuple[int, int]] = set()
+    seen_files: set[tuple[int, int]] = set()
+    links: list[str] = []
+
+    def enter(folder: str) -> Iterator[os.DirEntry[str]]:
+        try:
+            state = os.stat(folder)
+            if (state.st_dev, state.st_ino) in seen_folders:
+                return
+            seen_folders.add((state.st_dev, state.st_ino))
+            with os.scandir(folder) as entries:
+                yield from sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            found.problem(folder, error)
+
+    def walk(folder: str) -> None:
+        waiting = [folder]
+        while waiting:
+            below = []
+            for entry in enter(waiting.pop()):
+                if entry.name.startswith(".") and not hidden:
+                    continue
+                if entry.is_symlink():
+                    links.append(entry.path)
+                elif entry.is_dir():
+                    below.append(entry.path)
+                elif os.path.splitext(entry.name)[1].lower() in suffixes:
+                    take(entry.path, entry.stat)
+            waiting.extend(reversed(below))
+            tick(len(found.files))
+
+    def take(path: str, state_of: Callable[[], os.stat_result], *, is_link: bool = False) -> None:
+        try:
+            state = state_of()
+        except FileNotFoundError:  # deleted while we looked, or a link to nothing
+            return
+        except OSError as error:
+            found.problem(path, error)
+            return
+        inode = (state.st_dev, state.st_ino)
+        if stat.S_ISREG(state.st_mode) and not (is_link and inode in seen_files):
+            seen_files.add(inode)
+            found.files[path] = FileState(state.st_size, state.st_mtime_ns)
+
+    walk(root)
+    while links:
+        link = links.pop(0)
+        if os.path.isdir(link):
+            walk(link)
+        elif os.path.splitext(link)[1].lower() in suffixes:
+            take(link, partial(os.stat, link), is_link=True)
