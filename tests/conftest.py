@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def hashcli(tmp_path: Path, environment: dict[str, str]) -> Run:
     """Run the real command in a process of its own, with `tmp_path` as working directory."""
 
-    def run(*arguments: object, status: int | None = 0, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: object, status: int | None = 0, stdin: str = "", **more: str
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-m", "hashcli", *map(str, arguments)],
             input=stdin,
@@ -82,9 +84,9 @@ def json_rows(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A hash model of 64 bits: random projections of 8 x 8 pixels and of word vectors."""
-    yield make_tiny_model(tmp_path_factory.mktemp("models") / "tiny", seed=0)
+    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny", seed=0)
 
 
 def make_tiny_model(folder: Path, seed: int, bits: int = 64) -> Path:

@@ -22,6 +22,15 @@ _TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 
+HEIC_SUFFIXES = frozenset({".heic", ".heif"})
+
+try:  # the optional extra `heic`
+    from pillow_heif import register_heif_opener
+except ImportError:
+    pass
+else:
+    register_heif_opener()
+
 # We bound the pixels that are really decoded; Pillow's own bound looks at the size before `draft` makes it smaller.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -48,6 +57,10 @@ def load_pixels(path: str | os.PathLike[str], size: int, resize: Resize) -> np.n
             small = _on_white(_resized(_as_rgb(image), size, resize))
     except UnreadableImageError:
         raise
+    except UnidentifiedImageError:
+        if os.path.splitext(path)[1].lower() in HEIC_SUFFIXES and "HEIF" not in Image.OPEN:
+            raise UnreadableImageError("HEIC needs an extra: pip install 'hashcli[heic]'") from None
+        raise UnreadableImageError("not an image that can be read") from None
     except MemoryError:
         raise UnreadableImageError("not enough memory to decode it") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
@@ -99,8 +112,6 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image that can be read"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__

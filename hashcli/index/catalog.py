@@ -95,11 +95,10 @@ class Catalog:
     def open(cls, index_folder: Path) -> "Catalog":
         """Open for reading, also from a read-only disk. Raises HashcliError when there is no index."""
         path = index_folder / FILE_NAME
-        if not path.is_file():
-            raise HashcliError(f"There is no index in {index_folder}.", "Make one: hashcli index PATH-OF-PHOTOS")
         with _explained(path):
-            db = _connect_to_read(path)
-            _schema_version(db, path)
+            db = _connect_to_read(path) if path.is_file() else None
+            if db is None or _schema_version(db, path) == 0:  # 0: it was killed, or is at work, before the first photo
+                raise HashcliError(f"There is no index in {index_folder}.", "Make one: hashcli index PATH-OF-PHOTOS")
         return cls(db, index_folder)
 
     def close(self) -> None:

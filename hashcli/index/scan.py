@@ -10,7 +10,6 @@ from hashcli.index.catalog import FileState
 
 # Pillow opens these names too, but they are not photos: documents, stubs without a decoder, films, data.
 _NOT_PHOTOS = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
-_HEIC_SUFFIXES = {".heic", ".heif"}
 
 
 @dataclass
@@ -29,10 +28,12 @@ def photo_suffixes() -> frozenset[str]:
     """The file name endings, in lower case with their dot, of the formats that may hold photos."""
     from PIL import Image
 
+    from hashcli.hashmodel.images import HEIC_SUFFIXES
+
     Image.init()
     readable = set(Image.OPEN) - _NOT_PHOTOS
     return (
-        frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in readable) | _HEIC_SUFFIXES
+        frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in readable) | HEIC_SUFFIXES
     )
 
 

@@ -1,0 +1,57 @@
+import time
+from threading import Lock
+
+import pytest
+
+from hashcli.hashmodel.ahead import in_batches, map_ahead
+
+
+def test_order_is_kept_and_a_failure_takes_its_place() -> None:
+    def halve(number: int) -> int:
+        time.sleep(0.002 * (number % 3))
+        if number == 5:
+            raise ValueError("five")
+        return number // 2
+
+    done = list(map_ahead(halve, range(20), look_ahead=6))
+    assert [item for item, _ in done] == list(range(20))
+    assert [result for item, result in done if item != 5] == [i // 2 for i in range(20) if i != 5]
+    assert str(done[5][1]) == "five"
+
+
+def test_no_more_is_begun_than_the_look_ahead_allows() -> None:
+    taken = 0
+    lock = Lock()
+
+    def items() -> object:
+        nonlocal taken
+        for item in range(100):
+            with lock:
+                taken += 1
+            yield item
+
+    for used, _ in enumerate(map_ahead(lambda item: item, items(), look_ahead=8)):  # type: ignore[arg-type, var-annotated]
+        assert taken <= used + 1 + 8
+
+
+def test_stopping_early_stops_the_work() -> None:
+    begun = 0
+
+    def work(item: int) -> int:
+        nonlocal begun
+        begun += 1
+        time.sleep(0.005)
+        return item
+
+    results = map_ahead(work, range(1000), look_ahead=4)
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    time.sleep(0.05)
+    assert begun <= 8
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(4, [4, 4, 2]), (5, [5, 5]), (20, [10])])
+def test_in_batches(size: int, sizes: list[int]) -> None:
+    batches = list(in_batches(range(10), size))
+    assert [len(batch) for batch in batches] == sizes
+    assert [item for batch in batches for item in batch] == list(range(10))

@@ -1,0 +1,201 @@
+"""Image files of every kind come out as the same upright RGB square."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hashcli.hashmodel import images
+from hashcli.hashmodel.images import UnreadableImageError, load_pixels
+from tests.conftest import SKIMAGE
+
+SIZE = 64
+
+
+@pytest.fixture
+def photo() -> Image.Image:
+    """A real photo, 451 x 300."""
+    return Image.open(SKIMAGE / "chelsea.png").convert("RGB")
+
+
+@pytest.fixture
+def expected(photo: Image.Image) -> np.ndarray:
+    return np.asarray(photo.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean absolute difference in grey levels."""
+    return float(np.abs(a.astype(int) - b.astype(int)).mean())
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "ppm", "tga"])
+def test_lossless_formats_give_the_same_pixels(
+    tmp_path: Path, photo: Image.Image, expected: np.ndarray, suffix: str
+) -> None:
+    path = tmp_path / f"photo.{suffix}"
+    photo.save(path)
+    assert difference(load_pixels(path, SIZE, "squash"), expected) < 1  # reducing in two steps costs a little
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp", "avif", "jp2"])
+def test_lossy_formats_come_close(tmp_path: Path, photo: Image.Image, expected: np.ndarray, suffix: str) -> None:
+    path = tmp_path / f"photo.{suffix}"
+    photo.save(path)
+    assert difference(load_pixels(path, SIZE, "squash"), expected) < 6
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_undone(tmp_path: Path, photo: Image.Image, expected: np.ndarray, orientation: int) -> None:
+    undo = images._TRANSPOSE.get(orientation)
+    stored = photo
+    if undo is not None:  # the inverse of a quarter turn is the other one; all other moves undo themselves
+        turns = {
+            Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270,
+            Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90,
+        }
+        stored = photo.transpose(turns.get(undo, undo))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "photo.png", exif=exif)
+    assert difference(load_pixels(tmp_path / "photo.png", SIZE, "squash"), expected) < 1
+
+
+def test_exif_orientation_6_is_a_quarter_turn_clockwise(tmp_path: Path) -> None:
+    """By hand: a camera held upright stores the scene's top on the left, and writes 6."""
+    stored = Image.new("RGB", (40, 20), "blue")
+    stored.paste("red", (0, 0, 10, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored.save(tmp_path / "turned.png", exif=exif)
+    pixels = load_pixels(tmp_path / "turned.png", 8, "squash")
+    assert pixels[0, 4].tolist() == [255, 0, 0]
+    assert pixels[7, 4].tolist() == [0, 0, 255]
+
+
+def test_transparent_parts_are_white(tmp_path: Path) -> None:
+    for mode, colour in (("RGBA", (0, 0, 0, 0)), ("LA", (0, 0))):
+        Image.new(mode, (20, 20), colour).save(tmp_path / "clear.png")
+        assert load_pixels(tmp_path / "clear.png", 8, "squash").min() == 255
+    palette = Image.new("P", (20, 20), 3)
+    palette.putpalette([0] * 768)
+    palette.save(tmp_path / "palette.png", transparency=3)
+    assert load_pixels(tmp_path / "palette.png", 8, "squash").min() == 255
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "YCbCr", "LAB"])
+def test_other_modes_become_rgb(tmp_path: Path, photo: Image.Image, expected: np.ndarray, mode: str) -> None:
+    path = tmp_path / f"photo.{'jpg' if mode == 'YCbCr' else 'tiff'}"
+    if mode == "LAB":
+        from PIL import ImageCms
+
+        lab = ImageCms.createProfile("LAB")
+        stored = ImageCms.profileToProfile(photo, ImageCms.createProfile("sRGB"), lab, outputMode="LAB")
+        assert stored is not None
+    else:
+        stored = photo.convert(mode)
+    stored.save(path)
+    pixels = load_pixels(path, SIZE, "squash")
+    assert pixels.shape == (SIZE, SIZE, 3)
+    grey = expected @ [0.299, 0.587, 0.114]
+    assert difference(pixels @ [0.299, 0.587, 0.114], grey) < 8
+
+
+def test_16_bit_grey_keeps_its_shades(tmp_path: Path, photo: Image.Image) -> None:
+    """Pillow's own conversion would cut all but the darkest to white."""
+    grey = np.asarray(photo.convert("L"))
+    for suffix in ("png", "tiff"):
+        path = tmp_path / f"deep.{suffix}"
+        Image.fromarray(grey.astype(np.uint16) * 257).save(path)
+        Image.fromarray(grey).save(tmp_path / "flat.png")
+        deep = load_pixels(path, SIZE, "squash")
+        assert difference(deep, load_pixels(tmp_path / "flat.png", SIZE, "squash")) < 1
+
+
+def test_float_and_32_bit_images_are_stretched_to_8_bits(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    Image.fromarray(ramp * 1000).save(tmp_path / "float.tiff")
+    pixels = load_pixels(tmp_path / "float.tiff", 8, "squash")
+    assert pixels[0, 0, 0] == 0
+    assert pixels[7, 7, 0] == 255
+    Image.fromarray((ramp * 1e6).astype(np.int32)).save(tmp_path / "int.tiff")
+    assert np.abs(load_pixels(tmp_path / "int.tiff", 8, "squash").astype(int) - pixels).max() <= 1
+
+
+def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "green", "blue")]
+    for suffix in ("gif", "webp", "png"):
+        path = tmp_path / f"film.{suffix}"
+        frames[0].save(
+            path, save_all=True, append_images=frames[1:], **({"lossless": True} if suffix == "webp" else {})
+        )
+        assert load_pixels(path, 4, "squash")[0, 0].tolist() == [255, 0, 0]
+
+
+def test_a_large_jpeg_is_decoded_small(tmp_path: Path, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pixel cap below the photo's own size is not reached, because the decoder halves it first."""
+    large = photo.resize((1804, 1200))
+    large.save(tmp_path / "large.jpg", quality=95)
+    monkeypatch.setattr(images, "MAX_PIXELS", 1804 * 1200 // 2)
+    pixels = load_pixels(tmp_path / "large.jpg", 224, "squash")
+    assert difference(pixels, np.asarray(large.resize((224, 224), Image.Resampling.BICUBIC))) < 4
+
+
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.png"
+    Image.new("1", (20_000, 20_000)).save(bomb)
+    assert bomb.stat().st_size < 100_000
+    with pytest.raises(UnreadableImageError, match="20000 x 20000 pixels"):
+        load_pixels(bomb, SIZE, "squash")
+
+
+def test_crop_takes_the_middle_and_squash_takes_all(tmp_path: Path) -> None:
+    wide = Image.new("RGB", (60, 20), "red")
+    wide.paste("blue", (20, 0, 40, 20))
+    wide.save(tmp_path / "wide.png")
+    assert (load_pixels(tmp_path / "wide.png", 8, "crop")[:, 1:-1] == [0, 0, 255]).all()  # edges blend a little
+    assert load_pixels(tmp_path / "wide.png", 8, "squash")[4, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif", "tiff", "gif"])
+def test_truncated_files_are_refused_with_a_reason(tmp_path: Path, photo: Image.Image, suffix: str) -> None:
+    path = tmp_path / f"cut.{suffix}"
+    photo.save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UnreadableImageError, match=r"\w"):
+        load_pixels(path, SIZE, "squash")
+
+
+def test_damaged_files_never_raise_anything_else(tmp_path: Path, photo: Image.Image) -> None:
+    rng = np.random.default_rng(0)
+    for suffix in ("jpg", "png", "gif", "tiff", "webp", "bmp"):
+        path = tmp_path / f"damaged.{suffix}"
+        photo.resize((90, 60)).save(path)
+        whole = path.read_bytes()
+        for _ in range(40):
+            damaged = bytearray(whole)
+            for position in rng.integers(0, min(len(whole), 400), 4):
+                damaged[position] = rng.integers(256)
+            path.write_bytes(damaged)
+            try:
+                assert load_pixels(path, 16, "squash").shape == (16, 16, 3)
+            except UnreadableImageError as error:
+                assert str(error)  # noqa: PT017 - both outcomes are right, anything else is not
+
+
+def test_what_is_not_an_image_says_so(tmp_path: Path) -> None:
+    (tmp_path / "notes.jpg").write_text("buy milk")
+    (tmp_path / "empty.png").touch()
+    for name in ("notes.jpg", "empty.png"):
+        with pytest.raises(UnreadableImageError, match="not an image"):
+            load_pixels(tmp_path / name, SIZE, "squash")
+    with pytest.raises(UnreadableImageError, match="no such file"):
+        load_pixels(tmp_path / "gone.jpg", SIZE, "squash")
+
+
+def test_heic_without_its_extra_names_the_extra(tmp_path: Path) -> None:
+    if "HEIF" in Image.OPEN:
+        pytest.skip("the extra is installed")
+    (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    with pytest.raises(UnreadableImageError, match=r"hashcli\[heic\]"):
+        load_pixels(tmp_path / "phone.heic", SIZE, "squash")
