@@ -4,10 +4,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hashcli.errors import HashcliError
-from hashcli.hashmodel.images import Resize
+
+# How a picture becomes a square: all of it whatever its shape, or its middle.
+Resize = Literal["squash", "crop"]
 
 FORMAT = 1
 FILE_NAME = "model.json"

@@ -1,12 +1,11 @@
 """From an image file to the square of RGB pixels a hash model reads."""
 
 import os
-from typing import Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-Resize = Literal["squash", "crop"]
+from hashcli.hashmodel.description import Resize
 
 # Decoding takes about 4 bytes a pixel, and several images decode at once: 250 megapixels are 1 GB each.
 MAX_PIXELS = 250_000_000

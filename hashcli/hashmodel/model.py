@@ -9,7 +9,6 @@ import numpy as np
 
 from hashcli.errors import HashcliError
 from hashcli.hashmodel import description as descriptions
-from hashcli.hashmodel.ahead import in_batches, map_ahead
 
 IMAGE_BATCH = 16  # enough to keep two to eight cores busy; a kill loses at most the batch in flight
 TEXT_BATCH = 32
@@ -52,6 +51,8 @@ class HashModel:
 
     def encode_image_files(self, paths: Iterable[str]) -> Iterator[tuple[str, np.ndarray | Exception]]:
         """Yield (path, float32 [bits] or the reason it has none) in order, decoding ahead of the encoder."""
+        from hashcli.hashmodel.ahead import in_batches, map_ahead
+
         for batch in in_batches(map_ahead(self.load_pixels, paths, look_ahead=2 * IMAGE_BATCH), IMAGE_BATCH):
             pixels = [result for _, result in batch if isinstance(result, np.ndarray)]
             outputs = iter(self.encode_pixels(np.stack(pixels)) if pixels else [])

@@ -1,4 +1,5 @@
 import time
+from collections.abc import Iterator
 from threading import Lock
 
 import pytest
@@ -23,14 +24,14 @@ def test_no_more_is_begun_than_the_look_ahead_allows() -> None:
     taken = 0
     lock = Lock()
 
-    def items() -> object:
+    def items() -> Iterator[int]:
         nonlocal taken
         for item in range(100):
             with lock:
                 taken += 1
             yield item
 
-    for used, _ in enumerate(map_ahead(lambda item: item, items(), look_ahead=8)):  # type: ignore[arg-type, var-annotated]
+    for used, _ in enumerate(map_ahead(lambda item: item, items(), look_ahead=8)):
         assert taken <= used + 1 + 8
 
 

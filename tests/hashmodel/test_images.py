@@ -126,9 +126,7 @@ def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "green", "blue")]
     for suffix in ("gif", "webp", "png"):
         path = tmp_path / f"film.{suffix}"
-        frames[0].save(
-            path, save_all=True, append_images=frames[1:], **({"lossless": True} if suffix == "webp" else {})
-        )
+        frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
         assert load_pixels(path, 4, "squash")[0, 0].tolist() == [255, 0, 0]
 
 

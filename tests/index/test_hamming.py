@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def test_other_programs_can_read_the_files(written: Path) -> None:
     import faiss
 
     ids, codes = random_codes(3000, 256)
-    flat = faiss.read_index_binary(str(written / "images.faiss"))
+    flat: Any = faiss.read_index_binary(str(written / "images.faiss"))
     assert np.array_equal(faiss.vector_to_array(flat.xb).reshape(-1, 32), codes)
     assert np.array_equal(np.load(written / "images.ids.npy"), ids)
 
@@ -124,6 +125,7 @@ def test_a_mapped_search_copies_nothing_into_memory(tmp_path: Path) -> None:
     program = f"""
 import numpy as np
 from pathlib import Path
+from typing import Any
 from hashcli.index.catalog import Kind
 from hashcli.index.hamming import Codes
 

@@ -1,0 +1,76 @@
+"""hashcli models, hashcli info, and what every command shares."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PHOTOS, Run, json_rows, make_tiny_model
+
+COMMANDS = ["index", "search", "encode", "models", "info"]
+
+
+def test_the_model_that_ships_is_listed_and_whole(hashcli: Run) -> None:
+    (row,) = json_rows(hashcli("models", "--json"))
+    assert (row["name"], row["bits"]) == ("lite-256", 256)
+    assert row["megabytes"] <= 45
+    assert hashcli("models").stdout.startswith("lite-256\t256\t")
+    shown = hashcli("info", "--model", "lite-256").stdout  # checks the digest of every file
+    assert row["fingerprint"] in shown
+
+
+def test_a_model_of_ones_own(hashcli: Run, photos: Path, tmp_path: Path) -> None:
+    make_tiny_model(tmp_path / "data" / "hashcli" / "models" / "own", seed=3)
+    assert [row["name"] for row in json_rows(hashcli("models", "--json"))] == ["lite-256", "own"]
+    hashcli("index", photos, "--model", "own")
+    (facts,) = json_rows(hashcli("info", "--json"))
+    assert facts["index"] == str(tmp_path / "data" / "hashcli" / "index")
+    assert (facts["photos"], facts["texts"], facts["model"], facts["bits"]) == (len(PHOTOS), 0, "own", 64)
+    assert facts["roots"] == [str(photos)]
+    assert facts["bytes"] > 0
+    assert hashcli("search", "cat").stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "is damaged"),
+        ("[]", "is damaged"),
+        ('{"format": 99}', "format this version of hashcli does not read"),
+        ('{"format": 1, "bits": 64}', "is damaged"),
+    ],
+)
+def test_a_broken_model_is_named_and_passed_over(hashcli: Run, tmp_path: Path, content: str, said: str) -> None:
+    folder = tmp_path / "data" / "hashcli" / "models" / "broken"
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text(content)
+    done = hashcli("models", "--json")
+    assert [row["name"] for row in json_rows(done)] == ["lite-256"]
+    assert f"{folder}" in done.stderr
+    assert said in done.stderr
+    assert said in hashcli("info", "--model", "broken", status=1).stderr
+
+
+def test_a_model_json_changed_by_hand_is_refused(hashcli: Run, tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "own", seed=3)
+    path = model / "model.json"
+    path.write_text(path.read_text().replace('"size": 8', '"size": 16'))
+    assert "changed by hand" in hashcli("encode", "--text", "cat", "--model", model, status=1).stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_examples_and_loads_nothing(hashcli: Run, command: str) -> None:
+    shown = hashcli(command, "--help").stdout
+    assert "Examples:" in shown
+    assert f"hashcli {command}" in shown
+
+
+def test_every_command_is_tested_here(hashcli: Run) -> None:
+    listed = hashcli("--help").stdout.partition("Commands:")[2]
+    assert re.findall(r"^  (\w+) ", listed, re.MULTILINE) == COMMANDS
+
+
+def test_version_and_wrong_usage(hashcli: Run) -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", hashcli("--version").stdout)
+    assert hashcli("serach", status=2).stdout == ""
+    assert "--tetx" in hashcli("search", "--tetx", "cat", status=2).stderr

@@ -1,0 +1,56 @@
+"""The half that is used never imports the half that trains, and --help imports next to nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SKIMAGE
+
+TRAINING = {"torch", "torchvision", "open_clip", "timm", "transformers", "hashcli.distillation"}
+HEAVY = {"numpy", "faiss", "onnxruntime", "tokenizers", "PIL", "sqlite3", "rich", "platformdirs", "filelock"}
+
+
+def imported_by(program: str, cwd: Path) -> set[str]:
+    """Run a program; the modules it has imported in the end, also if it calls sys.exit."""
+    tail = "import atexit, sys\natexit.register(lambda: print('MODULES', *sys.modules))\n"
+    done = subprocess.run([sys.executable, "-c", tail + program], cwd=cwd, capture_output=True, text=True, check=True)
+    return set(done.stdout.rpartition("MODULES")[2].split())
+
+
+def run(*arguments: object) -> str:
+    return f"import sys; sys.argv = {['hashcli', *map(str, arguments)]!r}; from hashcli.cli import main; main()"
+
+
+def test_the_light_rooms_import_no_training_library(tmp_path: Path) -> None:
+    program = "import pkgutil, importlib, hashcli.cli, hashcli.hashmodel, hashcli.index\n"
+    program += "for room in (hashcli.cli, hashcli.hashmodel, hashcli.index):\n"
+    program += "    for module in pkgutil.iter_modules(room.__path__, room.__name__ + '.'):\n"
+    program += "        importlib.import_module(module.name)\n"
+    modules = imported_by(program, tmp_path)
+    assert {"hashcli.cli.search", "hashcli.index.hamming", "hashcli.hashmodel.model"} <= modules
+    assert not modules & TRAINING
+
+
+def test_running_index_search_and_encode_imports_no_training_library(tmp_path: Path) -> None:
+    for arguments in (
+        ("index", SKIMAGE / "chelsea.png", "--index", "ix"),
+        ("search", "a cat", "--index", "ix"),
+        ("search", "--image", SKIMAGE / "chelsea.png", "--index", "ix"),
+        ("encode", SKIMAGE / "chelsea.png", "--text", "a cat"),
+    ):
+        modules = imported_by(run(*arguments), tmp_path)
+        assert "onnxruntime" in modules
+        assert not modules & TRAINING
+
+
+def test_a_text_search_loads_no_image_decoder_and_no_writer(tmp_path: Path) -> None:
+    imported_by(run("index", SKIMAGE / "chelsea.png", "--index", "ix"), tmp_path)
+    modules = imported_by(run("search", "a cat", "--index", "ix"), tmp_path)
+    assert not modules & {"PIL", "filelock", "rich.table"}
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("search", "--help"), ("index", "--help"), ("encode", "--help")])
+def test_help_imports_nothing_heavy(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    assert not imported_by(run(*arguments), tmp_path) & (HEAVY | TRAINING)
