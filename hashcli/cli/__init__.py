@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -40,6 +41,8 @@ def _options(
 
 def main() -> None:
     """Run the command line. Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some inputs were skipped."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name the terminal cannot show is no reason to stop
     warnings.filterwarnings("ignore", module="PIL")  # a photo's odd metadata is not the user's concern
     try:
         app()

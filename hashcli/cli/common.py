@@ -65,13 +65,13 @@ def say(message: str) -> None:
 
 
 def printable(text: str) -> str:
-    """A file name that is not UTF-8, shown with question marks in place of the odd bytes."""
-    return text.encode(errors="replace").decode()
+    """A text to be shown: line ends, terminal controls and bytes that are not UTF-8 in a file name are escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def write_json(row: dict[str, Any]) -> None:
-    """One JSON object as a line on stdout."""
-    print(json.dumps(row, ensure_ascii=False) if _is_encodable(row) else json.dumps(row))
+    """One JSON object as a line on stdout, in ASCII whatever the names in it."""
+    print(json.dumps(row))
 
 
 def write_paths(paths: Iterable[str], end: str) -> None:
@@ -148,11 +148,3 @@ class ProgressReporter:
             self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             say(line)
-
-
-def _is_encodable(row: dict[str, Any]) -> bool:
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -73,7 +73,8 @@ def run(
                 moved_from = {"moved_from": change.moved_from} if change.moved_from else {}
                 write_json({"action": change.action, "path": change.path} | moved_from)
             else:
-                print(printable(f"{change.action}\t{change.moved_from and change.moved_from + ' -> '}{change.path}"))
+                source = f"{change.moved_from} -> " if change.moved_from else ""
+                print(f"{change.action}\t{printable(source + change.path)}")
         say(f"{len(changes)} changes; nothing was done.")
         return
     counts = {name: getattr(summary, name) for name in ("added", "updated", "moved", "removed", "unchanged")}

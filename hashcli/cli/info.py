@@ -34,7 +34,7 @@ def run(
         return
     for key, value in facts.items():
         for item in value if isinstance(value, list) else [value]:
-            print(printable(f"{key:<12} {_line(item)}"))
+            print(f"{key:<12} {printable(_line(item))}")
 
 
 def index_facts(folder: Path) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def print_table(columns: tuple[str, ...], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for row in rows:
         table.add_row(*row)
     Console(file=sys.stdout).print(table)

@@ -74,7 +74,7 @@ def run(
         _print_table(matches, gone)
     else:
         for match in matches:
-            print(printable(f"{match.rank}\t{match.distance}\t{from_here(match.path)}"))
+            print(f"{match.rank}\t{match.distance}\t{printable(from_here(match.path))}")
     if gone:
         say(f"{len(gone)} of these are no longer there ({gone[0].path} for one). To refresh the index: hashcli index")
 
@@ -115,7 +115,7 @@ def _print_table(matches: "list[Match]", gone: "list[Match]") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("rank", justify="right")
     table.add_column("distance", justify="right")
     table.add_column("photo", overflow="fold")

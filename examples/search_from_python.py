@@ -1,0 +1,43 @@
+"""Index a folder of photos and search it, from Python instead of the command line.
+
+    python examples/search_from_python.py ~/Pictures "dog on a beach"
+
+Reads and writes the same index folder as `hashcli --index ./photo-index` would.
+"""
+
+import sys
+from pathlib import Path
+
+from hashcli.index.catalog import Kind
+from hashcli.index.search import Index
+from hashcli.index.update import canonical, update
+
+
+class Quiet:
+    """An update tells how it goes on; here only what was skipped is printed."""
+
+    def scanned(self, count: int) -> None:
+        """So many files were found so far."""
+
+    def planned(self, count: int) -> None:
+        """So many files are to be read."""
+
+    def advanced(self, count: int) -> None:
+        """So many more were read."""
+
+    def skipped(self, path: str, reason: str) -> None:
+        print(f"skipped {path}: {reason}", file=sys.stderr)
+
+
+def main() -> None:
+    photos, words = sys.argv[1:]
+    folder = Path("photo-index").resolve()
+    update(folder, [canonical(photos)], Quiet())
+    with Index(folder) as index:
+        (output,) = index.load_model().encode_texts([words])
+        for match in index.nearest(Kind.IMAGE, output, k=5):
+            print(f"{match.distance:>4} of {match.bits} bits differ  {match.path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Run the benchmarks: `python -m tests.benchmarks [start] [scan] [size] [indexing]`. They make what they need."""
+
+import importlib.util
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from hashcli.hashmodel.ahead import in_batches, map_ahead
+from tests.benchmarks.material import make_index, make_photos, mean_path_length
+from tests.benchmarks.timing import process, ratio, seconds
+
+HASHCLI = [sys.executable, "-m", "hashcli"]
+
+
+def start(work: Path) -> None:
+    """A search and --help from a cold terminal, against the imports they cannot do without."""
+    index = make_index(work / "index-100k", 100_000)
+    imports = [sys.executable, "-c", "import numpy, faiss, onnxruntime, tokenizers, typer, rich"]
+    search = [*HASHCLI, "search", "--text", "dog on a beach", "--index", index]
+    report("search of 100,000 photos", "its imports alone", *ratio(process(search), process(imports), 15))
+    for arguments in (["--help"], ["search", "--help"]):
+        bare = process([sys.executable, "-c", "import typer, rich"])
+        report(
+            f"hashcli {' '.join(arguments)}", "import typer, rich", *ratio(process([*HASHCLI, *arguments]), bare, 15)
+        )
+
+
+def scan(work: Path) -> None:
+    """Opening and searching a million codes inside a process, against FAISS's own search of the same mapped file."""
+    import faiss
+
+    from hashcli.hashmodel.codes import pack
+    from hashcli.index.catalog import Kind
+    from hashcli.index.hamming import Codes
+
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 256, (1_000_000, 32), dtype=np.uint8)
+    Codes.in_memory(np.arange(len(codes)), codes).write(work, Kind.IMAGE, 1)
+    query = rng.standard_normal(256).astype(np.float32)
+
+    def ours() -> None:
+        opened = Codes.mapped(work, Kind.IMAGE, 1, 256)
+        assert opened is not None
+        opened.nearest(query, 10)
+
+    def rival() -> None:
+        flat = faiss.read_index_binary(str(work / "images.faiss"), faiss.IO_FLAG_MMAP_IFC)
+        flat.search(pack(query[None]), 10)
+
+    report("open and search 1,000,000 codes", "FAISS, the same file", *ratio(ours, rival, 50))
+
+
+def size(work: Path) -> None:
+    """Bytes on disk."""
+    count = 100_000
+    index = make_index(work / "index-size", count)
+    total = sum(path.stat().st_size for path in index.iterdir())
+    paths = mean_path_length(index, count)
+    print(f"index of {count:,} photos: {total / count:.1f} bytes a photo, {total / count - paths:.1f} beyond its path")
+
+
+def indexing(work: Path) -> None:
+    """Photos a second from files to a written index, against open_clip's ViT-B/32 on the same files.
+
+    The rival has random weights, which cost the same, decodes ahead in threads as we do, and is not charged for its
+    start; ours is.
+    """
+    small = make_photos(work / "small", 512, 500, 375, quality=90)
+    large = make_photos(work / "large", 64, 4000, 3000, quality=92)
+    rates = {}
+    for name, photos in (("500-pixel", small), ("12-megapixel", large)):
+        weight = sum(path.stat().st_size for path in photos) / len(photos) / 1e3
+        command = [*HASHCLI, "index", photos[0].parent, "--index"]
+        rates[name] = statistics.median(
+            len(photos) / seconds(process([*command, work / f"index-{name}-{run}"])) for run in range(3)
+        )
+        print(f"indexing {name} JPEGs of {weight:.0f} kB: {rates[name]:.0f} photos a second, start included")
+    if importlib.util.find_spec("open_clip") is None:
+        print("open_clip is not installed, so there is no rival to compare with: pip install '.[train]'")
+        return
+    rival = open_clip_rate(small[:128])
+    print(
+        f"open_clip ViT-B/32 on the 500-pixel ones: {rival:.1f} a second; ours {rates['500-pixel'] / rival:.1f} times"
+    )
+
+
+def open_clip_rate(photos: list[Path]) -> float:
+    """Photos a second, decoding included."""
+    import open_clip
+    import torch
+
+    model, _, preprocess = open_clip.create_model_and_transforms("ViT-B-32", pretrained=None)
+    model.eval()
+
+    def encode(paths: list[Path]) -> None:
+        decoded = map_ahead(lambda path: preprocess(Image.open(path)), paths, look_ahead=64)
+        with torch.inference_mode():
+            for batch in in_batches(decoded, 32):
+                model.encode_image(torch.stack([pixels for _, pixels in batch]))
+
+    encode(photos[:32])
+    return len(photos) / seconds(lambda: encode(photos))
+
+
+def report(what: str, rival: str, ours: float, theirs: float, times: float) -> None:
+    print(f"{what}: {ours * 1e3:.1f} ms; {rival}: {theirs * 1e3:.1f} ms; {times:.2f} times")
+
+
+BENCHMARKS: dict[str, Callable[[Path], None]] = {"start": start, "scan": scan, "size": size, "indexing": indexing}
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(BENCHMARKS)
+    if not set(names) <= set(BENCHMARKS):
+        sys.exit(__doc__)
+    for name in names:
+        with tempfile.TemporaryDirectory() as work:
+            BENCHMARKS[name](Path(work))
+
+
+main()

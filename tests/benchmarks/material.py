@@ -1,0 +1,53 @@
+"""What the benchmarks work on: photos of given sizes made from real ones, and an index of any size."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from hashcli.hashmodel.model import HashModel
+from hashcli.hashmodel.registry import DEFAULT_MODEL, find_model
+from hashcli.index.catalog import Catalog, FileState, Kind, Model
+from hashcli.index.update import refresh_codes
+from tests.conftest import SKIMAGE
+
+
+def make_photos(folder: Path, count: int, width: int, height: int, quality: int) -> list[Path]:
+    """JPEGs of one size, each a different piece of a real photo with a camera's grain, so that they weigh as much."""
+    folder.mkdir(parents=True)
+    sources = [Image.open(SKIMAGE / name).convert("RGB") for name in ("astronaut.png", "rocket.jpg", "coffee.png")]
+    rng = np.random.default_rng(0)
+    paths = []
+    for number in range(count):
+        source = sources[number % len(sources)]
+        side = int(rng.integers(200, min(source.size)))
+        left, top = int(rng.integers(0, source.width - side + 1)), int(rng.integers(0, source.height - side + 1))
+        piece = source.crop((left, top, left + side, top + side)).resize((width, height), Image.Resampling.BICUBIC)
+        grain = rng.normal(0, 5, (height, width, 3))
+        paths.append(folder / f"photo{number:05}.jpg")
+        Image.fromarray((np.asarray(piece) + grain).clip(0, 255).astype(np.uint8)).save(paths[-1], quality=quality)
+    return paths
+
+
+def make_index(folder: Path, count: int) -> Path:
+    """An index of `count` photos that exist nowhere, with random codes of the model that ships."""
+    model = HashModel(find_model(DEFAULT_MODEL))
+    rng = np.random.default_rng(0)
+    with Catalog.create_or_open(folder) as catalog:
+        catalog.set_model(Model(DEFAULT_MODEL, model.fingerprint, model.bits))
+        codes = rng.integers(0, 256, (count, model.bits // 8), dtype=np.uint8)
+        with catalog.changing_items():
+            for number, code in enumerate(codes):
+                state = FileState(int(rng.integers(1_000_000, 9_000_000)), 1_700_000_000_000_000_000 + number)
+                catalog.add(Kind.IMAGE, _path(folder, number), state, rng.bytes(16), code)
+        refresh_codes(catalog, folder)
+    return folder
+
+
+def mean_path_length(folder: Path, count: int) -> float:
+    """Bytes of a path as the index of `make_index` stores it."""
+    return sum(len(_path(folder, number)) - len(str(folder.parent)) - 1 for number in range(count)) / count
+
+
+def _path(folder: Path, number: int) -> str:
+    return str(folder.parent / f"Pictures/{2000 + number % 25}/{number % 12 + 1:02}/IMG_{number:07}.jpg")
