@@ -61,10 +61,11 @@ class FileState(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An item as the writer remembers it."""
+    """An item as the writer remembers it: the file and the hash of the content it was encoded from."""
 
     id: int
     state: FileState
+    hash: bytes
     encoded: bool
 
 
@@ -172,15 +173,11 @@ class Catalog:
 
     def known(self, kind: Kind) -> dict[str, Known]:
         """Every item of a kind by its path."""
-        query = "SELECT path, id, size, mtime_ns, code IS NOT NULL FROM items WHERE kind = ?"
+        query = "SELECT path, id, size, mtime_ns, hash, code IS NOT NULL FROM items WHERE kind = ?"
         return {
-            self._absolute(path): Known(id_, FileState(size, mtime_ns), bool(encoded))
-            for path, id_, size, mtime_ns, encoded in self._db.execute(query, (kind,))
+            self._absolute(path): Known(id_, FileState(size, mtime_ns), content_hash, bool(encoded))
+            for path, id_, size, mtime_ns, content_hash, encoded in self._db.execute(query, (kind,))
         }
-
-    def hash_of(self, id_: int) -> bytes:
-        """The content hash the item was encoded from."""
-        return bytes(self._db.execute("SELECT hash FROM items WHERE id = ?", (id_,)).fetchone()[0])
 
     def add(self, kind: Kind, path: str, state: FileState, content_hash: bytes, code: np.ndarray) -> None:
         self._db.execute(

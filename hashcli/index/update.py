@@ -95,40 +95,40 @@ def update(
     with writing(index_folder), Catalog.create_or_open(index_folder) as catalog:
         hash_model = _adopt_model(catalog, model, rehash)
         plan = _plan(catalog.known(Kind.IMAGE), catalog.roots(), paths, reporter, hidden=hidden)
-        summary = Summary(unchanged=plan.unchanged, skipped=list(plan.problems))
         with catalog.transaction():
             for root, device in plan.roots.items():
                 catalog.set_root(root, device)
         try:
-            _apply(catalog, hash_model, plan, summary, reporter)
+            return _Update(catalog, hash_model, plan, reporter).run()
         finally:  # also when interrupted: what is encoded can be found at once
             refresh_codes(catalog, index_folder)
-    return summary
 
 
 def preview(index_folder: Path, paths: Sequence[str], reporter: Reporter, *, hidden: bool = False) -> list[Change]:
     """What `update` would do. Nothing is written; files are read only where one may have been moved."""
     known: dict[str, Known] = {}
     roots: dict[str, int] = {}
-    hashes: dict[bytes, str] = {}
     if (index_folder / FILE_NAME).exists():
         with Catalog.open(index_folder) as catalog:
             known, roots = catalog.known(Kind.IMAGE), catalog.roots()
-            plan = _plan(known, roots, paths, reporter, hidden=hidden)
-            hashes = {catalog.hash_of(gone.id): path for path, gone in plan.missing.items()}
-    else:
-        plan = _plan(known, roots, paths, reporter, hidden=hidden)
+    plan = _plan(known, roots, paths, reporter, hidden=hidden)
     for path, reason in plan.problems:
         reporter.skipped(path, reason)
-    sizes = {gone.state.size for gone in plan.missing.values()}
+    sizes = {item.state.size for item in plan.missing.values()}
+    gone = {item.hash: path for path, item in plan.missing.items()}
     changes = []
     for candidate in plan.candidates:
-        source = None
+        moved_from = ""
         if candidate.known is None and candidate.state.size in sizes:
-            source = hashes.pop(_content_hash(candidate.path), None)
-        action = "move" if source else "update" if candidate.known else "add"
-        changes.append(Change(action, candidate.path, source or ""))
-    return changes + [Change("remove", path) for path in sorted(hashes.values())]
+            try:
+                moved_from = gone.pop(_content_hash(candidate.path), "")
+            except OSError as error:
+                reporter.skipped(candidate.path, _reason(error))
+                continue
+        action = "move" if moved_from else "update" if candidate.known else "add"
+        changes.append(Change(action, candidate.path, moved_from))
+    moved = {change.moved_from for change in changes}
+    return changes + [Change("remove", path) for path in plan.missing if path not in moved]
 
 
 def forget(index_folder: Path, paths: Sequence[str]) -> int:
@@ -216,10 +216,9 @@ def _plan(
         try:
             state = os.stat(path)
         except FileNotFoundError:
-            kept = sum(_is_within(item, path) for item in known)
             if path in known and os.path.isdir(os.path.dirname(path)):
                 given_files.add(path)  # deleted: its folder is there, it is not
-            elif kept or path in roots:
+            elif kept := sum(_is_within(item, path) for item in known):
                 found.problems.append((path, f"not reachable; its {kept} photos are kept (--forget drops them)"))
             else:
                 found.problems.append((path, "no such file or folder"))
@@ -269,62 +268,83 @@ def _everything(known: dict[str, Known], roots: dict[str, int]) -> list[str]:
     return [*roots, *(path for path in known if not any(_is_within(path, root) for root in roots))]
 
 
-def _apply(catalog: Catalog, model: HashModel, plan: _Plan, summary: Summary, reporter: Reporter) -> None:
-    missing_by_hash = {catalog.hash_of(item.id): item.id for item in plan.missing.values()}
-    waiting = {item.id for item in plan.missing.values()}  # not yet found under another name
-    encoded_missing = {item.id for item in plan.missing.values() if item.encoded}
+class _Update:
+    """One update at work: reads the candidates ahead in threads, encodes them in batches, commits each batch."""
 
-    def read(candidate_and_old_hash: tuple[_Candidate, bytes]) -> _Read:
-        candidate, old_hash = candidate_and_old_hash
-        content_hash = _content_hash(candidate.path)
-        source = missing_by_hash.get(content_hash)
-        if content_hash == old_hash or (candidate.known is None and source in encoded_missing):
-            return _Read(content_hash, None)
-        return _Read(content_hash, model.load_pixels(candidate.path))
+    def __init__(self, catalog: Catalog, model: HashModel, plan: _Plan, reporter: Reporter) -> None:
+        self._catalog = catalog
+        self._model = model
+        self._plan = plan
+        self._reporter = reporter
+        self._summary = Summary(unchanged=plan.unchanged)
+        self._to_remove = {item.id for item in plan.missing.values()}
+        # Missing items by their content: one that turns up under another name has moved, and has its code already.
+        self._movable: dict[bytes, list[int]] = {}
+        for item in plan.missing.values():
+            if item.encoded:
+                self._movable.setdefault(item.hash, []).append(item.id)
 
-    def with_old_hashes() -> Iterator[tuple[_Candidate, bytes]]:
-        for candidate in plan.candidates:
-            known = candidate.known
-            yield candidate, catalog.hash_of(known.id) if known and known.encoded else b""
-
-    reporter.planned(len(plan.candidates))
-    for problem in plan.problems:
-        reporter.skipped(*problem)
-    for batch in in_batches(map_ahead(read, with_old_hashes(), look_ahead=2 * IMAGE_BATCH), IMAGE_BATCH):
-        pixels = [result.pixels for _, result in batch if isinstance(result, _Read) and result.pixels is not None]
-        codes = iter(pack(model.encode_pixels(np.stack(pixels))) if pixels else [])
-        with catalog.changing_items():
-            for (candidate, _), result in batch:
-                known = candidate.known
-                if isinstance(result, Exception):
-                    reason = _reason(result)
-                    if known and isinstance(result, UnreadableImageError):
-                        catalog.remove([known.id])  # its new content has no code, and its old content is gone
-                    summary.skipped.append((candidate.path, reason))
-                    reporter.skipped(candidate.path, reason)
-                elif result.pixels is not None:
-                    code = next(codes)
-                    if known:
-                        catalog.set_content(known.id, candidate.state, result.content_hash, code)
-                        summary.updated += 1
+    def run(self) -> Summary:
+        for path, reason in self._plan.problems:
+            self._skip(path, reason)
+        self._reporter.planned(len(self._plan.candidates))
+        results = map_ahead(self._read, self._plan.candidates, look_ahead=2 * IMAGE_BATCH)
+        for batch in in_batches(results, IMAGE_BATCH):
+            pixels = [read.pixels for _, read in batch if isinstance(read, _Read) and read.pixels is not None]
+            codes = iter(pack(self._model.encode_pixels(np.stack(pixels))) if pixels else [])
+            with self._catalog.changing_items():
+                for candidate, result in batch:
+                    if isinstance(result, Exception):
+                        self._leave_out(candidate, result)
+                    elif result.pixels is None:
+                        self._keep_code(candidate, result.content_hash)
                     else:
-                        catalog.add(Kind.IMAGE, candidate.path, candidate.state, result.content_hash, code)
-                        summary.added += 1
-                elif known:
-                    catalog.set_place(known.id, candidate.path, candidate.state)  # only its time has changed
-                    summary.unchanged += 1
-                elif (source := missing_by_hash[result.content_hash]) in waiting:
-                    waiting.remove(source)
-                    catalog.set_place(source, candidate.path, candidate.state)
-                    summary.moved += 1
-                else:  # a second copy of what was moved
-                    catalog.add_copy(source, candidate.path, candidate.state)
-                    summary.added += 1
-        reporter.advanced(len(batch))
-    if waiting:
-        with catalog.changing_items():
-            catalog.remove(waiting)
-        summary.removed = len(waiting)
+                        self._set_code(candidate, result.content_hash, next(codes))
+            self._reporter.advanced(len(batch))
+        if self._to_remove:
+            with self._catalog.changing_items():
+                self._catalog.remove(self._to_remove)
+            self._summary.removed = len(self._to_remove)
+        return self._summary
+
+    def _read(self, candidate: _Candidate) -> _Read:
+        """Runs in a thread; touches nothing but the file."""
+        content_hash, known = _content_hash(candidate.path), candidate.known
+        if content_hash in self._movable if known is None else known.encoded and content_hash == known.hash:
+            return _Read(content_hash, None)
+        return _Read(content_hash, self._model.load_pixels(candidate.path))
+
+    def _set_code(self, candidate: _Candidate, content_hash: bytes, code: np.ndarray) -> None:
+        if candidate.known:
+            self._catalog.set_content(candidate.known.id, candidate.state, content_hash, code)
+            self._summary.updated += 1
+        else:
+            self._catalog.add(Kind.IMAGE, candidate.path, candidate.state, content_hash, code)
+            self._summary.added += 1
+
+    def _keep_code(self, candidate: _Candidate, content_hash: bytes) -> None:
+        if candidate.known:  # only its time has changed
+            self._catalog.set_place(candidate.known.id, candidate.path, candidate.state)
+            self._summary.unchanged += 1
+            return
+        sources = self._movable[content_hash]
+        moved = next((id_ for id_ in sources if id_ in self._to_remove), None)
+        if moved is not None:
+            self._to_remove.remove(moved)
+            self._catalog.set_place(moved, candidate.path, candidate.state)
+            self._summary.moved += 1
+        else:  # one more copy of what has moved
+            self._catalog.add_copy(sources[0], candidate.path, candidate.state)
+            self._summary.added += 1
+
+    def _leave_out(self, candidate: _Candidate, error: Exception) -> None:
+        if candidate.known and isinstance(error, UnreadableImageError):
+            self._catalog.remove([candidate.known.id])  # the content it was encoded from is gone
+        self._skip(candidate.path, _reason(error))
+
+    def _skip(self, path: str, reason: str) -> None:
+        self._summary.skipped.append((path, reason))
+        self._reporter.skipped(path, reason)
 
 
 def _reason(error: Exception) -> str:

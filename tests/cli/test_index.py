@@ -80,6 +80,13 @@ def test_a_folder_renamed_whole(hashcli: Run, photos: Path, index: Path) -> None
     assert update(hashcli, index, photos) == {"moved": 2, "unchanged": len(PHOTOS) - 2}
 
 
+def test_a_renamed_folder_with_the_same_photo_twice(hashcli: Run, photos: Path, index: Path) -> None:
+    shutil.copy(photos / "trip" / "moon.png", photos / "trip" / "moon again.png")
+    update(hashcli, index, photos)
+    (photos / "trip").rename(photos / "voyage")
+    assert update(hashcli, index, photos) == {"moved": 3, "unchanged": len(PHOTOS) - 2}
+
+
 def test_a_new_time_alone_encodes_nothing(hashcli: Run, photos: Path, index: Path) -> None:
     os.utime(photos / "coffee.png")
     assert update(hashcli, index, photos) == {"unchanged": len(PHOTOS)}
