@@ -61,7 +61,8 @@ def stop_with(problem: str, remedy: str = "", status: int = 1) -> NoReturn:
 
 def say(message: str) -> None:
     """Talk, on stderr."""
-    print(printable(message), file=sys.stderr)
+    for line in message.split("\n"):
+        print(printable(line), file=sys.stderr)
 
 
 def printable(text: str) -> str:

@@ -1,0 +1,58 @@
+"""MIRFlickr-25K (Huiskes and Lew 2008) as cross-modal hashing uses it (Jiang and Li, DCMH, 2017).
+
+24 labels (the annotations without `_r1`); a photo's text is its Flickr tags that at least 20 of the 25,000 photos have;
+photos without a label or without such a tag are dropped, which leaves 20,015 of them.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from hashcli.datasets.pairs import Pairs, require
+from hashcli.errors import HashcliError
+
+PHOTOS = 25_000
+TAG_USES = 20
+LAYOUT = """\
+  mirflickr/im1.jpg ... im25000.jpg
+  mirflickr/meta/tags/tags1.txt ... tags25000.txt
+  mirflickr25k_annotations_v080/animals.txt ... water.txt"""
+
+
+def load(root: Path) -> Pairs:
+    """Read the official archives, unpacked side by side below `root`. A part of the photos will do."""
+    photos = require(root / "mirflickr", "mirflickr", LAYOUT)
+    tags_folder = require(photos / "meta" / "tags", "mirflickr", LAYOUT)
+    annotations = require(root / "mirflickr25k_annotations_v080", "mirflickr", LAYOUT)
+    numbers = [number for number in range(1, PHOTOS + 1) if (photos / f"im{number}.jpg").exists()]
+    if not numbers:
+        raise HashcliError(f"mirflickr: {photos} holds no photo im1.jpg to im{PHOTOS}.jpg.", f"Expected:\n{LAYOUT}")
+
+    label_files = sorted(path for path in annotations.glob("*.txt") if not path.stem.endswith("_r1"))
+    label_files = [path for path in label_files if path.stem.lower() != "readme"]
+    labels = np.zeros((PHOTOS + 1, len(label_files)), np.uint8)
+    for column, path in enumerate(label_files):
+        labels[[int(number) for number in path.read_text().split()], column] = 1
+
+    tags = {number: _tags(tags_folder / f"tags{number}.txt") for number in numbers}
+    uses = Counter(tag for own in tags.values() for tag in own)
+    least = max(1, round(TAG_USES * len(numbers) / PHOTOS))  # in proportion where only a part is on disk
+    texts = {number: " ".join(tag for tag in own if uses[tag] >= least) for number, own in tags.items()}
+    kept = [number for number in numbers if texts[number] and labels[number].any()]
+    part = f"{len(numbers):,} of {PHOTOS:,} photos are on disk" if len(numbers) < PHOTOS else ""
+    return Pairs(
+        name="mirflickr",
+        ids=[f"im{number}" for number in kept],
+        images=[photos / f"im{number}.jpg" for number in kept],
+        texts=[[texts[number]] for number in kept],
+        labels=labels[kept],
+        label_names=[path.stem for path in label_files],
+        missing=part,
+    )
+
+
+def _tags(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    return [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]

@@ -1,0 +1,33 @@
+"""A dataset in memory: photos, their texts, and labels where there are any."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from hashcli.errors import HashcliError
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """n photos, each with one text or more, in a fixed order.
+
+    `labels` is uint8 [n, classes] of 0 and 1, or None. `parts` are the rows of splits that the publisher made.
+    `missing` says, if anything, what of the official data is not on disk.
+    """
+
+    name: str
+    ids: list[str]
+    images: list[Path]
+    texts: list[list[str]]
+    labels: np.ndarray | None = None
+    label_names: list[str] = field(default_factory=list)
+    parts: dict[str, np.ndarray] = field(default_factory=dict)
+    missing: str = ""
+
+
+def require(path: Path, dataset: str, layout: str) -> Path:
+    """A file or folder a dataset cannot do without. Raises HashcliError that shows the layout expected."""
+    if not path.exists():
+        raise HashcliError(f"{dataset}: {path} is not there.", f"Expected below --root:\n{layout}")
+    return path

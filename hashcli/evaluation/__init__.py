@@ -1,0 +1,1 @@
+"""Hamming-ranking metrics and their reports."""

@@ -1,0 +1,114 @@
+"""The metrics, by hand and against plain loops."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from hashcli.evaluation.ranking import (
+    average_precision,
+    chance_of_average_precision,
+    chance_of_cut_average_precision,
+    chance_of_recall,
+    evaluate_labels,
+    evaluate_pairs,
+    first_relevant_precision,
+    hamming_distances,
+    tie_averaged_precision,
+)
+
+
+def loop_average_precision(ranked: list[bool]) -> float:
+    """AP = (1 / R) sum over the relevant items of j / rank_j."""
+    ranks = [rank for rank, relevant in enumerate(ranked, start=1) if relevant]
+    return sum(j / rank for j, rank in enumerate(ranks, start=1)) / len(ranks) if ranks else 0.0
+
+
+def test_average_precision_by_hand() -> None:
+    """Relevant at ranks 1, 3 and 4: (1/1 + 2/3 + 3/4) / 3. A query with nothing relevant counts 0."""
+    ranked = np.array([[1, 0, 1, 1], [0, 0, 0, 0]], bool)
+    assert average_precision(ranked).tolist() == pytest.approx([(1 + 2 / 3 + 3 / 4) / 3, 0])
+
+
+def test_the_two_conventions_of_map_at_k_differ_as_documented() -> None:
+    """Relevant at ranks 2, 5 and 6, k = 2. Cut: only rank 2 is seen, (1/2) / 1. First relevant: (1/2 + 2/5) / 2."""
+    ranked = np.array([[0, 1, 0, 0, 1, 1]], bool)
+    assert average_precision(ranked[:, :2])[0] == pytest.approx(1 / 2)
+    assert first_relevant_precision(ranked, 2)[0] == pytest.approx((1 / 2 + 2 / 5) / 2)
+    assert first_relevant_precision(ranked, 99)[0] == pytest.approx(loop_average_precision(ranked[0].tolist()))
+
+
+def test_tie_averaged_precision_is_the_mean_over_all_orders() -> None:
+    """Distances 0, 1, 1, 1, 2 with the relevant items at 1, 1 and 2: all 3! orders of the tie, by brute force."""
+    orders = [loop_average_precision([False, *tie, True]) for tie in itertools.permutations([True, True, False])]
+    items, hits = np.array([[1, 3, 1, 0]]), np.array([[0, 2, 1, 0]])
+    assert tie_averaged_precision(items, hits)[0] == pytest.approx(np.mean(orders))
+
+
+def test_chance_is_the_mean_over_all_orders() -> None:
+    orders = [list(order) for order in itertools.permutations([True, True, False, False, False])]
+    whole = np.mean([loop_average_precision(order) for order in orders])
+    assert chance_of_average_precision(np.array([2]), 5)[0] == pytest.approx(whole)
+    cut = np.mean([loop_average_precision(order[:3]) for order in orders])
+    assert chance_of_cut_average_precision(np.array([2]), 5, 3)[0] == pytest.approx(cut)
+    assert chance_of_recall(np.array([2]), 5, 3)[0] == pytest.approx(np.mean([any(order[:3]) for order in orders]))
+
+
+def test_chance_of_large_databases_stays_a_probability() -> None:
+    relevant = np.array([0, 1, 95_000, 190_000])
+    assert chance_of_cut_average_precision(relevant, 190_000, 50)[[0, 3]].tolist() == pytest.approx([0, 1])
+    assert chance_of_average_precision(relevant, 190_000)[2] == pytest.approx(0.5, abs=1e-3)
+
+
+def random_problem(queries: int, n: int, bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 256, (queries + n, bits // 8), dtype=np.uint8)
+    labels = (rng.random((queries + n, 6)) < 0.15).astype(np.uint8)
+    return codes[:queries], labels[:queries], codes[queries:], labels[queries:]
+
+
+@pytest.mark.parametrize("bits", [16, 64])
+def test_all_figures_against_plain_loops(bits: int) -> None:
+    query_codes, query_labels, codes, labels = random_problem(40, 200, bits)
+    report = evaluate_labels(query_codes, query_labels, codes, labels, cuts=(50,), precision_at=(10, 500))
+    expected: dict[str, list[float]] = {"mAP@all": [], "mAP@50 (cut, DJSRH)": [], "precision@10": []}
+    radius_8 = []
+    for code, own in zip(query_codes, query_labels, strict=True):
+        distances = [sum(int(a ^ b).bit_count() for a, b in zip(code, other, strict=True)) for other in codes]
+        order = sorted(range(len(codes)), key=lambda row: (distances[row], row))
+        ranked = [bool((own & labels[row]).any()) for row in order]
+        expected["mAP@all"].append(loop_average_precision(ranked))
+        expected["mAP@50 (cut, DJSRH)"].append(loop_average_precision(ranked[:50]))
+        expected["precision@10"].append(sum(ranked[:10]) / 10)
+        near = [relevant for relevant, row in zip(ranked, order, strict=True) if distances[row] <= 8]
+        radius_8.append(sum(near) / len(near) if near else 0)
+    figures = {figure.name: figure.value for figure in report.figures}
+    for name, values in expected.items():
+        assert figures[name] == pytest.approx(np.mean(values)), name
+    assert "precision@500" not in figures  # the database holds 200
+    precision, recall = report.curves
+    assert precision.values[8] == pytest.approx(np.mean(radius_8))
+    assert recall.values[-1] == pytest.approx(np.mean([(own @ labels.T).any() for own in query_labels]))
+
+
+def test_useless_codes_score_at_chance() -> None:
+    query_codes, query_labels, codes, labels = random_problem(300, 1000, 64)
+    for figure in evaluate_labels(query_codes, query_labels, codes, labels, cuts=(50,), precision_at=(100,)).figures:
+        assert figure.value == pytest.approx(figure.chance, abs=0.02), figure.name
+
+
+def test_perfect_codes_score_one() -> None:
+    labels = np.eye(4, dtype=np.uint8)[np.arange(80) % 4]
+    codes = np.packbits(np.repeat(labels, 4, axis=1), axis=1)
+    report = evaluate_labels(codes, labels, codes, labels, cuts=(10,), precision_at=(20,))
+    assert [figure.value for figure in report.figures] == pytest.approx([1] * len(report.figures))
+
+
+def test_recall_by_hand() -> None:
+    """Two photos, codes 0 and 255. Photo 0's captions lie at 1 and 7 bits from it, photo 1's on photo 0's code."""
+    photos = np.array([[0], [255]], np.uint8)
+    captions = np.array([[1], [127], [0]], np.uint8)
+    report = evaluate_pairs(captions, np.array([0, 0, 1]), photos, np.array([0, 1]), recall_at=(1, 2))
+    assert [figure.value for figure in report.figures] == pytest.approx([1 / 3, 1])
+    assert [figure.chance for figure in report.figures] == pytest.approx([1 / 2, 1])
+    assert hamming_distances(captions, photos).tolist() == [[1, 7], [7, 1], [0, 8]]
