@@ -76,6 +76,7 @@ class Catalog:
 
     def __init__(self, connection: sqlite3.Connection, index_folder: Path) -> None:
         self._db = connection
+        self._path = index_folder / FILE_NAME
         self._base = str(index_folder.parent)
         self._prefix = self._base.rstrip(os.sep) + os.sep
 
@@ -121,7 +122,7 @@ class Catalog:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All of it, or nothing."""
-        with _explained(Path(self._base)):
+        with _explained(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield

@@ -4,6 +4,7 @@ On disk they are derived files, `images.faiss` (FAISS's own format) and `images.
 with the catalog generation it was made from. Files that are missing, stale or damaged are not used.
 """
 
+import errno
 import os
 import struct
 import zlib
@@ -68,7 +69,7 @@ class Codes:
         return cls(flat, ids) if flat.ntotal == len(ids) and flat.d == bits else None
 
     def write(self, folder: Path, kind: Kind, generation: int) -> None:
-        """Replace the derived files, each in one step."""
+        """Replace the derived files, each in one step. Raises OSError and leaves the old ones when that fails."""
         codes_path, ids_path = _paths(folder, kind)
         _replace(codes_path, generation, lambda temporary: faiss.write_index_binary(self._flat, str(temporary)))
         _replace(ids_path, generation, lambda temporary: _save(temporary, self._ids.astype(np.uint32)))
@@ -124,13 +125,18 @@ def _is_whole(path: Path, generation: int, check_content: bool) -> bool:
 def _replace(path: Path, generation: int, write: Callable[[Path], None]) -> None:
     """Write a file and its trailer under a temporary name, make sure it is on disk, and give it its name."""
     temporary = path.with_name(path.name + ".tmp")
-    write(temporary)
-    with temporary.open("r+b") as file:
-        checksum = _crc(file, temporary.stat().st_size)
-        file.write(_TRAILER.pack(generation, checksum))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        write(temporary)
+        with temporary.open("r+b") as file:
+            checksum = _crc(file, temporary.stat().st_size)
+            file.write(_TRAILER.pack(generation, checksum))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except RuntimeError as error:  # what FAISS raises in place of OSError
+        raise OSError(errno.EIO, str(error)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _crc(file: BinaryIO, length: int) -> int:
