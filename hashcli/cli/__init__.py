@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import hashcli
-from hashcli.cli import encode, evaluate, index, info, models, search
+from hashcli.cli import distill, encode, evaluate, index, info, models, search
 from hashcli.cli.common import debug, stop_with
 from hashcli.errors import HashcliError
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (index, search, encode, evaluate, models, info):
+for command in (index, search, encode, distill, evaluate, models, info):
     app.command(name=command.__name__.rpartition(".")[2], epilog=command.EXAMPLES)(command.run)
 
 

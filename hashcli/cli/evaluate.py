@@ -13,7 +13,9 @@ hashcli evaluate --dataset flickr8k --root ~/data/flickr8k --model ./my-model --
 
 
 def run(
-    dataset: Annotated[str, typer.Option(help="flickr8k or mirflickr.")],
+    dataset: Annotated[
+        str, typer.Option(help="coco, flickr8k, iapr, mirflickr, nuswide10, nuswide21, or a path of your own.")
+    ],
     root: Annotated[Path, typer.Option(help="The folder that holds the dataset's official files.")],
     model: Annotated[str, typer.Option(help="Hash model, by name or folder.")] = "lite-256",
     k: Annotated[str, typer.Option("--k", help="Cuts for mAP@k, with commas between.")] = "50,5000",

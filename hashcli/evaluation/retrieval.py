@@ -1,7 +1,7 @@
 """A hash model against a dataset's protocol: query codes of one modality, database codes of the other."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,49 +13,67 @@ from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.model import HashModel
 
 
-def measure(
-    model: HashModel, pairs: Pairs, split: Split, cuts: Sequence[int], advanced: Callable[[int], None]
+@dataclass(frozen=True)
+class Codes:
+    """Packed codes of some rows of a dataset: a photo's uint8 [rows, bytes], and those of all its texts [texts, bytes]
+    with the row that each belongs to."""
+
+    rows: np.ndarray
+    photos: np.ndarray
+    texts: np.ndarray
+    text_rows: np.ndarray
+
+    def photos_of(self, part: np.ndarray) -> np.ndarray:
+        """The photos' codes of a part, in its order."""
+        return np.asarray(self.photos[np.searchsorted(self.rows, part)])
+
+    def texts_of(self, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The codes of all texts of a part, in its order, and the row each belongs to."""
+        place = np.full(int(max(part.max(), self.text_rows.max())) + 1, -1)
+        place[part] = np.arange(len(part))
+        chosen = np.flatnonzero(place[self.text_rows] >= 0)
+        chosen = chosen[np.argsort(place[self.text_rows[chosen]], kind="stable")]
+        return self.texts[chosen], self.text_rows[chosen]
+
+
+def encode(model: HashModel, pairs: Pairs, rows: np.ndarray, advanced: Callable[[int], None]) -> Codes:
+    """Codes of the given rows. Raises HashcliError naming a photo that cannot be read: what is left out would change
+    what is measured."""
+    rows = np.unique(rows)
+    photos = []
+    for path, result in model.encode_image_files(str(pairs.images[row]) for row in rows):
+        if isinstance(result, Exception):
+            raise HashcliError(f"{path} cannot be read: {result}.", "Restore it from the dataset's archive.")
+        photos.append(result)
+        advanced(1)
+    texts = model.encode_texts([text for row in rows for text in pairs.texts[row]])
+    return Codes(rows, pack(np.stack(photos)), pack(texts), rows.repeat([len(pairs.texts[row]) for row in rows]))
+
+
+def compare(
+    codes: Codes, labels: np.ndarray | None, query: np.ndarray, database: np.ndarray, cuts: Sequence[int] = (50, 5000)
 ) -> dict[str, Report]:
-    """Reports by direction: mAP and precision where the dataset has labels, recall of one's own captions where not.
+    """Reports by direction: mAP and precision where there are labels, recall of one's own photo or captions where not.
 
-    Raises HashcliError naming a photo that cannot be read: an item left out would change what is measured.
+    `query` and `database` are rows; the order of `database` decides ties.
     """
-    rows = np.union1d(split.query, split.database)
-    photos = dict(zip(rows.tolist(), _encode_photos(model, [pairs.images[row] for row in rows], advanced), strict=True))
-    texts = {row: pack(model.encode_texts(pairs.texts[row])) for row in rows.tolist()}  # [captions, bytes] each
-
-    def photo_codes(part: np.ndarray) -> np.ndarray:
-        return np.stack([photos[row] for row in part.tolist()])
-
-    def text_codes(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Codes of all texts of a part, and the row each belongs to."""
-        codes = [texts[row] for row in part.tolist()]
-        return np.concatenate(codes), part.repeat([len(own) for own in codes])
-
-    query_texts, query_rows = text_codes(split.query)
-    database_texts, database_rows = text_codes(split.database)
-    query_photos, database_photos = photo_codes(split.query), photo_codes(split.database)
-    if pairs.labels is None:
+    query_texts, query_rows = codes.texts_of(query)
+    database_texts, database_rows = codes.texts_of(database)
+    query_photos, database_photos = codes.photos_of(query), codes.photos_of(database)
+    if labels is None:
         return {
-            "text to image": evaluate_pairs(query_texts, query_rows, database_photos, split.database),
-            "image to text": evaluate_pairs(query_photos, split.query, database_texts, database_rows),
+            "image to text": evaluate_pairs(query_photos, query, database_texts, database_rows),
+            "text to image": evaluate_pairs(query_texts, query_rows, database_photos, database),
         }
-    labels = pairs.labels
     return {
-        "image to text": evaluate_labels(
-            query_photos, labels[split.query], database_texts, labels[database_rows], cuts
-        ),
-        "text to image": evaluate_labels(
-            query_texts, labels[query_rows], database_photos, labels[split.database], cuts
-        ),
+        "image to text": evaluate_labels(query_photos, labels[query], database_texts, labels[database_rows], cuts),
+        "text to image": evaluate_labels(query_texts, labels[query_rows], database_photos, labels[database], cuts),
     }
 
 
-def _encode_photos(model: HashModel, paths: list[Path], advanced: Callable[[int], None]) -> np.ndarray:
-    outputs = []
-    for path, result in model.encode_image_files(map(str, paths)):
-        if isinstance(result, Exception):
-            raise HashcliError(f"{path} cannot be read: {result}.", "Restore it from the dataset's archive.")
-        outputs.append(result)
-        advanced(1)
-    return pack(np.stack(outputs))
+def measure(
+    model: HashModel, pairs: Pairs, split: Split, cuts: Sequence[int], advanced: Callable[[int], None]
+) -> dict[str, Report]:
+    """Encode what a split asks for, and compare."""
+    codes = encode(model, pairs, np.union1d(split.query, split.database), advanced)
+    return compare(codes, pairs.labels, split.query, split.database, cuts)

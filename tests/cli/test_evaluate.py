@@ -58,7 +58,7 @@ def test_a_photo_that_cannot_be_read_stops_the_measurement(hashcli: Run, tiny_mo
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (("--dataset", "nosuch", "--root", "."), 1, "Datasets: flickr8k, mirflickr."),
+        (("--dataset", "nosuch", "--root", "."), 1, "Datasets: coco, flickr8k, iapr, mirflickr, nuswide10, nuswide21."),
         (("--dataset", "mirflickr", "--root", "nowhere"), 1, "mirflickr/meta/tags/tags1.txt"),
         (("--dataset", "mirflickr", "--root", ".", "--k", "many"), 2, "--k many"),
         (("--dataset", "mirflickr"), 2, "--root"),

@@ -1,8 +1,10 @@
 """Small datasets in the publishers' layouts, of real photos."""
 
+import json
 import shutil
 from pathlib import Path
 
+from hashcli.datasets.nuswide import CONCEPTS_21
 from tests.conftest import PHOTOS, SKIMAGE
 
 JPEGS = [name for name in PHOTOS if name.endswith(".jpg")]
@@ -37,4 +39,76 @@ def make_flickr8k(root: Path, train: int, dev: int) -> Path:
     (root / "Flickr8k.token.txt").write_text("\n".join(lines) + "\n")
     (root / "Flickr_8k.trainImages.txt").write_text("\n".join(names[:train]) + "\n")
     (root / "Flickr_8k.devImages.txt").write_text("\n".join(names[train:]) + "\n")
+    return root
+
+
+def make_coco(root: Path, year: int = 2017) -> Path:
+    """Train has photos 1 to 4 and val 5 and 6. A photo of even number shows a dog, every third a cat as well; photo 1
+    shows nothing, and photo 4 is not on disk."""
+    shown = {2: [18], 3: [17], 4: [18], 5: [17, 17], 6: [17, 18]}
+    (root / "annotations").mkdir(parents=True)
+    for part, numbers in (("train", [1, 2, 3, 4]), ("val", [5, 6])):
+        folder = root / f"{part}{year}"
+        folder.mkdir()
+        photos = [{"id": number, "file_name": f"{number:012}.jpg"} for number in numbers]
+        for photo in photos:
+            if photo["id"] != 4:
+                shutil.copy(SKIMAGE / JPEGS[0], folder / str(photo["file_name"]))
+        captions = [
+            {"image_id": n, "id": 10 * n + i, "caption": f"caption {i} of {n}\n"} for n in numbers for i in (0, 1)
+        ]
+        instances = [
+            {"image_id": number, "category_id": category, "segmentation": [[0.5, 1.5]]}
+            for number in numbers
+            for category in shown.get(number, [])
+        ]
+        categories = [{"id": 18, "name": "dog"}, {"id": 17, "name": "cat"}]
+        for kind, more in (
+            ("captions", {"annotations": captions}),
+            ("instances", {"annotations": instances, "categories": categories}),
+        ):
+            (root / "annotations" / f"{kind}_{part}{year}.json").write_text(json.dumps({"images": photos} | more))
+    return root
+
+
+def make_nuswide(root: Path) -> Path:
+    """Six photos: 0 of an animal at a lake, 1 of a tree, which is not among the 10 concepts, 2 without a concept, 3 of
+    the sky without a tag, 4 of the sky but not on disk, 5 of clouds in the sky."""
+    shown = {"animal": [0], "lake": [0], "tree": [1], "sky": [3, 4, 5], "clouds": [5]}
+    tags = [[1, 0, 1], [0, 1, 0], [1, 1, 1], [0, 0, 0], [1, 0, 0], [0, 0, 1]]
+    names = [f"{'actor' if number < 3 else 'zoo'}\\{number:04}_{900 + number}.jpg" for number in range(6)]
+    for folder in ("ImageList", "Groundtruth/AllLabels", "NUS_WID_Tags", "Flickr/actor", "Flickr/zoo"):
+        (root / folder).mkdir(parents=True)
+    (root / "ImageList" / "Imagelist.txt").write_text("".join(f"{name}\n" for name in names))
+    for number, name in enumerate(names):
+        if number != 4:
+            shutil.copy(SKIMAGE / JPEGS[0], root / "Flickr" / name.replace("\\", "/"))
+    for concept in CONCEPTS_21:
+        lines = "".join(f"{int(number in shown.get(concept, []))}\n" for number in range(6))
+        (root / "Groundtruth" / "AllLabels" / f"Labels_{concept}.txt").write_text(lines)
+    (root / "NUS_WID_Tags" / "TagList1k.txt").write_text("nature\nred\nblue\n")
+    rows = "".join("\t".join(map(str, row)) + "\t\n" for row in tags)
+    (root / "NUS_WID_Tags" / "AllTags1k.txt").write_text(rows)
+    return root
+
+
+def make_iapr(root: Path, labels: bool) -> Path:
+    """Photos 9, 10 and 11 in folder 00 and 1000 in 01. Photo 10 has no description and photo 11 no region."""
+    for number, folder in ((9, "00"), (10, "00"), (11, "00"), (1000, "01")):
+        for kind in ("images", "annotations_complete_eng"):
+            (root / "iaprtc12" / kind / folder).mkdir(parents=True, exist_ok=True)
+        shutil.copy(SKIMAGE / JPEGS[0], root / "iaprtc12" / "images" / folder / f"{number}.jpg")
+        if number != 10:
+            text = (
+                f"<DOC>\n<TITLE>T & T</TITLE>\n<DESCRIPTION>a caf\xe9 &amp; {number}\n people;</DESCRIPTION>\n</DOC>\n"
+            )
+            path = root / "iaprtc12" / "annotations_complete_eng" / folder / f"{number}.eng"
+            path.write_text(text, encoding="latin-1")
+    if labels:
+        extension = root / "saiaprtc12ok" / "benchmark" / "saiapr_tc-12"
+        (extension / "00").mkdir(parents=True)
+        (extension / "01").mkdir()
+        (extension / "wlist.txt").write_text("29\tbranch\n30\tbridge\n60\tcloud\n")
+        (extension / "00" / "labels.txt").write_text("9\t1\t60\n9\t2\t29\n9\t3\t60\n10\t1\t29\n")
+        (extension / "01" / "labels.txt").write_text("1000\t1\t60\n")
     return root

@@ -1,15 +1,16 @@
-"""Datasets from their official layouts, and the splits made of them."""
+"""Datasets from their official layouts."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hashcli.datasets.mirflickr import load
-from hashcli.datasets.registry import load_dataset
-from hashcli.datasets.splits import PROTOCOLS, Split, check_disjoint, make_split
+from hashcli.datasets.nuswide import CONCEPTS_10, CONCEPTS_21
+from hashcli.datasets.registry import DATASETS, load_dataset
 from hashcli.errors import HashcliError
-from tests.datasets.layouts import make_flickr8k, make_mirflickr
+from tests.datasets.layouts import make_coco, make_flickr8k, make_iapr, make_mirflickr, make_nuswide
 from tests.test_retrieval import DATA
 
 
@@ -30,44 +31,108 @@ def test_flickr8k_reads_the_official_layout(tmp_path: Path) -> None:
     assert len(pairs.ids) == 10
     assert pairs.parts["dev"].tolist() == [6, 7, 8, 9]
     assert pairs.texts[7] == [f"caption {i} of photo 7" for i in range(5)]
-    split = make_split(pairs, seed=0)
-    assert split.query.tolist() == split.database.tolist() == [6, 7, 8, 9]
-    assert sorted([*split.train, *split.validation]) == list(range(6))
-    assert "test list is not on disk" in split.warnings[0]
 
 
-@pytest.mark.parametrize("name", ["mirflickr", "flickr8k"])
+@pytest.mark.parametrize("year", [2014, 2017])
+def test_coco_reads_the_official_layout(tmp_path: Path, year: int) -> None:
+    """By hand: photo 1 shows nothing and photo 4 is not on disk; two cats in photo 5 are one label."""
+    pairs = load_dataset("coco", make_coco(tmp_path, year))
+    assert pairs.ids == ["2", "3", "5", "6"]
+    assert pairs.label_names == ["cat", "dog"]
+    assert pairs.labels is not None
+    assert pairs.labels.tolist() == [[0, 1], [1, 0], [1, 0], [1, 1]]
+    assert pairs.texts[2] == ["caption 0 of 5", "caption 1 of 5"]
+    assert [path.parent.name for path in pairs.images] == [f"{part}{year}" for part in ("train", "train", "val", "val")]
+    assert all(path.exists() for path in pairs.images)
+    assert pairs.missing == "5 of 123,287 photos are on disk"
+
+
+def test_coco_takes_one_part_alone(tmp_path: Path) -> None:
+    root = make_coco(tmp_path)
+    (root / "annotations" / "captions_train2017.json").unlink()
+    assert load_dataset("coco", root).ids == ["5", "6"]
+
+
+def test_coco_names_a_file_cut_short(tmp_path: Path) -> None:
+    path = make_coco(tmp_path) / "annotations" / "instances_val2017.json"
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(HashcliError, match=r"instances_val2017\.json is not JSON"):
+        load_dataset("coco", tmp_path)
+
+
+@pytest.mark.parametrize(("name", "numbers"), [("nuswide10", [0, 5]), ("nuswide21", [0, 1, 5])])
+def test_nuswide_reads_the_official_layout(tmp_path: Path, name: str, numbers: list[int]) -> None:
+    """By hand: see `make_nuswide` for why the other photos go; only the 21 concepts have `tree`."""
+    pairs = load_dataset(name, make_nuswide(tmp_path))
+    assert [int(path.stem[-3:]) - 900 for path in pairs.images] == numbers
+    assert pairs.ids[0] == "actor/0000_900.jpg"
+    assert pairs.texts[0] == ["nature blue"]
+    assert pairs.texts[-1] == ["blue"]
+    assert pairs.labels is not None
+    shown = [{pairs.label_names[column] for column in np.flatnonzero(row)} for row in pairs.labels]
+    assert shown[0] == {"animal", "lake"}
+    assert shown[-1] == {"clouds", "sky"}
+    assert all(path.exists() for path in pairs.images)
+    assert pairs.missing == "5 of 269,648 photos are on disk"
+
+
+def test_nuswide_has_10_concepts_among_21() -> None:
+    assert (len(CONCEPTS_10), len(CONCEPTS_21)) == (10, 21)
+    assert set(CONCEPTS_10) < set(CONCEPTS_21)
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "said"),
+    [
+        ("Groundtruth/AllLabels/Labels_sky.txt", "0\n1\n", r"Labels_sky\.txt has 2 lines, but Imagelist\.txt names 6"),
+        ("NUS_WID_Tags/AllTags1k.txt", "1 0 1\n1 0\n", r"AllTags1k\.txt:2: 2 columns, but TagList1k\.txt has 3 words"),
+        ("NUS_WID_Tags/AllTags1k.txt", "1 0 1\n", r"AllTags1k\.txt has 1 lines"),
+    ],
+)
+def test_nuswide_refuses_files_that_do_not_belong_together(tmp_path: Path, path: str, content: str, said: str) -> None:
+    (make_nuswide(tmp_path) / path).write_text(content)
+    with pytest.raises(HashcliError, match=said):
+        load_dataset("nuswide21", tmp_path)
+
+
+def test_iapr_has_labels_with_the_extension(tmp_path: Path) -> None:
+    """By hand: photo 10 has no description and photo 11 no region; `bridge` labels nothing and is no class."""
+    pairs = load_dataset("iapr", make_iapr(tmp_path, labels=True))
+    assert pairs.ids == ["9", "1000"]
+    assert pairs.label_names == ["branch", "cloud"]
+    assert pairs.labels is not None
+    assert pairs.labels.tolist() == [[1, 1], [0, 1]]
+    assert pairs.texts[0] == ["a café & 9 people;"]
+    assert all(path.exists() for path in pairs.images)
+    assert pairs.missing == "4 of 20,000 photos are on disk"
+
+
+def test_iapr_has_none_without(tmp_path: Path) -> None:
+    pairs = load_dataset("iapr", make_iapr(tmp_path, labels=False))
+    assert pairs.ids == ["9", "11", "1000"]
+    assert pairs.labels is None
+    assert "SAIAPR" in pairs.missing
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
 def test_what_is_missing_is_named_with_the_layout(tmp_path: Path, name: str) -> None:
     with pytest.raises(HashcliError, match=r"is not there") as raised:
         load_dataset(name, tmp_path)
     assert ".jpg" in raised.value.remedy
 
 
-def test_the_mirflickr_protocol(tmp_path: Path) -> None:
-    """2,000 query, 10,000 train, database all but query: checked on a dataset of the official size without photos."""
-    from hashcli.datasets.pairs import Pairs
-
-    n = PROTOCOLS["mirflickr"].pairs
-    pairs = Pairs("mirflickr", [f"im{i}" for i in range(n)], [Path()] * n, [["x"]] * n, np.ones((n, 24), np.uint8))
-    split = make_split(pairs, seed=0)
-    assert (len(split.query), len(split.database)) == (2000, 18_015)
-    assert (len(split.train), len(split.validation)) == (9000, 1000)
-    assert set(split.train) | set(split.validation) <= set(split.database)
-    assert not split.warnings
-    assert make_split(pairs, seed=0).checksum == split.checksum != make_split(pairs, seed=1).checksum
+@pytest.mark.parametrize(("name", "make"), [("coco", make_coco), ("nuswide21", make_nuswide)])
+def test_no_photo_at_all(tmp_path: Path, name: str, make: Callable[[Path], Path]) -> None:
+    for path in make(tmp_path).glob("**/*.jpg"):
+        path.unlink()
+    with pytest.raises(HashcliError, match="none of the photos"):
+        load_dataset(name, tmp_path)
 
 
-def test_a_part_scales_the_protocol_down_and_says_so(tmp_path: Path) -> None:
-    split = make_split(load(make_mirflickr(tmp_path, photos=60)), seed=0)
-    assert "scaled" in split.protocol
-    assert len(split.warnings) == 2
-
-
-def test_an_overlap_is_refused_loudly() -> None:
-    rows = np.arange(10)
-    for query, train, validation in ((rows, rows[9:], rows[:0]), (rows, rows[:0], rows[5:6]), (rows[:0], rows, rows)):
-        with pytest.raises(ValueError, match="are in both"):
-            check_disjoint(Split("", 0, query, rows, train, validation, "", []))
+def test_a_named_dataset_without_root_asks_for_it() -> None:
+    with pytest.raises(HashcliError, match="mirflickr: where is it") as raised:
+        load_dataset("mirflickr")
+    assert "--root" in raised.value.remedy
 
 
 @pytest.mark.skipif(not (DATA / "mirflickr25k").is_dir(), reason="MIRFlickr is not on disk")

@@ -1,0 +1,116 @@
+"""hashcli distill: train a teacher and a light student, measure both, and write a hash model."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hashcli.cli.common import Debug, Json, ProgressReporter, say, stop_with, write_json
+
+if TYPE_CHECKING:
+    from hashcli.distillation.training import Epoch
+    from hashcli.evaluation.ranking import Report
+
+EXAMPLES = """Examples:\n
+hashcli distill --dataset mirflickr --root ~/data/mirflickr25k --teacher lite-256\n
+hashcli distill --dataset captions.jsonl --method lcdh --bits 64,128 --out runs/mine\n
+hashcli index ~/Pictures --model runs/mine/model-64"""
+
+SHOWN = ("mAP@all", "recall@10")
+
+
+def run(
+    dataset: Annotated[str, typer.Option(help="A dataset's name, or a file or folder of your own.")],
+    root: Annotated[Path | None, typer.Option(help="The folder that holds the dataset's official files.")] = None,
+    method: Annotated[str | None, typer.Option(help="soda, ckdh or lcdh.", show_default="soda")] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="open_clip ARCH/PRETRAINED or local-dir:FOLDER, or a hash model (no network).",
+            show_default="ViT-B-32/datacomp_xl_s13b_b90k",
+        ),
+    ] = None,
+    student: Annotated[
+        str | None, typer.Option(help="Image backbone: a hash model, or timm:NAME.", show_default="lite-256")
+    ] = None,
+    bits: Annotated[str | None, typer.Option(help="Code lengths, with commas between.", show_default="64")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides split, weights and order.", show_default="0")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/DATASET-METHOD-SEED")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file of settings; flags go before it.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    baselines: Annotated[bool, typer.Option("--baselines", help="Measure untrained codes of the teacher too.")] = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train cross-modal hashing by SODA, CKDH or LCDH, measure it, and write a hash model that `hashcli index` takes.
+
+    The methods are reconstructions from the papers' abstracts, not the authors' code. Nothing is chosen by the query
+    set. Needs the extra `train`: pip install 'hashcli[train]'.
+    """
+    try:
+        lengths = None if bits is None else tuple(int(length) for length in bits.split(","))
+    except ValueError:
+        stop_with(f"--bits {bits} is not a list of whole numbers.", "For example: --bits 32,64", status=2)
+    try:
+        from hashcli.distillation.config import resolve
+        from hashcli.distillation.run import run as distill
+    except ImportError as error:
+        stop_with(f"Training needs {error.name}, which is not installed.", "pip install 'hashcli[train]'")
+    from platformdirs import user_cache_path
+
+    from hashcli.datasets.registry import load_dataset
+    from hashcli.datasets.splits import make_split
+
+    settings = resolve(config, method=method, teacher=teacher, student=student, bits=lengths, seed=seed)
+    pairs = load_dataset(dataset, root)
+    split = make_split(pairs, settings.seed)
+    for warning in split.warnings:
+        say(f"warning: {warning}")
+    folder = out or Path("runs") / f"{pairs.name}-{settings.method}-{settings.seed}"
+    with _Teller() as teller:
+        try:
+            rows = distill(
+                pairs,
+                split,
+                settings,
+                folder,
+                user_cache_path("hashcli") / "features",
+                teller,
+                resume=resume,
+                baseline=baselines,
+            )
+        except KeyboardInterrupt:
+            stop_with("Stopped.", f"To go on: the same command with --resume --out {folder}", status=130)
+    if json:
+        for row in rows:
+            write_json(row)
+        return
+    for row in rows:
+        if row["name"] in SHOWN and not row["of"].startswith("validation"):
+            figures = f"{row['value']:.4f}\tchance {row['chance']:.4f}"
+            print(f"{row['of']}\t{row['bits']} bits\t{row['direction']}\t{row['name']}\t{figures}")
+    say(f"To use the hash model: hashcli index PATH --model {folder}/model-{settings.bits[0]}")
+
+
+class _Teller(ProgressReporter):
+    """Epochs and figures on stderr, as they come."""
+
+    def __init__(self) -> None:
+        super().__init__("Features")
+
+    def __enter__(self) -> "_Teller":
+        super().__enter__()
+        return self
+
+    def epoch(self, bits: int, epoch: "Epoch") -> None:
+        if epoch.number == epoch.of or sys.stderr.isatty():
+            losses = ", ".join(f"{name} {value:.4f}" for name, value in epoch.losses.items())
+            say(f"{bits} bits, {epoch.stage}, epoch {epoch.number} of {epoch.of}: {losses}")
+
+    def measured(self, what: str, bits: int, reports: "dict[str, Report]") -> None:
+        for direction, report in reports.items():
+            for figure in report.figures:
+                if figure.name in SHOWN:
+                    value = f"{figure.name} {figure.value:.4f}, chance {figure.chance:.4f}"
+                    say(f"{bits} bits, {what}, {direction}: {value}")

@@ -1,0 +1,71 @@
+"""What the three methods share: who is similar to whom, and the terms of their losses.
+
+Notation as in the papers: n items in a batch, r bits; H in (-1, 1)^(n x r) are relaxed codes, B their signs. The
+papers' exact formulas are not public; each term says what it is and whose it is.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+CLAMP = 64.0  # of the likelihood's argument, as in MITH's code
+
+
+def label_similarity(labels: Tensor) -> Tensor:
+    """S in {0, 1}^(n x n): 1 where two items share a label. `labels` is [n, classes] of 0 and 1."""
+    return (labels @ labels.T > 0).float()
+
+
+def teacher_similarity(image: Tensor, text: Tensor, neighbours: float) -> Tensor:
+    """S without labels, our reconstruction: 1 for the share `neighbours` of pairs that the teacher finds most alike.
+
+    `image` and `text` are the teacher's features [n, d] of unit length. An item is always similar to itself.
+    """
+    alike = (image @ image.T + text @ text.T) / 2  # [n, n]
+    off_diagonal = alike[~torch.eye(len(alike), dtype=torch.bool, device=alike.device)]
+    return (
+        (alike >= off_diagonal.quantile(1 - neighbours)) | torch.eye(len(alike), device=alike.device).bool()
+    ).float()
+
+
+def half_inner(a: Tensor, b: Tensor) -> Tensor:
+    """Theta = 1/2 a b^T, clamped: the argument of DCMH's likelihood. [n, r] and [m, r] to [n, m]."""
+    return (0.5 * a @ b.T).clamp(-CLAMP, CLAMP)
+
+
+def negative_log_likelihood(theta: Tensor, similarity: Tensor) -> Tensor:
+    """mean log(1 + exp(Theta)) - S Theta (DCMH, Jiang and Li 2017). S may be soft, in [0, 1]."""
+    return (functional.softplus(theta) - similarity * theta).mean()
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of every row of a with every row of b: [n, d], [m, d] -> [n, m]."""
+    return functional.normalize(a) @ functional.normalize(b).T
+
+
+def gap(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squared distance per bit between two items' relaxed codes: narrows the modality gap (SODA's abstract)."""
+    return ((a - b) ** 2).mean()
+
+
+def quantisation(*relaxed: Tensor) -> Tensor:
+    """Mean squared distance per bit of the relaxed codes from the sign of their sum; no gradient through the sign."""
+    codes = signs(torch.stack(relaxed).sum(dim=0).detach())
+    return torch.stack([((one - codes) ** 2).mean() for one in relaxed]).sum()
+
+
+def balance(*relaxed: Tensor) -> Tensor:
+    """Each bit should be 1 for half of the items: the mean square of the bits' means (DCMH's balance term, scaled)."""
+    return torch.stack([(one.mean(dim=0) ** 2).mean() for one in relaxed]).sum()
+
+
+def contrast(a: Tensor, b: Tensor, temperature: float = 0.07) -> Tensor:
+    """Symmetric InfoNCE between matching rows (van den Oord et al. 2018; Radford et al. 2021)."""
+    logits = cosine(a, b) / temperature
+    target = torch.arange(len(a), device=a.device)
+    return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
+
+
+def signs(relaxed: Tensor) -> Tensor:
+    """-1 and +1; an output of 0 is -1, as in a packed code."""
+    return torch.where(relaxed > 0, 1.0, -1.0)

@@ -1,0 +1,94 @@
+"""SODA: labels as a text modality, a teacher of images and label prompts, then a text student (arXiv 2510.09664).
+
+Our reconstruction: of the paper only the abstract and summaries could be read. Known from them: the label prompt, the
+two stages, "directly narrowing the modality gap", and the image's Hamming space as the student's prior knowledge.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from hashcli.distillation.losses import (
+    balance,
+    gap,
+    half_inner,
+    negative_log_likelihood,
+    quantisation,
+    signs,
+)
+from hashcli.distillation.material import Hashers, Job
+from hashcli.errors import HashcliError
+
+
+def distill(job: Job) -> Hashers:
+    """Stage 1 maps images and label prompts into one Hamming space; stage 2 brings the texts into it.
+
+    With `distil = false` both heads are trained at once on the labels alone: the ablation without a teacher.
+    """
+    if job.material.labels is None:
+        raise HashcliError(
+            "SODA turns labels into prompts, and this dataset has no labels.", "Use --method ckdh or lcdh."
+        )
+    hashers = job.hashers()
+    if not job.config.distil:
+        job.train("soda-without-teacher", hashers.modules(), lambda rows: _direct(job, hashers, rows))
+        return hashers
+
+    prompts = job.material.prompts(label_prompts(job.material.labels, job.material.label_names, job.config.prompt))
+    label_head = job.head(prompts.shape[1])
+    modules = nn.ModuleDict({"image": hashers.image, "label": label_head})
+    job.train("soda-teacher", modules, lambda rows: _teacher(job, hashers, label_head, prompts, rows))
+
+    with torch.inference_mode():
+        image_space = hashers.image(job.material.image)
+    codes = signs(image_space).clone()  # B^v [m, r]: fixed from here on
+    job.train("soda-student", nn.ModuleDict({"text": hashers.text}), lambda rows: _student(job, hashers, codes, rows))
+    return hashers
+
+
+def label_prompts(labels: Tensor, names: list[str], template: str) -> list[str]:
+    """One sentence for each row of labels: "a photo of sky, sea and people." Underscores are read as spaces."""
+    words = [name.replace("_", " ") for name in names]
+    sentences = []
+    for row in labels:
+        shown = [words[i] for i in row.nonzero().flatten().tolist()]
+        listed = " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+        sentences.append(" ".join(shown) if template == "none" else template.format(listed))
+    return sentences
+
+
+def _teacher(job: Job, hashers: Hashers, label_head: nn.Module, prompts: Tensor, rows: Tensor) -> dict[str, Tensor]:
+    config, similar = job.config, job.material.similarity(rows, job.config.neighbours)
+    image, label = torch.tanh(hashers.image(job.material.image[rows])), torch.tanh(label_head(prompts[rows]))
+    return _pair(image, label, similar) | {
+        "gap": config.gap * gap(image, label),
+        "quantisation": config.quantisation * quantisation(image, label),
+        "balance": config.balance * balance(image, label),
+    }
+
+
+def _student(job: Job, hashers: Hashers, codes: Tensor, rows: Tensor) -> dict[str, Tensor]:
+    config, similar = job.config, job.material.similarity(rows, job.config.neighbours)
+    image, text = codes[rows], torch.tanh(hashers.text(job.material.text[rows]))
+    r = codes.shape[1]
+    return {
+        "likelihood": negative_log_likelihood(half_inner(image, text), similar)
+        + 0.5 * negative_log_likelihood(half_inner(text, text), similar),
+        "instance": config.instance * gap(text, image),
+        "relation": config.relation * ((text @ image.T / r - image @ image.T / r) ** 2).mean(),
+        "quantisation": config.quantisation * quantisation(text),
+    }
+
+
+def _direct(job: Job, hashers: Hashers, rows: Tensor) -> dict[str, Tensor]:
+    similar = job.material.similarity(rows, job.config.neighbours)
+    image = torch.tanh(hashers.image(job.material.image[rows]))
+    text = torch.tanh(hashers.text(job.material.text[rows]))
+    return _pair(image, text, similar) | {"quantisation": job.config.quantisation * quantisation(image, text)}
+
+
+def _pair(a: Tensor, b: Tensor, similar: Tensor) -> dict[str, Tensor]:
+    return {
+        "likelihood": negative_log_likelihood(half_inner(a, b), similar)
+        + 0.5 * negative_log_likelihood(half_inner(a, a), similar)
+        + 0.5 * negative_log_likelihood(half_inner(b, b), similar)
+    }

@@ -1,0 +1,94 @@
+"""The training loop: seeded, checkpointed after every epoch, and resumed to the same final weights."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from hashcli.errors import HashcliError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One thing to train: some modules, by a loss of the rows of a batch.
+
+    `loss` gets int64 rows [batch] and returns the terms of the loss by name; their sum is minimised.
+    """
+
+    name: str
+    modules: nn.ModuleDict
+    loss: Callable[[Tensor], dict[str, Tensor]]
+    items: int
+    epochs: int
+    batch: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is told of an epoch."""
+
+    stage: str
+    number: int
+    of: int
+    losses: dict[str, float]
+    seconds: float
+
+
+def train(stage: Stage, seed: int, checkpoints: Path | None, tell: Callable[[Epoch], None]) -> None:
+    """Train a stage to its end, from its checkpoint if there is one.
+
+    Every epoch's order and dropout are drawn from (seed, epoch) alone, so that a resumed run ends with the weights of
+    an undisturbed one. Raises HashcliError naming the batch when a loss is not finite.
+    """
+    parameters = [parameter for parameter in stage.modules.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.Adam(parameters, stage.learning_rate)
+    path = checkpoints / f"{stage.name}.pt" if checkpoints else None
+    begin = 0
+    if path and path.exists():
+        saved = torch.load(path, weights_only=True)
+        stage.modules.load_state_dict(saved["modules"])
+        optimiser.load_state_dict(saved["optimiser"])
+        begin = saved["epoch"]
+    for number in range(begin, stage.epochs):
+        began = time.monotonic()
+        stage.modules.train()
+        sums: dict[str, float] = {}
+        for step, rows in enumerate(_batches(stage, seed, number)):
+            terms = stage.loss(rows)
+            total = torch.stack(list(terms.values())).sum()
+            if not math.isfinite(total.item()):
+                shown = ", ".join(f"{name} {value.item():.3g}" for name, value in terms.items())
+                raise HashcliError(
+                    f"{stage.name}: the loss is not finite in epoch {number + 1}, batch {step + 1} ({shown}; "
+                    f"training rows {rows[:5].tolist()}...).",
+                    "Try a lower learning_rate, or look at these rows' features.",
+                )
+            optimiser.zero_grad()
+            total.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + value.item() * len(rows)
+        losses = {name: value / stage.items for name, value in sums.items()}
+        tell(Epoch(stage.name, number + 1, stage.epochs, losses, time.monotonic() - began))
+        if path:
+            _save(path, stage.modules, optimiser, number + 1)
+    stage.modules.eval()
+
+
+def _batches(stage: Stage, seed: int, epoch: int) -> Iterator[Tensor]:
+    """Rows in a new order; a last batch of one is left out, since it has no pairs."""
+    torch.manual_seed(hash((seed, epoch)) % 2**31)  # a hash of whole numbers is the same in every process
+    for rows in torch.randperm(stage.items).split(stage.batch):
+        if len(rows) > 1:
+            yield rows
+
+
+def _save(path: Path, modules: nn.Module, optimiser: torch.optim.Optimizer, epoch: int) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    torch.save({"modules": modules.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch}, temporary)
+    temporary.replace(path)

@@ -1,0 +1,130 @@
+"""Splits by the field's protocols, by the publisher's parts and for one's own data; recorded and read again."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hashcli.datasets.pairs import Pairs
+from hashcli.datasets.registry import DATASETS, load_dataset
+from hashcli.datasets.splits import PROTOCOLS, Split, check_disjoint, make_split, read_split
+from hashcli.errors import HashcliError
+from tests.datasets.layouts import make_flickr8k, make_mirflickr
+
+
+def bare(name: str, count: int, labelled: bool = True) -> Pairs:
+    """A dataset of any size, without photos."""
+    labels = np.ones((count, 24), np.uint8) if labelled else None
+    return Pairs(name, [f"im{i}" for i in range(count)], [Path()] * count, [["x"]] * count, labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "train", "database"),
+    [
+        ("coco", 5000, 10_000, 117_218),
+        ("iapr", 2000, 5000, 18_000),
+        ("mirflickr", 2000, 10_000, 18_015),
+        ("nuswide10", 2100, 5000, 184_477),
+        ("nuswide21", 2100, 10_500, 188_321),
+    ],
+)
+def test_protocols_at_their_official_size(name: str, query: int, train: int, database: int) -> None:
+    """The sizes that the papers print; a tenth of the training set is validation."""
+    pairs = bare(name, PROTOCOLS[name].pairs)
+    split = make_split(pairs, seed=0)
+    assert (len(split.query), len(split.database)) == (query, database)
+    assert (len(split.train), len(split.validation)) == (train * 9 // 10, train // 10)
+    assert set(split.train) | set(split.validation) <= set(split.database)
+    assert sorted([*split.query, *split.database]) == list(range(len(pairs.ids)))
+    assert not split.warnings
+
+
+def test_the_seed_decides(tmp_path: Path) -> None:
+    pairs = bare("mirflickr", 20_015)
+    first, again, other = (make_split(pairs, seed) for seed in (0, 0, 1))
+    assert first.checksum == again.checksum != other.checksum
+    assert first.database.tolist() != sorted(first.database)  # its order decides ties
+
+
+def test_every_dataset_can_be_split() -> None:
+    assert set(DATASETS) == {*PROTOCOLS, "flickr8k"}
+
+
+def test_publishers_parts(tmp_path: Path) -> None:
+    pairs = load_dataset("flickr8k", make_flickr8k(tmp_path, train=6, dev=4))
+    split = make_split(pairs, seed=0)
+    assert split.query.tolist() == split.database.tolist() == [6, 7, 8, 9]
+    assert sorted([*split.train, *split.validation]) == list(range(6))
+    assert "test list is not on disk" in split.warnings[0]
+    (tmp_path / "Flickr_8k.devImages.txt").unlink()
+    with pytest.raises(HashcliError, match="neither the test nor the dev list"):
+        make_split(load_dataset("flickr8k", tmp_path), seed=0)
+
+
+def test_a_part_scales_the_protocol_down_and_says_so(tmp_path: Path) -> None:
+    split = make_split(load_dataset("mirflickr", make_mirflickr(tmp_path, photos=60)), seed=0)
+    assert "scaled" in split.protocol
+    assert len(split.warnings) == 2
+
+
+@pytest.mark.parametrize(("count", "query"), [(4, 1), (100, 10), (50_000, 2000)])
+def test_own_data_has_a_tenth_as_query(count: int, query: int) -> None:
+    split = make_split(bare("own-holiday", count), seed=0)
+    assert (len(split.query), len(split.database)) == (query, count - query)
+    assert sorted([*split.train, *split.validation]) == sorted(split.database)
+    assert "ours" in split.protocol
+
+
+def test_without_labels_the_held_out_photos_are_looked_for_among_themselves() -> None:
+    split = make_split(bare("own-holiday", 100, labelled=False), seed=0)
+    assert split.query.tolist() == split.database.tolist()
+    assert len(split.query) == 10
+    assert len(split.train) + len(split.validation) == 90
+
+
+@pytest.mark.parametrize(("name", "count"), [("own-holiday", 1), ("mirflickr", 2)])
+def test_too_few_pairs(name: str, count: int) -> None:
+    with pytest.raises(HashcliError, match="too few"):
+        make_split(bare(name, count), seed=0)
+
+
+def test_an_overlap_is_refused_loudly() -> None:
+    rows = np.arange(10)
+    for query, train, validation in ((rows, rows[9:], rows[:0]), (rows, rows[:0], rows[5:6]), (rows[:0], rows, rows)):
+        with pytest.raises(ValueError, match="are in both"):
+            check_disjoint(Split("", 0, query, rows, train, validation, "", []))
+
+
+def test_a_recorded_split_is_read_again(tmp_path: Path) -> None:
+    """Also where the data on disk stands in another order."""
+    pairs = bare("own-holiday", 50)
+    split = make_split(pairs, seed=3)
+    (tmp_path / "split.json").write_text(split.to_json(pairs))
+    turned = Pairs(pairs.name, pairs.ids[::-1], pairs.images, pairs.texts, pairs.labels)
+    again = read_split(tmp_path / "split.json", turned)
+    for part in ("query", "database", "train", "validation"):
+        rows, rows_again = getattr(split, part), getattr(again, part)
+        assert [pairs.ids[row] for row in rows] == [turned.ids[row] for row in rows_again]
+        assert rows_again.dtype == np.int64
+    assert (again.checksum, again.protocol, again.seed) == (split.checksum, split.protocol, 3)
+
+
+def test_a_recorded_split_of_something_else_is_refused(tmp_path: Path) -> None:
+    pairs = bare("own-holiday", 50)
+    path = tmp_path / "split.json"
+    told = json.loads(make_split(pairs, seed=0).to_json(pairs))
+    for change, said in (
+        ({"query": told["query"][1:]}, "checksum"),
+        ({"query": ["nosuch", *told["query"]]}, "names 1 photos .* nosuch for one"),
+        ({"dataset": "coco"}, "is a split of coco, not of own-holiday"),
+        ({"seed": "x"}, "is not a recorded split"),
+    ):
+        path.write_text(json.dumps(told | change))
+        with pytest.raises(HashcliError, match=said):
+            read_split(path, pairs)
+    path.write_text("[]")
+    with pytest.raises(HashcliError, match="is not a recorded split"):
+        read_split(path, pairs)
+    with pytest.raises(HashcliError, match="cannot be read"):
+        read_split(tmp_path / "nowhere.json", pairs)
