@@ -12,6 +12,8 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from hashcli.datasets.pairs import Pairs
+
 SKIPPED = 3  # exit status: done, but some inputs were skipped
 
 _debug = False
@@ -40,6 +42,33 @@ IndexFolder = Annotated[
         help="The index folder. Put beside the photos, it can move with them.",
     ),
 ]
+
+
+Download = Annotated[
+    bool, typer.Option("--download", help="First fetch into --root what the publisher offers freely; it can resume.")
+]
+
+
+def whole_numbers(option: str, given: str) -> tuple[int, ...]:
+    """Numbers with commas between. Exits with 2 when they are not."""
+    try:
+        return tuple(int(number) for number in given.split(","))
+    except ValueError:
+        stop_with(f"{option} {given} is not a list of whole numbers.", f"For example: {option} 32,64", status=2)
+
+
+def open_dataset(name: str, root: Path | None, *, download: bool) -> "Pairs":
+    """A dataset by name below `root`, or one's own by its path."""
+    from hashcli.datasets.registry import load_dataset
+
+    if download:
+        from hashcli.datasets.download import download as fetch
+
+        if root is None:
+            stop_with("--download: where to?", "Give --root, the folder for the dataset's files.", status=2)
+        with ProgressReporter("Downloading (MiB)") as reporter:
+            fetch(name, root, reporter)
+    return load_dataset(name, root)
 
 
 def index_folder(given: Path | None) -> Path:

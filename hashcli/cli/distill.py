@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashcli.cli.common import Debug, Json, ProgressReporter, say, stop_with, write_json
+from hashcli.cli.common import (
+    Debug,
+    Download,
+    Json,
+    ProgressReporter,
+    open_dataset,
+    say,
+    stop_with,
+    whole_numbers,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from hashcli.distillation.training import Epoch
@@ -14,7 +24,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:\n
 hashcli distill --dataset mirflickr --root ~/data/mirflickr25k --teacher lite-256\n
-hashcli distill --dataset captions.jsonl --method lcdh --bits 64,128 --out runs/mine\n
+hashcli distill --dataset ./captions.jsonl --method lcdh --bits 64,128 --out runs/mine\n
+hashcli distill --dataset ./new.jsonl --update runs/mine/model-64\n
 hashcli index ~/Pictures --model runs/mine/model-64"""
 
 SHOWN = ("mAP@all", "recall@10")
@@ -37,9 +48,17 @@ def run(
     bits: Annotated[str | None, typer.Option(help="Code lengths, with commas between.", show_default="64")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides split, weights and order.", show_default="0")] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/DATASET-METHOD-SEED")] = None,
+    update: Annotated[
+        Path | None,
+        typer.Option(help="A hash model made by distill: teach it this dataset too."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings; flags go before it.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting, as NAME=VALUE; can be given more than once.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="Measure untrained codes of the teacher too.")] = False,
+    download: Download = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -48,26 +67,33 @@ def run(
     The methods are reconstructions from the papers' abstracts, not the authors' code. Nothing is chosen by the query
     set. Needs the extra `train`: pip install 'hashcli[train]'.
     """
-    try:
-        lengths = None if bits is None else tuple(int(length) for length in bits.split(","))
-    except ValueError:
-        stop_with(f"--bits {bits} is not a list of whole numbers.", "For example: --bits 32,64", status=2)
+    lengths = whole_numbers("--bits", bits) if bits else None
     try:
         from hashcli.distillation.config import resolve
         from hashcli.distillation.run import run as distill
+        from hashcli.distillation.student import load_student
     except ImportError as error:
         stop_with(f"Training needs {error.name}, which is not installed.", "pip install 'hashcli[train]'")
     from platformdirs import user_cache_path
 
-    from hashcli.datasets.registry import load_dataset
     from hashcli.datasets.splits import make_split
 
-    settings = resolve(config, method=method, teacher=teacher, student=student, bits=lengths, seed=seed)
-    pairs = load_dataset(dataset, root)
+    before = load_student(update) if update else None
+    settings = resolve(
+        config,
+        set_ or [],
+        before.config if before else None,
+        method=method,
+        teacher=teacher,
+        student=student,
+        bits=lengths,
+        seed=seed,
+    )
+    pairs = open_dataset(dataset, root, download=download)
     split = make_split(pairs, settings.seed)
     for warning in split.warnings:
         say(f"warning: {warning}")
-    folder = out or Path("runs") / f"{pairs.name}-{settings.method}-{settings.seed}"
+    folder = out or Path("runs") / f"{pairs.name}-{'update' if update else settings.method}-{settings.seed}"
     with _Teller() as teller:
         try:
             rows = distill(
@@ -79,6 +105,7 @@ def run(
                 teller,
                 resume=resume,
                 baseline=baselines,
+                updated=before,
             )
         except KeyboardInterrupt:
             stop_with("Stopped.", f"To go on: the same command with --resume --out {folder}", status=130)
@@ -114,3 +141,6 @@ class _Teller(ProgressReporter):
                 if figure.name in SHOWN:
                     value = f"{figure.name} {figure.value:.4f}, chance {figure.chance:.4f}"
                     say(f"{bits} bits, {what}, {direction}: {value}")
+
+    def kept(self, bits: int, image: float, text: float) -> None:
+        say(f"{bits} bits: of the old items' bits, {image:.1%} (photos) and {text:.1%} (texts) are as they were")

@@ -26,7 +26,8 @@ def load(root: Path) -> Pairs:
     parts: dict[str, np.ndarray] = {}
     for part, list_name in PARTS.items():
         if (root / list_name).exists():
-            named = [name for name in (root / list_name).read_text().split() if (photos / name).exists()]
+            listed = (root / list_name).read_text().split()
+            named = [name for name in listed if name in captions and (photos / name).exists()]
             parts[part] = np.arange(len(ids), len(ids) + len(named))
             ids += named
     if not ids:

@@ -1,17 +1,35 @@
-"""The datasets by name."""
+"""The datasets by name, and the user's own by path."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from hashcli.datasets import flickr8k, mirflickr
+from hashcli.datasets import coco, flickr8k, iapr, mirflickr, nuswide, own
 from hashcli.datasets.pairs import Pairs
 from hashcli.errors import HashcliError
 
-DATASETS: dict[str, Callable[[Path], Pairs]] = {"flickr8k": flickr8k.load, "mirflickr": mirflickr.load}
+DATASETS: dict[str, Callable[[Path], Pairs]] = {
+    "coco": coco.load,
+    "flickr8k": flickr8k.load,
+    "iapr": iapr.load,
+    "mirflickr": mirflickr.load,
+    "nuswide10": nuswide.load_10,
+    "nuswide21": nuswide.load_21,
+}
 
 
-def load_dataset(name: str, root: Path) -> Pairs:
-    """A dataset from its official files below `root`. Raises HashcliError when they are not there."""
-    if name not in DATASETS:
-        raise HashcliError(f"There is no dataset {name!r}.", f"Datasets: {', '.join(sorted(DATASETS))}.")
-    return DATASETS[name](root)
+def load_dataset(name: str, root: Path | None = None) -> Pairs:
+    """A dataset from its official files below `root`; or, where `name` is a path, from a list or a folder of one's own.
+
+    Raises HashcliError when they are not there.
+    """
+    if name in DATASETS:
+        if root is None:
+            raise HashcliError(f"{name}: where is it?", "Give --root, the folder that holds its official files.")
+        return DATASETS[name](root)
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise HashcliError(
+            f"There is no dataset {name!r}, and no such file or folder.",
+            f"Datasets: {', '.join(sorted(DATASETS))}. Your own: a .jsonl or .csv file, or a folder of photos.",
+        )
+    return own.load(path)

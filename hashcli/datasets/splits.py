@@ -1,11 +1,14 @@
 """Who is query, database, training and validation: the field's named protocols, split by seed and checked."""
 
 import hashlib
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from hashcli.datasets.pairs import Pairs
+from hashcli.errors import HashcliError
 
 
 @dataclass(frozen=True)
@@ -20,10 +23,20 @@ class Protocol:
     source: str
 
 
-# MIR-A: 2,000 query, 10,000 train, database = all but query, so that it contains the training set.
-PROTOCOLS = {"mirflickr": Protocol("MIR-A (DCMH)", 20_015, 2_000, 10_000, "DCMH, SSAH, MITH")}
+# In all of them the database is all but the query set, so that it contains the training set.
+PROTOCOLS = {
+    "coco": Protocol("COCO", 122_218, 5_000, 10_000, "MITH, DCHMT, NACD"),
+    "iapr": Protocol("IAPR TC-12", 20_000, 2_000, 5_000, "UCCH"),
+    "mirflickr": Protocol("MIR-A (DCMH)", 20_015, 2_000, 10_000, "DCMH, SSAH, MITH"),
+    "nuswide10": Protocol("NUS-10", 186_577, 2_100, 5_000, "UCCH, DJSRH"),
+    "nuswide21": Protocol("NUS-21", 190_421, 2_100, 10_500, "MITH, NACD"),
+}
+
+# Where no one has set a protocol, that is, for one's own data. Ours.
+OWN_QUERY_SHARE, OWN_QUERY_MOST = 0.1, 2_000
 
 VALIDATION_SHARE = 0.1  # of the training set; no choice is ever made on the query set
+PARTS = ("query", "database", "train", "validation")
 
 
 @dataclass(frozen=True)
@@ -39,37 +52,83 @@ class Split:
     checksum: str
     warnings: list[str]
 
+    def to_json(self, pairs: Pairs) -> str:
+        """The split as lists of ids, for `read_split` to take up again."""
+        about = {"dataset": pairs.name, "protocol": self.protocol, "seed": self.seed, "checksum": self.checksum}
+        parts = {part: [pairs.ids[row] for row in getattr(self, part)] for part in PARTS}
+        return json.dumps(about | {"warnings": self.warnings} | parts)
+
 
 def make_split(pairs: Pairs, seed: int) -> Split:
     """Split a dataset by its protocol: a random one by seed, or the publisher's own parts.
 
-    With the publisher's parts, query and database are the same held-out photos: captions are to find their photo, and
-    photos their captions.
+    A dataset without either, one's own, has a tenth of its pairs as query set, at most 2,000, and the rest as database
+    and training set.
+
+    Without labels, query and database are the same held-out photos: captions are to find their photo, and photos their
+    captions. Raises HashcliError when there are too few pairs.
     """
     warnings = [f"{pairs.name}: {pairs.missing}"] if pairs.missing else []
     rng = np.random.default_rng(seed)
+    count = len(pairs.ids)
     if pairs.parts:
         held_out = "test" if "test" in pairs.parts else "dev"
-        query = database = pairs.parts[held_out]
-        train = rng.permutation(pairs.parts.get("train", np.empty(0, np.int64)))
+        if held_out not in pairs.parts:
+            raise HashcliError(f"{pairs.name}: neither the test nor the dev list is on disk.")
+        query = pairs.parts[held_out]
+        rest = train = rng.permutation(pairs.parts.get("train", np.empty(0, np.int64)))
         name = f"publisher's split, {held_out} part"
     else:
-        protocol = PROTOCOLS[pairs.name]
-        scale = min(1.0, len(pairs.ids) / protocol.pairs)
-        order = rng.permutation(len(pairs.ids))  # also shuffles the database, whose order decides ties
-        sizes = round(protocol.query * scale), round(protocol.train * scale)
-        query, database = order[: sizes[0]], order[sizes[0] :]
-        train = database[: sizes[1]]
-        name = protocol.name
-        if scale < 1:
-            name += f", scaled to {len(order):,} of {protocol.pairs:,} pairs"
-            warnings.append(
-                f"the protocol is scaled down: {sizes[0]} query, {sizes[1]} train, {len(database)} database"
-            )
+        order = rng.permutation(count)  # also shuffles the database, whose order decides ties
+        protocol = PROTOCOLS.get(pairs.name)
+        if protocol:
+            scale = min(1.0, count / protocol.pairs)
+            sizes = round(protocol.query * scale), round(protocol.train * scale)
+            name = protocol.name
+            if scale < 1:
+                name += f", scaled to {count:,} of {protocol.pairs:,} pairs"
+                counts = f"{sizes[0]:,} query, {sizes[1]:,} train, {count - sizes[0]:,} database"
+                warnings.append(f"the protocol is scaled down: {counts}")
+        else:
+            held_out_count = min(OWN_QUERY_MOST, max(1, round(OWN_QUERY_SHARE * count)))
+            sizes = held_out_count, count - held_out_count
+            name = f"ours, {sizes[0]:,} of {count:,} pairs as query"
+        if not all(sizes):
+            raise HashcliError(f"{pairs.name}: {count} pairs are too few to split.")
+        query, rest = order[: sizes[0]], order[sizes[0] :]
+        train = rest[: sizes[1]]
+    database = rest if pairs.labels is not None else query
     validation, train = np.split(train, [round(VALIDATION_SHARE * len(train))])
-    split = Split(
-        name, seed, query, database, train, validation, _checksum(pairs, query, database, train, validation), warnings
-    )
+    checksum = _checksum(pairs, query, database, train, validation)
+    split = Split(name, seed, query, database, train, validation, checksum, warnings)
+    check_disjoint(split)
+    return split
+
+
+def read_split(path: Path, pairs: Pairs) -> Split:
+    """A split that `Split.to_json` has written. Raises HashcliError when it is of other data or was changed."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        ids = {part: [str(photo) for photo in told[part]] for part in PARTS}
+        dataset, checksum = told["dataset"], told["checksum"]
+        protocol, seed, warnings = str(told["protocol"]), int(told["seed"]), [str(text) for text in told["warnings"]]
+    except OSError as error:
+        raise HashcliError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise HashcliError(f"{path} is not a recorded split: {error!r}.") from error
+    if dataset != pairs.name:
+        raise HashcliError(f"{path} is a split of {dataset}, not of {pairs.name}.")
+    rows = {photo: row for row, photo in enumerate(pairs.ids)}
+    absent = sorted({photo for own in ids.values() for photo in own if photo not in rows})
+    if absent:
+        raise HashcliError(
+            f"{path} names {len(absent):,} photos that {pairs.name} does not have, {absent[0]} for one.",
+            "A split can be repeated only on the data it was made of.",
+        )
+    query, database, train, validation = (np.array([rows[photo] for photo in ids[part]], np.int64) for part in PARTS)
+    if checksum != _checksum(pairs, query, database, train, validation):
+        raise HashcliError(f"{path}: its lists do not have the checksum {checksum}.", "It was changed: record it anew.")
+    split = Split(protocol, seed, query, database, train, validation, checksum, warnings)
     check_disjoint(split)
     return split
 
@@ -86,4 +145,4 @@ def check_disjoint(split: Split) -> None:
 def _checksum(pairs: Pairs, *parts: np.ndarray) -> str:
     """16 hex digits over the ids of every part in order: two splits with the same one are the same."""
     listed = "\n\n".join("\n".join(pairs.ids[row] for row in part) for part in parts)
-    return hashlib.sha256(listed.encode()).hexdigest()[:16]
+    return hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16]

@@ -32,6 +32,7 @@ def distill(job: Job) -> Hashers:
     text_teacher = GraphTextTeacher(
         bags.shape[1], job.bits, 0.3, job.config.graph_neighbours, attend=job.config.graph_attention
     )
+    text_teacher.to(bags.device)
     teacher = nn.ModuleDict({"image": image_head, "text": text_teacher})
     job.train("ckdh-teacher", teacher, lambda rows: _teacher(job, image_head, text_teacher, rows))
 

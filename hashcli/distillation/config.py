@@ -1,6 +1,7 @@
 """All that decides a run, in one place: defaults here, a TOML file over them, flags over both."""
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from hashcli.errors import HashcliError
 
 METHODS = ("soda", "ckdh", "lcdh")
+TUNING = ("head", "last", "full")
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,18 @@ class Config:
     epochs: int = 30
     batch: int = 128
     learning_rate: float = 1e-3
+    device: str = "auto"  # cuda where there is one
     hidden: int = 512
     dropout: float = 0.1
     words: int = 1386  # at most, of the bag of words: MIRFlickr's number
     neighbours: float = 0.05  # the share of pairs that count as similar where there are no labels
+
+    # tuning of the image towers before their features are taken: "head" (frozen), "last" (block) or "full"
+    tune_teacher: str = "head"
+    tune_student: str = "head"
+    tune_epochs: int = 3
+    tune_batch: int = 32
+    tune_learning_rate: float = 1e-5
 
     # soda
     prompt: str = "a photo of {}."  # "none": the class names alone
@@ -59,9 +69,12 @@ class Config:
         return asdict(self) | {"bits": list(self.bits)}
 
 
-def resolve(file: Path | None, **flags: Any) -> Config:
-    """Defaults, then the TOML file, then the flags that are not None. Raises HashcliError naming what is not known."""
-    config = Config()
+def resolve(file: Path | None, settings: Sequence[str] = (), base: Config | None = None, **flags: Any) -> Config:
+    """Defaults (or `base`), then the TOML file, then settings as NAME=VALUE, then the flags that are not None.
+
+    Raises HashcliError naming what is not known.
+    """
+    config = base or Config()
     if file:
         try:
             config = _with(config, tomllib.loads(file.read_text(encoding="utf-8")), str(file))
@@ -69,9 +82,18 @@ def resolve(file: Path | None, **flags: Any) -> Config:
             raise HashcliError(f"{file} cannot be read: {error.strerror}.") from error
         except tomllib.TOMLDecodeError as error:
             raise HashcliError(f"{file} is not TOML: {error}.") from error
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        try:
+            config = _with(config, tomllib.loads(f"{name} = {value}"), f"--set {setting}")
+        except tomllib.TOMLDecodeError:  # a word without quotes
+            config = _with(config, {name: value}, f"--set {setting}")
     config = _with(config, {name: value for name, value in flags.items() if value is not None}, "the command line")
     if config.method not in METHODS:
         raise HashcliError(f"There is no method {config.method!r}.", f"Methods: {', '.join(METHODS)}.")
+    for name in ("tune_teacher", "tune_student"):
+        if getattr(config, name) not in TUNING:
+            raise HashcliError(f"{name} {getattr(config, name)!r} will not do.", f"One of: {', '.join(TUNING)}.")
     for bits in config.bits:
         if bits % 8 or not 16 <= bits <= 1024:
             raise HashcliError(f"--bits {bits} will not do.", "Give multiples of 8 from 16 to 1024.")

@@ -25,7 +25,7 @@ from hashcli.hashmodel.model import HashModel
 OPSET = 17
 TOLERANCE = 1e-4  # between ONNX and torch outputs
 BITS_EQUAL = 0.999
-MAX_WORDS = 256  # of a text that is read as a bag of words
+MAX_WORDS = 100_000  # of a text that is read as a bag of words: in effect, all
 UNKNOWN = "[UNK]"
 
 
@@ -109,7 +109,7 @@ class _ImageHasher(nn.Module):
 def _export_torch(tower: TorchImageTower, head: HashHead, path: Path) -> None:
     pixels = torch.zeros(2, tower.size, tower.size, 3, dtype=torch.uint8)
     torch.onnx.export(
-        _ImageHasher(tower, head).eval(),
+        _ImageHasher(tower, head).cpu().eval(),
         (pixels,),
         str(path),
         input_names=["pixels"],
@@ -123,12 +123,13 @@ def _export_torch(tower: TorchImageTower, head: HashHead, path: Path) -> None:
 def _append_head(source: Path, head: HashHead, path: Path) -> None:
     """A hash model's graph, its outputs brought to unit length and fed to the head."""
     model = onnx.load(source)
+    new = f"head{len(model.graph.node)}_"  # not a name of the graph, though it were a student's that has a head already
     for node in model.graph.node:
         for i, output in enumerate(node.output):
             if output == "output":
-                node.output[i] = "tower"
-    nodes, weights = _head_nodes(head, "unit")
-    model.graph.node.append(helper.make_node("LpNormalization", ["tower"], ["unit"], axis=-1, p=2))
+                node.output[i] = f"{new}tower"
+    nodes, weights = _head_nodes(head, f"{new}unit", new)
+    model.graph.node.append(helper.make_node("LpNormalization", [f"{new}tower"], [f"{new}unit"], axis=-1, p=2))
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(weights)
     del model.graph.output[:]
@@ -138,13 +139,19 @@ def _append_head(source: Path, head: HashHead, path: Path) -> None:
 
 def _export_bag(head: HashHead, words: int, path: Path) -> None:
     """Token ids [n, tokens] to a bag of words [n, words], which the head sees; id 0 is any other word."""
-    nodes, weights = _head_nodes(head, "bag")
+    nodes, weights = _head_nodes(head, "bag", "head_")
     graph = helper.make_graph(
         [
             helper.make_node("Mul", ["input_ids", "attention_mask"], ["ids"]),  # padding becomes the unknown word
-            helper.make_node("OneHot", ["ids", "depth", "off_on"], ["tokens"], axis=-1),  # [n, tokens, words + 1]
-            helper.make_node("ReduceMax", ["tokens"], ["present"], axes=[1], keepdims=0),
-            helper.make_node("Slice", ["present", "one", "depth", "one"], ["bag"]),
+            helper.make_node("Shape", ["ids"], ["shape"]),
+            helper.make_node("Slice", ["shape", "zero", "one"], ["n"]),
+            helper.make_node("Concat", ["n", "depth"], ["bags_shape"], axis=0),
+            helper.make_node("ConstantOfShape", ["bags_shape"], ["empty_bags"]),  # [n, words + 1]
+            helper.make_node(
+                "ConstantOfShape", ["shape"], ["ones"], value=numpy_helper.from_array(np.ones(1, np.float32))
+            ),
+            helper.make_node("ScatterElements", ["empty_bags", "ids", "ones"], ["bags"], axis=1),
+            helper.make_node("Slice", ["bags", "one", "depth", "one"], ["bag"]),
             *nodes,
         ],
         "text",
@@ -156,7 +163,7 @@ def _export_bag(head: HashHead, words: int, path: Path) -> None:
         [
             *weights,
             numpy_helper.from_array(np.array([words + 1], np.int64), "depth"),
-            numpy_helper.from_array(np.array([0, 1], np.float32), "off_on"),
+            numpy_helper.from_array(np.array([0], np.int64), "zero"),
             numpy_helper.from_array(np.array([1], np.int64), "one"),
         ],
     )
@@ -165,25 +172,26 @@ def _export_bag(head: HashHead, words: int, path: Path) -> None:
     onnx.save(model, path)
 
 
-def _head_nodes(head: HashHead, source: str) -> tuple[list[Any], list[Any]]:
-    """The head as ONNX: Gemm, Relu, Gemm from `source` to `output`."""
+def _head_nodes(head: HashHead, source: str, new: str) -> tuple[list[Any], list[Any]]:
+    """The head as ONNX: Gemm, Relu, Gemm from `source` to `output`. Names in between begin with `new`."""
     first, last = head.first, head.last
     weights = [
-        numpy_helper.from_array(value.detach().cpu().numpy(), f"head_{name}")
+        numpy_helper.from_array(value.detach().cpu().numpy(), new + name)
         for name, value in (("w1", first.weight), ("b1", first.bias), ("w2", last.weight), ("b2", last.bias))
     ]
     return [
-        helper.make_node("Gemm", [source, "head_w1", "head_b1"], ["hidden"], transB=1),
-        helper.make_node("Relu", ["hidden"], ["active"]),
-        helper.make_node("Gemm", ["active", "head_w2", "head_b2"], ["output"], transB=1),
+        helper.make_node("Gemm", [source, f"{new}w1", f"{new}b1"], [f"{new}hidden"], transB=1),
+        helper.make_node("Relu", [f"{new}hidden"], [f"{new}active"]),
+        helper.make_node("Gemm", [f"{new}active", f"{new}w2", f"{new}b2"], ["output"], transB=1),
     ], weights
 
 
 def _bag_tokenizer(vocabulary: Sequence[str]) -> Tokenizer:
-    """The word rule of `datasets.vocabulary` for the tokenizers library."""
+    """The word rule of `datasets.vocabulary` for the tokenizers library, whose own \\w and lower case are not Python's."""
     tokenizer = Tokenizer(
         models.WordLevel({word: i for i, word in enumerate([UNKNOWN, *vocabulary])}, unk_token=UNKNOWN)
     )
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[^\W_]+"), behavior="removed", invert=True)
+    final_sigma = Regex(r"(?<=\p{Cased}\p{Case_Ignorable}{0,9})Σ(?!\p{Case_Ignorable}*\p{Cased})")
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(final_sigma, "ς"), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\p{L}\p{N}]+"), behavior="removed", invert=True)
     return tokenizer

@@ -28,7 +28,7 @@ def distill(job: Job, round_done: RoundDone | None = None) -> Hashers:
     teacher = _train_teacher(job) if config.distil else None
     order = torch.randperm(len(material), generator=torch.Generator().manual_seed(config.seed))
     anchors = torch.empty(0, dtype=torch.long)  # rows of old items
-    anchor_codes = torch.empty(0, job.bits)
+    anchor_codes = torch.empty(0, job.bits, device=material.image.device)
     seen = order[:0]
     for number, chunk in enumerate(order.tensor_split(config.rounds), start=1):
 
@@ -49,7 +49,7 @@ def _train_teacher(job: Job) -> Tensor:
     """H^T [m, r], the fused relaxed codes of all training rows."""
     material, config = job.material, job.config
     width = material.teacher_image.shape[1]
-    teacher = FusedTeacher(width, job.bits, heads=8, attend=config.attention)
+    teacher = FusedTeacher(width, job.bits, heads=8, attend=config.attention).to(material.image.device)
 
     def loss(rows: Tensor) -> dict[str, Tensor]:
         outputs, tokens = teacher(material.teacher_image[rows], material.teacher_text[rows])

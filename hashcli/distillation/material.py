@@ -1,7 +1,7 @@
 """What a method is given to train on, and what it gives back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -33,6 +33,18 @@ class Material:
     def __len__(self) -> int:
         return len(self.image)
 
+    def to(self, device: torch.device) -> "Material":
+        """The same on a device."""
+        return replace(
+            self,
+            teacher_image=self.teacher_image.to(device),
+            teacher_text=self.teacher_text.to(device),
+            image=self.image.to(device),
+            text=self.text.to(device),
+            labels=None if self.labels is None else self.labels.to(device),
+            prompts=lambda sentences: self.prompts(sentences).to(device),
+        )
+
     def similarity(self, rows: Tensor, neighbours: float) -> Tensor:
         """S of a batch: from labels, or where there are none from the teacher."""
         if self.labels is not None:
@@ -62,7 +74,7 @@ class Job:
     tell: Callable[[Epoch], None]
 
     def head(self, width: int) -> HashHead:
-        return HashHead(width, self.config.hidden, self.bits, self.config.dropout)
+        return HashHead(width, self.config.hidden, self.bits, self.config.dropout).to(self.material.image.device)
 
     def hashers(self) -> Hashers:
         """New heads for the student, drawn from the seed."""
@@ -87,7 +99,7 @@ class Job:
                 items=len(chosen),
                 epochs=epochs or self.config.epochs,
                 batch=self.config.batch,
-                learning_rate=self.config.learning_rate,
+                learning_rates=dict.fromkeys(modules, self.config.learning_rate),
             ),
             self.config.seed,
             self.checkpoints,

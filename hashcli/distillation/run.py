@@ -9,7 +9,8 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,11 +22,13 @@ from torch.nn import functional
 import hashcli
 from hashcli.datasets.pairs import Pairs
 from hashcli.datasets.splits import Split
-from hashcli.datasets.vocabulary import bag_of_words, build_vocabulary
+from hashcli.datasets.vocabulary import bag_of_words, build_vocabulary, texts_of
 from hashcli.distillation import baselines, ckdh, lcdh, soda
 from hashcli.distillation.config import Config
 from hashcli.distillation.export import check, export
+from hashcli.distillation.losses import label_similarity, teacher_similarity
 from hashcli.distillation.material import Hashers, Job, Material
+from hashcli.distillation.student import Student, choose_anchors, kept_bits, save_student, update
 from hashcli.distillation.towers import (
     HashModelTower,
     ImageTower,
@@ -36,6 +39,7 @@ from hashcli.distillation.towers import (
     text_features,
 )
 from hashcli.distillation.training import Epoch
+from hashcli.distillation.tuning import tune
 from hashcli.errors import HashcliError
 from hashcli.evaluation.ranking import Report
 from hashcli.evaluation.retrieval import Codes, compare
@@ -53,6 +57,7 @@ class Teller(Protocol):
     def advanced(self, count: int) -> None: ...
     def epoch(self, bits: int, epoch: Epoch) -> None: ...
     def measured(self, what: str, bits: int, reports: dict[str, Report]) -> None: ...
+    def kept(self, bits: int, image: float, text: float) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -77,17 +82,37 @@ class _Features:
 
 
 def run(
-    pairs: Pairs, split: Split, config: Config, out: Path, cache: Path, teller: Teller, *, resume: bool, baseline: bool
+    pairs: Pairs,
+    split: Split,
+    config: Config,
+    out: Path,
+    cache: Path,
+    teller: Teller,
+    *,
+    resume: bool,
+    baseline: bool,
+    updated: Student | None = None,
 ) -> list[dict[str, Any]]:
-    """Do it all; returns one row for each figure. Raises HashcliError when `out` holds another run."""
+    """Do it all; returns one row for each figure. Raises HashcliError when `out` holds another run.
+
+    With `updated`, that student learns the new data in place of a new one.
+    """
     _begin(out, pairs, split, config, resume=resume)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    teacher_image, teacher_text = open_teacher(config.teacher)
-    student_image = teacher_image if config.student == config.teacher else open_image_tower(config.student)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
+    teacher_image, teacher_text = open_teacher(config.teacher, device)
+    student_image = teacher_image if config.student == config.teacher else open_image_tower(config.student, device)
     student_text = None if config.text == "bag" else HashModelTower(config.text)
-    features = _features(pairs, split, config, teacher_image, teacher_text, student_image, student_text, cache, teller)
+    (out / "checkpoints").mkdir(exist_ok=True)
+    teacher_image, student_image = _tuned(
+        pairs, split, config, teacher_image, teacher_text, student_image, out, cache, teller
+    )
+    vocabulary = updated.vocabulary if updated else None
+    features = _features(
+        pairs, split, config, teacher_image, teacher_text, student_image, student_text, vocabulary, cache, teller
+    )
     places = features.texts_of(split.train)  # [m], the texts that are trained on
-    material = _material(pairs, features, places, teacher_text)
+    material = _material(pairs, features, places, teacher_text).to(torch.device(device))
 
     rows: list[dict[str, Any]] = []
 
@@ -111,15 +136,12 @@ def run(
         def round_done(number: int, hashers: Hashers, seen: Tensor) -> None:
             validate(f"validation, round {number}", hashers, np.unique(features.rows[features.photo_of[places[seen]]]))
 
-        def tell(epoch: Epoch, bits: int = bits) -> None:
-            teller.epoch(bits, epoch)
-            with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps({"bits": bits, **asdict(epoch)}) + "\n")
-
         checkpoints = out / "checkpoints" / str(bits)
         checkpoints.mkdir(parents=True, exist_ok=True)
-        job = Job(material, config, bits, checkpoints, tell)
-        if config.method == "lcdh":
+        job = Job(material, config, bits, checkpoints, _logger(out, bits, teller))
+        if updated:
+            hashers = update(job, updated)
+        elif config.method == "lcdh":
             hashers = lcdh.distill(job, round_done)
         else:
             hashers = {"soda": soda.distill, "ckdh": ckdh.distill}[config.method](job)
@@ -128,6 +150,9 @@ def run(
         reports = compare(codes, pairs.labels, split.query, split.database)
         measured(config.method, bits, reports)
         _save_codes(out / f"codes-{bits}.npz", codes, pairs, split)
+        anchors = choose_anchors(material, hashers, config.anchors, config.seed)
+        if updated:
+            teller.kept(bits, *kept_bits(updated, hashers))
         model = export(
             out / f"model-{bits}",
             hashers,
@@ -140,6 +165,8 @@ def run(
             metrics=_metrics(reports, pairs, split),
             card=_card(config, bits, reports, pairs, split),
         )
+        one_length = replace(config, bits=(bits,))
+        save_student(model.folder, Student(one_length, features.vocabulary, pairs.label_names, hashers, anchors))
         _check_export(model, hashers, features, pairs)
     (out / "metrics.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return rows
@@ -175,6 +202,66 @@ def _begin(out: Path, pairs: Pairs, split: Split, config: Config, *, resume: boo
     path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
+def _logger(out: Path, bits: int, teller: Teller) -> Callable[[Epoch], None]:
+    """Tells of an epoch, and keeps it in log.jsonl."""
+
+    def tell(epoch: Epoch) -> None:
+        teller.epoch(bits, epoch)
+        with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"bits": bits, **asdict(epoch)}) + "\n")
+
+    return tell
+
+
+def _tuned(
+    pairs: Pairs,
+    split: Split,
+    config: Config,
+    teacher_image: ImageTower,
+    teacher_text: TextTower,
+    student_image: ImageTower,
+    out: Path,
+    cache: Path,
+    teller: Teller,
+) -> tuple[ImageTower, ImageTower]:
+    """The image towers of teacher and student, fine-tuned on the training photos where the settings ask for it."""
+    if config.tune_teacher == config.tune_student == "head":
+        return teacher_image, student_image
+    photos = [pairs.images[row] for row in split.train]
+    texts = _unit(
+        text_features(teacher_text, [pairs.texts[row][0] for row in split.train], pairs.name, cache, _nothing)
+    )
+    if pairs.labels is not None:
+        labels = torch.from_numpy(pairs.labels[split.train]).float()
+
+        def similarity(rows: Tensor) -> Tensor:
+            return label_similarity(labels[rows])
+    else:
+        images = _unit(image_features(teacher_image, photos, pairs.name, cache, _nothing))
+
+        def similarity(rows: Tensor) -> Tensor:
+            return teacher_similarity(images[rows], texts[rows], config.neighbours)
+
+    def tuned(name: str, tower: ImageTower, share: str) -> ImageTower:
+        if share == "head":
+            return tower
+        checkpoints, tell = out / "checkpoints", _logger(out, 0, teller)
+        return tune(name, tower, share, photos, texts, similarity, config, checkpoints, tell)
+
+    same = student_image is teacher_image
+    teacher_image = tuned("teacher", teacher_image, config.tune_teacher)
+    return teacher_image, teacher_image if same else tuned("student", student_image, config.tune_student)
+
+
+def _nothing(count: int) -> None:
+    """Progress that is not told."""
+
+
+def _unit(features: np.ndarray) -> Tensor:
+    """A copy in memory, each row of unit length."""
+    return functional.normalize(torch.from_numpy(np.array(features)))
+
+
 def _features(
     pairs: Pairs,
     split: Split,
@@ -183,6 +270,7 @@ def _features(
     teacher_text: TextTower,
     student_image: ImageTower,
     student_text: TextTower | None,
+    vocabulary: list[str] | None,
     cache: Path,
     teller: Teller,
 ) -> _Features:
@@ -193,24 +281,19 @@ def _features(
     teller.planned(2 * len(photos) + 2 * len(texts))
 
     def images(tower: ImageTower) -> Tensor:
-        return functional.normalize(
-            torch.from_numpy(np.array(image_features(tower, photos, pairs.name, cache, teller.advanced)))
-        )
+        return _unit(image_features(tower, photos, pairs.name, cache, teller.advanced))
 
     def words(tower: TextTower) -> Tensor:
-        return functional.normalize(
-            torch.from_numpy(np.array(text_features(tower, texts, pairs.name, cache, teller.advanced)))
-        )
+        return _unit(text_features(tower, texts, pairs.name, cache, teller.advanced))
 
-    vocabulary: list[str] = []
     if student_text is None:
-        training = [text for row in split.train for text in pairs.texts[row]]
-        vocabulary = build_vocabulary(training, config.words)
+        if vocabulary is None:
+            vocabulary = build_vocabulary(texts_of(pairs, split.train), config.words)
         text = torch.from_numpy(bag_of_words(texts, vocabulary)).float()
     else:
         text = words(student_text)
     return _Features(
-        rows, photo_of, images(teacher_image), words(teacher_text), images(student_image), text, vocabulary
+        rows, photo_of, images(teacher_image), words(teacher_text), images(student_image), text, vocabulary or []
     )
 
 
@@ -235,8 +318,10 @@ def _material(pairs: Pairs, features: _Features, places: np.ndarray, teacher_tex
 
 
 def _outputs(hashers: Hashers, features: _Features) -> tuple[np.ndarray, np.ndarray]:
+    device = next(hashers.image.parameters()).device
     with torch.inference_mode():
-        return hashers.image(features.image).numpy(), hashers.text(features.text).numpy()
+        image, text = hashers.image(features.image.to(device)), hashers.text(features.text.to(device))
+    return image.cpu().numpy(), text.cpu().numpy()
 
 
 def _codes(hashers: Hashers, features: _Features) -> Codes:

@@ -95,9 +95,9 @@ class TorchImageTower(nn.Module):
         loaded = map_ahead(lambda path: load_pixels(path, self.size, self.resize), paths, look_ahead=2 * IMAGE_BATCH)
         for batch in in_batches(loaded, IMAGE_BATCH):
             pixels = [result for _, result in batch if isinstance(result, np.ndarray)]
-            with torch.inference_mode():
+            with torch.inference_mode(), _half_precision(device):
                 stacked = torch.from_numpy(np.stack(pixels)).to(device) if pixels else torch.empty(0)
-                features = iter(self(stacked).cpu().numpy() if pixels else [])
+                features = iter(self(stacked).float().cpu().numpy() if pixels else [])
             for _, result in batch:
                 yield result if isinstance(result, Exception) else next(features)
 
@@ -112,22 +112,26 @@ class OpenClipTextTower:
     tokenizer: Any
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        with torch.inference_mode():
-            batches = [self.model.encode_text(self.tokenizer(batch)).numpy() for batch in in_batches(texts, TEXT_BATCH)]
+        device = next(self.model.parameters()).device
+        with torch.inference_mode(), _half_precision(device):
+            batches = [
+                self.model.encode_text(self.tokenizer(batch).to(device)).float().cpu().numpy()
+                for batch in in_batches(texts, TEXT_BATCH)
+            ]
         return np.concatenate([np.empty((0, self.width), np.float32), *batches])
 
 
-def open_teacher(name: str) -> tuple[ImageTower, TextTower]:
+def open_teacher(name: str, device: torch.device | str = "cpu") -> tuple[ImageTower, TextTower]:
     """A teacher's image and text tower, whose features lie in one space."""
     if name.startswith("local-dir:") or ("/" in name and not Path(name).exists()):
-        return _open_clip(name)
+        return _open_clip(name, device)
     tower = HashModelTower(name)
     return tower, tower
 
 
-def open_image_tower(name: str) -> ImageTower:
+def open_image_tower(name: str, device: torch.device | str = "cpu") -> ImageTower:
     """A student's image backbone."""
-    return _timm(name.removeprefix("timm:")) if name.startswith("timm:") else open_teacher(name)[0]
+    return _timm(name.removeprefix("timm:"), device) if name.startswith("timm:") else open_teacher(name, device)[0]
 
 
 def image_features(
@@ -160,6 +164,11 @@ def text_features(tower: TextTower, texts: Sequence[str], dataset: str, cache: P
     return _cached(cache, tower.key, dataset, texts, tower.width, compute)
 
 
+def _half_precision(device: torch.device) -> torch.autocast:
+    """bfloat16 arithmetic on a GPU; on a CPU nothing changes."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
 def _cached(
     cache: Path, tower: str, dataset: str, items: Sequence[str], width: int, compute: Callable[[np.ndarray], None]
 ) -> np.ndarray:
@@ -176,7 +185,7 @@ def _cached(
     return cast(np.ndarray, np.load(path, mmap_mode="r"))
 
 
-def _open_clip(name: str) -> tuple[TorchImageTower, OpenClipTextTower]:
+def _open_clip(name: str, device: torch.device | str) -> tuple[TorchImageTower, OpenClipTextTower]:
     import open_clip
 
     key = name
@@ -204,10 +213,12 @@ def _open_clip(name: str) -> tuple[TorchImageTower, OpenClipTextTower]:
     settings = open_clip.get_model_preprocess_cfg(model)
     size = settings["size"][0] if isinstance(settings["size"], list | tuple) else settings["size"]
     images = TorchImageTower(f"open_clip-{key}", model.visual, size, settings["mean"], settings["std"])
+    images.to(device)
+    model.to(device)
     return images, OpenClipTextTower(f"open_clip-{key}", images.width, model, tokenizer)
 
 
-def _timm(name: str) -> TorchImageTower:
+def _timm(name: str, device: torch.device | str) -> TorchImageTower:
     import timm
     from timm.data.config import resolve_model_data_config
 
@@ -220,6 +231,7 @@ def _timm(name: str) -> TorchImageTower:
             f"The backbone timm:{name} cannot be loaded ({str(error).splitlines()[0] if str(error) else error!r}).",
             "Without a network: --student lite-256, or timm:NAME/random for untrained weights.",
         ) from error
-    settings = resolve_model_data_config(model)
+    settings = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     model.eval().requires_grad_(False)
-    return TorchImageTower(f"timm-{name}", model, settings["input_size"][1], settings["mean"], settings["std"])
+    tower = TorchImageTower(f"timm-{name}", model, settings["input_size"][1], settings["mean"], settings["std"])
+    return tower.to(device)

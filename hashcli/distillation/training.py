@@ -25,7 +25,7 @@ class Stage:
     items: int
     epochs: int
     batch: int
-    learning_rate: float
+    learning_rates: dict[str, float]  # by the names of `modules`
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,9 @@ def train(stage: Stage, seed: int, checkpoints: Path | None, tell: Callable[[Epo
     Every epoch's order and dropout are drawn from (seed, epoch) alone, so that a resumed run ends with the weights of
     an undisturbed one. Raises HashcliError naming the batch when a loss is not finite.
     """
-    parameters = [parameter for parameter in stage.modules.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(parameters, stage.learning_rate)
+    optimiser = torch.optim.Adam(
+        [{"params": module.parameters(), "lr": stage.learning_rates[name]} for name, module in stage.modules.items()]
+    )
     path = checkpoints / f"{stage.name}.pt" if checkpoints else None
     begin = 0
     if path and path.exists():
@@ -83,7 +84,7 @@ def train(stage: Stage, seed: int, checkpoints: Path | None, tell: Callable[[Epo
 def _batches(stage: Stage, seed: int, epoch: int) -> Iterator[Tensor]:
     """Rows in a new order; a last batch of one is left out, since it has no pairs."""
     torch.manual_seed(hash((seed, epoch)) % 2**31)  # a hash of whole numbers is the same in every process
-    for rows in torch.randperm(stage.items).split(stage.batch):
+    for rows in torch.randperm(stage.items).split(stage.batch):  # type: ignore[no-untyped-call]
         if len(rows) > 1:
             yield rows
 

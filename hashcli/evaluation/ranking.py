@@ -7,10 +7,12 @@ encoded, or rows sorted by label will flatter. Queries are taken a block at a ti
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-_BLOCK = 32  # queries at a time: with 190,000 items, some 50 MB
+_BLOCK = 32  # queries at a time: with 190,000 items, some 150 MB
+_CURVE_TO = 1000  # the last N of the precision@N curve, where the database holds as many
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric along `x`, at each point the mean over all queries."""
+    """A metric along `x`, at each point the mean over all queries and what chance gives: as many items, any items."""
 
     name: str
     x: list[int]
     values: list[float]
+    chance: list[float]
 
 
 @dataclass(frozen=True)
@@ -58,15 +61,22 @@ def evaluate_labels(
     """Metrics for items that are relevant to a query when they share a label.
 
     Codes are packed uint8 [q, bytes] and [n, bytes]; labels are 0 or 1, [q, classes] and [n, classes]. A query without
-    a relevant item counts as 0 and stays in the mean, as in the public code of DCMH and those that follow it.
+    a relevant item counts as 0 and stays in the mean, as in the public code of DCMH and those that follow it. So does
+    the precision within a radius that holds nothing.
     """
     n, bits = len(database_codes), 8 * query_codes.shape[1]
     sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))  # name: value and chance, over all queries
-    within_radius: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(bits + 1))
+    radii, first = np.arange(bits + 1), np.arange(1, min(_CURVE_TO, n) + 1)
+    curves = {  # name: x, and value and chance at each, over all queries
+        "precision within Hamming radius": (radii, np.zeros((2, bits + 1))),
+        "recall within Hamming radius": (radii, np.zeros((2, bits + 1))),
+        "precision@N": (first, np.zeros((2, len(first)))),
+    }
+    wanted, held = query_labels.astype(np.float32), database_labels.astype(np.float32).T
 
     for block in _blocks(len(query_codes)):
         distances = hamming_distances(query_codes[block], database_codes)
-        relevant = (query_labels[block].astype(np.int32) @ database_labels.T.astype(np.int32)) > 0  # [block, n]
+        relevant = wanted[block] @ held > 0  # [block, n]
         ranked = np.take_along_axis(relevant, np.argsort(distances, axis=1, kind="stable"), axis=1)
         items, hits = _by_distance(distances, relevant, bits)  # [block, bits + 1] each
         found = relevant.sum(axis=1)
@@ -85,16 +95,23 @@ def evaluate_labels(
         for name, (values, at_random) in measured.items():
             sums[name] += values.sum(), at_random.sum()
         items_within, hits_within = items.cumsum(axis=1), hits.cumsum(axis=1)
-        within_radius["precision"] += (hits_within / np.maximum(items_within, 1)).sum(axis=0)
-        within_radius["recall"] += (hits_within / np.maximum(found, 1)[:, None]).sum(axis=0)
+        share = (found / n)[:, None]
+        along = {
+            "precision within Hamming radius": (hits_within / np.maximum(items_within, 1), share * (items_within > 0)),
+            "recall within Hamming radius": (
+                hits_within / np.maximum(found, 1)[:, None],
+                items_within / n * (share > 0),
+            ),
+            "precision@N": (ranked[:, : len(first)].cumsum(axis=1) / first, share),
+        }
+        for name, both in along.items():
+            for total, values in zip(curves[name][1], both, strict=True):
+                total += values.sum(axis=0)
 
     queries = len(query_codes)
     return Report(
         [Figure(name, float(value) / queries, float(chance) / queries) for name, (value, chance) in sums.items()],
-        [
-            Curve(f"{name} within Hamming radius", list(range(bits + 1)), (values / queries).tolist())
-            for name, values in within_radius.items()
-        ],
+        [Curve(name, x.tolist(), *(total / queries).tolist()) for name, (x, total) in curves.items()],
     )
 
 
@@ -175,7 +192,7 @@ def chance_of_recall(own: np.ndarray, n: int, k: int) -> np.ndarray:
 
 def _hypergeometric(n: int, marked: int, drawn: int) -> np.ndarray:
     """The probability of each count 0..drawn of marked ones when `drawn` of n are taken."""
-    log_factorial = np.concatenate([[0.0], np.log(np.arange(1, n + 1)).cumsum()])
+    log_factorial = _log_factorials(n)
 
     def log_choose(a: int, b: np.ndarray) -> np.ndarray:
         return np.asarray(log_factorial[a] - log_factorial[b] - log_factorial[a - b])
@@ -186,6 +203,12 @@ def _hypergeometric(n: int, marked: int, drawn: int) -> np.ndarray:
     log_ways = log_choose(marked, possible) + log_choose(n - marked, drawn - possible)
     probability[possible] = np.exp(log_ways - log_choose(n, np.array(drawn)))
     return probability
+
+
+@lru_cache(maxsize=1)
+def _log_factorials(n: int) -> np.ndarray:
+    """log(i!) for i of 0..n."""
+    return np.concatenate([[0.0], np.log(np.arange(1, n + 1)).cumsum()])
 
 
 def _by_distance(distances: np.ndarray, relevant: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,11 @@
 """A hash model against a dataset's protocol: query codes of one modality, database codes of the other."""
 
+import json
+import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,8 +76,60 @@ def compare(
 
 
 def measure(
-    model: HashModel, pairs: Pairs, split: Split, cuts: Sequence[int], advanced: Callable[[int], None]
-) -> dict[str, Report]:
-    """Encode what a split asks for, and compare."""
-    codes = encode(model, pairs, np.union1d(split.query, split.database), advanced)
-    return compare(codes, pairs.labels, split.query, split.database, cuts)
+    model: HashModel, pairs: Pairs, splits: Sequence[Split], cuts: Sequence[int], advanced: Callable[[int], None]
+) -> list[dict[str, Report]]:
+    """Encode once what the splits ask for, and compare by each."""
+    codes = encode(model, pairs, rows_of(splits), advanced)
+    return [compare(codes, pairs.labels, split.query, split.database, cuts) for split in splits]
+
+
+def rows_of(splits: Sequence[Split]) -> np.ndarray:
+    """All rows that are query or database, in ascending order."""
+    return np.unique(np.concatenate([part for split in splits for part in (split.query, split.database)]))
+
+
+@dataclass(frozen=True)
+class SavedCodes:
+    """What a run of `hashcli distill` keeps to be measured again: rows refer to `labels`, uint8 [all rows, classes].
+
+    `about` is what the run's run.json says of data and method, where it lies beside.
+    """
+
+    path: Path
+    codes: Codes
+    labels: np.ndarray | None
+    query: np.ndarray
+    database: np.ndarray
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def bits(self) -> int:
+        return 8 * int(self.codes.photos.shape[1])
+
+    def compare(self, cuts: Sequence[int]) -> dict[str, Report]:
+        return compare(self.codes, self.labels, self.query, self.database, cuts)
+
+
+def read_codes(path: Path) -> SavedCodes:
+    """The codes-BITS.npz of a run. Raises HashcliError when it is not one."""
+    try:
+        with np.load(path) as saved:
+            codes = Codes(*(saved[name] for name in ("rows", "photos", "texts", "text_rows")))
+            labels = saved["labels"] if "labels" in saved else None
+            query, database = saved["query"], saved["database"]
+    except OSError as error:
+        raise HashcliError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise HashcliError(f"{path} does not hold a run's codes: {error}.", "Give a run's codes-BITS.npz.") from error
+    return SavedCodes(path, codes, labels, query, database, _about(path.parent / "run.json"))
+
+
+def _about(path: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        about = {key: told[key] for key in ("dataset", "protocol", "split")}
+        return about | {key: told["config"][key] for key in ("method", "seed")}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HashcliError(f"{path} does not describe a run: {error!r}.") from error

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -20,23 +21,29 @@ from hashcli.errors import HashcliError
 pytest.importorskip("resumable")
 
 
-class Handler(BaseHTTPRequestHandler):
+class Server(ThreadingHTTPServer):
     """Serves `files`; each answer ends after as many bytes as the next of `breaks` says, if there is one."""
 
-    files: dict[str, bytes]
-    breaks: list[int]
-    ranges: bool
-    asked: list[str]
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.files: dict[str, bytes] = {}
+        self.breaks: list[int] = []
+        self.ranges = True
+        self.asked: list[str] = []
 
+
+class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        type(self).asked.append(self.headers.get("Range", "all"))
-        content = self.files.get(self.path)
+        server = cast(Server, self.server)
+        server.asked.append(self.headers.get("Range", "all"))
+        content = server.files.get(self.path)
         if content is None:
             self.send_error(404)
             return
         start = 0
         given = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if given and self.ranges:
+        if given and server.ranges:
             start = int(given[1])
             if start >= len(content):
                 self.send_error(416)
@@ -47,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(200)
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
-        self.wfile.write(content[start:][: self.breaks.pop(0)] if self.breaks else content[start:])
+        self.wfile.write(content[start:][: server.breaks.pop(0)] if server.breaks else content[start:])
 
     def log_message(self, *_: object) -> None:
         """Nothing on stderr."""
@@ -67,36 +74,32 @@ class Progress:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Handler]]:
-    """A server, at `url`, of a zip of 3 MiB, of a .tgz, and of the same bytes cut short."""
-    archive = io.BytesIO()
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server of a zip of 3 MiB and of a .tgz."""
+    archive, tar = io.BytesIO(), io.BytesIO()
     with zipfile.ZipFile(archive, "w") as content:
         content.writestr("photos/a.jpg", bytes(range(256)) * (3 * MEBIBYTE // 256))
         content.writestr("photos/b.jpg", b"b")
-    tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w:gz") as content:
-        content.addfile(member := tarfile.TarInfo("photos/c.jpg"), io.BytesIO(b""))
-        assert member.size == 0
-    files = {"/a.zip": archive.getvalue(), "/c.tgz": tar.getvalue(), "/cut.zip": archive.getvalue()[:-100]}
-    own = type("Own", (Handler,), {"files": files, "breaks": [], "ranges": True, "asked": []})
+        content.addfile(tarfile.TarInfo("photos/c.jpg"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with ThreadingHTTPServer(("127.0.0.1", 0), own) as running:
+    monkeypatch.setattr(room, "ARCHIVES", {})
+    with Server() as running:
+        running.files = {"/a.zip": archive.getvalue(), "/c.tgz": tar.getvalue()}
         threading.Thread(target=running.serve_forever, daemon=True).start()
-        monkeypatch.setattr(room, "ARCHIVES", {})
-        monkeypatch.setattr(own, "url", f"http://127.0.0.1:{running.server_port}", raising=False)
-        yield own
+        yield running
         running.shutdown()
 
 
-def offer(server: type[Handler], path: str, into: str = "photos", md5: str | None = None) -> None:
-    room.ARCHIVES["some"] = [Archive(f"{server.url}{path}", into, md5)]  # type: ignore[attr-defined]
+def offer(server: Server, path: str, into: str = "photos", md5: str | None = None) -> None:
+    room.ARCHIVES["some"] = [Archive(f"{server.url}{path}", into, md5)]
 
 
 def md5_of(content: bytes) -> str:
     return hashlib.md5(content).hexdigest()
 
 
-def test_it_is_fetched_checked_and_unpacked_once(server: type[Handler], tmp_path: Path) -> None:
+def test_it_is_fetched_checked_and_unpacked_once(server: Server, tmp_path: Path) -> None:
     offer(server, "/a.zip", md5=md5_of(server.files["/a.zip"]))
     progress = Progress()
     download("some", tmp_path, progress)
@@ -108,20 +111,19 @@ def test_it_is_fetched_checked_and_unpacked_once(server: type[Handler], tmp_path
     assert server.asked == ["all"]
 
 
-@pytest.mark.parametrize("into", ["", "photos"])
-def test_a_tar_is_unpacked(server: type[Handler], tmp_path: Path, into: str) -> None:
+def test_a_tar_is_unpacked(server: Server, tmp_path: Path) -> None:
     offer(server, "/c.tgz", into="")
     download("some", tmp_path, Progress())
     assert (tmp_path / "photos" / "c.jpg").exists()
 
 
-def test_an_archive_that_does_not_name_its_folder_goes_into_it(server: type[Handler], tmp_path: Path) -> None:
+def test_an_archive_that_does_not_name_its_folder_goes_into_it(server: Server, tmp_path: Path) -> None:
     offer(server, "/a.zip", into="dataset")
     download("some", tmp_path, Progress())
     assert (tmp_path / "dataset" / "photos" / "b.jpg").exists()
 
 
-def test_what_breaks_off_goes_on_where_it_was(server: type[Handler], tmp_path: Path) -> None:
+def test_what_breaks_off_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
     offer(server, "/a.zip", md5=md5_of(server.files["/a.zip"]))
     server.breaks = [MEBIBYTE, 100_000]
     download("some", tmp_path, Progress())
@@ -131,7 +133,7 @@ def test_what_breaks_off_goes_on_where_it_was(server: type[Handler], tmp_path: P
     assert (tmp_path / "photos" / "b.jpg").exists()
 
 
-def test_a_later_run_goes_on_with_what_an_earlier_one_left(server: type[Handler], tmp_path: Path) -> None:
+def test_a_later_run_goes_on_with_what_an_earlier_one_left(server: Server, tmp_path: Path) -> None:
     offer(server, "/a.zip", md5=md5_of(server.files["/a.zip"]))
     server.breaks = [2 * MEBIBYTE] + [0] * ATTEMPTS
     with pytest.raises(HashcliError, match="could not be fetched") as raised:
@@ -148,14 +150,14 @@ def test_a_later_run_goes_on_with_what_an_earlier_one_left(server: type[Handler]
     assert (tmp_path / "photos" / "b.jpg").exists()
 
 
-def test_a_server_that_cannot_go_on_starts_anew(server: type[Handler], tmp_path: Path) -> None:
+def test_a_server_that_cannot_go_on_starts_anew(server: Server, tmp_path: Path) -> None:
     offer(server, "/a.zip", md5=md5_of(server.files["/a.zip"]))
     server.ranges, server.breaks = False, [MEBIBYTE]
     download("some", tmp_path, Progress())
     assert (tmp_path / "photos" / "b.jpg").exists()
 
 
-def test_a_whole_file_left_unchecked_is_not_fetched_again(server: type[Handler], tmp_path: Path) -> None:
+def test_a_whole_file_left_unchecked_is_not_fetched_again(server: Server, tmp_path: Path) -> None:
     offer(server, "/a.zip")
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads" / "a.zip.part").write_bytes(server.files["/a.zip"])
@@ -164,7 +166,7 @@ def test_a_whole_file_left_unchecked_is_not_fetched_again(server: type[Handler],
     assert (tmp_path / "photos" / "b.jpg").exists()
 
 
-def test_a_wrong_checksum_is_refused_and_forgotten(server: type[Handler], tmp_path: Path) -> None:
+def test_a_wrong_checksum_is_refused_and_forgotten(server: Server, tmp_path: Path) -> None:
     offer(server, "/a.zip", md5="0" * 32)
     with pytest.raises(HashcliError, match=f"has the MD5 {md5_of(server.files['/a.zip'])}, not 000"):
         download("some", tmp_path, Progress())
@@ -172,10 +174,11 @@ def test_a_wrong_checksum_is_refused_and_forgotten(server: type[Handler], tmp_pa
     assert not (tmp_path / "photos").exists()
 
 
-def test_a_damaged_archive_without_checksum_is_refused_and_forgotten(server: type[Handler], tmp_path: Path) -> None:
+def test_a_damaged_archive_without_checksum_is_refused_and_forgotten(server: Server, tmp_path: Path) -> None:
     content = bytearray(server.files["/a.zip"])
     content[1000] ^= 1
     server.files["/bent.zip"] = bytes(content)
+    server.files["/cut.zip"] = server.files["/a.zip"][:-100]
     server.files["/cut.tgz"] = server.files["/c.tgz"][:-20]
     for path in ("/cut.zip", "/bent.zip", "/cut.tgz"):
         offer(server, path)
@@ -184,20 +187,20 @@ def test_a_damaged_archive_without_checksum_is_refused_and_forgotten(server: typ
         assert not list((tmp_path / "downloads").iterdir())
 
 
-def test_an_address_that_is_not_there_is_asked_once(server: type[Handler], tmp_path: Path) -> None:
+def test_an_address_that_is_not_there_is_asked_once(server: Server, tmp_path: Path) -> None:
     offer(server, "/nosuch.zip")
     with pytest.raises(HashcliError, match=r"nosuch\.zip could not be fetched.*404"):
         download("some", tmp_path, Progress())
     assert len(server.asked) == 1
 
 
-def test_no_server_at_all(server: type[Handler], tmp_path: Path) -> None:
+def test_no_server_at_all(server: Server, tmp_path: Path) -> None:
     room.ARCHIVES["some"] = [Archive("http://127.0.0.1:9/a.zip")]
     with pytest.raises(HashcliError, match="could not be fetched"):
         download("some", tmp_path, Progress())
 
 
-def test_names_that_lead_out_of_the_folder_stay_in_it(server: type[Handler], tmp_path: Path) -> None:
+def test_names_that_lead_out_of_the_folder_stay_in_it(server: Server, tmp_path: Path) -> None:
     """A zip's are bent straight, and a tar of such names is refused."""
     archive, tar = io.BytesIO(), io.BytesIO()
     with zipfile.ZipFile(archive, "w") as content:

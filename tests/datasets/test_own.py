@@ -39,7 +39,7 @@ def test_a_list_in_json_lines(folder: Path) -> None:
     assert pairs.label_names == ["beach", "dog", "sky"]
     assert pairs.labels is not None
     assert pairs.labels.tolist() == [[1, 1, 0], [1, 1, 1]]
-    assert pairs.missing == "1 photos have no labels and are left out"
+    assert pairs.missing == "1 of 3 photos are left out, having no labels"
     assert all(path.exists() for path in pairs.images)
 
 
@@ -71,7 +71,7 @@ def test_a_folder_with_texts_beside_the_photos(folder: Path) -> None:
     assert pairs.ids == ["a.jpg", "trip/c.JPG"]
     assert pairs.texts == [["a dog", "on the beach"], ["été"]]
     assert pairs.labels is None
-    assert pairs.missing == "1 photos have no text beside them and are left out"
+    assert pairs.missing == "1 of 3 photos are left out, having no text beside them"
     split = make_split(pairs, seed=0)
     assert len(split.query) == len(split.database) == 1
 

@@ -1,0 +1,61 @@
+"""Bags of words: which words a text has, out of a vocabulary that is given or built from training texts.
+
+A word is a run of letters and digits of any script, in lower case. Nothing is stemmed and no word is left out for being
+common.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hashcli.datasets.pairs import Pairs
+from hashcli.errors import HashcliError
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, in order."""
+    return _WORD.findall(text.lower())
+
+
+def texts_of(pairs: Pairs, rows: np.ndarray) -> list[str]:
+    """All texts of some rows of a dataset, say `split.train`."""
+    return [text for row in rows.tolist() for text in pairs.texts[row]]
+
+
+def build_vocabulary(training_texts: Iterable[str], most: int | None = None) -> list[str]:
+    """The words that most training texts have, at most `most`, the most frequent first and equals in alphabetical
+    order.
+
+    Give it texts of training rows only: a word that only a query has is one the model could not have learned.
+    """
+    uses = Counter(word for text in training_texts for word in set(words_of(text)))
+    return sorted(uses, key=lambda word: (-uses[word], word))[:most]
+
+
+def read_vocabulary(path: Path) -> list[str]:
+    """A vocabulary from a file, one word a line. Raises HashcliError naming a line that is not one new word."""
+    words: dict[str, int] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        found = words_of(line)
+        if len(found) != 1:
+            raise HashcliError(f"{path}:{number}: not a word: {line!r}.", "One word a line, of letters and digits.")
+        if found[0] in words:
+            raise HashcliError(f"{path}:{number}: {found[0]!r} is already in line {words[found[0]]}.")
+        words[found[0]] = number
+    if not words:
+        raise HashcliError(f"{path} holds no words.")
+    return list(words)
+
+
+def bag_of_words(texts: Sequence[str], vocabulary: Sequence[str]) -> np.ndarray:
+    """Which words each text has, uint8 [texts, words] of 0 and 1."""
+    columns = {word: column for column, word in enumerate(vocabulary)}
+    bags = np.zeros((len(texts), len(columns)), np.uint8)
+    for row, text in enumerate(texts):
+        bags[row, [columns[word] for word in words_of(text) if word in columns]] = 1
+    return bags

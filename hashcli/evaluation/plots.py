@@ -1,0 +1,88 @@
+"""Pictures of a measurement and of a training run, as PNG files. Needs matplotlib."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hashcli.errors import HashcliError
+from hashcli.evaluation.ranking import Curve
+
+Curves = dict[str, list[Curve]]  # by direction
+
+COLOURS = {"image to text": "#0072b2", "text to image": "#d55e00"}  # told apart by the colour-blind as well
+CHANCE = {"linestyle": ":", "linewidth": 1.2}
+
+
+def plot_precision_recall(curves: Curves, path: Path, title: str) -> None:
+    """Precision against recall, a point for each Hamming radius. Radii within which no query found anything are left
+    out."""
+    figure, axes = _figure(title, "recall", "precision")
+    for direction, own in curves.items():
+        by_name = {curve.name: curve for curve in own}
+        precision, recall = by_name["precision within Hamming radius"], by_name["recall within Hamming radius"]
+        held = [place for place, chance in enumerate(precision.chance) if chance > 0]
+        x, y = [recall.values[place] for place in held], [precision.values[place] for place in held]
+        axes.plot(x, y, marker=".", markersize=4, color=COLOURS[direction], label=direction)
+        axes.plot(x, [precision.chance[place] for place in held], color=COLOURS[direction], **CHANCE)
+    _save(figure, axes, path)
+
+
+def plot_precision_at(curves: Curves, path: Path, title: str) -> None:
+    """Precision among the first N."""
+    figure, axes = _figure(title, "N, the nearest by Hamming distance", "precision@N")
+    for direction, own in curves.items():
+        curve = next(curve for curve in own if curve.name == "precision@N")
+        axes.plot(curve.x, curve.values, color=COLOURS[direction], label=direction)
+        axes.plot(curve.x, curve.chance, color=COLOURS[direction], **CHANCE)
+    _save(figure, axes, path)
+
+
+def plot_losses(log: Path, bits: int, path: Path) -> None:
+    """The terms of the loss by epoch, a panel for each stage of training, from the log.jsonl of a run.
+
+    Raises HashcliError when it cannot be read or knows nothing of these bits.
+    """
+    stages: dict[str, dict[int, dict[str, float]]] = defaultdict(dict)
+    try:
+        for line in log.read_text(encoding="utf-8").splitlines():
+            epoch = json.loads(line)
+            if epoch["bits"] == bits:
+                stages[epoch["stage"]][epoch["number"]] = epoch["losses"]  # the last, where a run was resumed
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HashcliError(f"{log} is not a training log: {error}.") from error
+    if not stages:
+        raise HashcliError(f"{log} has no epochs of {bits} bits.")
+    columns = min(len(stages), 3)
+    rows = -(-len(stages) // columns)
+    figure = Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (stage, epochs) in zip(panels, stages.items(), strict=False):
+        for term in next(iter(epochs.values())):
+            axes.plot(list(epochs), [losses[term] for losses in epochs.values()], label=term)
+        axes.set_title(stage, fontsize="medium")
+        axes.set_xlabel("epoch")
+        axes.legend(fontsize="small", frameon=False)
+    for axes in panels[len(stages) :]:
+        axes.remove()
+    figure.suptitle(f"loss, {bits} bits")
+    figure.savefig(path, dpi=150)
+
+
+def _figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize="medium")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _save(figure: Figure, axes: Axes, path: Path) -> None:
+    axes.plot([], [], color="grey", label="chance", **CHANCE)
+    axes.set_ylim(0, 1.02)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
