@@ -23,9 +23,7 @@ hashcli evaluate --codes runs/a/codes-64.npz --codes runs/b/codes-64.npz"""
 
 
 def run(
-    dataset: Annotated[
-        str | None, typer.Option(help="coco, flickr8k, iapr, mirflickr, nuswide10, nuswide21, or a path of your own.")
-    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="A dataset's name, or a file or folder of your own.")] = None,
     root: Annotated[Path | None, typer.Option(help="The folder that holds the dataset's official files.")] = None,
     model: Annotated[str, typer.Option(help="Hash model, by name or folder.")] = "lite-256",
     codes: Annotated[

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from hashcli.datasets import coco, flickr8k, iapr, mirflickr, nuswide, own
+from platformdirs import user_cache_path
+
+from hashcli.datasets import coco, flickr8k, iapr, mirflickr, nuswide, own, synthetic
 from hashcli.datasets.pairs import Pairs
 from hashcli.errors import HashcliError
 
@@ -14,6 +16,7 @@ DATASETS: dict[str, Callable[[Path], Pairs]] = {
     "mirflickr": mirflickr.load,
     "nuswide10": nuswide.load_10,
     "nuswide21": nuswide.load_21,
+    "synthetic": synthetic.load,
 }
 
 
@@ -23,6 +26,8 @@ def load_dataset(name: str, root: Path | None = None) -> Pairs:
     Raises HashcliError when they are not there.
     """
     if name in DATASETS:
+        if root is None and name == "synthetic":
+            root = user_cache_path("hashcli")
         if root is None:
             raise HashcliError(f"{name}: where is it?", "Give --root, the folder that holds its official files.")
         return DATASETS[name](root)

@@ -1,6 +1,8 @@
 """A trained student as a hash-model folder: ONNX graphs, tokenizer, weights, description and card."""
 
+import copy
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -108,16 +110,21 @@ class _ImageHasher(nn.Module):
 
 def _export_torch(tower: TorchImageTower, head: HashHead, path: Path) -> None:
     pixels = torch.zeros(2, tower.size, tower.size, 3, dtype=torch.uint8)
-    torch.onnx.export(
-        _ImageHasher(tower, head).cpu().eval(),
-        (pixels,),
-        str(path),
-        input_names=["pixels"],
-        output_names=["output"],
-        dynamic_axes={"pixels": {0: "n"}, "output": {0: "n"}},
-        opset_version=OPSET,
-        dynamo=False,  # the newer exporter needs one package more
-    )
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # ONNX has no such operator
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the tracer; what it made is compared with torch in the end
+        torch.onnx.export(
+            _ImageHasher(copy.deepcopy(tower), copy.deepcopy(head)).cpu().eval(),
+            (pixels,),
+            str(path),
+            input_names=["pixels"],
+            output_names=["output"],
+            dynamic_axes={"pixels": {0: "n"}, "output": {0: "n"}},
+            opset_version=OPSET,
+            dynamo=False,  # the newer exporter needs one package more
+        )
+    torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _append_head(source: Path, head: HashHead, path: Path) -> None:
@@ -187,7 +194,8 @@ def _head_nodes(head: HashHead, source: str, new: str) -> tuple[list[Any], list[
 
 
 def _bag_tokenizer(vocabulary: Sequence[str]) -> Tokenizer:
-    """The word rule of `datasets.vocabulary` for the tokenizers library, whose own \\w and lower case are not Python's."""
+    """The word rule of `datasets.vocabulary` for the tokenizers library: its \\w is wider, and its lower case has no
+    final sigma."""
     tokenizer = Tokenizer(
         models.WordLevel({word: i for i, word in enumerate([UNKNOWN, *vocabulary])}, unk_token=UNKNOWN)
     )

@@ -9,13 +9,16 @@ and `random` in place of PRETRAINED, or after timm:NAME/, leaves the weights unt
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
 from hashcli.errors import HashcliError
@@ -149,7 +152,8 @@ def image_features(
             out[row] = result
             advanced(1)
 
-    return _cached(cache, f"{tower.key}-{tower.size}-{tower.resize}", dataset, [*map(str, paths)], tower.width, compute)
+    files = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return _cached(cache, f"{tower.key}-{tower.size}-{tower.resize}", dataset, [*map(str, files)], tower.width, compute)
 
 
 def text_features(tower: TextTower, texts: Sequence[str], dataset: str, cache: Path, advanced: Advanced) -> np.ndarray:
@@ -175,14 +179,25 @@ def _cached(
     """An array keyed by tower, pre-processing, dataset and the items themselves; written whole or not at all."""
     digest = hashlib.sha256("\n".join([tower, *items]).encode(errors="surrogateescape")).hexdigest()[:16]
     path = cache / f"{dataset}-{digest}.npy"
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        out = np.lib.format.open_memmap(temporary, "w+", np.float32, (len(items), width))
-        compute(out)
-        out.flush()
-        temporary.replace(path)
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # another run may want the same
+        if not path.exists():
+            temporary = path.with_suffix(".tmp")
+            out = np.lib.format.open_memmap(temporary, "w+", np.float32, (len(items), width))
+            compute(out)
+            out.flush()
+            temporary.replace(path)
     return cast(np.ndarray, np.load(path, mmap_mode="r"))
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Without what libraries log: an error is told once, by us."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _open_clip(name: str, device: torch.device | str) -> tuple[TorchImageTower, OpenClipTextTower]:
@@ -190,20 +205,21 @@ def _open_clip(name: str, device: torch.device | str) -> tuple[TorchImageTower, 
 
     key = name
     try:
-        if name.startswith("local-dir:"):
-            folder = Path(name.removeprefix("local-dir:"))
-            weights = sorted(path for path in folder.iterdir() if path.is_file())
-            states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weights]
-            key = f"local-dir-{folder.name}-{states}"
-            model, _ = open_clip.create_model_from_pretrained(name)
-            tokenizer = open_clip.get_tokenizer(name)
-        else:
-            arch, _, pretrained = name.partition("/")
-            torch.manual_seed(0)  # for `random`
-            model, _, _ = open_clip.create_model_and_transforms(
-                arch, pretrained=None if pretrained == "random" else pretrained
-            )
-            tokenizer = open_clip.get_tokenizer(arch)
+        with _silence():
+            if name.startswith("local-dir:"):
+                folder = Path(name.removeprefix("local-dir:"))
+                weights = sorted(path for path in folder.iterdir() if path.is_file())
+                states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weights]
+                key = f"local-dir-{folder.name}-{states}"
+                model, _ = open_clip.create_model_from_pretrained(name)
+                tokenizer = open_clip.get_tokenizer(name)
+            else:
+                arch, _, pretrained = name.partition("/")
+                torch.manual_seed(0)  # for `random`
+                model, _, _ = open_clip.create_model_and_transforms(
+                    arch, pretrained=None if pretrained == "random" else pretrained
+                )
+                tokenizer = open_clip.get_tokenizer(arch)
     except Exception as error:  # open_clip and its hub raise many kinds
         raise HashcliError(
             f"The teacher {name} cannot be loaded ({str(error).splitlines()[0] if str(error) else error!r}).",
@@ -225,7 +241,8 @@ def _timm(name: str, device: torch.device | str) -> TorchImageTower:
     arch, _, pretrained = name.partition("/")
     torch.manual_seed(0)  # for `random`
     try:
-        model = timm.create_model(arch, pretrained=pretrained != "random", num_classes=0)
+        with _silence():
+            model = timm.create_model(arch, pretrained=pretrained != "random", num_classes=0)
     except Exception as error:  # timm and its hub raise many kinds
         raise HashcliError(
             f"The backbone timm:{name} cannot be loaded ({str(error).splitlines()[0] if str(error) else error!r}).",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from hashcli.errors import HashcliError
 from hashcli.evaluation.ranking import Curve
@@ -19,7 +20,7 @@ CHANCE = {"linestyle": ":", "linewidth": 1.2}
 def plot_precision_recall(curves: Curves, path: Path, title: str) -> None:
     """Precision against recall, a point for each Hamming radius. Radii within which no query found anything are left
     out."""
-    figure, axes = _figure(title, "recall", "precision")
+    figure, axes = _figure(title, "recall, a point for each Hamming radius", "precision (0 where nothing is within)")
     for direction, own in curves.items():
         by_name = {curve.name: curve for curve in own}
         precision, recall = by_name["precision within Hamming radius"], by_name["recall within Hamming radius"]
@@ -57,17 +58,22 @@ def plot_losses(log: Path, bits: int, path: Path) -> None:
         raise HashcliError(f"{log} has no epochs of {bits} bits.")
     columns = min(len(stages), 3)
     rows = -(-len(stages) // columns)
-    figure = Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
+    figure = Figure(figsize=(4 * columns + 1.5, 3 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    terms = list(dict.fromkeys(term for epochs in stages.values() for losses in epochs.values() for term in losses))
     for axes, (stage, epochs) in zip(panels, stages.items(), strict=False):
-        for term in next(iter(epochs.values())):
-            axes.plot(list(epochs), [losses[term] for losses in epochs.values()], label=term)
+        for number, term in enumerate(terms):
+            values = [losses[term] for losses in epochs.values() if term in losses]
+            if values:
+                axes.plot(list(epochs), values, color=f"C{number}", marker="." if len(values) == 1 else "")
         axes.set_title(stage, fontsize="medium")
         axes.set_xlabel("epoch")
-        axes.legend(fontsize="small", frameon=False)
+        axes.grid(alpha=0.3)
     for axes in panels[len(stages) :]:
         axes.remove()
-    figure.suptitle(f"loss, {bits} bits")
+    lines = [Line2D([], [], color=f"C{number}", label=term) for number, term in enumerate(terms)]
+    figure.legend(handles=lines, loc="outside right upper", frameon=False)
+    figure.suptitle(f"{log.resolve().parent.name}, {bits} bits: the terms of the loss")
     figure.savefig(path, dpi=150)
 
 

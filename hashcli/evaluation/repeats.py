@@ -21,7 +21,7 @@ class Repeated:
 
 
 def repeated_figures(reports: Sequence[Report]) -> list[Repeated]:
-    """Every figure over two reports or more of one direction. Raises HashcliError when they measure different things."""
+    """Every figure over two or more reports of one direction. Raises HashcliError when they differ in kind."""
     _require_alike(reports)
     repeated = []
     for same in zip(*(report.figures for report in reports), strict=True):

@@ -115,7 +115,7 @@ def read_codes(path: Path) -> SavedCodes:
     try:
         with np.load(path) as saved:
             codes = Codes(*(saved[name] for name in ("rows", "photos", "texts", "text_rows")))
-            labels = saved["labels"] if "labels" in saved else None
+            labels = saved.get("labels")
             query, database = saved["query"], saved["database"]
     except OSError as error:
         raise HashcliError(f"{path} cannot be read: {error.strerror or error}.") from error

@@ -98,6 +98,9 @@ def update(
         with catalog.transaction():
             for root, device in plan.roots.items():
                 catalog.set_root(root, device)
+            for root in catalog.roots():
+                if not os.path.isdir(root) and any(_is_within(root, scanned) for scanned in plan.roots):
+                    catalog.remove_root(root)  # a part of a folder that was looked at, and gone from it
         try:
             return _Update(catalog, hash_model, plan, reporter).run()
         finally:  # also when interrupted: what is encoded can be found at once
@@ -212,6 +215,7 @@ def _plan(
     found = Found()
     scanned: dict[str, int] = {}  # folder: device
     given_files: set[str] = set()
+    unmounted = {root for root, device in roots.items() if _looks_unmounted(root, device)}
     for path in paths or _everything(known, roots):
         try:
             state = os.stat(path)
@@ -227,10 +231,7 @@ def _plan(
             found.problem(path, error)
             continue
         if stat.S_ISDIR(state.st_mode):
-            if roots.get(path, state.st_dev) != state.st_dev and not os.listdir(path):
-                found.problems.append(
-                    (path, "empty and on another disk than before, as if not mounted; its photos are kept")
-                )
+            if path in unmounted:
                 continue
             scanned[path] = state.st_dev
             scan(path, found, hidden=hidden, tick=reporter.scanned)
@@ -240,9 +241,14 @@ def _plan(
         else:
             found.problems.append((path, "not a file or a folder"))
 
+    for root in sorted(unmounted):
+        if any(_is_within(root, asked) for asked in paths or roots):
+            found.problems.append((root, "empty and on another disk than before: not mounted? Its photos are kept"))
     missing = {}
     for path, item in known.items():
         if path in found.files or not (path in given_files or any(_is_within(path, folder) for folder in scanned)):
+            continue
+        if any(_is_within(path, root) for root in unmounted):
             continue
         try:
             state = os.stat(path)  # hidden now, say, or listed by name: still there
@@ -257,6 +263,14 @@ def _plan(
         if _needs_reading(known.get(path), state)
     ]
     return _Plan(candidates, missing, len(found.files) - len(candidates), scanned, found.problems)
+
+
+def _looks_unmounted(root: str, device: int) -> bool:
+    """Whether a folder is there, but empty and on another disk than when it was indexed: a mount point left behind."""
+    try:
+        return os.stat(root).st_dev != device and not os.listdir(root)
+    except OSError:
+        return False
 
 
 def _needs_reading(known: Known | None, state: FileState) -> bool:

@@ -1,5 +1,11 @@
 """hashcli evaluate, through the command."""
 
+import json
+import os
+import pty
+import statistics
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +15,7 @@ from hashcli.datasets.mirflickr import load
 from hashcli.datasets.splits import make_split
 from tests.conftest import Run, json_rows
 from tests.datasets.layouts import make_flickr8k, make_mirflickr
+from tests.evaluation.saved import save_codes
 
 
 def test_labels_both_ways_with_chance(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
@@ -55,16 +62,127 @@ def test_a_photo_that_cannot_be_read_stops_the_measurement(hashcli: Run, tiny_mo
     assert done.stdout == ""
 
 
+def test_saved_codes_are_measured_without_model_and_data(hashcli: Run, tmp_path: Path) -> None:
+    """Against a plain loop, ties by the database's order; from run.json, what the codes are of."""
+    saved = save_codes(tmp_path / "run" / "codes-16.npz")
+    told = {"dataset": "mine", "protocol": "ours", "split": "abc", "config": {"method": "ckdh", "seed": 7}}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(told))
+    rows = json_rows(hashcli("evaluate", "--codes", "run/codes-16.npz", "--json"))
+    about = {"dataset": "mine", "method": "ckdh", "seed": 7, "bits": 16, "query": 10, "database": 30}
+    assert all(row.items() >= about.items() for row in rows)
+
+    place = {row: number for number, row in enumerate(saved["rows"].tolist())}
+    precisions: list[float] = []
+    first: list[float] = []
+    for query in saved["query"]:
+        for text in np.flatnonzero(saved["text_rows"] == query):
+            photos = saved["photos"][[place[row] for row in saved["database"].tolist()]]
+            order = np.argsort(np.bitwise_count(photos ^ saved["texts"][text]).sum(axis=1), kind="stable")
+            shared = (saved["labels"][saved["database"][order]] & saved["labels"][query]).any(axis=1)
+            ranks = np.flatnonzero(shared) + 1
+            precisions.append(float(np.mean(np.arange(1, len(ranks) + 1) / ranks)) if len(ranks) else 0)
+            first.append(shared[:7].mean())
+    own = {row.get("metric", row.get("curve")): row for row in rows if row["direction"] == "text to image"}
+    assert own["mAP@all"]["value"] == pytest.approx(np.mean(precisions))
+    assert own["precision@N"]["x"] == list(range(1, 31))
+    assert own["precision@N"]["values"][6] == pytest.approx(np.mean(first))
+
+
+def test_codes_of_several_seeds_give_mean_and_deviation(hashcli: Run, tmp_path: Path) -> None:
+    values = []
+    for seed in (0, 1, 2):
+        save_codes(tmp_path / f"{seed}.npz", seed=seed)
+        (row, *_) = json_rows(hashcli("evaluate", "--codes", f"{seed}.npz", "--json"))
+        values.append(row["value"])
+    all_codes = ("--codes", "0.npz", "--codes", "1.npz", "--codes", "2.npz")
+    (row, *_) = json_rows(hashcli("evaluate", *all_codes, "--json"))
+    assert (row["direction"], row["metric"], row["values"]) == ("image to text", "mAP@all", values)
+    assert row["mean"] == pytest.approx(statistics.mean(values))
+    assert row["sd"] == pytest.approx(statistics.stdev(values))
+    shown = f"image to text\tmAP@all\tmean {row['mean']:.4f}\tsd {row['sd']:.4f}\tchance {row['chance']:.4f}\n"
+    assert hashcli("evaluate", *all_codes).stdout.startswith(shown)
+
+
+def test_several_seeds_split_the_dataset_anew(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
+    root = make_mirflickr(tmp_path / "data", photos=60)
+    command = ("evaluate", "--dataset", "mirflickr", "--root", root, "--model", tiny_model, "--json", "--seed")
+    single = [json_rows(hashcli(*command, seed))[0] for seed in (0, 1)]
+    (both, *_) = json_rows(hashcli(*command, "0,1"))
+    assert both["values"] == [row["value"] for row in single]
+    assert both["split"] == [row["split"] for row in single]
+    assert both["split"][0] != both["split"][1]
+
+
+def test_a_terminal_gets_a_table(tmp_path: Path, environment: dict[str, str]) -> None:
+    save_codes(tmp_path / "codes.npz")
+    leader, follower = pty.openpty()
+    subprocess.run(
+        [sys.executable, "-m", "hashcli", "evaluate", "--codes", "codes.npz"],
+        cwd=tmp_path,
+        env=environment | {"COLUMNS": "60", "TERM": "dumb"},
+        stdout=follower,
+        check=True,
+    )
+    os.close(follower)
+    shown = os.read(leader, 100_000).decode().splitlines()
+    os.close(leader)
+    assert shown[0].split() == ["metric", "value", "chance"]
+    assert [line.strip() for line in shown if " to " in line] == ["image to text", "text to image"]
+    assert sum("mAP@all " in line for line in shown) == 4
+    assert max(map(len, shown)) <= 60
+
+
+def test_plots_without_matplotlib_name_the_install_line(hashcli: Run, tmp_path: Path) -> None:
+    save_codes(tmp_path / "codes.npz")
+    (tmp_path / "matplotlib.py").write_text("raise ImportError\n")  # found before the real one, if there is one
+    done = hashcli("evaluate", "--codes", "codes.npz", "--plots", "drawn", status=1)
+    assert "pip install 'hashcli[train]'" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_run_is_measured_again_from_its_codes_alone(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    root = make_mirflickr(tmp_path / "data", photos=60)
+    (tmp_path / "short.toml").write_text("epochs = 1\n")
+    towers = ("--teacher", tiny_model, "--student", tiny_model)
+    settings = ("--method", "ckdh", "--bits", "16", "--config", "short.toml", "--out", "run")
+    hashcli("distill", "--dataset", "mirflickr", "--root", root, *towers, *settings)
+    of_run = {
+        (row["direction"], row["name"]): row["value"]
+        for row in json.loads((tmp_path / "run" / "metrics.json").read_text())
+        if row["of"] == "ckdh"
+    }
+    again = {
+        (row["direction"], row["metric"]): row["value"]
+        for row in json_rows(hashcli("evaluate", "--codes", "run/codes-16.npz", "--json"))
+        if "metric" in row
+    }
+    assert again == pytest.approx(of_run)
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (("--dataset", "nosuch", "--root", "."), 1, "Datasets: coco, flickr8k, iapr, mirflickr, nuswide10, nuswide21."),
+        (("--dataset", "nosuch", "--root", "."), 1, "Datasets: coco, flickr8k, iapr, mirflickr, nuswide10, nuswide21"),
         (("--dataset", "mirflickr", "--root", "nowhere"), 1, "mirflickr/meta/tags/tags1.txt"),
         (("--dataset", "mirflickr", "--root", ".", "--k", "many"), 2, "--k many"),
-        (("--dataset", "mirflickr"), 2, "--root"),
+        (("--dataset", "mirflickr"), 1, "--root"),
+        (("--dataset", "mirflickr", "--seed", "x"), 2, "--seed x"),
+        ((), 2, "--dataset or --codes"),
+        (("--dataset", "mirflickr", "--codes", "a.npz"), 2, "--dataset or --codes"),
+        (("--codes", "nowhere.npz"), 1, "nowhere.npz cannot be read: No such file"),
+        (("--codes", "text.npz"), 1, "text.npz does not hold a run's codes"),
+        (("--codes", "array.npz"), 1, "array.npz does not hold a run's codes"),
+        (("--codes", "short.npz", "--codes", "long.npz"), 1, "short.npz has 16 bits, long.npz has 32 bits"),
+        (("--codes", "short.npz", "--codes", "captions.npz"), 1, "cannot be averaged"),
     ],
 )
 def test_errors_say_what_to_do(
-    hashcli: Run, tiny_model: Path, arguments: tuple[str, ...], status: int, said: str
+    hashcli: Run, tiny_model: Path, tmp_path: Path, arguments: tuple[str, ...], status: int, said: str
 ) -> None:
+    (tmp_path / "text.npz").write_text("no archive")
+    np.savez(tmp_path / "array.npz", rows=np.arange(3))
+    save_codes(tmp_path / "short.npz")
+    save_codes(tmp_path / "long.npz", bits=32)
+    save_codes(tmp_path / "captions.npz", labelled=False)
     assert said in hashcli("evaluate", *arguments, "--model", tiny_model, status=status).stderr

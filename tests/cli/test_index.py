@@ -208,6 +208,25 @@ def test_an_empty_mount_point_keeps_its_rows(hashcli: Run, photos: Path, index: 
     assert len(rows(index)) == len(PHOTOS)
 
 
+def test_an_unmounted_folder_inside_an_indexed_one_keeps_its_rows(hashcli: Run, photos: Path, index: Path) -> None:
+    """The inner folder was indexed by itself too, so it is known to have been on another disk."""
+    update(hashcli, index, photos / "trip")
+    with sqlite3.connect(index / "catalog.sqlite") as db:
+        db.execute("UPDATE roots SET device = device + 1 WHERE path LIKE '%trip'")
+    for photo in list((photos / "trip").iterdir()):
+        photo.unlink()
+    done = hashcli("index", photos, "--index", index, status=3)
+    assert f"skipped {photos / 'trip'}: empty and on another disk than before" in done.stderr
+    assert len(rows(index)) == len(PHOTOS)
+
+
+def test_a_deleted_folder_that_was_indexed_by_itself_is_let_go(hashcli: Run, photos: Path, index: Path) -> None:
+    update(hashcli, index, photos / "trip")
+    shutil.rmtree(photos / "trip")
+    assert update(hashcli, index, photos) == {"removed": 2, "unchanged": len(PHOTOS) - 2}
+    assert update(hashcli, index) == {"unchanged": len(PHOTOS) - 2}
+
+
 def test_an_emptied_folder_is_believed(hashcli: Run, photos: Path, index: Path) -> None:
     shutil.rmtree(photos)
     photos.mkdir()

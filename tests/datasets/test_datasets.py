@@ -141,3 +141,12 @@ def test_the_real_mirflickr_has_the_fields_24_labels() -> None:
     assert len(pairs.label_names) == 24
     assert {"animals", "plant_life", "water"} <= set(pairs.label_names)
     assert len(pairs.ids) <= 20_015
+
+
+def test_the_synthetic_dataset_is_drawn_once_and_always_the_same(tmp_path: Path) -> None:
+    first = load_dataset("synthetic", tmp_path / "a")
+    again = load_dataset("synthetic", tmp_path / "b")
+    assert [path.read_bytes() for path in first.images] == [path.read_bytes() for path in again.images]
+    assert first.labels is not None
+    assert (first.labels.sum(axis=1) == 2).all()
+    assert first.texts[0] == ["a red circle"]

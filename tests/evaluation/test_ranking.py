@@ -72,7 +72,7 @@ def test_all_figures_against_plain_loops(bits: int) -> None:
     query_codes, query_labels, codes, labels = random_problem(40, 200, bits)
     report = evaluate_labels(query_codes, query_labels, codes, labels, cuts=(50,), precision_at=(10, 500))
     expected: dict[str, list[float]] = {"mAP@all": [], "mAP@50 (cut, DJSRH)": [], "precision@10": []}
-    radius_8 = []
+    radius_8, share_within_8 = [], []
     for code, own in zip(query_codes, query_labels, strict=True):
         distances = [sum(int(a ^ b).bit_count() for a, b in zip(code, other, strict=True)) for other in codes]
         order = sorted(range(len(codes)), key=lambda row: (distances[row], row))
@@ -82,19 +82,32 @@ def test_all_figures_against_plain_loops(bits: int) -> None:
         expected["precision@10"].append(sum(ranked[:10]) / 10)
         near = [relevant for relevant, row in zip(ranked, order, strict=True) if distances[row] <= 8]
         radius_8.append(sum(near) / len(near) if near else 0)
+        share_within_8.append(len(near) / len(codes) if any(ranked) else 0)
     figures = {figure.name: figure.value for figure in report.figures}
     for name, values in expected.items():
         assert figures[name] == pytest.approx(np.mean(values)), name
     assert "precision@500" not in figures  # the database holds 200
-    precision, recall = report.curves
+    precision, recall, first = report.curves
     assert precision.values[8] == pytest.approx(np.mean(radius_8))
     assert recall.values[-1] == pytest.approx(np.mean([(own @ labels.T).any() for own in query_labels]))
+    assert recall.chance[8] == pytest.approx(np.mean(share_within_8))
+    assert (first.x[0], first.x[-1]) == (1, 200)
+    assert first.values[9] == pytest.approx(figures["precision@10"])
+    assert first.values[-1] == pytest.approx(first.chance[-1])  # of the whole database, any order is as good
+
+
+def test_the_precision_curve_ends_at_a_thousand() -> None:
+    report = evaluate_labels(*random_problem(3, 1200, 16))
+    assert report.curves[-1].x == list(range(1, 1001))
 
 
 def test_useless_codes_score_at_chance() -> None:
     query_codes, query_labels, codes, labels = random_problem(300, 1000, 64)
-    for figure in evaluate_labels(query_codes, query_labels, codes, labels, cuts=(50,), precision_at=(100,)).figures:
+    report = evaluate_labels(query_codes, query_labels, codes, labels, cuts=(50,), precision_at=(100,))
+    for figure in report.figures:
         assert figure.value == pytest.approx(figure.chance, abs=0.02), figure.name
+    for curve in report.curves:
+        assert curve.values == pytest.approx(curve.chance, abs=0.06), curve.name
 
 
 def test_perfect_codes_score_one() -> None:

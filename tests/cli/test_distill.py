@@ -1,0 +1,285 @@
+"""hashcli distill, through the command: a run on small datasets of real photos, with a tiny model as teacher."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hashcli.datasets.registry import load_dataset
+from hashcli.datasets.splits import make_split, read_split
+from hashcli.hashmodel.model import HashModel
+from tests.conftest import PHOTOS, Run, json_rows
+from tests.datasets.layouts import make_flickr8k, make_mirflickr
+
+SHORT = ("--set", "epochs=2", "--set", "passes=2", "--set", "rounds=2", "--set", "hidden=16")
+
+
+@pytest.fixture
+def distill(hashcli: Run, tmp_path: Path) -> Run:
+    """`hashcli distill`, with a cache of its own."""
+
+    def run(*arguments: object, status: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
+        own = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+        return hashcli("distill", *arguments, status=status, **own | more)
+
+    return run
+
+
+@pytest.fixture
+def flickr(tmp_path: Path, tiny_model: Path) -> tuple[object, ...]:
+    """The arguments for a run on a small MIRFlickr with the tiny model as teacher and student."""
+    pytest.importorskip("torch")
+    root = make_mirflickr(tmp_path / "data", photos=60)
+    return ("--dataset", "mirflickr", "--root", root, "--teacher", tiny_model, "--student", tiny_model, *SHORT)
+
+
+def mean_average_precision(query: np.ndarray, database: np.ndarray, relevant: np.ndarray) -> float:
+    """Of packed codes [q, bytes] and [n, bytes], equal distances in the order of the database."""
+    precisions = []
+    for code, own in zip(query, relevant, strict=True):
+        order = np.argsort(np.bitwise_count(code ^ database).sum(axis=1), kind="stable")
+        ranks = np.flatnonzero(own[order]) + 1
+        precisions.append(np.mean(np.arange(1, len(ranks) + 1) / ranks))
+    return float(np.mean(precisions))
+
+
+def figures(rows: list[dict[str, Any]], of: str, bits: int, name: str) -> dict[str, float]:
+    """A figure's value by direction."""
+    return {
+        row["direction"]: row["value"]
+        for row in rows
+        if row["of"] == of and row["bits"] == bits and row["name"] == name
+    }
+
+
+@pytest.mark.parametrize("method", ["soda", "ckdh", "lcdh"])
+def test_a_run_leaves_all_that_is_needed_to_check_it(
+    distill: Run, flickr: tuple[object, ...], method: str, tmp_path: Path
+) -> None:
+    """Every figure of mAP@all can be had again from the codes alone, by a few lines; and the model is one."""
+    done = distill(*flickr, "--method", method, "--bits", "16,32", "--out", "run", "--baselines", "--json")
+    assert "60 of 25,000 photos are on disk" in done.stderr
+    out = tmp_path / "run"
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert json_rows(done) == metrics
+
+    pairs = load_dataset("mirflickr", tmp_path / "data")
+    split = make_split(pairs, seed=0)
+    assert read_split(out / "split.json", pairs).checksum == split.checksum
+    told = json.loads((out / "run.json").read_text())
+    assert told["split"] == split.checksum
+    assert told["sizes"] == {"query": 6, "database": 52, "train": 26, "validation": 3}
+    assert (told["config"]["method"], told["config"]["epochs"], told["config"]["bits"]) == (method, 2, [16, 32])
+    assert {"hashcli", "python", "torch", "numpy", "onnxruntime"} <= told["versions"].keys()
+
+    epochs = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert {epoch["bits"] for epoch in epochs} == {16, 32}
+    assert all(epoch["stage"].startswith(method) and epoch["number"] <= epoch["of"] == 2 for epoch in epochs)
+
+    assert pairs.labels is not None
+    relevant = (pairs.labels[split.query].astype(int) @ pairs.labels[split.database].T.astype(int)) > 0
+    for bits in (16, 32):
+        saved = np.load(out / f"codes-{bits}.npz")
+        assert np.array_equal(saved["query"], split.query)
+        assert np.array_equal(saved["labels"], pairs.labels)
+        assert np.array_equal(saved["rows"], saved["text_rows"])  # one text each
+        query, database = (np.searchsorted(saved["rows"], part) for part in (split.query, split.database))
+        photos, texts = saved["photos"], saved["texts"]
+        assert photos.shape == (58, bits // 8)
+        assert figures(metrics, method, bits, "mAP@all") == {
+            "text to image": pytest.approx(mean_average_precision(texts[query], photos[database], relevant)),
+            "image to text": pytest.approx(mean_average_precision(photos[query], texts[database], relevant)),
+        }
+        assert figures(metrics, "ITQ of the teacher", bits, "mAP@all").keys() == {"text to image", "image to text"}
+        assert figures(metrics, "validation", bits, "mAP@all").keys() == {"text to image", "image to text"}
+        model = HashModel(out / f"model-{bits}", verify=True)
+        assert model.bits == bits
+        assert method in model.description.method
+        assert "reconstruction" in (out / f"model-{bits}" / "README.md").read_text()
+    rounds = {row["of"] for row in metrics if "round" in row["of"]}
+    assert rounds == ({"validation, round 1", "validation, round 2"} if method == "lcdh" else set())
+
+
+def test_the_model_of_a_run_indexes_and_searches_photos(
+    distill: Run, hashcli: Run, flickr: tuple[object, ...], photos: Path, tmp_path: Path
+) -> None:
+    done = distill(*flickr, "--out", "run", "--bits", "16")
+    assert "hashcli index PATH --model run/model-16" in done.stderr
+    assert "soda\t16 bits\ttext to image\tmAP@all\t0." in done.stdout
+    hashcli("index", photos, "--index", "ix", "--model", "run/model-16")
+    assert len(hashcli("search", "common tag7, unheard-of", "--index", "ix", "-n", "5").stdout.splitlines()) == 5
+    assert len(hashcli("search", "!", "--index", "ix", "-n", "5").stdout.splitlines()) == 5
+    found = hashcli("search", "--image", photos / "coffee.png", "--index", "ix", "-n", len(PHOTOS)).stdout
+    assert "coffee.png" in found
+
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    refused = distill(*flickr, "--out", "run", "--bits", "16", status=1)
+    assert "run holds a run already" in refused.stderr
+    assert "--resume" in refused.stderr
+    refused = distill(*flickr, "--out", "run", "--bits", "24", "--resume", status=1)
+    assert "run holds a run with another config" in refused.stderr
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 here")
+def test_a_killed_run_goes_on_to_the_same_model(
+    distill: Run, flickr: tuple[object, ...], environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Killed in the second round of the first bit length; what was done before is not done again."""
+    arguments = (*flickr, "--method", "lcdh", "--bits", "16,32", "--set", "passes=40", "--set", "batch=4")
+    killed = tmp_path / "killed"
+    running = subprocess.Popen(
+        [sys.executable, "-m", "hashcli", "distill", *map(str, arguments), "--out", killed],
+        cwd=tmp_path,
+        env=environment | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+    )
+    while not (killed / "checkpoints" / "16" / "lcdh-round-2.pt").exists():
+        assert running.poll() is None
+        time.sleep(0.005)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert not (killed / "model-16").exists()
+
+    distill(*arguments, "--out", killed, "--resume")
+    distill(*arguments, "--out", "whole")
+    whole = tmp_path / "whole"
+    epochs = [json.loads(line) for line in (killed / "log.jsonl").read_text().splitlines()]
+    first_round = [e["number"] for e in epochs if (e["bits"], e["stage"]) == (16, "lcdh-round-1")]
+    assert first_round == list(range(1, 41))
+    for bits in (16, 32):
+        one, other = (HashModel(folder / f"model-{bits}", verify=True) for folder in (killed, whole))
+        assert one.fingerprint == other.fingerprint
+        resumed, undisturbed = (np.load(folder / f"codes-{bits}.npz") for folder in (killed, whole))
+        assert all(np.array_equal(resumed[name], undisturbed[name]) for name in undisturbed)
+    assert json.loads((killed / "metrics.json").read_text()) == json.loads((whole / "metrics.json").read_text())
+
+
+def test_captions_without_labels(distill: Run, tiny_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    root = make_flickr8k(tmp_path / "data", train=20, dev=11)
+    arguments = ("--dataset", "flickr8k", "--root", root, "--teacher", tiny_model, "--student", tiny_model, *SHORT)
+    done = distill(*arguments, "--method", "lcdh", "--bits", "16", "--json")
+    rows = [row for row in json_rows(done) if row["of"] == "lcdh"]
+    assert {row["name"] for row in rows} == {"recall@1", "recall@5", "recall@10"}
+    chance = {row["direction"]: row["chance"] for row in rows if row["name"] == "recall@10"}
+    assert chance["text to image"] == pytest.approx(10 / 11)
+    assert (tmp_path / "runs" / "flickr8k-lcdh-0" / "model-16" / "model.json").exists()
+    refused = distill(*arguments, "--out", "soda", status=1)
+    assert "SODA turns labels into prompts, and this dataset has no labels." in refused.stderr
+    assert "--method ckdh or lcdh" in refused.stderr
+
+
+def test_settings_come_from_a_file_and_flags_go_before_it(
+    distill: Run, flickr: tuple[object, ...], tmp_path: Path
+) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text('method = "ckdh"\nbits = 24\nkappa = 1\nseed = 5\n')
+    distill(*flickr, "--config", settings, "--seed", "6", "--out", "run")
+    told = json.loads((tmp_path / "run" / "run.json").read_text())["config"]
+    assert (told["method"], told["bits"], told["kappa"], told["seed"], told["epochs"]) == ("ckdh", [24], 1.0, 6, 2)
+
+
+def wrong() -> Iterator[tuple[tuple[str, ...], int, str]]:
+    yield ("--bits", "many"), 2, "--bits many is not a list of whole numbers"
+    yield ("--bits", "20"), 1, "--bits 20 will not do"
+    yield ("--method", "nosuch"), 1, "Methods: soda, ckdh, lcdh."
+    yield ("--config", "odd.toml"), 1, "odd.toml: there is no setting 'epoch'"
+    yield ("--config", "nosuch.toml"), 1, "nosuch.toml cannot be read"
+    yield ("--teacher", "nosuch"), 1, "There is no hash model 'nosuch'"
+    yield ("--set", "epochs=few"), 1, "epochs must be int, not 'few'"
+    yield ("--dataset", "nosuch"), 1, "nosuch"
+    yield ("--nonsense",), 2, "--nonsense"
+
+
+@pytest.mark.parametrize(("arguments", "status", "said"), wrong())
+def test_errors_say_what_to_do(
+    distill: Run, flickr: tuple[object, ...], tmp_path: Path, arguments: tuple[str, ...], status: int, said: str
+) -> None:
+    (tmp_path / "odd.toml").write_text("epoch = 3\n")
+    done = distill(*flickr, *arguments, status=status)
+    assert said in done.stderr
+    assert "This should not happen" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_photo_that_cannot_be_read_stops_the_run_and_is_named(
+    distill: Run, flickr: tuple[object, ...], tmp_path: Path
+) -> None:
+    """Once it is restored, the run goes on."""
+    photo = tmp_path / "data" / "mirflickr" / "im5.jpg"
+    spoiled = photo.read_bytes()
+    photo.write_bytes(spoiled[: len(spoiled) // 2] + bytes(len(spoiled) - len(spoiled) // 2))
+    assert "im5.jpg cannot be read" in distill(*flickr, "--out", "run", status=1).stderr
+    photo.write_bytes(spoiled)
+    distill(*flickr, "--out", "run", "--resume")
+
+
+def test_help_needs_no_torch_and_running_without_it_names_the_install_line(distill: Run, tmp_path: Path) -> None:
+    """A torch that cannot be imported stands in the way of one that may be installed."""
+    (tmp_path / "absent").mkdir()
+    (tmp_path / "absent" / "torch.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')"
+    )
+    absent = {"PYTHONPATH": str(tmp_path / "absent")}
+    assert "--method" in distill("--help", **absent).stdout
+    done = distill("--dataset", "mirflickr", status=1, **absent)
+    assert done.stderr == "hashcli: Training needs torch, which is not installed.\npip install 'hashcli[train]'\n"
+
+
+def test_without_a_network_two_lines_name_the_other_ways(distill: Run, tmp_path: Path) -> None:
+    pytest.importorskip("open_clip", exc_type=ImportError)
+    root = make_mirflickr(tmp_path / "data", photos=60)
+    done = distill("--dataset", "mirflickr", "--root", root, "--out", "run", status=1, HF_HUB_OFFLINE="1")
+    told = [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]
+    assert len(told) == 2
+    assert told[0].startswith("hashcli: The teacher ViT-B-32/datacomp_xl_s13b_b90k cannot be loaded")
+    assert "--teacher lite-256" in told[1]
+    assert "local-dir:FOLDER" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student"),
+    [("local-dir:clip", "timm:mobilenetv3_small_050/random"), ("ViT-B-32/random", "ViT-B-32/random")],
+)
+def test_an_open_clip_teacher_and_a_student_that_is_no_hash_model(
+    distill: Run, hashcli: Run, flickr: tuple[object, ...], photos: Path, tmp_path: Path, teacher: str, student: str
+) -> None:
+    pytest.importorskip("open_clip", exc_type=ImportError)
+    from tests.distillation.small_clip import make_small_clip
+
+    make_small_clip(tmp_path / "clip")
+    distill(*flickr, "--teacher", teacher, "--student", student, "--out", "run", "--bits", "16")
+    told = json.loads((tmp_path / "run" / "run.json").read_text())["config"]
+    assert (told["teacher"], told["student"]) == (teacher, student)
+    assert HashModel(tmp_path / "run" / "model-16").description.image.size == 224
+    shutil.rmtree(photos / "trip")
+    hashcli("index", photos, "--index", "ix", "--model", "run/model-16")
+    assert len(hashcli("search", "common", "--index", "ix", "-n", "3").stdout.splitlines()) == 3
+
+
+def test_a_model_learns_new_pairs_and_its_old_codes_go_on_answering(
+    distill: Run, flickr: tuple[object, ...], tmp_path: Path
+) -> None:
+    """The new data are photos with captions of one's own; almost all of the old items' bits stay as they were."""
+    distill(*flickr, "--bits", "16", "--out", "old", "--set", "epochs=20")
+    lines = []
+    for number in range(5, 45):
+        image = os.path.relpath(tmp_path / "data" / "mirflickr" / f"im{number}.jpg", tmp_path)
+        lines.append(json.dumps({"image": image, "text": f"common tag{number}", "labels": ["sky", "dog"][number % 2]}))
+    (tmp_path / "new.jsonl").write_text("\n".join(lines))
+    done = distill("--dataset", "./new.jsonl", "--update", "old/model-16", "--out", "new", "--set", "epochs=5")
+    assert "of the old items' bits" in done.stderr
+    assert HashModel(tmp_path / "new" / "model-16").fingerprint != HashModel(tmp_path / "old" / "model-16").fingerprint
+    (tmp_path / "old" / "model-16" / "student.safetensors").unlink()
+    refused = distill("--dataset", "./new.jsonl", "--update", "old/model-16", "--out", "other", status=1)
+    assert "old/model-16 cannot be updated" in refused.stderr

@@ -1,0 +1,90 @@
+"""A small problem with a known answer: photos and texts of six classes, as features with noise."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hashcli.distillation.config import Config
+from hashcli.distillation.material import Hashers, Job, Material
+from hashcli.distillation.training import Epoch
+from hashcli.evaluation.ranking import evaluate_labels
+from hashcli.hashmodel.codes import pack
+
+torch.set_num_threads(1)
+
+CLASSES, TEACHER_WIDTH, IMAGE_WIDTH, WORDS = 6, 48, 40, 60
+BITS = 32
+
+
+def make_material(items: int, seed: int, *, labels: bool = True) -> Material:
+    """Items of one or two classes. Each class has a direction in either feature space, and ten words of its own."""
+    world = np.random.default_rng(0)  # the same for training and test items
+    teacher_directions = world.standard_normal((CLASSES, TEACHER_WIDTH))
+    image_directions = world.standard_normal((CLASSES, IMAGE_WIDTH))
+    own_words = np.arange(WORDS) % CLASSES == np.arange(CLASSES)[:, None]  # [classes, words]
+
+    rng = np.random.default_rng(seed)
+    shown = np.zeros((items, CLASSES))
+    for row in shown:
+        row[rng.choice(CLASSES, rng.integers(1, 3), replace=False)] = 1
+
+    def features(directions: np.ndarray, noise: float) -> Tensor:
+        made = shown @ directions + noise * rng.standard_normal((items, directions.shape[1]))
+        return torch.from_numpy(made / np.linalg.norm(made, axis=1, keepdims=True)).float()
+
+    def prompts(sentences: list[str]) -> Tensor:
+        """Each class's direction where its name stands in the sentence."""
+        named = np.array([[f"class {k}" in sentence for k in range(CLASSES)] for sentence in sentences], float)
+        return torch.nn.functional.normalize(torch.from_numpy(named @ teacher_directions).float())
+
+    uses = rng.random((items, WORDS)) < np.where(shown @ own_words > 0, 0.4, 0.03)
+    return Material(
+        teacher_image=features(teacher_directions, 0.7),
+        teacher_text=features(teacher_directions, 0.7),
+        image=features(image_directions, 1.0),
+        text=torch.from_numpy(uses).float(),
+        labels=torch.from_numpy(shown).float() if labels else None,
+        label_names=[f"class_{k}" for k in range(CLASSES)],
+        prompts=prompts,
+    )
+
+
+def make_job(
+    material: Material,
+    checkpoints: Path | None = None,
+    tell: Callable[[Epoch], None] = lambda epoch: None,
+    **settings: Any,
+) -> Job:
+    quick: dict[str, Any] = {"epochs": 12, "batch": 64, "hidden": 64, "rounds": 3, "passes": 12, "anchors": 50}
+    return Job(material, Config(**quick | settings), BITS, checkpoints, tell)
+
+
+def mean_average_precisions(hashers: Hashers, query: Material, database: Material) -> dict[str, tuple[float, float]]:
+    """mAP@all and its chance, by direction. Both materials need labels."""
+    assert query.labels is not None
+    assert database.labels is not None
+    hashers.modules().eval()
+    with torch.inference_mode():
+        codes = [
+            (pack(hashers.image(part.image).numpy()), pack(hashers.text(part.text).numpy()))
+            for part in (query, database)
+        ]
+    (query_image, query_text), (database_image, database_text) = codes
+    measured = {}
+    for direction, asked, answering in (
+        ("image to text", query_image, database_text),
+        ("text to image", query_text, database_image),
+    ):
+        report = evaluate_labels(asked, query.labels.numpy(), answering, database.labels.numpy())
+        (figure,) = [one for one in report.figures if one.name == "mAP@all"]
+        measured[direction] = figure.value, figure.chance
+    return measured
+
+
+def weights(module: torch.nn.Module) -> dict[str, bytes]:
+    """Every tensor of a module, to the bit."""
+    return {name: value.numpy().tobytes() for name, value in module.state_dict().items()}

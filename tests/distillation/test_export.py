@@ -1,0 +1,174 @@
+"""A student as a hash-model folder: what it gives is what torch gives."""
+
+import sys
+from pathlib import Path
+from unicodedata import ucd_3_2_0
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from torch.nn import functional
+
+from hashcli.datasets.vocabulary import bag_of_words, build_vocabulary, words_of
+from hashcli.distillation.export import _bag_tokenizer, check, export
+from hashcli.distillation.heads import HashHead
+from hashcli.distillation.material import Hashers
+from hashcli.distillation.towers import HashModelTower, ImageTower, open_image_tower
+from hashcli.errors import HashcliError
+from hashcli.hashmodel.codes import pack
+from hashcli.hashmodel.model import HashModel
+from tests.distillation.small_clip import make_small_clip
+
+torch.set_num_threads(1)
+
+BITS = 24
+VOCABULARY = ["dog", "cat", "été", "2007", "собака", "ὀδυσσεύς", "life"]
+TEXTS = [
+    "a dog",
+    "Cat, cat; CAT! dog",
+    "",
+    "!!! ...",
+    "plant_life 2007 ÉTÉ",
+    "Собака ὈΔΥΣΣΕΎΣ",
+    "nothing that is known",
+    "word " * 3000 + "dog",
+]
+
+
+def drawn_hashers(image_width: int, text_width: int) -> Hashers:
+    """Heads with outputs that are large and different, as trained ones are."""
+    torch.manual_seed(3)
+    heads = [HashHead(width, 32, BITS, 0.5).eval() for width in (image_width, text_width)]
+    with torch.no_grad():
+        for head in heads:
+            head.first.weight.mul_(5)
+            head.last.weight.mul_(5)
+    return Hashers(*heads)
+
+
+def exported(folder: Path, hashers: Hashers, tower: ImageTower, text_tower: HashModelTower | None) -> HashModel:
+    return export(
+        folder,
+        hashers,
+        tower,
+        text_tower,
+        [] if text_tower else VOCABULARY,
+        name="student",
+        method="soda",
+        teacher="none",
+        metrics=[],
+        card="# A student\n",
+    )
+
+
+def assert_same(given: np.ndarray, expected: np.ndarray) -> None:
+    assert expected.std(axis=0).mean() > 0.03  # items are told apart
+    assert given == pytest.approx(expected, abs=1e-4)
+    assert np.array_equal(pack(given), pack(expected))
+
+
+def assert_photos_same(model: HashModel, hashers: Hashers, tower: ImageTower, photos: list[str]) -> None:
+    """The folder's outputs, one photo at a time and all together, against the tower's features through the head."""
+    features = np.stack([one for one in tower.encode_images(photos) if isinstance(one, np.ndarray)])
+    with torch.inference_mode():
+        expected = hashers.image(functional.normalize(torch.from_numpy(features))).numpy()
+    given = [output for _, output in model.encode_image_files(photos)]
+    assert_same(np.stack([one for one in given if isinstance(one, np.ndarray)]), expected)
+    alone = model.encode_pixels(model.load_pixels(photos[0])[None])
+    assert alone == pytest.approx(expected[:1], abs=1e-4)
+
+
+@pytest.fixture
+def pictures(photos: Path) -> list[str]:
+    return sorted(map(str, photos.rglob("*.png")))[:6]
+
+
+def test_a_student_of_a_hash_model(tiny_model: Path, pictures: list[str], tmp_path: Path) -> None:
+    tower = HashModelTower(str(tiny_model))
+    hashers = drawn_hashers(tower.width, len(VOCABULARY))
+    model = exported(tmp_path / "student", hashers, tower, None)
+    assert (model.bits, model.name) == (BITS, "student")
+    assert (tmp_path / "student" / "README.md").read_text() == "# A student\n"
+    assert_photos_same(model, hashers, tower, pictures)
+    with torch.inference_mode():
+        expected = hashers.text(torch.from_numpy(bag_of_words(TEXTS, VOCABULARY)).float()).numpy()
+    assert_same(model.encode_texts(TEXTS), expected)
+    for row, text in enumerate(TEXTS):
+        assert model.encode_texts([text]) == pytest.approx(expected[row : row + 1], abs=1e-4)
+
+
+def test_a_student_with_a_text_tower_and_a_student_of_that_student(
+    tiny_model: Path, pictures: list[str], tmp_path: Path
+) -> None:
+    """The second has two heads, one upon the other."""
+    source = str(tiny_model)
+    texts = ["a cat", "a dog", "rocket rocket", "a cat and a dog"]
+    for name in ("first", "second"):
+        tower = HashModelTower(source)
+        hashers = drawn_hashers(tower.width, tower.width)
+        model = exported(tmp_path / name, hashers, tower, tower)
+        assert_photos_same(model, hashers, tower, pictures)
+        with torch.inference_mode():
+            features = functional.normalize(torch.from_numpy(tower.encode_texts(texts)))
+            assert_same(model.encode_texts(texts), hashers.text(features).numpy())
+        source = str(tmp_path / name)
+
+
+def test_the_same_student_has_the_same_fingerprint(tiny_model: Path, tmp_path: Path) -> None:
+    tower = HashModelTower(str(tiny_model))
+    hashers = drawn_hashers(tower.width, len(VOCABULARY))
+    first, again = (exported(tmp_path / name, hashers, tower, None).fingerprint for name in ("first", "again"))
+    assert first == again
+    with torch.no_grad():
+        hashers.text.last.bias[0] += 0.5
+    assert exported(tmp_path / "other", hashers, tower, None).fingerprint != first
+
+
+def test_a_student_on_timm(pictures: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("timm", exc_type=ImportError)
+    tower = open_image_tower("timm:mobilenetv3_small_050/random")
+    hashers = drawn_hashers(tower.width, len(VOCABULARY))
+    assert_photos_same(exported(tmp_path / "student", hashers, tower, None), hashers, tower, pictures)
+
+
+def test_a_student_on_open_clip(pictures: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("open_clip", exc_type=ImportError)
+    tower = open_image_tower(f"local-dir:{make_small_clip(tmp_path / 'clip')}")
+    hashers = drawn_hashers(tower.width, len(VOCABULARY))
+    assert_photos_same(exported(tmp_path / "student", hashers, tower, None), hashers, tower, pictures)
+    assert torch.backends.mha.get_fastpath_enabled()  # as it was
+
+
+def test_a_student_on_clip_of_the_usual_size(pictures: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("open_clip", exc_type=ImportError)
+    tower = open_image_tower("ViT-B-32/random")
+    hashers = drawn_hashers(tower.width, len(VOCABULARY))
+    assert_photos_same(exported(tmp_path / "student", hashers, tower, None), hashers, tower, pictures[:3])
+
+
+def test_every_letter_is_read_as_in_training() -> None:
+    """Each character that any Python knows, within a word if it is of one and between two words if not."""
+    known = [chr(code) for code in range(sys.maxunicode + 1) if ucd_3_2_0.category(chr(code)) not in ("Cs", "Cn")]
+    for start in range(0, len(known), 100):
+        text = " ".join(f"a{char}b" for char in known[start : start + 100])
+        assert _bag_tokenizer(build_vocabulary([text])).encode(text).tokens == words_of(text)
+
+
+def test_greek_words_end_as_in_training() -> None:
+    """A capital sigma becomes one of two letters, by its place in the word."""
+    for text in ("ΟΔΟΣ", "Σ", "ΣΑΣ ΟΔΟΣ", "Α.Σ.", "ΑΣ'Α", "ΟΔΟΣ2", "ας"):
+        vocabulary = build_vocabulary([text])
+        assert _bag_tokenizer(vocabulary).encode(text).tokens == words_of(text)
+
+
+def test_an_export_that_is_not_the_trained_model_is_refused() -> None:
+    trained = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    check(trained + 5e-5, trained, "image")
+    with pytest.raises(HashcliError, match="The exported image encoder differs from the trained one: outputs by up to"):
+        check(trained + 0.1, trained, "image")
+    flipped = np.full((64, 64), 1e-5, np.float32)  # outputs near nothing: the difference is small, the bits are not
+    with pytest.raises(HashcliError, match=r"100\.00% of the bits"):
+        check(-flipped, flipped, "text")

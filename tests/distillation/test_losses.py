@@ -1,0 +1,92 @@
+"""The terms of the losses, against a few lines of numpy and cases worked by hand."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from hashcli.distillation import losses
+
+
+def drawn(rows: int, columns: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((rows, columns))
+
+
+def test_items_are_similar_that_share_a_label() -> None:
+    """The first and the last share a label; the third has none, and is like nothing, itself included."""
+    labels = torch.tensor([[1.0, 1, 0], [0, 0, 1], [0, 0, 0], [1, 0, 0]])
+    expected = [[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 1]]
+    assert losses.label_similarity(labels).tolist() == expected
+
+
+@pytest.mark.parametrize("neighbours", [0.05, 0.3])
+def test_the_teacher_finds_a_given_share_of_pairs_similar(neighbours: float) -> None:
+    """They are those of the largest mean of both modalities' cosines."""
+    image, text = (torch.nn.functional.normalize(torch.tensor(drawn(40, 16, seed))) for seed in (0, 1))
+    similar = losses.teacher_similarity(image, text, neighbours).numpy()
+    assert np.array_equal(similar, similar.T)
+    assert similar.diagonal().tolist() == [1] * 40
+    pairs = np.triu_indices(40, 1)
+    chosen = similar[pairs] == 1
+    assert chosen.mean() == pytest.approx(neighbours, abs=1 / len(chosen))
+    alike = (image @ image.T + text @ text.T).numpy()[pairs]
+    assert alike[chosen].min() > alike[~chosen].max()
+
+
+def test_the_likelihood() -> None:
+    a, b, similar = drawn(5, 8, 0), drawn(7, 8, 1), np.random.default_rng(2).random((5, 7))
+    theta = a @ b.T / 2
+    expected = (np.log(1 + np.exp(theta)) - similar * theta).mean()
+    half = losses.half_inner(torch.tensor(a), torch.tensor(b))
+    assert losses.negative_log_likelihood(half, torch.tensor(similar)).item() == pytest.approx(expected)
+
+
+def test_the_likelihood_of_long_codes_is_finite() -> None:
+    """Theta is cut at 64: log(1 + exp(64)) is 64, and the codes of 1,024 bits that agree cost nothing when similar."""
+    code = torch.ones(1, 1024)
+    theta = losses.half_inner(code, code)
+    assert theta.item() == 64
+    assert losses.negative_log_likelihood(theta, torch.zeros(1, 1)).item() == pytest.approx(64)
+    assert losses.negative_log_likelihood(theta, torch.ones(1, 1)).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_cosine_and_gap() -> None:
+    a, b = drawn(3, 4, 0), drawn(5, 4, 1)
+    expected = (a / np.linalg.norm(a, axis=1)[:, None]) @ (b / np.linalg.norm(b, axis=1)[:, None]).T
+    assert losses.cosine(torch.tensor(a), torch.tensor(b)).numpy() == pytest.approx(expected)
+    assert losses.gap(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.5]])).item() == pytest.approx(0.625)
+
+
+def test_quantisation_is_the_distance_from_the_common_code() -> None:
+    """By hand: the sums are 0.8 and -0.4, so the code is (1, -1); (0.25 + 0.25) / 2 and (0.49 + 1.21) / 2."""
+    one = torch.tensor([[0.5, -0.5]], requires_grad=True)
+    other = torch.tensor([[0.3, 0.1]])
+    loss = losses.quantisation(one, other)
+    assert loss.item() == pytest.approx(0.25 + 0.85)
+    loss.backward()
+    assert one.grad is not None
+    assert one.grad.tolist() == [[pytest.approx(-0.5), pytest.approx(0.5)]]  # 2 (one - code) / 2
+
+
+def test_balance_is_nothing_when_each_bit_is_set_for_half() -> None:
+    assert losses.balance(torch.tensor([[1.0, -1], [-1, 1]])).item() == 0
+    assert losses.balance(torch.tensor([[1.0, -1], [1, 1]])).item() == pytest.approx(0.5)  # means 1 and 0
+    assert losses.balance(torch.ones(4, 3), -torch.ones(4, 3)).item() == pytest.approx(2)
+
+
+def test_contrast() -> None:
+    a, b = drawn(6, 4, 0), drawn(6, 4, 1)
+    unit_a, unit_b = (one / np.linalg.norm(one, axis=1)[:, None] for one in (a, b))
+    logits = np.exp(unit_a @ unit_b.T / 0.1)
+    matching = logits.diagonal()
+    expected = -(np.log(matching / logits.sum(axis=1)) + np.log(matching / logits.sum(axis=0))).mean() / 2
+    assert losses.contrast(torch.tensor(a), torch.tensor(b), 0.1).item() == pytest.approx(expected)
+
+
+def test_a_sign_is_the_bit_that_a_packed_code_has() -> None:
+    from hashcli.hashmodel import codes
+
+    relaxed = np.array([[0.5, 0.0, -0.5, 1e-30, -0.0, 2, -2, 3]], np.float32)
+    assert losses.signs(torch.tensor(relaxed)).tolist() == codes.signs(codes.pack(relaxed)).tolist()

@@ -1,0 +1,88 @@
+"""The three methods and their ablations on a planted problem."""
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from hashcli.distillation import ckdh, lcdh, soda
+from hashcli.errors import HashcliError
+from tests.distillation.planted import make_job, make_material, mean_average_precisions, weights
+
+METHODS = {"soda": soda.distill, "ckdh": ckdh.distill, "lcdh": lcdh.distill}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_learns_both_directions(method: str) -> None:
+    job = make_job(make_material(400, seed=1))
+    query, database = make_material(100, seed=2), make_material(300, seed=3)
+    untrained = mean_average_precisions(job.hashers(), query, database)
+    trained = mean_average_precisions(METHODS[method](job), query, database)
+    for direction, (value, chance) in trained.items():
+        assert value > chance + 0.25, (direction, value, chance)
+        assert value > untrained[direction][0] + 0.2, (direction, value, untrained[direction])
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("soda", {"distil": False}),
+        ("soda", {"prompt": "none"}),
+        ("ckdh", {"distil": False}),
+        ("ckdh", {"graph_attention": False}),
+        ("lcdh", {"distil": False}),
+        ("lcdh", {"attention": False}),
+        ("lcdh", {"teacher_share": 1.0}),
+        ("lcdh", {"teacher_share": 0.0}),
+    ],
+)
+def test_each_ablation_learns_and_is_not_the_method(method: str, settings: dict[str, Any]) -> None:
+    material = make_material(400, seed=1)
+    without = METHODS[method](make_job(material, **settings))
+    whole = METHODS[method](make_job(material, epochs=1, passes=1))
+    short = METHODS[method](make_job(material, epochs=1, passes=1, **settings))
+    if "prompt" in settings:  # this planted teacher finds the same names in both sentences
+        assert weights(short.modules()) == weights(whole.modules())
+    else:
+        assert weights(short.modules()) != weights(whole.modules())
+    for value, chance in mean_average_precisions(without, make_material(100, seed=2), material).values():
+        assert value > chance + 0.2
+
+
+def test_no_labels_of_soda_is_an_error_that_says_so() -> None:
+    with pytest.raises(HashcliError, match="this dataset has no labels"):
+        soda.distill(make_job(make_material(100, seed=1, labels=False)))
+
+
+@pytest.mark.parametrize("method", ["ckdh", "lcdh"])
+def test_without_labels_the_teacher_says_what_is_similar(method: str) -> None:
+    """A quarter of the pairs, which is about how many share a class."""
+    material = make_material(400, seed=1, labels=False)
+    hashers = METHODS[method](make_job(material, neighbours=0.25))
+    measured = mean_average_precisions(hashers, make_material(100, seed=2), make_material(300, seed=3))
+    for value, chance in measured.values():
+        assert value > chance + 0.15
+
+
+def test_lcdh_tells_of_each_round_of_the_stream() -> None:
+    """Rounds bring new rows, and in the end all have been seen, each once."""
+    material = make_material(100, seed=1)
+    rounds = []
+    lcdh.distill(make_job(material, passes=1, epochs=1), lambda number, hashers, seen: rounds.append((number, seen)))
+    assert [(number, len(seen)) for number, seen in rounds] == [(1, 34), (2, 67), (3, 100)]
+    assert rounds[-1][1].sort().values.tolist() == list(range(100))
+    assert torch.equal(rounds[1][1][:34], rounds[0][1])
+
+
+def test_label_prompts() -> None:
+    labels = torch.tensor([[1.0, 0, 0], [0, 1, 1], [1, 1, 1]])
+    names = ["sky", "plant_life", "people"]
+    assert soda.label_prompts(labels, names, "a photo of {}.") == [
+        "a photo of sky.",
+        "a photo of plant life and people.",
+        "a photo of sky, plant life and people.",
+    ]
+    assert soda.label_prompts(labels, names, "none") == ["sky", "plant life people", "sky plant life people"]
