@@ -70,7 +70,7 @@ def _terms(job: Job, image: Tensor, text: Tensor, target: Tensor, probability: T
     """The same four terms teach the teacher (target 2S - 1, probability S) and the student (S_T, P_T)."""
     config, mse = job.config, functional.mse_loss
     return {
-        "likelihood": negative_log_likelihood(half_inner(image, text), probability),
+        "likelihood": config.likelihood * negative_log_likelihood(half_inner(image, text), probability),
         "intra": config.intra * (mse(cosine(image, image), target) + mse(cosine(text, text), target)),
         "inter": config.inter * mse(cosine(image, text), target),
         "quantisation": config.quantisation * quantisation(image, text),

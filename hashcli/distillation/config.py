@@ -41,6 +41,7 @@ class Config:
 
     # soda
     prompt: str = "a photo of {}."  # "none": the class names alone
+    two_stages: bool = True  # False: image, label and text at once
     gap: float = 1.0
     quantisation: float = 0.1
     balance: float = 0.01
@@ -50,6 +51,7 @@ class Config:
     # ckdh
     graph_attention: bool = True
     graph_neighbours: int = 10
+    likelihood: float = 1.0
     intra: float = 0.5
     inter: float = 1.0
     kappa: float = 0.5  # how sharply the teacher's similarity becomes a probability

@@ -22,7 +22,8 @@ from hashcli.errors import HashcliError
 def distill(job: Job) -> Hashers:
     """Stage 1 maps images and label prompts into one Hamming space; stage 2 brings the texts into it.
 
-    With `distil = false` both heads are trained at once on the labels alone: the ablation without a teacher.
+    With `two_stages = false` all three are trained at once, the ablation of the stages; with `distil = false` both
+    heads are trained on the labels alone, the ablation without a teacher.
     """
     if job.material.labels is None:
         raise HashcliError(
@@ -36,12 +37,25 @@ def distill(job: Job) -> Hashers:
     prompts = job.material.prompts(label_prompts(job.material.labels, job.material.label_names, job.config.prompt))
     label_head = job.head(prompts.shape[1])
     modules = nn.ModuleDict({"image": hashers.image, "label": label_head})
+    if not job.config.two_stages:
+        modules["text"] = hashers.text
+
+        def joint(rows: Tensor) -> dict[str, Tensor]:
+            moving = signs(hashers.image(job.material.image[rows]).detach())
+            student = _student(job, hashers, moving, rows)
+            teacher = _teacher(job, hashers, label_head, prompts, rows)
+            return {f"teacher {name}": term for name, term in teacher.items()} | student
+
+        job.train("soda-joint", modules, joint)
+        return hashers
     job.train("soda-teacher", modules, lambda rows: _teacher(job, hashers, label_head, prompts, rows))
 
     with torch.inference_mode():
         image_space = hashers.image(job.material.image)
     codes = signs(image_space).clone()  # B^v [m, r]: fixed from here on
-    job.train("soda-student", nn.ModuleDict({"text": hashers.text}), lambda rows: _student(job, hashers, codes, rows))
+    job.train(
+        "soda-student", nn.ModuleDict({"text": hashers.text}), lambda rows: _student(job, hashers, codes[rows], rows)
+    )
     return hashers
 
 
@@ -66,10 +80,11 @@ def _teacher(job: Job, hashers: Hashers, label_head: nn.Module, prompts: Tensor,
     }
 
 
-def _student(job: Job, hashers: Hashers, codes: Tensor, rows: Tensor) -> dict[str, Tensor]:
+def _student(job: Job, hashers: Hashers, image: Tensor, rows: Tensor) -> dict[str, Tensor]:
+    """The text against the image's codes, -1 and +1 [batch, r]."""
     config, similar = job.config, job.material.similarity(rows, job.config.neighbours)
-    image, text = codes[rows], torch.tanh(hashers.text(job.material.text[rows]))
-    r = codes.shape[1]
+    text = torch.tanh(hashers.text(job.material.text[rows]))
+    r = image.shape[1]
     return {
         "likelihood": negative_log_likelihood(half_inner(image, text), similar)
         + 0.5 * negative_log_likelihood(half_inner(text, text), similar),
