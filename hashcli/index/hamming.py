@@ -5,6 +5,7 @@ with the catalog generation it was made from. Files that are missing, stale or d
 """
 
 import errno
+import mmap
 import os
 import struct
 import zlib
@@ -21,6 +22,7 @@ from hashcli.index.catalog import Kind
 # Codes tie often. So many extra candidates are asked for at no cost that the ties at rank k are nearly always whole.
 _MARGIN = 64
 _TRAILER = struct.Struct("<QI")  # generation, CRC-32 of what stands before
+_NPY_HEADER = 128  # bytes that np.save puts before a one-dimensional array
 _STEMS = {Kind.IMAGE: "images", Kind.TEXT: "texts"}
 
 # One query is never searched in parallel, and starting threads would cost more than the search.
@@ -63,10 +65,14 @@ class Codes:
                     return None
             # Plain IO_FLAG_MMAP would copy a flat index into memory.
             flat = faiss.read_index_binary(str(codes_path), faiss.IO_FLAG_MMAP_IFC)
-            ids = np.load(ids_path, mmap_mode="r")
+            with ids_path.open("rb") as file:  # np.load would do, at a tenth of the time of the whole search
+                mapped_ids = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            ids = np.frombuffer(mapped_ids, np.uint32, offset=_NPY_HEADER, count=flat.ntotal)
+            if len(mapped_ids) != _NPY_HEADER + ids.nbytes + _TRAILER.size:
+                return None
         except (OSError, ValueError, RuntimeError):
             return None
-        return cls(flat, ids) if flat.ntotal == len(ids) and flat.d == bits else None
+        return cls(flat, ids) if flat.d == bits else None
 
     def write(self, folder: Path, kind: Kind, generation: int) -> None:
         """Replace the derived files, each in one step. Raises OSError and leaves the old ones when that fails."""

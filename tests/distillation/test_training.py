@@ -1,10 +1,5 @@
 """The training loop: repeatable, resumable to the bit, and stopped by a loss that is not finite."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -63,46 +58,6 @@ def test_a_run_stopped_after_any_epoch_ends_with_the_weights_of_one_that_was_not
     assert stopped == [(epoch.stage, epoch.number) for epoch in told]
     assert len({stage for stage, _ in stopped}) > 1
     assert weights(resumed.modules()) == weights(undisturbed.modules())
-
-
-PROGRAM = """
-import sys
-from pathlib import Path
-from hashcli.distillation import lcdh
-from tests.distillation.planted import make_job, make_material
-
-lcdh.distill(
-    make_job(make_material(400, seed=1), Path(sys.argv[1]), lambda epoch: print(epoch.stage, flush=True), epochs=5000)
-)
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 here")
-def test_a_run_killed_outright_goes_on(tmp_path: Path) -> None:
-    """Killed some time after its first epoch, with 5,000 to go; what it left is taken up, whatever it is."""
-    folder = tmp_path / "killed"
-    folder.mkdir()
-    (tmp_path / "program.py").write_text(PROGRAM)
-    running = subprocess.Popen(
-        [sys.executable, tmp_path / "program.py", folder],
-        stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
-    )
-    assert running.stdout is not None
-    assert running.stdout.readline() == b"lcdh-teacher\n"
-    time.sleep(0.3)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    running.stdout.close()
-    saved = torch.load(folder / "lcdh-teacher.pt", weights_only=True)["epoch"]
-    assert 0 < saved < 5000
-
-    material = make_material(400, seed=1)
-    epochs = saved + 2
-    told: list[Epoch] = []
-    resumed = lcdh.distill(make_job(material, folder, told.append, epochs=epochs))
-    assert told[0].number == saved + 1
-    assert weights(resumed.modules()) == weights(lcdh.distill(make_job(material, epochs=epochs)).modules())
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch() -> None:
