@@ -11,3 +11,10 @@ class HashcliError(Exception):
         super().__init__(problem)
         self.problem = problem
         self.remedy = remedy
+
+
+def reason_of(error: Exception) -> str:
+    """Why something was skipped, without the path: what the system says in words, or the error's own message."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__

@@ -10,7 +10,7 @@ import typer
 import hashcli
 from hashcli.cli import distill, encode, evaluate, index, info, models, search
 from hashcli.cli.common import debug, stop_with
-from hashcli.errors import HashcliError
+from hashcli.errors import HashcliError, reason_of
 
 app = typer.Typer(
     name="hashcli",
@@ -50,6 +50,12 @@ def main() -> None:
         if debug():
             raise
         stop_with(error.problem, error.remedy)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:
+        if debug():
+            raise
+        stop_with(f"{error.filename or 'input or output'}: {reason_of(error)}.")
     except Exception as error:
         if debug():
             raise

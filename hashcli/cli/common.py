@@ -37,6 +37,7 @@ IndexFolder = Annotated[
     Path | None,
     typer.Option(
         "--index",
+        readable=False,
         envvar="HASHCLI_INDEX",
         show_default="in your data folder",
         help="The index folder. Put beside the photos, it can move with them.",
@@ -77,7 +78,14 @@ def index_folder(given: Path | None) -> Path:
         from platformdirs import user_data_path
 
         given = user_data_path("hashcli") / "index"
+    elif not given.name:
+        stop_with("--index needs the name of a folder.", status=2)
     return Path(os.path.realpath(given.expanduser()))
+
+
+def index_command(folder: Path) -> str:
+    """The command that refreshes this index, to be typed."""
+    return "hashcli index" if folder == index_folder(None) else f"hashcli index --index {folder}"
 
 
 def stop_with(problem: str, remedy: str = "", status: int = 1) -> NoReturn:
@@ -120,9 +128,13 @@ def from_here(path: str) -> str:
 def with_stdin(paths: Iterable[str]) -> Iterator[str]:
     """The paths, with `-` standing for those on stdin, one a line or each ended by a zero byte."""
     for path in paths:
+        if not path:
+            stop_with("An empty path was given.", "Is a variable unset? Give . for the folder you are in.", status=2)
         if path != "-":
             yield path
             continue
+        if sys.stdin is None:
+            stop_with("- stands for a list on stdin, and stdin is closed.")
         listed = sys.stdin.buffer.read()
         separator = b"\0" if b"\0" in listed else b"\n"
         yield from (os.fsdecode(line) for line in listed.split(separator) if line.strip())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hashcli.cli.common import SKIPPED, Debug, Json, ProgressReporter, stop_with, with_stdin, write_json
+from hashcli.errors import reason_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +30,7 @@ def run(
     text: Annotated[list[str] | None, typer.Option("--text", help="A text; can be given more than once.")] = None,
     texts_from: Annotated[str | None, typer.Option(help="A file of texts, one a line, or - for stdin.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where the codes go, uint8 \\[n, bits/8]; beside it a .jsonl names the rows.")
+        Path | None, typer.Option(help="Where the codes go, uint8 [n, bits/8]; beside it a .jsonl names the rows.")
     ] = None,
     model: Annotated[str, typer.Option(help="Hash model, by name or folder.")] = "lite-256",
     hidden: Annotated[bool, typer.Option("--hidden", help="Enter hidden folders and take hidden files.")] = False,
@@ -63,7 +64,7 @@ def run(
             reporter.advanced(1)
             if isinstance(result, Exception):
                 skipped += 1
-                reporter.skipped(next(iter(row.values())), str(result) or type(result).__name__)
+                reporter.skipped(next(iter(row.values())), reason_of(result))
                 continue
             code = pack(result[None])[0]
             if out:
@@ -111,7 +112,7 @@ def _photo_files(paths: list[str], reporter: ProgressReporter, hidden: bool) -> 
             yield path, ""
             continue
         found = Found()
-        scan(path, found, hidden=hidden, tick=reporter.scanned)
+        scan([path], found, hidden=hidden, tick=reporter.scanned)
         yield from ((file, "") for file in found.files)
         yield from found.problems
 
@@ -121,7 +122,8 @@ def _lines(texts_from: str | None) -> list[str]:
         return []
     try:
         whole = sys.stdin.buffer.read() if texts_from == "-" else Path(texts_from).read_bytes()
-        return whole.decode().splitlines()
+        lines = whole.decode("utf-8-sig").split("\n")
+        return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
     except OSError as error:
         stop_with(f"{texts_from} cannot be read: {error.strerror}.")
     except UnicodeDecodeError as error:
@@ -131,8 +133,8 @@ def _lines(texts_from: str | None) -> list[str]:
 def _check_writable(out: Path) -> None:
     """Fail before the work, not after it."""
     try:
-        with _unfinished(out).open("wb"):
-            pass
+        _unfinished(out).touch()
+        _unfinished(out).unlink()
     except OSError as error:
         stop_with(f"{out} cannot be written: {error.strerror}.", "Choose another place with --out.")
 

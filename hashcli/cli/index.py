@@ -56,12 +56,17 @@ def run(
     if not given and (forget or paths or not (folder / FILE_NAME).exists()):
         stop_with("No path was given.", "Name photos or folders of photos: hashcli index ~/Pictures", status=2)
     if forget:
+        if dry_run or rehash:
+            stop_with("--forget stands alone: it cannot be tried or combined.", status=2)
         dropped = update.forget(folder, given)
-        write_json({"removed": dropped}) if json else say(f"{dropped} photos dropped from the index in {folder}.")
-        return
+        if json:
+            write_json({"removed": dropped})
+        else:
+            say(f"{dropped} photos dropped from the index in {folder}. What lies in an indexed folder comes back.")
+        raise typer.Exit(0 if dropped else 1)
     with ProgressReporter("Encoding") as reporter:
         if dry_run:
-            changes = update.preview(folder, given, reporter, hidden=hidden)
+            changes, left_out = update.preview(folder, given, reporter, rehash=rehash, hidden=hidden)
         else:
             try:
                 summary = update.update(folder, given, reporter, model=model, rehash=rehash, hidden=hidden)
@@ -76,7 +81,7 @@ def run(
                 source = f"{change.moved_from} -> " if change.moved_from else ""
                 print(f"{change.action}\t{printable(source + change.path)}")
         say(f"{len(changes)} changes; nothing was done.")
-        return
+        raise typer.Exit(SKIPPED if left_out else 0)
     counts = {name: getattr(summary, name) for name in ("added", "updated", "moved", "removed", "unchanged")}
     counts["skipped"] = len(summary.skipped)
     if json:

@@ -47,6 +47,7 @@ def index_facts(folder: Path) -> dict[str, Any]:
             "index": str(folder),
             "photos": catalog.count(Kind.IMAGE),
             "texts": catalog.count(Kind.TEXT),
+            "waiting": catalog.count_waiting(),
             "roots": list(catalog.roots()),
             "model": model.source if model else None,
             "fingerprint": model.fingerprint if model else None,

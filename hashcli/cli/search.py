@@ -11,6 +11,7 @@ from hashcli.cli.common import (
     IndexFolder,
     Json,
     from_here,
+    index_command,
     index_folder,
     printable,
     say,
@@ -53,30 +54,33 @@ def run(
 
     The distance is how many bits of the two codes differ: fewer is better, and half of all bits is chance.
     """
-    queries = [query for query in (" ".join(words or []), text, image) if query is not None and query != ""]
+    queries = [query for query in (" ".join(words) if words else None, text, image) if query is not None]
     if len(queries) != 1 or not queries[0].strip():
         stop_with("Give one query: words, --text or --image.", 'For example: hashcli search "dog on a beach"', status=2)
+    if json and (paths or print0):
+        stop_with("--json prints rows, --paths and -0 print paths: choose one.", status=2)
 
     from hashcli.index.search import Index
 
     with Index(index_folder(index)) as opened:
         matches = _answers(opened, image, queries[0], k, rerank)
     if not matches:
-        say(f"The index in {opened.folder} holds no photos. Add some: hashcli index PATH-OF-PHOTOS")
+        say(f"The index in {opened.folder} holds no photos. Add some: {index_command(opened.folder)} PATH-OF-PHOTOS")
         return
-    gone = [match for match in matches if not os.path.exists(match.path)]
+    gone = {match.path for match in matches if not os.path.exists(match.path)}
     if paths or print0:
-        write_paths((match.path for match in matches if match not in gone), "\0" if print0 else "\n")
+        write_paths((match.path for match in matches if match.path not in gone), "\0" if print0 else "\n")
     elif json:
         for match in matches:
-            write_json(_row(match) | ({"missing": True} if match in gone else {}))
+            write_json(_row(match) | ({"missing": True} if match.path in gone else {}))
     elif sys.stdout.isatty():
         _print_table(matches, gone)
     else:
         for match in matches:
             print(f"{match.rank}\t{match.distance}\t{printable(from_here(match.path))}")
     if gone:
-        say(f"{len(gone)} of these are no longer there ({gone[0].path} for one). To refresh the index: hashcli index")
+        say(f"{len(gone)} of the nearest photos are no longer there, {min(gone)} for one.")
+        say(f"To refresh the index: {index_command(opened.folder)}")
 
 
 def _answers(opened: "Index", image: str | None, query: str, k: int, rerank: int) -> "list[Match]":
@@ -88,12 +92,15 @@ def _answers(opened: "Index", image: str | None, query: str, k: int, rerank: int
     else:
         import numpy as np
 
+        from hashcli.errors import reason_of
         from hashcli.hashmodel.images import UnreadableImageError
 
         try:
             output = model.encode_pixels(np.stack([model.load_pixels(image)]))[0]
-        except UnreadableImageError as error:
-            stop_with(f"{image} cannot be read: {error}.", "Give a photo in a format such as JPEG, PNG or WebP.")
+        except (UnreadableImageError, OSError) as error:
+            stop_with(
+                f"{image} cannot be read: {reason_of(error)}.", "Give a photo in a format such as JPEG, PNG or WebP."
+            )
     return opened.nearest(Kind.IMAGE, output, k, rerank)
 
 
@@ -107,7 +114,7 @@ def _row(match: "Match") -> dict[str, object]:
     }
 
 
-def _print_table(matches: "list[Match]", gone: "list[Match]") -> None:
+def _print_table(matches: "list[Match]", gone: set[str]) -> None:
     from pathlib import Path
 
     from rich import box
@@ -121,7 +128,7 @@ def _print_table(matches: "list[Match]", gone: "list[Match]") -> None:
     table.add_column("photo", overflow="fold")
     for match in matches:
         path = Text(printable(from_here(match.path)), style=f"link {Path(match.path).as_uri()}")
-        if match in gone:
+        if match.path in gone:
             path.append("  (no longer there)", style="red")
         table.add_row(str(match.rank), str(match.distance), path)
     Console().print(table)

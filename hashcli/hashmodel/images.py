@@ -1,10 +1,12 @@
 """From an image file to the square of RGB pixels a hash model reads."""
 
+import errno
 import os
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from hashcli.errors import reason_of
 from hashcli.hashmodel.description import Resize
 
 # Decoding takes about 4 bytes a pixel, and several images decode at once: 250 megapixels are 1 GB each.
@@ -26,9 +28,10 @@ HEIC_SUFFIXES = frozenset({".heic", ".heif"})
 try:  # the optional extra `heic`
     from pillow_heif import register_heif_opener
 except ImportError:
-    pass
+    _HAS_HEIC = False
 else:
     register_heif_opener()
+    _HAS_HEIC = True
 
 # We bound the pixels that are really decoded; Pillow's own bound looks at the size before `draft` makes it smaller.
 Image.MAX_IMAGE_PIXELS = None
@@ -42,8 +45,9 @@ def load_pixels(path: str | os.PathLike[str], size: int, resize: Resize) -> np.n
     """Decode the first frame of an image file, upright, on white, as uint8 [size, size, 3] RGB.
 
     `squash` fits the whole picture into the square, whatever its shape; `crop` keeps the shape and takes the middle.
-    Raises UnreadableImageError for anything that cannot be decoded in full.
+    Raises UnreadableImageError for content that cannot be decoded in full, OSError for a file that cannot be read now.
     """
+    check_format(path)
     try:
         with Image.open(path) as image:
             image.draft(None, (size, size))  # a JPEG decodes up to 8 times smaller, and that much faster
@@ -52,21 +56,28 @@ def load_pixels(path: str | os.PathLike[str], size: int, resize: Resize) -> np.n
                 raise UnreadableImageError(
                     f"{width} x {height} pixels, more than the {MAX_PIXELS // 10**6} megapixels allowed"
                 )
+            image.load()  # a TIFF turns itself upright here, and then says so
             orientation = _orientation(image)
             small = _on_white(_resized(_as_rgb(image), size, resize))
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
-        if os.path.splitext(path)[1].lower() in HEIC_SUFFIXES and "HEIF" not in Image.OPEN:
-            raise UnreadableImageError("HEIC needs an extra: pip install 'hashcli[heic]'") from None
         raise UnreadableImageError("not an image that can be read") from None
     except MemoryError:
-        raise UnreadableImageError("not enough memory to decode it") from None
+        raise OSError(errno.ENOMEM, "not enough memory to decode it") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
-        raise UnreadableImageError(_reason(error)) from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise UnreadableImageError(reason_of(error)) from error
     if orientation in _TRANSPOSE:
         small = small.transpose(_TRANSPOSE[orientation])
     return np.asarray(small)
+
+
+def check_format(path: str | os.PathLike[str]) -> None:
+    """Raise UnreadableImageError for a format that needs an extra which is not installed, without reading the file."""
+    if os.path.splitext(path)[1].lower() in HEIC_SUFFIXES and not _HAS_HEIC:
+        raise UnreadableImageError("HEIC needs an extra: pip install 'hashcli[heic]'")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -108,9 +119,3 @@ def _on_white(image: Image.Image) -> Image.Image:
         return image
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image).convert("RGB")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error) or type(error).__name__

@@ -1,5 +1,6 @@
 """A hash model in memory: pixels and texts in, float outputs out."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -65,7 +66,8 @@ class HashModel:
         return np.concatenate([np.empty((0, self.bits), np.float32), *batches])
 
     def _encode_text_batch(self, texts: Sequence[str]) -> np.ndarray:
-        rows = self._tokenizer.encode_batch(list(texts))
+        readable = [text.encode(errors="replace").decode() for text in texts]  # bytes that are not UTF-8
+        rows = self._tokenizer.encode_batch(readable)
         return self._outputs(
             self._text_session,
             {
@@ -103,6 +105,7 @@ class HashModel:
         return tokenizer
 
     def _session(self, file: str, *, threads: int, optimise: bool) -> Any:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it would write an id to disk and call its maker
         import onnxruntime as ort
 
         options = ort.SessionOptions()

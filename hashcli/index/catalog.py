@@ -5,6 +5,7 @@ no secondary index is kept; the one writer holds the paths in memory and keeps t
 """
 
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE roots (path TEXT PRIMARY KEY, device INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE items (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     kind INTEGER NOT NULL,
     path TEXT NOT NULL,
     size INTEGER NOT NULL,
@@ -100,7 +101,10 @@ class Catalog:
         with _explained(path):
             db = _connect_to_read(path) if path.is_file() else None
             if db is None or _schema_version(db, path) == 0:  # 0: it was killed, or is at work, before the first photo
-                raise HashcliError(f"There is no index in {index_folder}.", "Make one: hashcli index PATH-OF-PHOTOS")
+                raise HashcliError(
+                    f"There is no index in {index_folder}.",
+                    f"Make one: hashcli index --index {index_folder} PATH-OF-PHOTOS",
+                )
         return cls(db, index_folder)
 
     def close(self) -> None:
@@ -117,7 +121,8 @@ class Catalog:
         """One transaction that makes a new generation: derived files made before it are stale."""
         with self.transaction():
             yield
-            self._set("generation", self.generation + 1)
+            # Drawn, not counted: a catalog that a power cut or a backup set back must not reach the same one again.
+            self._set("generation", secrets.randbits(63))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -126,16 +131,26 @@ class Catalog:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # after some errors SQLite has rolled back itself
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read within is of one moment, whatever a writer does meanwhile."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("ROLLBACK")
 
     # --- what the index is ---
 
     @property
     def generation(self) -> int:
-        """Grows with every change of the items."""
+        """Another number after every change of the items."""
         return int(self._get("generation") or 0)
 
     @property
@@ -169,8 +184,11 @@ class Catalog:
 
     def count(self, kind: Kind) -> int:
         """How many items of a kind can be found."""
-        query = "SELECT count(*) FROM items WHERE kind = ? AND code IS NOT NULL"
-        return int(self._db.execute(query, (kind,)).fetchone()[0])
+        return int(self._db.execute("SELECT count(code) FROM items WHERE kind = ?", (kind,)).fetchone()[0])
+
+    def count_waiting(self) -> int:
+        """How many items wait to be encoded (again)."""
+        return int(self._db.execute("SELECT count(*) - count(code) FROM items").fetchone()[0])
 
     def known(self, kind: Kind) -> dict[str, Known]:
         """Every item of a kind by its path."""
@@ -198,6 +216,14 @@ class Catalog:
         self._db.execute(
             "UPDATE items SET size = ?, mtime_ns = ?, hash = ?, code = ? WHERE id = ?",
             (*state, content_hash, code.tobytes(), id_),
+        )
+
+    def copy_content(self, id_: int, state: FileState, source_id: int) -> None:
+        """Give an item the content of another."""
+        self._db.execute(
+            "UPDATE items SET size = ?, mtime_ns = ?, (hash, code) = (SELECT hash, code FROM items WHERE id = ?) "
+            "WHERE id = ?",
+            (*state, source_id, id_),
         )
 
     def set_place(self, id_: int, path: str, state: FileState) -> None:
@@ -259,9 +285,10 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
     try:
         db.execute("SELECT 1 FROM sqlite_master").fetchone()
     except sqlite3.OperationalError:
-        if os.access(path.parent, os.W_OK):
+        log = path.with_name(path.name + "-wal")
+        if os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
             raise
-        db.close()  # WAL wants to write beside the database; on a read-only disk nobody changes it, so it need not
+        db.close()  # WAL wants to write beside the database, but a reader of a whole one without the right need not
         db = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
     return db
 

@@ -60,9 +60,8 @@ class Codes:
         """
         codes_path, ids_path = _paths(folder, kind)
         try:
-            for path in (codes_path, ids_path):
-                if not _is_whole(path, generation, check_content):
-                    return None
+            if not all(_is_whole(path, generation, check_content) for path in (codes_path, ids_path)):
+                return None
             # Plain IO_FLAG_MMAP would copy a flat index into memory.
             flat = faiss.read_index_binary(str(codes_path), faiss.IO_FLAG_MMAP_IFC)
             with ids_path.open("rb") as file:  # np.load would do, at a tenth of the time of the whole search
@@ -70,6 +69,8 @@ class Codes:
             ids = np.frombuffer(mapped_ids, np.uint32, offset=_NPY_HEADER, count=flat.ntotal)
             if len(mapped_ids) != _NPY_HEADER + ids.nbytes + _TRAILER.size:
                 return None
+            if not all(_is_whole(path, generation) for path in (codes_path, ids_path)):
+                return None  # replaced while we opened them
         except (OSError, ValueError, RuntimeError):
             return None
         return cls(flat, ids) if flat.d == bits else None
@@ -120,7 +121,7 @@ def _paths(folder: Path, kind: Kind) -> tuple[Path, Path]:
     return folder / f"{stem}.faiss", folder / f"{stem}.ids.npy"
 
 
-def _is_whole(path: Path, generation: int, check_content: bool) -> bool:
+def _is_whole(path: Path, generation: int, check_content: bool = False) -> bool:
     with path.open("rb") as file:
         file.seek(-_TRAILER.size, os.SEEK_END)
         length = file.tell()
@@ -140,7 +141,7 @@ def _replace(path: Path, generation: int, write: Callable[[Path], None]) -> None
             os.fsync(file.fileno())
         temporary.replace(path)
     except RuntimeError as error:  # what FAISS raises in place of OSError
-        raise OSError(errno.EIO, str(error)) from error
+        raise OSError(errno.ENOSPC, "no space left on device, or an error in writing") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -2,7 +2,8 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
 
@@ -31,14 +32,14 @@ def photo_suffixes() -> frozenset[str]:
     from hashcli.hashmodel.images import HEIC_SUFFIXES
 
     Image.init()
-    readable = set(Image.OPEN) - _NOT_PHOTOS
+    readable = (set(Image.OPEN) | {"MPO"}) - _NOT_PHOTOS  # MPO is opened as the JPEG it begins with
     return (
         frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in readable) | HEIC_SUFFIXES
     )
 
 
-def scan(root: str, found: Found, *, hidden: bool, tick: Callable[[int], None]) -> None:
-    """Add every photo below a folder to `found`, calling `tick` with the number of files found so far.
+def scan(roots: Iterable[str], found: Found, *, hidden: bool, tick: Callable[[int], None]) -> None:
+    """Add every photo below some folders to `found`, calling `tick` with the number of files found so far.
 
     Hidden files and folders are left out unless `hidden`. Links are followed after everything real, and each folder
     and file is taken once, so that loops end and a photo is known by its real place.
@@ -46,7 +47,7 @@ def scan(root: str, found: Found, *, hidden: bool, tick: Callable[[int], None]) 
     suffixes = photo_suffixes()
     seen_folders: set[tuple[int, int]] = set()
     seen_files: set[tuple[int, int]] = set()
-    links: list[str] = []
+    links: deque[str] = deque()
 
     def enter(folder: str) -> Iterator[os.DirEntry[str]]:
         try:
@@ -88,9 +89,10 @@ def scan(root: str, found: Found, *, hidden: bool, tick: Callable[[int], None]) 
             seen_files.add(inode)
             found.files[path] = FileState(state.st_size, state.st_mtime_ns)
 
-    walk(root)
+    for root in roots:
+        walk(root)
     while links:
-        link = links.pop(0)
+        link = links.popleft()
         if os.path.isdir(link):
             walk(link)
         elif os.path.splitext(link)[1].lower() in suffixes:

@@ -36,6 +36,7 @@ class Index:
         self.catalog = Catalog.open(folder)
         model = self.catalog.model
         if model is None:
+            self.catalog.close()
             raise HashcliError(f"The index in {folder} is empty.", "Add photos: hashcli index PATH-OF-PHOTOS")
         self.model = model
 
@@ -65,11 +66,15 @@ class Index:
 
     def nearest(self, kind: Kind, output: np.ndarray, k: int, rerank: int = 0) -> list[Match]:
         """The k items of a kind nearest to a query's float output [bits], best first."""
-        nearest = self._codes(kind).nearest(output, k, rerank)
-        paths = self.catalog.paths(int(id_) for id_ in nearest.ids)
-        found = [
-            (paths[id_], int(bits)) for id_, bits in zip(nearest.ids, nearest.distances, strict=True) if id_ in paths
-        ]
+        with self.catalog.snapshot():
+            if self.catalog.model != self.model:
+                raise HashcliError(
+                    f"The index in {self.folder} was given another hash model just now.", "Run the search again."
+                )
+            nearest = self._codes(kind).nearest(output, k, rerank)
+            paths = self.catalog.paths(int(id_) for id_ in nearest.ids)
+        pairs = zip(nearest.ids.tolist(), nearest.distances.tolist(), strict=True)
+        found = [(paths[id_], distance) for id_, distance in pairs if id_ in paths]
         return [
             Match(rank, kind.name.lower(), path, distance, self.model.bits)
             for rank, (path, distance) in enumerate(found, start=1)

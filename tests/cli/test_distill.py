@@ -16,7 +16,7 @@ import pytest
 from hashcli.datasets.registry import load_dataset
 from hashcli.datasets.splits import make_split, read_split
 from hashcli.hashmodel.model import HashModel
-from tests.conftest import Run, json_rows
+from tests.conftest import PHOTOS, Run, json_rows
 from tests.datasets.layouts import make_flickr8k, make_mirflickr
 
 SHORT = ("--set", "epochs=2", "--set", "passes=2", "--set", "rounds=2", "--set", "hidden=16")
@@ -92,11 +92,11 @@ def test_a_run_leaves_a_hash_model_and_all_that_is_needed_to_check_it(
         assert np.array_equal(saved["labels"], pairs.labels)
         assert np.array_equal(saved["rows"], saved["text_rows"])  # one text each
         query, database = (np.searchsorted(saved["rows"], part) for part in (split.query, split.database))
-        photos, texts = saved["photos"], saved["texts"]
-        assert photos.shape == (58, bits // 8)
+        images, texts = saved["photos"], saved["texts"]
+        assert images.shape == (58, bits // 8)
         assert figures(metrics, method, bits, "mAP@all") == {
-            "text to image": pytest.approx(mean_average_precision(texts[query], photos[database], relevant)),
-            "image to text": pytest.approx(mean_average_precision(photos[query], texts[database], relevant)),
+            "text to image": pytest.approx(mean_average_precision(texts[query], images[database], relevant)),
+            "image to text": pytest.approx(mean_average_precision(images[query], texts[database], relevant)),
         }
         assert figures(metrics, "ITQ of the teacher", bits, "mAP@all").keys() == {"text to image", "image to text"}
         assert figures(metrics, "validation", bits, "mAP@all").keys() == {"text to image", "image to text"}
@@ -107,8 +107,8 @@ def test_a_run_leaves_a_hash_model_and_all_that_is_needed_to_check_it(
     rounds = {row["of"] for row in metrics if "round" in row["of"]}
     assert rounds == ({"validation, round 1", "validation, round 2"} if method == "lcdh" else set())
     hashcli("index", photos, "--index", "ix", "--model", "run/model-16")
-    for query in ("common tag7, unheard-of", "!"):
-        assert len(hashcli("search", query, "--index", "ix", "--top", "5").stdout.splitlines()) == 5
+    for words in ("common tag7, unheard-of", "!"):
+        assert len(hashcli("search", words, "--index", "ix", "-k", "5").stdout.splitlines()) == 5
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 here")
@@ -116,7 +116,7 @@ def test_a_killed_run_goes_on_to_the_same_model(
     distill: Run, flickr: tuple[object, ...], environment: dict[str, str], tmp_path: Path
 ) -> None:
     """Killed in the second round of the first bit length; what was done before is not done again."""
-    arguments = (*flickr, "--method", "lcdh", "--bits", "16,32", "--set", "passes=40", "--set", "batch=4")
+    arguments = (*flickr, "--method", "lcdh", "--bits", "16,32", "--set", "passes=20", "--set", "batch=8")
     killed = tmp_path / "killed"
     running = subprocess.Popen(
         [sys.executable, "-m", "hashcli", "distill", *map(str, arguments), "--out", killed],
@@ -128,15 +128,14 @@ def test_a_killed_run_goes_on_to_the_same_model(
         assert running.poll() is None
         time.sleep(0.005)
     running.send_signal(signal.SIGKILL)
-    running.wait()
-    assert not (killed / "model-16").exists()
+    assert running.wait() == -signal.SIGKILL
 
     distill(*arguments, "--out", killed, "--resume")
     distill(*arguments, "--out", "whole")
     whole = tmp_path / "whole"
     epochs = [json.loads(line) for line in (killed / "log.jsonl").read_text().splitlines()]
     first_round = [e["number"] for e in epochs if (e["bits"], e["stage"]) == (16, "lcdh-round-1")]
-    assert first_round == list(range(1, 41))
+    assert first_round == list(range(1, 21))
     for bits in (16, 32):
         one, other = (HashModel(folder / f"model-{bits}", verify=True) for folder in (killed, whole))
         assert one.fingerprint == other.fingerprint
@@ -148,8 +147,6 @@ def test_a_killed_run_goes_on_to_the_same_model(
     refused = distill(*arguments, "--out", "whole", status=1)
     assert "whole holds a run already" in refused.stderr
     assert "--resume" in refused.stderr
-    refused = distill(*arguments, "--out", "whole", "--seed", "1", "--resume", status=1)
-    assert "whole holds a run with another config" in refused.stderr
     assert (whole / "run.json").read_bytes() == before
 
 
@@ -222,19 +219,23 @@ def test_without_a_network_two_lines_name_the_other_ways(distill: Run, tmp_path:
     [("local-dir:clip", "timm:mobilenetv3_small_050/random"), ("ViT-B-32/random", "ViT-B-32/random")],
 )
 def test_an_open_clip_teacher_and_a_student_that_is_no_hash_model(
-    distill: Run, hashcli: Run, flickr: tuple[object, ...], photos: Path, tmp_path: Path, teacher: str, student: str
+    distill: Run, hashcli: Run, photos: Path, tmp_path: Path, teacher: str, student: str
 ) -> None:
     pytest.importorskip("open_clip", exc_type=ImportError)
     from tests.distillation.small_clip import make_small_clip
 
     make_small_clip(tmp_path / "clip")
-    distill(*flickr, "--teacher", teacher, "--student", student, "--out", "run", "--bits", "16")
+    paths = sorted(path.relative_to(tmp_path) for path in photos.rglob("*.*g"))
+    lines = [{"image": str(path), "text": PHOTOS[path.name], "labels": ["a"]} for path in paths]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    arguments = ("--dataset", "./pairs.jsonl", "--teacher", teacher, "--student", student, *SHORT)
+    distill(*arguments, "--out", "run", "--bits", "16")
     told = json.loads((tmp_path / "run" / "run.json").read_text())["config"]
     assert (told["teacher"], told["student"]) == (teacher, student)
     assert HashModel(tmp_path / "run" / "model-16").description.image.size == 224
     shutil.rmtree(photos / "trip")
     hashcli("index", photos, "--index", "ix", "--model", "run/model-16")
-    assert len(hashcli("search", "common", "--index", "ix", "--top", "3").stdout.splitlines()) == 3
+    assert len(hashcli("search", "a cat", "--index", "ix", "-k", "3").stdout.splitlines()) == 3
 
 
 def test_a_model_learns_new_pairs_and_its_old_codes_go_on_answering(
@@ -245,11 +246,10 @@ def test_a_model_learns_new_pairs_and_its_old_codes_go_on_answering(
     lines = []
     for number in range(5, 45):
         image = os.path.relpath(tmp_path / "data" / "mirflickr" / f"im{number}.jpg", tmp_path)
-        lines.append(json.dumps({"image": image, "text": f"common tag{number}", "labels": ["sky", "dog"][number % 2]}))
+        lines.append(
+            json.dumps({"image": image, "text": f"common tag{number}", "labels": ["sky" if number % 2 == 0 else "dog"]})
+        )
     (tmp_path / "new.jsonl").write_text("\n".join(lines))
     done = distill("--dataset", "./new.jsonl", "--update", "old/model-16", "--out", "new", "--set", "epochs=5")
     assert "of the old items' bits" in done.stderr
     assert HashModel(tmp_path / "new" / "model-16").fingerprint != HashModel(tmp_path / "old" / "model-16").fingerprint
-    (tmp_path / "old" / "model-16" / "student.safetensors").unlink()
-    refused = distill("--dataset", "./new.jsonl", "--update", "old/model-16", "--out", "other", status=1)
-    assert "old/model-16 cannot be updated" in refused.stderr

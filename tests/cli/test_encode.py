@@ -65,6 +65,13 @@ def test_what_fails_is_named_and_has_no_row(hashcli: Run, photos: Path, tiny_mod
     assert np.array_equal(np.load(tmp_path / "codes.npy"), expected_codes(tiny_model, [given[0], given[3]]))
 
 
+def test_a_line_ends_at_its_newline_alone(hashcli: Run, tiny_model: Path) -> None:
+    rows = json_rows(
+        hashcli("encode", "--texts-from", "-", "--json", "--model", tiny_model, stdin="a cat\u2028on a mat\r\na dog")
+    )
+    assert [row["text"] for row in rows] == ["a cat\u2028on a mat", "a dog"]
+
+
 def test_stdin_lists(hashcli: Run, photos: Path, tiny_model: Path) -> None:
     rows = json_rows(hashcli("encode", "-", "--json", "--model", tiny_model, stdin=f"{photos / 'coffee.png'}\n"))
     assert [row["path"] for row in rows] == [str(photos / "coffee.png")]

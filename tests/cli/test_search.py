@@ -185,6 +185,19 @@ def test_a_reader_that_leaves_early_is_no_error(album: Path, environment: dict[s
     assert "hashcli:" not in done.stderr
 
 
+def test_nothing_is_written_or_sent_by_the_libraries(hashcli: Run, album: Path, tmp_path: Path) -> None:
+    """onnxruntime keeps an id and a database for its maker in the cache folder, unless it is told not to."""
+    hashcli("search", "cat", "--index", album / "ix", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "home" / ".cache").exists()
+
+
+def test_bytes_that_are_not_utf8_are_a_query_like_any_other(album: Path, environment: dict[str, str]) -> None:
+    command = [sys.executable.encode(), b"-m", b"hashcli", b"search", b"a cat \xff", b"--index", b"ix"]
+    done = subprocess.run(command, cwd=album, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout
+
+
 def test_debug_shows_where_an_error_came_from(tmp_path: Path, environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "hashcli", "search", "cat", "--debug"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

@@ -1,6 +1,6 @@
 """A small problem with a known answer: photos and texts of six classes, as features with noise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ CLASSES, TEACHER_WIDTH, IMAGE_WIDTH, WORDS = 6, 48, 40, 60
 BITS = 32
 
 
-def make_material(items: int, seed: int, *, labels: bool = True) -> Material:
-    """Items of one or two classes. Each class has a direction in either feature space, and ten words of its own."""
+def make_material(items: int, seed: int, *, labels: bool = True, classes: Sequence[int] = range(CLASSES)) -> Material:
+    """Items of one or two of the classes. Each class has its directions in both feature spaces and ten words."""
     world = np.random.default_rng(0)  # the same for training and test items
     teacher_directions = world.standard_normal((CLASSES, TEACHER_WIDTH))
     image_directions = world.standard_normal((CLASSES, IMAGE_WIDTH))
@@ -30,7 +30,7 @@ def make_material(items: int, seed: int, *, labels: bool = True) -> Material:
     rng = np.random.default_rng(seed)
     shown = np.zeros((items, CLASSES))
     for row in shown:
-        row[rng.choice(CLASSES, rng.integers(1, 3), replace=False)] = 1
+        row[rng.choice(classes, rng.integers(1, 3), replace=False)] = 1
 
     def features(directions: np.ndarray, noise: float) -> Tensor:
         made = shown @ directions + noise * rng.standard_normal((items, directions.shape[1]))

@@ -142,13 +142,6 @@ def test_a_student_on_open_clip(pictures: list[str], tmp_path: Path) -> None:
     assert torch.backends.mha.get_fastpath_enabled()  # as it was
 
 
-def test_a_student_on_clip_of_the_usual_size(pictures: list[str], tmp_path: Path) -> None:
-    pytest.importorskip("open_clip", exc_type=ImportError)
-    tower = open_image_tower("ViT-B-32/random")
-    hashers = drawn_hashers(tower.width, len(VOCABULARY))
-    assert_photos_same(exported(tmp_path / "student", hashers, tower, None), hashers, tower, pictures[:3])
-
-
 def test_every_letter_is_read_as_in_training() -> None:
     """Each character that any Python knows, within a word if it is of one and between two words if not."""
     known = [chr(code) for code in range(sys.maxunicode + 1) if ucd_3_2_0.category(chr(code)) not in ("Cs", "Cn")]

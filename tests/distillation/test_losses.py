@@ -65,7 +65,7 @@ def test_quantisation_is_the_distance_from_the_common_code() -> None:
     other = torch.tensor([[0.3, 0.1]])
     loss = losses.quantisation(one, other)
     assert loss.item() == pytest.approx(0.25 + 0.85)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert one.grad is not None
     assert one.grad.tolist() == [[pytest.approx(-0.5), pytest.approx(0.5)]]  # 2 (one - code) / 2
 

@@ -61,7 +61,8 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def test_features_are_computed_once_and_told_of(files: list[Path], tmp_path: Path) -> None:
-    tower, told = Counted(), []
+    tower = Counted()
+    told: list[int] = []
     first = image_features(tower, files, "set", tmp_path / "cache", told.append)
     assert first[:, 0].tolist() == [0, 1, 2, 3, 4]
     assert first.dtype == np.float32

@@ -1,12 +1,12 @@
 """The training loop: repeatable, resumable to the bit, and stopped by a loss that is not finite."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("torch")
 
-import torch
 
 from hashcli.distillation import ckdh, lcdh, soda
 from hashcli.distillation.material import Hashers, Job
@@ -15,7 +15,7 @@ from hashcli.errors import HashcliError
 from tests.distillation.planted import make_job, make_material, weights
 
 METHODS = {"soda": soda.distill, "ckdh": ckdh.distill, "lcdh": lcdh.distill}
-SHORT = {"epochs": 2, "passes": 2}
+SHORT: dict[str, Any] = {"epochs": 2, "passes": 2}
 
 
 class StoppedError(Exception):

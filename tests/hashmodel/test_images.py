@@ -57,8 +57,10 @@ def test_exif_orientation_is_undone(tmp_path: Path, photo: Image.Image, expected
         stored = photo.transpose(turns.get(undo, undo))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored.save(tmp_path / "photo.png", exif=exif)
-    assert difference(load_pixels(tmp_path / "photo.png", SIZE, "squash"), expected) < 1
+    for suffix in ("png", "tiff", "webp"):
+        path = tmp_path / f"photo.{suffix}"
+        stored.save(path, exif=exif, lossless=True)
+        assert difference(load_pixels(path, SIZE, "squash"), expected) < 1, suffix
 
 
 def test_exif_orientation_6_is_a_quarter_turn_clockwise(tmp_path: Path) -> None:
@@ -187,12 +189,12 @@ def test_what_is_not_an_image_says_so(tmp_path: Path) -> None:
     for name in ("notes.jpg", "empty.png"):
         with pytest.raises(UnreadableImageError, match="not an image"):
             load_pixels(tmp_path / name, SIZE, "squash")
-    with pytest.raises(UnreadableImageError, match="no such file"):
+    with pytest.raises(FileNotFoundError):
         load_pixels(tmp_path / "gone.jpg", SIZE, "squash")
 
 
 def test_heic_without_its_extra_names_the_extra(tmp_path: Path) -> None:
-    if "HEIF" in Image.OPEN:
+    if images._HAS_HEIC:
         pytest.skip("the extra is installed")
     (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
     with pytest.raises(UnreadableImageError, match=r"hashcli\[heic\]"):
