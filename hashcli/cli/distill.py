@@ -78,6 +78,8 @@ def run(
 
     from hashcli.datasets.splits import make_split
 
+    if update and (teacher or student or bits or method):
+        stop_with("--update goes on with the model's own method, teacher, student and bits.", status=2)
     before = load_student(update) if update else None
     settings = resolve(
         config,
@@ -94,6 +96,7 @@ def run(
     for warning in split.warnings:
         say(f"warning: {warning}")
     folder = out or Path("runs") / f"{pairs.name}-{'update' if update else settings.method}-{settings.seed}"
+    say(f"Loading the teacher {settings.teacher}")
     with _Teller() as teller:
         try:
             rows = distill(

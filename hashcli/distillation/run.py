@@ -97,12 +97,12 @@ def run(
 
     With `updated`, that student learns the new data in place of a new one.
     """
-    _begin(out, pairs, split, config, resume=resume)
     torch.use_deterministic_algorithms(True, warn_only=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
     teacher_image, teacher_text = open_teacher(config.teacher, device)
     student_image = teacher_image if config.student == config.teacher else open_image_tower(config.student, device)
     student_text = None if config.text == "bag" else HashModelTower(config.text)
+    _begin(out, pairs, split, config, resume=resume)
     (out / "checkpoints").mkdir(exist_ok=True)
     teacher_image, student_image = _tuned(
         pairs, split, config, teacher_image, teacher_text, student_image, out, cache, teller
@@ -113,6 +113,7 @@ def run(
     )
     places = features.texts_of(split.train)  # [m], the texts that are trained on
     material = _material(pairs, features, places, teacher_text).to(torch.device(device))
+    updated = updated and updated.to(torch.device(device))
 
     rows: list[dict[str, Any]] = []
 
@@ -199,7 +200,9 @@ def _begin(out: Path, pairs: Pairs, split: Split, config: Config, *, resume: boo
         return
     out.mkdir(parents=True, exist_ok=True)
     (out / "split.json").write_text(split.to_json(pairs), encoding="utf-8")
-    path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
 
 
 def _logger(out: Path, bits: int, teller: Teller) -> Callable[[Epoch], None]:

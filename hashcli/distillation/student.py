@@ -1,12 +1,12 @@
 """student.safetensors of a hash model: its heads, how to feed them, and a few old items to stay true to."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -50,6 +50,12 @@ class Student:
     hashers: Hashers
     anchors: Anchors
 
+    def to(self, device: torch.device) -> "Student":
+        """The same on a device; the heads are moved, not copied."""
+        self.hashers.modules().to(device)
+        moved = {name: value if value is None else value.to(device) for name, value in vars(self.anchors).items()}
+        return replace(self, anchors=Anchors(**moved))
+
 
 def choose_anchors(material: Material, hashers: Hashers, count: int, seed: int) -> Anchors:
     """`count` training rows, drawn by the seed, with their codes."""
@@ -91,7 +97,7 @@ def load_student(folder: Path) -> Student:
         with safe_open(path, framework="pt") as file:
             told: dict[str, Any] = json.loads(file.metadata()["hashcli"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-    except (OSError, KeyError, TypeError) as error:
+    except (OSError, KeyError, TypeError, SafetensorError) as error:
         raise HashcliError(
             f"{folder} cannot be updated: {path.name} is missing, or hashcli distill did not write it.",
             "Only a hash model that hashcli distill made can learn more.",
@@ -103,6 +109,7 @@ def load_student(folder: Path) -> Student:
     text = HashHead(heads["text.first.weight"].shape[1], config.hidden, bits, config.dropout)
     hashers = Hashers(image, text)
     hashers.modules().load_state_dict(heads)
+    hashers.modules().eval()
     anchors = Anchors(**{name: tensors.get(f"anchors.{name}") for name in Anchors.__dataclass_fields__})  # type: ignore[arg-type]
     return Student(config, told["vocabulary"], told["label_names"], hashers, anchors)
 

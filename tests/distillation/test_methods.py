@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -10,7 +11,7 @@ import torch
 
 from hashcli.distillation import ckdh, lcdh, soda
 from hashcli.errors import HashcliError
-from tests.distillation.planted import make_job, make_material, mean_average_precisions, weights
+from tests.distillation.planted import BITS, make_job, make_material, mean_average_precisions, weights
 
 METHODS = {"soda": soda.distill, "ckdh": ckdh.distill, "lcdh": lcdh.distill}
 
@@ -86,3 +87,20 @@ def test_label_prompts() -> None:
         "a photo of sky, plant life and people.",
     ]
     assert soda.label_prompts(labels, names, "none") == ["sky", "plant life people", "sky plant life people"]
+
+
+def test_the_terms_of_ckdh() -> None:
+    rng = np.random.default_rng(0)
+    image, text = rng.uniform(-1, 1, (4, BITS)), rng.uniform(-1, 1, (4, BITS))
+    target, probability = rng.uniform(-1, 1, (4, 4)), rng.uniform(0, 1, (4, 4))
+
+    def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.asarray((a @ b.T) / np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)))
+
+    job = make_job(make_material(4, seed=1), intra=0.5, inter=2.0)
+    terms = ckdh._terms(job, *(torch.tensor(one) for one in (image, text, target, probability)))
+    theta = image @ text.T / 2
+    assert terms["likelihood"].item() == pytest.approx((np.log(1 + np.exp(theta)) - probability * theta).mean())
+    within = ((cosine(image, image) - target) ** 2).mean() + ((cosine(text, text) - target) ** 2).mean()
+    assert terms["intra"].item() == pytest.approx(0.5 * within)
+    assert terms["inter"].item() == pytest.approx(2 * ((cosine(image, text) - target) ** 2).mean())
