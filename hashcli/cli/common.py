@@ -50,12 +50,12 @@ Download = Annotated[
 ]
 
 
-def whole_numbers(option: str, given: str) -> tuple[int, ...]:
+def whole_numbers(option: str, given: str, example: str) -> tuple[int, ...]:
     """Numbers with commas between. Exits with 2 when they are not."""
     try:
         return tuple(int(number) for number in given.split(","))
     except ValueError:
-        stop_with(f"{option} {given} is not a list of whole numbers.", f"For example: {option} 32,64", status=2)
+        stop_with(f"{option} {given} is not a list of whole numbers.", f"For example: {option} {example}", status=2)
 
 
 def open_dataset(name: str, root: Path | None, *, download: bool) -> "Pairs":

@@ -67,7 +67,7 @@ def run(
     The methods are reconstructions from the papers' abstracts, not the authors' code. Nothing is chosen by the query
     set. Needs the extra `train`: pip install 'hashcli[train]'.
     """
-    lengths = whole_numbers("--bits", bits) if bits else None
+    lengths = whole_numbers("--bits", bits, "32,64") if bits else None
     try:
         from hashcli.distillation.config import resolve
         from hashcli.distillation.run import run as distill

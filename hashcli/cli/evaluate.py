@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashcli.cli.common import Debug, Json, ProgressReporter, say, stop_with, write_json
+from hashcli.cli.common import Debug, Json, ProgressReporter, say, stop_with, whole_numbers, write_json
 
 if TYPE_CHECKING:
     from hashcli.evaluation.ranking import Report
@@ -49,7 +49,7 @@ def run(
     """
     if bool(dataset) == bool(codes):
         stop_with("Give --dataset or --codes.", "For example: hashcli evaluate --codes runs/a/codes-64.npz", status=2)
-    cuts, seeds = _numbers("--k", k, "50,5000"), _numbers("--seed", seed, "0,1,2")
+    cuts, seeds = whole_numbers("--k", k, "50,5000"), whole_numbers("--seed", seed, "0,1,2")
     if plots:
         try:
             import matplotlib  # noqa: F401
@@ -78,13 +78,6 @@ def run(
                 print(f"{row['direction']}\t{row['metric']}\t{measured}\tchance {row['chance']:.4f}")
     if plots:
         _draw(plots, about, repeats, saved)
-
-
-def _numbers(option: str, given: str, example: str) -> list[int]:
-    try:
-        return [int(number) for number in given.split(",")]
-    except ValueError:
-        stop_with(f"{option} {given} is not a list of whole numbers.", f"For example: {option} {example}", status=2)
 
 
 def _measure(

@@ -1,0 +1,190 @@
+"""Compare the three methods with their ablations and with untrained codes: the tables of docs/results.md, in one go.
+
+    pip install '.[train]'
+    python examples/compare_methods.py --mirflickr DIR --flickr8k DIR --teacher lite-256 --out runs/table
+
+Every run is a folder in --out, as `hashcli distill` writes it. A run that is finished is not made again, one that was
+stopped goes on, and the tables always show all that --out holds of the bits and seeds asked for. They replace what
+stands between the two marks in --results; the text around them is left alone.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from platformdirs import user_cache_path
+
+from hashcli.datasets.pairs import Pairs
+from hashcli.datasets.registry import load_dataset
+from hashcli.datasets.splits import Split, make_split
+from hashcli.distillation.config import Config
+from hashcli.distillation.run import run
+from hashcli.distillation.training import Epoch
+from hashcli.evaluation.ranking import Report
+
+BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
+
+# What is shown of each dataset, and the methods that can be trained on it: SODA needs labels.
+SHOWN = {"mirflickr": ("mAP@all", ("soda", "ckdh", "lcdh")), "flickr8k": ("recall@10", ("ckdh", "lcdh"))}
+
+# Where the defaults do not fit, by validation and by time.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "mirflickr": {"passes": 60},  # a round of LCDH's stream is one batch of the part: by 10 passes it learns nothing
+    "flickr8k": {"epochs": 3, "passes": 1},  # 27,000 captions to train on: an epoch is 211 batches, not 3
+}
+
+Row = dict[str, Any]  # label, seed, bits, direction, value, chance
+Cells = dict[int, list[float]]  # by bits, a value for each seed
+
+
+class Teller:
+    """A run tells how it goes on; here only what it measured is printed."""
+
+    def planned(self, count: int) -> None:
+        """So many photos and texts are to be encoded."""
+
+    def advanced(self, count: int) -> None:
+        """So many more were encoded."""
+
+    def epoch(self, bits: int, epoch: Epoch) -> None:
+        """An epoch is over."""
+
+    def measured(self, what: str, bits: int, reports: dict[str, Report]) -> None:
+        first = {direction: report.figures[0] for direction, report in reports.items()}
+        shown = ", ".join(f"{direction} {one.name} {one.value:.4f}" for direction, one in first.items())
+        print(f"  {bits} bits, {what}: {shown}", file=sys.stderr)
+
+    def kept(self, bits: int, image: float, text: float) -> None:
+        """After an update: the share of the bits of old codes that are as they were."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mirflickr", type=Path, help="its folder; without it, no such tables")
+    parser.add_argument("--flickr8k", type=Path, help="its folder; without it, no such tables")
+    parser.add_argument("--teacher", default=Config.teacher)
+    parser.add_argument("--bits", type=numbers, default=(16, 32, 64, 128), help="with commas between")
+    parser.add_argument("--seeds", type=numbers, default=(0, 1, 2), help="with commas between")
+    parser.add_argument("--caption-bits", type=numbers, default=(64,), help="the same, for flickr8k")
+    parser.add_argument("--caption-seeds", type=numbers, default=(0,), help="the same, for flickr8k")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--results", type=Path, default=Path("docs/results.md"))
+    options = parser.parse_args()
+
+    sections = []
+    for name, bits, seeds in (
+        ("mirflickr", options.bits, options.seeds),
+        ("flickr8k", options.caption_bits, options.caption_seeds),
+    ):
+        if root := getattr(options, name):
+            pairs = load_dataset(name, root)
+            splits = [make_split(pairs, seed) for seed in seeds]
+            config = replace(Config(teacher=options.teacher, bits=bits), **SETTINGS[name])
+            rows = all_runs(pairs, splits, config, options.out / name)
+            sections.append(section(pairs, splits, rows, config))
+    write_tables(options.results, "\n\n".join(sections))
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
+
+
+def all_runs(pairs: Pairs, splits: list[Split], config: Config, out: Path) -> list[Row]:
+    """Every method with and without its teacher, at every seed, and the baselines; the rows that are to be shown."""
+    metric, methods = SHOWN[pairs.name]
+    rows = []
+    for split in splits:
+        for method in methods:
+            for distil in (True, False):
+                label = method.upper() if distil else f"{method.upper()} without its teacher"
+                own = replace(config, method=method, seed=split.seed, distil=distil)
+                folder = out / f"{method}{'' if distil else '-without-teacher'}-{split.seed}"
+                baseline = distil and method == methods[0]  # they are the same for all methods
+                for row in finished_run(pairs, split, own, folder, baseline):
+                    if row["name"] == metric and not row["of"].startswith("validation"):
+                        rows.append(row | {"label": label if row["of"] == method else row["of"], "seed": split.seed})
+    return rows
+
+
+def finished_run(pairs: Pairs, split: Split, config: Config, folder: Path, baseline: bool) -> list[Row]:
+    """The figures of a run, made now unless it is finished already."""
+    begun = (folder / "run.json").exists()
+    if begun and (folder / "metrics.json").exists():
+        if json.loads((folder / "run.json").read_text())["config"] == config.to_json():
+            return list(json.loads((folder / "metrics.json").read_text()))
+        sys.exit(f"{folder} holds a run with other settings. Choose another --out.")
+    print(folder, file=sys.stderr)
+    cache = user_cache_path("hashcli") / "features"
+    return run(pairs, split, config, folder, cache, Teller(), resume=begun, baseline=baseline)
+
+
+def section(pairs: Pairs, splits: list[Split], rows: list[Row], config: Config) -> str:
+    """Two tables, one for each direction, and what each method gains by its teacher."""
+    metric, methods = SHOWN[pairs.name]
+    split = splits[0]
+    database = f"a database of {len(split.database):,}" if pairs.labels is not None else "searched among themselves"
+    seeds = ", ".join(str(split.seed) for split in splits)
+    spread = ", mean ± sample standard deviation" if len(splits) > 1 else ""
+    lines = [
+        f"### {pairs.name}, {metric}",
+        "",
+        f"{split.protocol}: {len(split.train):,} photos to train, {len(split.validation):,} held out for validation, "
+        f"{len(split.query):,} queries, {database}. Teacher {config.teacher}, student {config.student}, "
+        f"{config.epochs} epochs (LCDH's student: {config.rounds} rounds, passes over each: {config.passes}). "
+        f"Seeds {seeds}{spread}; a seed decides split, weights and order.",
+    ]
+    for warning in split.warnings:
+        lines += ["", f"*{warning}.*"]
+    for direction in ("image to text", "text to image"):
+        chosen = [row for row in rows if row["direction"] == direction]
+        labels = list(dict.fromkeys(row["label"] for row in chosen))
+        labels.sort(key=lambda label: label.upper() != label and "without" not in label)  # the baselines last
+        cells = {label: cells_of([row for row in chosen if row["label"] == label]) for label in labels}
+        chance = {bits: [np.mean([row["chance"] for row in chosen]).item()] for bits in next(iter(cells.values()))}
+        lines += ["", *markdown(direction, cells | {"chance": chance})]
+        gains = {
+            method.upper(): {
+                bits: (np.array(values) - cells[f"{method.upper()} without its teacher"][bits]).tolist()
+                for bits, values in cells[method.upper()].items()
+            }
+            for method in methods
+        }
+        lines += ["", *markdown(f"{direction}: gain by the teacher, seed by seed", gains, sign="+")]
+    return "\n".join(lines)
+
+
+def cells_of(rows: list[Row]) -> Cells:
+    return {bits: [row["value"] for row in rows if row["bits"] == bits] for bits in {row["bits"]: None for row in rows}}
+
+
+def markdown(corner: str, table: dict[str, Cells], sign: str = "") -> list[str]:
+    lengths = list(next(iter(table.values())))
+    lines = [f"| {corner} | {' | '.join(f'{bits} bits' for bits in lengths)} |", "|---" * (len(lengths) + 1) + "|"]
+    for label, cells in table.items():
+        lines.append(f"| {label} | {' | '.join(cell(cells[bits], sign) for bits in lengths)} |")
+    return lines
+
+
+def cell(values: list[float], sign: str) -> str:
+    mean = f"{np.mean(values):{sign}.3f}"
+    return f"{mean} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else mean
+
+
+def write_tables(path: Path, tables: str) -> None:
+    """Put the tables between the marks, or at the end of a file without them."""
+    text = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
+    before, _, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        f"{before.rstrip()}\n\n{BEGIN}\n\n{tables}\n\n{END}\n\n{after.strip()}".rstrip() + "\n", encoding="utf-8"
+    )
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
