@@ -48,7 +48,7 @@ def test_the_seed_decides(tmp_path: Path) -> None:
 
 
 def test_every_dataset_can_be_split() -> None:
-    assert set(DATASETS) == {*PROTOCOLS, "flickr8k"}
+    assert set(DATASETS) == {*PROTOCOLS, "flickr8k", "synthetic"}
 
 
 def test_publishers_parts(tmp_path: Path) -> None:
