@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,7 +15,7 @@ from hashcli.evaluation.ranking import Curve
 Curves = dict[str, list[Curve]]  # by direction
 
 COLOURS = {"image to text": "#0072b2", "text to image": "#d55e00"}  # told apart by the colour-blind as well
-CHANCE = {"linestyle": ":", "linewidth": 1.2}
+CHANCE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.2}
 
 
 def plot_precision_recall(curves: Curves, path: Path, title: str) -> None:
