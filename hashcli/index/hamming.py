@@ -9,7 +9,8 @@ import mmap
 import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -27,6 +28,16 @@ _STEMS = {Kind.IMAGE: "images", Kind.TEXT: "texts"}
 
 # One query is never searched in parallel, and starting threads would cost more than the search.
 faiss.omp_set_num_threads(1)
+
+
+@contextmanager
+def _threads(queries: int) -> Iterator[None]:
+    if queries > 1:
+        faiss.omp_set_num_threads(os.cpu_count() or 1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(1)
 
 
 class Nearest(NamedTuple):
@@ -90,25 +101,34 @@ class Codes:
         Equal distances are ordered by the asymmetric score, the query's float output times the item's -1 and +1, then
         by row. With `rerank`, the first so many candidates are ordered by that score alone.
         """
+        return self.nearest_each(output[None], k, rerank)[0]
+
+    def nearest_each(self, outputs: np.ndarray, k: int, rerank: int = 0) -> list[Nearest]:
+        """`nearest` for each of many queries [queries, bits], on all cores."""
         k, rerank = min(k, len(self)), min(rerank, len(self))
         if k <= 0:
-            return Nearest(np.empty(0, np.int64), np.empty(0, np.int64))
-        distances, rows = self._candidates(pack(output[None]), max(k, rerank))
+            return [Nearest(np.empty(0, np.int64), np.empty(0, np.int64)) for _ in outputs]
+        codes = pack(outputs)
+        asked = min(max(k, rerank) + _MARGIN, len(self))
+        with _threads(len(codes)):
+            distances, rows = self._flat.search(codes, asked)
+        return [self._best(*query, k, rerank) for query in zip(outputs, codes, distances, rows, strict=True)]
+
+    def _best(
+        self, output: np.ndarray, code: np.ndarray, distances: np.ndarray, rows: np.ndarray, k: int, rerank: int
+    ) -> Nearest:
+        if len(rows) < len(self) and distances[-1] == distances[k - 1]:  # more may tie with the k-th
+            _, distances, rows = self._flat.range_search(code[None], int(distances[-1]) + 1)  # distance < radius
         scores = signs(self._packed(rows)) @ output  # [candidates]
-        best = np.lexsort((rows, -scores, distances))[: max(k, rerank)]
-        if rerank:
-            head = best[:rerank]
-            best = np.concatenate([head[np.lexsort((rows[head], -scores[head]))], best[rerank:]])
-        best = best[:k]
+        best = np.lexsort((rows, -scores, distances))
+        head = best[:rerank]
+        best = np.concatenate([head[np.lexsort((rows[head], -scores[head]))], best[rerank:]])[:k]
         return Nearest(self._ids[rows[best]].astype(np.int64), distances[best].astype(np.int64))
 
-    def _candidates(self, code: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Distances and rows of at least the k nearest, with everything that ties with the k-th."""
-        asked = min(k + _MARGIN, len(self))
-        (distances,), (rows,) = self._flat.search(code, asked)
-        if asked < len(self) and distances[-1] == distances[k - 1]:
-            _, distances, rows = self._flat.range_search(code, int(distances[k - 1]) + 1)  # distance < radius
-        return distances, rows
+    def subset(self, wanted: np.ndarray) -> "Codes":
+        """A copy of the rows with these ids, in memory."""
+        rows = np.flatnonzero(np.isin(self._ids, wanted))
+        return Codes.in_memory(self._ids[rows].astype(np.int64), self._packed(rows))
 
     def _packed(self, rows: np.ndarray) -> np.ndarray:
         """Packed codes uint8 [rows, bits / 8], without touching any others."""
