@@ -1,7 +1,7 @@
 """catalog.sqlite, the only truth of an index: items with their codes, the roots, and the model the codes are of.
 
-All SQL stands here. Rows are kept small (a photo costs about 75 bytes and its path): no column is stored twice and
-no secondary index is kept; the one writer holds the paths in memory and keeps them unique.
+All SQL stands here. Rows are kept small (a photo costs about 80 bytes and its path): no column is stored twice and
+photos have no secondary index; the one writer holds their paths in memory and keeps them unique.
 """
 
 import os
@@ -19,9 +19,16 @@ import numpy as np
 from hashcli.errors import HashcliError
 
 FILE_NAME = "catalog.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-# A code is NULL while an item waits to be encoded (again): known, but not found by any search.
+# kind     0 a photo, 1 a text
+# path     the file the item is or comes from; a description embedded in a photo comes from the photo
+# size, mtime_ns, hash   of that file, when it was last read
+# text     the text itself; NULL for a photo
+# code     NULL while the item waits to be encoded (again): known, but not found by any search
+# line     a text's line or row in its file, from 1; NULL for an embedded description
+# photo    the photo a text is about, stored as `path` is; NULL where it is about none
+# taken    when a photo was taken: seconds since 1970 of its local time, as if that were UTC; NULL where it does not say
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE roots (path TEXT PRIMARY KEY, device INTEGER NOT NULL) WITHOUT ROWID;
@@ -33,8 +40,28 @@ CREATE TABLE items (
     mtime_ns INTEGER NOT NULL,
     hash BLOB NOT NULL,
     text TEXT,
-    code BLOB
+    code BLOB,
+    line INTEGER,
+    photo TEXT,
+    taken INTEGER
 );
+CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
+"""
+
+# From version 1. With no time that fits, every photo is read once more, for when it was taken and what it says of
+# itself; its content being the same, it is not encoded.
+_MIGRATION = """
+ALTER TABLE items ADD COLUMN line INTEGER;
+ALTER TABLE items ADD COLUMN photo TEXT;
+ALTER TABLE items ADD COLUMN taken INTEGER;
+CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
+UPDATE items SET mtime_ns = 0;
+"""
+
+# What a reader sees of a catalog of version 1, which it cannot or must not migrate.
+_VERSION_1_AS_2 = """
+CREATE TEMP VIEW items AS
+SELECT id, kind, path, size, mtime_ns, hash, text, code, NULL AS line, NULL AS photo, NULL AS taken FROM main.items;
 """
 
 
@@ -70,6 +97,24 @@ class Known:
     encoded: bool
 
 
+class Item(NamedTuple):
+    """An item as answers show it. For a text: its file, the line in it (from 1), and the photo it is about, if any."""
+
+    path: str
+    text: str | None
+    line: int | None
+    photo: str | None
+    taken: int | None
+
+
+class Place(NamedTuple):
+    """What filters look at. `taken` is in seconds of local time, None where the file does not say."""
+
+    path: str
+    taken: int | None
+    mtime_ns: int
+
+
 class Catalog:
     """One connection to a catalog. Paths go in and come out absolute; they are stored relative to the folder that
     holds the index where they lie under it, so that both can move together.
@@ -90,8 +135,10 @@ class Catalog:
             db = sqlite3.connect(path, isolation_level=None)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last batches, never the catalog
-            if _schema_version(db, path) == 0:
-                db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+            version = _schema_version(db, path)
+            if version < SCHEMA_VERSION:
+                changes = _MIGRATION if version else _SCHEMA
+                db.executescript(f"BEGIN IMMEDIATE; {changes} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         return cls(db, index_folder)
 
     @classmethod
@@ -100,11 +147,14 @@ class Catalog:
         path = index_folder / FILE_NAME
         with _explained(path):
             db = _connect_to_read(path) if path.is_file() else None
-            if db is None or _schema_version(db, path) == 0:  # 0: it was killed, or is at work, before the first photo
+            version = _schema_version(db, path) if db else 0
+            if db is None or version == 0:  # 0: it was killed, or is at work, before the first photo
                 raise HashcliError(
                     f"There is no index in {index_folder}.",
                     f"Make one: hashcli index --index {index_folder} PATH-OF-PHOTOS",
                 )
+            if version == 1:
+                db.executescript(_VERSION_1_AS_2)
         return cls(db, index_folder)
 
     def close(self) -> None:
@@ -198,31 +248,35 @@ class Catalog:
             for path, id_, size, mtime_ns, content_hash, encoded in self._db.execute(query, (kind,))
         }
 
-    def add(self, kind: Kind, path: str, state: FileState, content_hash: bytes, code: np.ndarray) -> None:
+    def add_photo(
+        self, path: str, state: FileState, content_hash: bytes, code: np.ndarray, taken: int | None = None
+    ) -> None:
         self._db.execute(
-            "INSERT INTO items (kind, path, size, mtime_ns, hash, code) VALUES (?, ?, ?, ?, ?, ?)",
-            (kind, self._stored(path), *state, content_hash, code.tobytes()),
+            "INSERT INTO items (kind, path, size, mtime_ns, hash, code, taken) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (Kind.IMAGE, self._stored(path), *state, content_hash, code.tobytes(), taken),
         )
 
     def add_copy(self, source_id: int, path: str, state: FileState) -> None:
         """Add a file whose content is that of a known item: its code is the same."""
         self._db.execute(
-            "INSERT INTO items (kind, path, size, mtime_ns, hash, text, code) "
-            "SELECT kind, ?, ?, ?, hash, text, code FROM items WHERE id = ?",
+            "INSERT INTO items (kind, path, size, mtime_ns, hash, code, taken) "
+            "SELECT kind, ?, ?, ?, hash, code, taken FROM items WHERE id = ?",
             (self._stored(path), *state, source_id),
         )
 
-    def set_content(self, id_: int, state: FileState, content_hash: bytes, code: np.ndarray) -> None:
+    def set_content(
+        self, id_: int, state: FileState, content_hash: bytes, code: np.ndarray, taken: int | None = None
+    ) -> None:
         self._db.execute(
-            "UPDATE items SET size = ?, mtime_ns = ?, hash = ?, code = ? WHERE id = ?",
-            (*state, content_hash, code.tobytes(), id_),
+            "UPDATE items SET size = ?, mtime_ns = ?, hash = ?, code = ?, taken = ? WHERE id = ?",
+            (*state, content_hash, code.tobytes(), taken, id_),
         )
 
     def copy_content(self, id_: int, state: FileState, source_id: int) -> None:
         """Give an item the content of another."""
         self._db.execute(
-            "UPDATE items SET size = ?, mtime_ns = ?, (hash, code) = (SELECT hash, code FROM items WHERE id = ?) "
-            "WHERE id = ?",
+            "UPDATE items SET size = ?, mtime_ns = ?, "
+            "(hash, code, taken) = (SELECT hash, code, taken FROM items WHERE id = ?) WHERE id = ?",
             (*state, source_id, id_),
         )
 
@@ -246,11 +300,23 @@ class Catalog:
             codes += code
         return np.array(ids, np.int64), np.frombuffer(bytes(codes), np.uint8).reshape(-1, width)
 
-    def paths(self, ids: Iterable[int]) -> dict[int, str]:
-        """The absolute path of each item that still exists in the catalog."""
-        query = "SELECT path FROM items WHERE id = ?"
+    def items(self, ids: Iterable[int]) -> dict[int, "Item"]:
+        """What answers show of each item that still exists in the catalog."""
+        query = "SELECT path, text, NULL, NULL, NULL FROM items WHERE id = ?"
         found = ((id_, self._db.execute(query, (id_,)).fetchone()) for id_ in ids)
-        return {id_: self._absolute(row[0]) for id_, row in found if row}
+        return {
+            id_: Item(self._absolute(path), text, line, photo and self._absolute(photo), taken)
+            for id_, row in found
+            if row
+            for path, text, line, photo, taken in (row,)
+        }
+
+    def places(self, kind: Kind) -> Iterator[tuple[int, "Place"]]:
+        """The id of every item of a kind that can be found, with what filters look at. For a text about a photo, that
+        is the photo's path."""
+        query = "SELECT id, path, NULL, mtime_ns FROM items WHERE kind = ? AND code IS NOT NULL"
+        for id_, path, taken, mtime_ns in self._db.execute(query, (kind,)):
+            yield id_, Place(self._absolute(path), taken, mtime_ns)
 
     # --- how things are stored ---
 

@@ -1,5 +1,8 @@
 """Answers from an index: the items whose codes are nearest to a query's."""
 
+import os
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,24 +11,60 @@ import numpy as np
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import find_model
-from hashcli.index.catalog import Catalog, Kind
+from hashcli.index.catalog import Catalog, Kind, Place
 from hashcli.index.hamming import Codes
+
+RERANK = 1000  # candidates by Hamming distance that are put in the order of the finer, asymmetric score
+_BLOCK = 1024  # queries answered together
 
 
 @dataclass(frozen=True)
 class Match:
-    """One answer. `path` is absolute; `distance` is in bits, of `bits`."""
+    """One answer. `path` is absolute; `distance` is in bits, of `bits`.
+
+    Of a text, `path` is the file it stands in, `line` where (from 1), and `photo` the photo it is about, if any.
+    `taken` is when a photo was taken, in seconds of its local time; None where the file does not say.
+    """
 
     rank: int
     kind: str
     path: str
     distance: int
     bits: int
+    text: str | None = None
+    line: int | None = None
+    photo: str | None = None
+    taken: int | None = None
 
     @property
     def similarity(self) -> float:
         """The share of bits that agree."""
         return 1 - self.distance / self.bits
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which items may be answers: those in one of the folders, of one of the file types (lower case, with their dot),
+    taken (or, where the file does not say, last changed) from `after` on and before `before`, in seconds of local time.
+    """
+
+    folders: tuple[str, ...] = ()
+    suffixes: frozenset[str] = frozenset()
+    after: float | None = None
+    before: float | None = None
+
+    def __bool__(self) -> bool:
+        return self != Filter()
+
+    def takes(self, place: Place) -> bool:
+        if self.folders and not any(_is_within(place.path, folder) for folder in self.folders):
+            return False
+        if self.suffixes and os.path.splitext(place.path)[1].lower() not in self.suffixes:
+            return False
+        if self.after is None and self.before is None:
+            return True
+        taken = _local_seconds(place.mtime_ns / 1e9) if place.taken is None else place.taken
+        return (self.after is None or taken >= self.after) and (self.before is None or taken < self.before)
 
 
 class Index:
@@ -64,21 +103,36 @@ class Index:
             )
         return model
 
-    def nearest(self, kind: Kind, output: np.ndarray, k: int, rerank: int = 0) -> list[Match]:
+    def nearest(
+        self, kind: Kind, output: np.ndarray, k: int, rerank: int = RERANK, where: Filter | None = None
+    ) -> list[Match]:
         """The k items of a kind nearest to a query's float output [bits], best first."""
-        with self.catalog.snapshot():
-            if self.catalog.model != self.model:
-                raise HashcliError(
-                    f"The index in {self.folder} was given another hash model just now.", "Run the search again."
-                )
-            nearest = self._codes(kind).nearest(output, k, rerank)
-            paths = self.catalog.paths(int(id_) for id_ in nearest.ids)
-        pairs = zip(nearest.ids.tolist(), nearest.distances.tolist(), strict=True)
-        found = [(paths[id_], distance) for id_, distance in pairs if id_ in paths]
-        return [
-            Match(rank, kind.name.lower(), path, distance, self.model.bits)
-            for rank, (path, distance) in enumerate(found, start=1)
-        ]
+        return next(self.nearest_each(kind, output[None], k, rerank, where))
+
+    def nearest_each(
+        self, kind: Kind, outputs: np.ndarray, k: int, rerank: int = RERANK, where: Filter | None = None
+    ) -> Iterator[list[Match]]:
+        """`nearest` for each of many queries [queries, bits], in order."""
+        for start in range(0, len(outputs), _BLOCK):
+            with self.catalog.snapshot():
+                if self.catalog.model != self.model:
+                    raise HashcliError(
+                        f"The index in {self.folder} was given another hash model just now.", "Run the search again."
+                    )
+                codes = self._codes(kind)
+                if where:
+                    taken = [id_ for id_, place in self.catalog.places(kind) if where.takes(place)]
+                    codes = codes.subset(np.array(taken, np.int64))
+                found = codes.nearest_each(outputs[start : start + _BLOCK], k, rerank)
+                items = self.catalog.items(set(np.concatenate([nearest.ids for nearest in found]).tolist()))
+            for nearest in found:
+                pairs = zip(nearest.ids.tolist(), nearest.distances.tolist(), strict=True)
+                yield [
+                    Match(rank, kind.name.lower(), item.path, distance, self.model.bits, *item[1:])
+                    for rank, (item, distance) in enumerate(
+                        ((items[id_], distance) for id_, distance in pairs if id_ in items), start=1
+                    )
+                ]
 
     def _codes(self, kind: Kind) -> Codes:
         """The derived files, or the catalog's own codes while those are not of its generation.
@@ -87,3 +141,12 @@ class Index:
         """
         codes = Codes.mapped(self.folder, kind, self.catalog.generation, self.model.bits)
         return Codes.in_memory(*self.catalog.codes(kind)) if codes is None else codes
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _local_seconds(timestamp: float) -> float:
+    """A moment as the clock on the wall showed it, in seconds as if it were UTC: what cameras write down."""
+    return timestamp + time.localtime(timestamp).tm_gmtoff
