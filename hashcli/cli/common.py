@@ -140,6 +140,18 @@ def with_stdin(paths: Iterable[str]) -> Iterator[str]:
         yield from (os.fsdecode(line) for line in listed.split(separator) if line.strip())
 
 
+def read_lines(source: str) -> list[str]:
+    """The lines of a UTF-8 file, or of stdin for `-`."""
+    try:
+        whole = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        lines = whole.decode("utf-8-sig").split("\n")
+        return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
+    except OSError as error:
+        stop_with(f"{source} cannot be read: {error.strerror}.")
+    except UnicodeDecodeError as error:
+        stop_with(f"{source} is not UTF-8: {error.reason} at byte {error.start}.", "Convert it with iconv.")
+
+
 class ProgressReporter:
     """Progress on stderr while it is a terminal; what is skipped is named in any case."""
 

@@ -1,14 +1,13 @@
 """hashcli encode: images and texts to packed codes, without an index."""
 
 import json as json_lines
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashcli.cli.common import SKIPPED, Debug, Json, ProgressReporter, stop_with, with_stdin, write_json
+from hashcli.cli.common import SKIPPED, Debug, Json, ProgressReporter, read_lines, stop_with, with_stdin, write_json
 from hashcli.errors import reason_of
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def _encoded(
     from hashcli.hashmodel.model import TEXT_BATCH
 
     files = list(_photo_files(paths, reporter, hidden))
-    lines = [*texts, *_lines(texts_from)]
+    lines = [*texts, *(read_lines(texts_from) if texts_from else [])]
     reporter.planned(len(files) + len(lines))
     unreadable = {path: reason for path, reason in files if reason}
     for path, result in model.encode_image_files(path for path, _ in files):
@@ -115,19 +114,6 @@ def _photo_files(paths: list[str], reporter: ProgressReporter, hidden: bool) -> 
         scan([path], found, hidden=hidden, tick=reporter.scanned)
         yield from ((file, "") for file in found.files)
         yield from found.problems
-
-
-def _lines(texts_from: str | None) -> list[str]:
-    if texts_from is None:
-        return []
-    try:
-        whole = sys.stdin.buffer.read() if texts_from == "-" else Path(texts_from).read_bytes()
-        lines = whole.decode("utf-8-sig").split("\n")
-        return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
-    except OSError as error:
-        stop_with(f"{texts_from} cannot be read: {error.strerror}.")
-    except UnicodeDecodeError as error:
-        stop_with(f"{texts_from} is not UTF-8: {error.reason} at byte {error.start}.", "Convert it with iconv.")
 
 
 def _check_writable(out: Path) -> None:
