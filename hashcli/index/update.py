@@ -399,7 +399,7 @@ class _Update:
             self._catalog.set_content(candidate.known.id, candidate.state, content_hash, code)
             self._summary.updated += 1
         else:
-            self._catalog.add(Kind.IMAGE, candidate.path, candidate.state, content_hash, code)
+            self._catalog.add_photo(candidate.path, candidate.state, content_hash, code)
             self._summary.added += 1
 
     def _keep_code(self, candidate: _Candidate, content_hash: bytes) -> None:

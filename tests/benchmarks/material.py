@@ -7,7 +7,7 @@ from PIL import Image
 
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import DEFAULT_MODEL, find_model
-from hashcli.index.catalog import Catalog, FileState, Kind, Model
+from hashcli.index.catalog import Catalog, FileState, Model
 from hashcli.index.update import refresh_codes
 from tests.conftest import SKIMAGE
 
@@ -39,7 +39,7 @@ def make_index(folder: Path, count: int) -> Path:
         with catalog.changing_items():
             for number, code in enumerate(codes):
                 state = FileState(int(rng.integers(1_000_000, 9_000_000)), 1_700_000_000_000_000_000 + number)
-                catalog.add(Kind.IMAGE, _path(folder, number), state, rng.bytes(16), code)
+                catalog.add_photo(_path(folder, number), state, rng.bytes(16), code, taken=1_700_000_000 + number)
         refresh_codes(catalog, folder)
     return folder
 

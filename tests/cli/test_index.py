@@ -543,3 +543,50 @@ def test_files_of_an_index(index: Path) -> None:
         }
     )
     assert not stat.S_IMODE((index / "catalog.sqlite").stat().st_mode) & 0o111
+
+
+# The catalog's tables as version 0.1.0 made them.
+VERSION_1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE roots (path TEXT PRIMARY KEY, device INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    text TEXT,
+    code BLOB
+);
+INSERT INTO meta SELECT * FROM new.meta;
+INSERT INTO roots SELECT * FROM new.roots;
+INSERT INTO items SELECT id, kind, path, size, mtime_ns, hash, text, code FROM new.items;
+PRAGMA user_version = 1;
+"""
+
+
+def to_version_1(index: Path) -> None:
+    """Make the catalog anew as an older hashcli would have made it."""
+    db = sqlite3.connect(index / "old.sqlite", isolation_level=None)
+    db.execute("ATTACH ? AS new", (str(index / "catalog.sqlite"),))
+    db.executescript(VERSION_1)
+    db.close()
+    for file in index.glob("catalog.sqlite*"):
+        file.unlink()
+    (index / "old.sqlite").rename(index / "catalog.sqlite")
+
+
+def test_an_index_of_an_older_hashcli_answers_and_is_brought_up_to_date(
+    hashcli: Run, photos: Path, index: Path
+) -> None:
+    with sqlite3.connect(index / "catalog.sqlite") as db:  # a code no encoder would give: nothing is encoded again
+        db.execute("UPDATE items SET code = ? WHERE path LIKE '%brick.png'", (bytes(8),))
+    before, answer = rows(index), hashcli("search", "cat", "--index", index).stdout
+    to_version_1(index)
+    assert hashcli("search", "cat", "--index", index).stdout == answer
+    assert hashcli("info", "--index", index).stdout
+    assert update(hashcli, index) == {"unchanged": len(PHOTOS)}
+    assert rows(index) == before
+    assert update(hashcli, index) == {"unchanged": len(PHOTOS)}
+    assert hashcli("search", "cat", "--index", index).stdout == answer
