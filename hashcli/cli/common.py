@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from hashcli.printable import printable as printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -100,11 +102,6 @@ def say(message: str) -> None:
     """Talk, on stderr."""
     for line in message.split("\n"):
         print(printable(line), file=sys.stderr)
-
-
-def printable(text: str) -> str:
-    """A text to be shown: line ends, terminal controls and bytes that are not UTF-8 in a file name are escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def write_json(row: dict[str, Any]) -> None:
