@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -47,6 +48,19 @@ def load_pixels(path: str | os.PathLike[str], size: int, resize: Resize) -> np.n
     `squash` fits the whole picture into the square, whatever its shape; `crop` keeps the shape and takes the middle.
     Raises UnreadableImageError for content that cannot be decoded in full, OSError for a file that cannot be read now.
     """
+    return np.asarray(_load(path, size, lambda image: _resized(image, size, resize)))
+
+
+def load_thumbnail(path: str | os.PathLike[str], side: int) -> Image.Image:
+    """Decode the first frame of an image file, upright, on white, as RGB, its longer side at most `side` pixels.
+
+    Raises as load_pixels does.
+    """
+    return _load(path, side, lambda image: _fitted(image, side))
+
+
+def _load(path: str | os.PathLike[str], size: int, resized: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Decode an image file at no less than `size` pixels a side, where it has them; resize it; turn it upright."""
     check_format(path)
     try:
         with Image.open(path) as image:
@@ -58,7 +72,7 @@ def load_pixels(path: str | os.PathLike[str], size: int, resize: Resize) -> np.n
                 )
             image.load()  # a TIFF turns itself upright here, and then says so
             orientation = _orientation(image)
-            small = _on_white(_resized(_as_rgb(image), size, resize))
+            small = _on_white(resized(_as_rgb(image)))
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
@@ -71,7 +85,7 @@ def load_pixels(path: str | os.PathLike[str], size: int, resize: Resize) -> np.n
         raise UnreadableImageError(reason_of(error)) from error
     if orientation in _TRANSPOSE:
         small = small.transpose(_TRANSPOSE[orientation])
-    return np.asarray(small)
+    return small
 
 
 def check_format(path: str | os.PathLike[str]) -> None:
@@ -112,6 +126,12 @@ def _resized(image: Image.Image, size: int, resize: Resize) -> Image.Image:
         side = min(width, height)
         box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
     return image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
+
+
+def _fitted(image: Image.Image, side: int) -> Image.Image:
+    scale = min(1.0, side / max(image.size))
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def _on_white(image: Image.Image) -> Image.Image:
