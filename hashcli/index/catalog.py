@@ -302,7 +302,7 @@ class Catalog:
 
     def items(self, ids: Iterable[int]) -> dict[int, "Item"]:
         """What answers show of each item that still exists in the catalog."""
-        query = "SELECT path, text, NULL, NULL, NULL FROM items WHERE id = ?"
+        query = "SELECT path, text, line, photo, taken FROM items WHERE id = ?"
         found = ((id_, self._db.execute(query, (id_,)).fetchone()) for id_ in ids)
         return {
             id_: Item(self._absolute(path), text, line, photo and self._absolute(photo), taken)
@@ -314,7 +314,7 @@ class Catalog:
     def places(self, kind: Kind) -> Iterator[tuple[int, "Place"]]:
         """The id of every item of a kind that can be found, with what filters look at. For a text about a photo, that
         is the photo's path."""
-        query = "SELECT id, path, NULL, mtime_ns FROM items WHERE kind = ? AND code IS NOT NULL"
+        query = "SELECT id, coalesce(photo, path), taken, mtime_ns FROM items WHERE kind = ? AND code IS NOT NULL"
         for id_, path, taken, mtime_ns in self._db.execute(query, (kind,)):
             yield id_, Place(self._absolute(path), taken, mtime_ns)
 
