@@ -47,8 +47,24 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Match:
+    """When a photo is near enough to a text query to be worth showing, measured on text and photos not trained on.
+
+    `distance` is in bits: a photo farther than that is unlikely to be what was meant. `miss_rate` is the share of
+    captions whose own photo is farther all the same. `false_alarm_rate` is the share of texts that describe none of
+    `photos` photos and yet find one as near: it grows with the number searched, so a photo within the distance may
+    still be wrong.
+    """
+
+    distance: int
+    miss_rate: float
+    false_alarm_rate: float
+    photos: int
+
+
+@dataclass(frozen=True)
 class Description:
-    """The content of model.json.
+    """The content of model.json. `match` is None for a model on which that was not measured.
 
     `files` maps each file the encoders read to its SHA-256; `fingerprint` is a digest of `files`, the encoders and
     `bits`: two models whose codes may be compared have the same one.
@@ -62,6 +78,7 @@ class Description:
     image: ImageEncoder
     text: TextEncoder
     metrics: list[Metric] = field(default_factory=list)
+    match: Match | None = None
     files: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
 
@@ -94,6 +111,7 @@ def read(folder: Path) -> Description:
                 "image": ImageEncoder(**told["image"]),
                 "text": TextEncoder(**told["text"]),
                 "metrics": [Metric(**metric) for metric in told["metrics"]],
+                "match": _match(told.get("match")),
             }
         )
     except FileNotFoundError:
@@ -107,6 +125,15 @@ def read(folder: Path) -> Description:
     if description.fingerprint != _fingerprint(told):
         raise HashcliError(f"{path} was changed by hand: its fingerprint does not match.", "Copy the folder again.")
     return description
+
+
+def _match(told: dict[str, Any] | None) -> Match | None:
+    if told is None:  # as for every model that hashcli distill writes, and for those from before it was measured
+        return None
+    match = Match(**told)
+    if not isinstance(match.distance, int) or match.distance < 0:
+        raise ValueError(f"match.distance is a number of bits, not {match.distance!r}")
+    return match
 
 
 def verify(folder: Path, description: Description) -> None:

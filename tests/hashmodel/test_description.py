@@ -1,0 +1,44 @@
+"""model.json read back, and refused where a field is wrong."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hashcli.errors import HashcliError
+from hashcli.hashmodel import description
+from hashcli.hashmodel.description import FILE_NAME, Match
+from tests.conftest import make_tiny_model
+
+MATCH = Match(distance=5, miss_rate=0.05, false_alarm_rate=0.4, photos=1000)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return make_tiny_model(tmp_path / "tiny", seed=0)
+
+
+def test_a_match_distance_is_read_back_and_leaves_the_fingerprint_alone(model: Path) -> None:
+    without = description.read(model)
+    assert without.match is None
+    written = replace(without, match=MATCH).write(model)
+    assert description.read(model).match == MATCH
+    assert written.fingerprint == without.fingerprint
+
+
+def test_a_description_from_before_match_distances_is_read(model: Path) -> None:
+    told = json.loads((model / FILE_NAME).read_text())
+    del told["match"]
+    (model / FILE_NAME).write_text(json.dumps(told))
+    assert description.read(model).match is None
+
+
+@pytest.mark.parametrize(
+    "match", [{"distance": 5}, {**vars(MATCH), "distance": "5"}, {**vars(MATCH), "distance": -1}, 5]
+)
+def test_a_match_that_is_not_one_is_damage(model: Path, match: object) -> None:
+    told = json.loads((model / FILE_NAME).read_text())
+    (model / FILE_NAME).write_text(json.dumps(told | {"match": match}))
+    with pytest.raises(HashcliError, match="damaged"):
+        description.read(model)
