@@ -1,0 +1,145 @@
+
+"use strict";
+(() => {
+  const find = (selector) => document.querySelector(selector);
+  const cards = [...document.querySelectorAll(".open")];
+  const view = find("#view");
+  const help = find("#help");
+  const stage = find("#stage");
+  let current = 0;
+
+  // Tab stops at one card of all; the arrows choose which.
+  const choose = (index) => {
+    cards[current].tabIndex = -1;
+    current = Math.max(0, Math.min(index, cards.length - 1));
+    cards[current].tabIndex = 0;
+  };
+
+  const goTo = (index) => {
+    choose(index);
+    if (view.open) fillView();
+    else cards[current].focus();
+  };
+
+  const fileLink = () => cards[current].parentElement.querySelector(".name a");
+
+  // The card above or below: of the nearest other row, the one whose middle is closest.
+  const inNextRow = (step) => {
+    const middle = (box) => box.left + box.width / 2;
+    const here = cards[current].getBoundingClientRect();
+    let [best, closest, row] = [current, Infinity, null];
+    for (let i = current + step; i >= 0 && i < cards.length; i += step) {
+      const box = cards[i].getBoundingClientRect();
+      const top = cards[i].parentElement.getBoundingClientRect().top;
+      if (top === cards[current].parentElement.getBoundingClientRect().top) continue;
+      row ??= top;
+      if (top !== row) break;
+      const distance = Math.abs(middle(box) - middle(here));
+      if (distance < closest) [best, closest] = [i, distance];
+    }
+    return best;
+  };
+
+  const ofNextQuery = () => {
+    const here = cards[current].closest("section");
+    return Math.max(0, cards.findIndex((card, i) => i > current && card.closest("section") !== here));
+  };
+
+  const fillView = () => {
+    const card = cards[current];
+    const rank = card.parentElement.querySelector(".rank").textContent;
+    const query = card.closest("section").querySelector("h2").textContent;
+    stage.replaceChildren(...[...card.children].map((part) => part.cloneNode(true)));
+    for (const image of stage.querySelectorAll("img")) {
+      image.loading = "eager";
+      image.style.width = `${image.getAttribute("width") * 1.75}px`; // more would only blur it
+      image.style.height = "auto";
+    }
+    find("#view-name").textContent = fileLink().textContent;
+    find("#view-facts").textContent = `${rank} for ${query} · ${card.dataset.facts}`;
+    find("#view-path").textContent = card.dataset.shown;
+    find("#original").href = fileLink().href;
+    find("#previous").disabled = current === 0;
+    find("#next").disabled = current === cards.length - 1;
+  };
+
+  const openView = (index) => {
+    choose(index);
+    fillView();
+    view.showModal();
+    stage.focus();
+  };
+
+  let silence;
+  const say = (words) => {
+    const place = find(view.open ? "#view .said" : "body > .said");
+    place.textContent = words;
+    clearTimeout(silence);
+    silence = setTimeout(() => { place.textContent = ""; }, 2500);
+  };
+
+  const copyPath = async () => {
+    try {
+      await navigator.clipboard.writeText(cards[current].dataset.path);
+      say("Path copied");
+    } catch {
+      say("The browser does not let this page copy");
+    }
+  };
+
+  const themes = ["auto", "light", "dark"];
+  const setTheme = (theme) => {
+    document.documentElement.dataset.theme = theme;
+    find("#theme").textContent = `Theme: ${theme}`;
+  };
+
+  const moves = {
+    ArrowLeft: () => goTo(current - 1),
+    ArrowRight: () => goTo(current + 1),
+    ArrowUp: () => goTo(view.open ? current - 1 : inNextRow(-1)),
+    ArrowDown: () => goTo(view.open ? current + 1 : inNextRow(1)),
+    Home: () => goTo(0),
+    End: () => goTo(cards.length - 1),
+    "/": () => goTo(ofNextQuery()),
+    o: () => fileLink().click(),
+    c: copyPath,
+  };
+  Object.assign(moves, { h: moves.ArrowLeft, l: moves.ArrowRight, k: moves.ArrowUp, j: moves.ArrowDown });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
+    if (event.key === "?") help.showModal();
+    else if (cards.length && Object.hasOwn(moves, event.key)) {
+      // The first move only shows where one is.
+      const away = !view.open && document.activeElement !== cards[current] && event.key.length > 0;
+      if (away && "ArrowLeft ArrowRight ArrowUp ArrowDown h j k l".split(" ").includes(event.key)) goTo(current);
+      else moves[event.key]();
+    } else return;
+    event.preventDefault();
+  });
+
+  cards.forEach((card, index) => {
+    card.tabIndex = index ? -1 : 0;
+    card.addEventListener("click", () => openView(index));
+    card.addEventListener("focus", () => choose(index));
+  });
+  view.addEventListener("close", () => cards[current].focus());
+  view.addEventListener("click", (event) => { if (event.target === view || event.target === stage) view.close(); });
+  find("#previous").addEventListener("click", moves.ArrowLeft);
+  find("#next").addEventListener("click", moves.ArrowRight);
+  find("#copy").addEventListener("click", copyPath);
+  find("#close").addEventListener("click", () => view.close());
+  find("#keys").addEventListener("click", () => help.showModal());
+  find("#theme").addEventListener("click", () => {
+    setTheme(themes[(themes.indexOf(document.documentElement.dataset.theme ?? "auto") + 1) % themes.length]);
+  });
+  find(".tools").hidden = false;
+
+  let touched = null;
+  stage.addEventListener("touchstart", (event) => { touched = event.touches.length === 1 ? event.touches[0].clientX : null; }, { passive: true });
+  stage.addEventListener("touchend", (event) => {
+    if (touched === null) return;
+    const moved = event.changedTouches[0].clientX - touched;
+    if (Math.abs(moved) > 50) goTo(current + (moved < 0 ? 1 : -1));
+  });
+})();
