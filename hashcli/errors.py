@@ -1,16 +1,22 @@
 """The errors a person can act on."""
 
+import os
+from collections.abc import Iterable
+from itertools import islice
+
 
 class HashcliError(Exception):
     """Something the user can put right. Printed as one or two lines, without a traceback.
 
-    `problem` says what is wrong and with which input; `remedy`, if any, what to do about it.
+    `problem` says what is wrong and with which input; `remedy`, if any, what to do about it; `status` is the exit
+    status, 2 for wrong usage.
     """
 
-    def __init__(self, problem: str, remedy: str = "") -> None:
+    def __init__(self, problem: str, remedy: str = "", status: int = 1) -> None:
         super().__init__(problem)
         self.problem = problem
         self.remedy = remedy
+        self.status = status
 
 
 def reason_of(error: Exception) -> str:
@@ -18,3 +24,33 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """A sentence that offers the known name that is most like the given one, after a space; or nothing."""
+    close = _closest(given, known)
+    return f" Did you mean {close}?" if close else ""
+
+
+def did_you_mean_path(given: str) -> str:
+    """The same for a path that does not exist: its first part that is missing is compared with what is there."""
+    missing = os.path.abspath(os.path.expanduser(given))
+    below = ""
+    while not os.path.isdir(parent := os.path.dirname(missing)) and parent != missing:
+        missing, below = parent, os.path.join(os.path.basename(missing), below)
+    try:
+        with os.scandir(parent) as entries:
+            names = [entry.name for entry in islice(entries, 5000)]  # comparing many more would be felt
+    except OSError:
+        return ""
+    close = _closest(os.path.basename(missing), names)
+    found = os.path.join(parent, close, below).rstrip(os.sep) if close else ""
+    return f" Did you mean {min(found, os.path.relpath(found), key=len)}?" if os.path.lexists(found) else ""
+
+
+def _closest(given: str, known: Iterable[str]) -> str | None:
+    from difflib import get_close_matches
+
+    by_folded = {name.casefold(): name for name in known}
+    close = get_close_matches(given.casefold(), by_folded, n=1)
+    return by_folded[close[0]] if close else None

@@ -1,6 +1,8 @@
 """The command line: one file per command, options in, rows out. Heavy imports wait inside the commands."""
 
+import os
 import sys
+import time
 import warnings
 from io import TextIOWrapper
 from typing import Annotated
@@ -8,20 +10,22 @@ from typing import Annotated
 import typer
 
 import hashcli
-from hashcli.cli import distill, encode, evaluate, index, info, models, search
-from hashcli.cli.common import debug, stop_with
+from hashcli.cli import config, distill, encode, evaluate, index, info, models, search
+from hashcli.cli.command import Command, Group, ReaderLeftError
+from hashcli.cli.common import Talk, detail, index_command, stop_with
 from hashcli.errors import HashcliError, reason_of
 
 app = typer.Typer(
     name="hashcli",
+    cls=Group,
     help="Find photos by meaning: 32 bytes a photo, an answer at once.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (index, search, encode, distill, evaluate, models, info):
-    app.command(name=command.__name__.rpartition(".")[2], epilog=command.EXAMPLES)(command.run)
+for command in (index, search, encode, distill, evaluate, models, info, config):
+    app.command(name=command.__name__.rpartition(".")[2], cls=Command, epilog=command.EXAMPLES)(command.run)
 
 
 def _print_version(wanted: bool) -> None:
@@ -41,23 +45,69 @@ def _options(
 
 def main() -> None:
     """Run the command line. Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some inputs were skipped."""
+    began = time.perf_counter()
+    _open_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name the terminal cannot show is no reason to stop
     warnings.filterwarnings("ignore", module="PIL")  # a photo's odd metadata is not the user's concern
     try:
-        app()
+        _run()
+    except SystemExit as done:
+        detail(f"exit status {done.code or 0} after {time.perf_counter() - began:.2f} s")
+        raise
+
+
+def _run() -> None:
+    try:
+        try:
+            app()
+        finally:
+            _flush_stdout()
+    except ReaderLeftError:
+        _drop_stdout()
+        sys.exit(0)
     except HashcliError as error:
-        if debug():
+        if Talk.debug:
             raise
-        stop_with(error.problem, error.remedy)
+        # What is below the command line knows what to do, but not how this index is chosen.
+        stop_with(error.problem, error.remedy.replace("hashcli index", index_command()), error.status)
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
-        if debug():
+        if Talk.debug:
             raise
         stop_with(f"{error.filename or 'input or output'}: {reason_of(error)}.")
     except Exception as error:
-        if debug():
+        if Talk.debug:
             raise
         stop_with(f"{type(error).__name__}: {error}", "This should not happen; --debug shows where it did.")
-    sys.exit(0)
+
+
+def _open_closed_streams() -> None:
+    """Where the shell has closed stdin or stdout (`>&-`), using it must fail plainly; talk to a closed stderr is lost.
+
+    Left free, their numbers would be given to the next files that are opened, and a library's output end up in them.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            way = (os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)[number]  # the wrong way for the first two
+            opened = os.open(os.devnull, way)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def _flush_stdout() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+    except OSError as error:
+        _drop_stdout()
+        stop_with(f"stdout cannot be written: {reason_of(error)}.")
+
+
+def _drop_stdout() -> None:
+    """What could not be written must not be tried again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 
@@ -18,22 +21,6 @@ if TYPE_CHECKING:
 
 SKIPPED = 3  # exit status: done, but some inputs were skipped
 
-_debug = False
-
-
-def debug() -> bool:
-    """Whether --debug was given."""
-    return _debug
-
-
-def _set_debug(wanted: bool) -> None:
-    global _debug
-    _debug = _debug or wanted
-
-
-Debug = Annotated[
-    bool, typer.Option("--debug", callback=_set_debug, is_eager=True, help="On an error, show where it came from.")
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 IndexFolder = Annotated[
     Path | None,
@@ -41,12 +28,18 @@ IndexFolder = Annotated[
         "--index",
         readable=False,
         envvar="HASHCLI_INDEX",
-        show_default="in your data folder",
+        show_default=".hashcli in this folder or above, else in your data folder",
         help="The index folder. Put beside the photos, it can move with them.",
     ),
 ]
-
-
+IndexName = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        autocompletion=lambda incomplete: [name for name in all_indexes() if name.startswith(incomplete)],
+        help="One of your named indexes, in place of --index.",
+    ),
+]
 Download = Annotated[
     bool, typer.Option("--download", help="First fetch into --root what the publisher offers freely; it can resume.")
 ]
@@ -74,34 +67,132 @@ def open_dataset(name: str, root: Path | None, *, download: bool) -> "Pairs":
     return load_dataset(name, root)
 
 
-def index_folder(given: Path | None) -> Path:
-    """The index to use: the given one, else the one in the user's data folder."""
-    if given is None:
-        from platformdirs import user_data_path
+BESIDE_PHOTOS = ".hashcli"  # an index of this name is found from the folder it is in and from all below
+DEFAULT_NAME = "default"
+_NAME = re.compile(r"\w[\w.-]{0,63}")
 
-        given = user_data_path("hashcli") / "index"
-    elif not given.name:
-        stop_with("--index needs the name of a folder.", status=2)
-    return Path(os.path.realpath(given.expanduser()))
+_chosen: Path | None = None  # the index of this run, where an option, the environment or the config file chose it
 
 
-def index_command(folder: Path) -> str:
-    """The command that refreshes this index, to be typed."""
-    return "hashcli index" if folder == index_folder(None) else f"hashcli index --index {folder}"
+def index_folder(index: Path | None, name: str | None = None) -> Path:
+    """The index to use: the given folder or name; else the one beside the photos; else the one in the data folder."""
+    global _chosen
+    if index and name:
+        stop_with("--index and --name both choose an index: give one of them.", status=2)
+    if name:
+        folder = _named(name)
+    elif index:
+        if not index.name:
+            stop_with("--index needs the name of a folder.", status=2)
+        folder = index.expanduser()
+    else:
+        folder = _beside_photos() or _named(DEFAULT_NAME)
+    folder = Path(os.path.realpath(folder))
+    _chosen = folder if index or name else None
+    detail(f"index: {folder}")
+    return folder
+
+
+def all_indexes() -> dict[str, Path]:
+    """The indexes that --name can choose, by name: the default one first, if there is one."""
+    folders = [_named(DEFAULT_NAME)]
+    if (named := _data_folder() / "indexes").is_dir():
+        folders += sorted(named.iterdir())
+    names = [DEFAULT_NAME, *(folder.name for folder in folders[1:])]
+    return {name: folder for name, folder in zip(names, folders, strict=True) if is_index(folder)}
+
+
+def is_index(folder: Path) -> bool:
+    """Whether an index is there; it may be damaged."""
+    return (folder / "catalog.sqlite").is_file()
+
+
+def index_command(folder: Path | None = None) -> str:
+    """The command that refreshes an index, by default the one of this run, as it must be typed here."""
+    folder = folder or _chosen
+    if folder is None or folder != _chosen:  # it was found, and will be again
+        return "hashcli index"
+    if folder == Path(os.path.realpath(_named(DEFAULT_NAME))):
+        return f"hashcli index --name {DEFAULT_NAME}"
+    if folder.parent == Path(os.path.realpath(_data_folder() / "indexes")):
+        return f"hashcli index --name {folder.name}"
+    return f"hashcli index --index {shlex.quote(str(folder))}"
+
+
+def _named(name: str) -> Path:
+    if not _NAME.fullmatch(name):
+        stop_with(
+            f"{name!r} cannot be the name of an index.",
+            "A name begins with a letter or digit; letters, digits, - . and _ follow, 64 in all at most.",
+            status=2,
+        )
+    return _data_folder() / "index" if name == DEFAULT_NAME else _data_folder() / "indexes" / name
+
+
+def _data_folder() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("hashcli")
+
+
+def _beside_photos() -> Path | None:
+    """The index in the working directory or in the nearest folder above that has one, as git finds its own."""
+    here = Path.cwd()
+    for folder in (parent / BESIDE_PHOTOS for parent in (here, *here.parents)):
+        if not is_index(folder):
+            continue
+        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():  # somebody could have put it in our way
+            stop_with(
+                f"The index in {folder} belongs to another user.",
+                f"To use it all the same: --index {shlex.quote(str(folder))}",
+            )
+        return folder
+    return None
+
+
+class Talk:
+    """How much is said on stderr, and where it is kept besides. Set once, from the options that all commands have."""
+
+    quiet = False
+    verbose = False
+    debug = False
+    log: TextIO | None = None
+    progress: "Progress | None" = None
 
 
 def stop_with(problem: str, remedy: str = "", status: int = 1) -> NoReturn:
     """Say on stderr what is wrong and what to do, and exit."""
-    say(f"hashcli: {problem}")
+    _talk("ERROR", f"hashcli: {problem}")
     if remedy:
-        say(remedy)
+        _talk("ERROR", remedy)
     sys.exit(status)
 
 
 def say(message: str) -> None:
-    """Talk, on stderr."""
+    """Talk, on stderr; not with --quiet."""
+    _talk("INFO", message)
+
+
+def detail(message: str) -> None:
+    """What only --verbose shows and --log keeps."""
+    _talk("DEBUG", message)
+
+
+def _talk(level: str, message: str) -> None:
+    shown = level == "ERROR" or (Talk.verbose if level == "DEBUG" else not Talk.quiet)
+    if not shown and Talk.log is None:
+        return
     for line in message.split("\n"):
-        print(printable(line), file=sys.stderr)
+        with suppress(OSError):  # that nobody listens is no reason to stop
+            if shown and Talk.progress:  # above the bar
+                Talk.progress.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+            elif shown:
+                print(printable(line), file=sys.stderr)
+            if Talk.log:
+                from datetime import datetime
+
+                now = datetime.now().astimezone().isoformat(sep=" ", timespec="milliseconds")
+                print(f"{now} {level} {printable(line)}", file=Talk.log, flush=True)
 
 
 def write_json(row: dict[str, Any]) -> None:
@@ -130,8 +221,6 @@ def with_stdin(paths: Iterable[str]) -> Iterator[str]:
         if path != "-":
             yield path
             continue
-        if sys.stdin is None:
-            stop_with("- stands for a list on stdin, and stdin is closed.")
         listed = sys.stdin.buffer.read()
         separator = b"\0" if b"\0" in listed else b"\n"
         yield from (os.fsdecode(line) for line in listed.split(separator) if line.strip())
@@ -158,7 +247,7 @@ class ProgressReporter:
         self._task: TaskID | None = None
 
     def __enter__(self) -> "ProgressReporter":
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not Talk.quiet:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -173,11 +262,13 @@ class ProgressReporter:
             )
             self._task = self._progress.add_task("Looking", total=None, rate="")
             self._progress.start()
+            Talk.progress = self._progress
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._progress:
             self._progress.stop()
+            Talk.progress = None
 
     def scanned(self, count: int) -> None:
         if self._progress and self._task is not None:
@@ -194,8 +285,4 @@ class ProgressReporter:
             self._progress.update(self._task, rate=f"{speed:.0f}/s" if speed else "")
 
     def skipped(self, path: str, reason: str) -> None:
-        line = printable(f"skipped {path}: {reason}")
-        if self._progress:
-            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        else:
-            say(line)
+        say(f"skipped {path}: {reason}")

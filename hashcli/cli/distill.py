@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hashcli.cli.common import (
-    Debug,
     Download,
     Json,
     ProgressReporter,
@@ -60,7 +59,6 @@ def run(
     baselines: Annotated[bool, typer.Option("--baselines", help="Measure untrained codes of the teacher too.")] = False,
     download: Download = False,
     json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Train cross-modal hashing by SODA, CKDH or LCDH, measure it, and write a hash model that `hashcli index` takes.
 

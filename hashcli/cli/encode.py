@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashcli.cli.common import SKIPPED, Debug, Json, ProgressReporter, read_lines, stop_with, with_stdin, write_json
+from hashcli.cli.common import SKIPPED, Json, ProgressReporter, read_lines, stop_with, with_stdin, write_json
 from hashcli.errors import reason_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ def run(
     model: Annotated[str, typer.Option(help="Hash model, by name or folder.")] = "lite-256",
     hidden: Annotated[bool, typer.Option("--hidden", help="Enter hidden folders and take hidden files.")] = False,
     json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Turn images and texts into packed binary codes: images first, then texts, in the order given.
 

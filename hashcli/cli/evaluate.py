@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashcli.cli.common import Debug, Json, ProgressReporter, say, stop_with, whole_numbers, write_json
+from hashcli.cli.common import Json, ProgressReporter, say, stop_with, whole_numbers, write_json
 
 if TYPE_CHECKING:
     from hashcli.evaluation.ranking import Report
@@ -39,7 +39,6 @@ def run(
     ] = "0",
     plots: Annotated[Path | None, typer.Option(help="Draw the curves into this folder, as PNG files.")] = None,
     json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Measure a hash model: image-to-text and text-to-image, by Hamming distance, chance beside every figure.
 

@@ -6,8 +6,8 @@ import typer
 
 from hashcli.cli.common import (
     SKIPPED,
-    Debug,
     IndexFolder,
+    IndexName,
     Json,
     ProgressReporter,
     index_folder,
@@ -31,6 +31,7 @@ def run(
         typer.Argument(help="Photos, folders of photos, or - for a list on stdin. Without any: all indexed before."),
     ] = None,
     index: IndexFolder = None,
+    name: IndexName = None,
     model: Annotated[
         str | None, typer.Option(help="Hash model, by name or folder.", show_default="the index's own, or lite-256")
     ] = None,
@@ -41,7 +42,6 @@ def run(
         bool, typer.Option("--forget", help="Drop the given photos and folders from the index; the files stay.")
     ] = False,
     json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Make or refresh an index of photos: only what is new or changed is encoded.
 
@@ -51,7 +51,7 @@ def run(
     from hashcli.index import update
     from hashcli.index.catalog import FILE_NAME
 
-    folder = index_folder(index)
+    folder = index_folder(index, name)
     given = [update.canonical(path) for path in with_stdin(paths or [])]
     if not given and (forget or paths or not (folder / FILE_NAME).exists()):
         stop_with("No path was given.", "Name photos or folders of photos: hashcli index ~/Pictures", status=2)

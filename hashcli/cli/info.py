@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hashcli.cli.common import Debug, IndexFolder, Json, index_folder, printable, write_json
+from hashcli.cli.common import IndexFolder, IndexName, Json, index_folder, printable, write_json
 
 EXAMPLES = """Examples:\n
 hashcli info                      the index\n
@@ -15,13 +15,13 @@ hashcli info --model lite-256     a hash model, its files checked"""
 
 def run(
     index: IndexFolder = None,
+    name: IndexName = None,
     model: Annotated[str | None, typer.Option(help="Show this hash model, by name or folder, instead.")] = None,
     json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Show what an index, or a hash model, holds."""
     if model is None:
-        facts = index_facts(index_folder(index))
+        facts = index_facts(index_folder(index, name))
     else:
         from hashcli.hashmodel.description import read, verify
         from hashcli.hashmodel.registry import find_model

@@ -2,14 +2,14 @@
 
 import sys
 
-from hashcli.cli.common import Debug, Json, say, write_json
+from hashcli.cli.common import Json, say, write_json
 
 EXAMPLES = """Examples:\n
 hashcli models\n
 hashcli info --model lite-256     more about one of them"""
 
 
-def run(json: Json = False, debug: Debug = False) -> None:
+def run(json: Json = False) -> None:
     """List the hash models that are installed: those that ship with hashcli, and your own."""
     from hashcli.cli.info import model_facts, print_table
     from hashcli.errors import HashcliError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from hashcli.cli.common import SKIPPED, Debug, IndexFolder, Json, index_command, index_folder, say, stop_with
+from hashcli.cli.common import SKIPPED, IndexFolder, IndexName, Json, index_command, index_folder, say, stop_with
 from hashcli.errors import HashcliError
 
 if TYPE_CHECKING:
@@ -74,12 +74,12 @@ def run(
         ),
     ] = 1000,
     index: IndexFolder = None,
+    name: IndexName = None,
     json: Json = False,
     paths: Annotated[bool, typer.Option("--paths", help="Print paths alone.")] = False,
     print0: Annotated[
         bool, typer.Option("-0", "--print0", help="Print paths alone, each ended by a zero byte.")
     ] = False,
-    debug: Debug = False,
 ) -> None:
     """Find photos by words or by photos, and texts by photos or by words.
 
@@ -108,7 +108,7 @@ def run(
         return [match for match in matches if all(match.distance <= limit for limit in limits)]
 
     failed = False
-    with Index(index_folder(index)) as opened:
+    with Index(index_folder(index, name)) as opened:
         for block in _asked(opened, single, batch):
             for asked in block:
                 if isinstance(asked.output, HashcliError):

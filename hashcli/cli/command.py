@@ -1,0 +1,112 @@
+"""What every command has beside its own options: how much it says, defaults from the config file, whole examples."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from hashcli.cli.common import Talk, stop_with
+
+# Options of which one holds: one given more directly puts aside those that come from the environment or the file.
+_ALTERNATIVES = (("index", "name"), ("quiet", "verbose"), ("json", "paths", "print0", "html"))
+_DIRECTNESS = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
+
+
+class ReaderLeftError(Exception):
+    """Whoever read our output has seen enough: no error, unlike what typer makes of a broken pipe."""
+
+
+class Command(TyperCommand):
+    """One command. Everything after the signature of its `run` that all commands have in common."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += _talk_options()
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not (ctx.resilient_parsing or {"-h", "--help"} & set(args)):
+            from hashcli.cli import config
+
+            ctx.default_map = config.defaults(ctx)
+        rest = super().parse_args(ctx, args)
+        for names in _ALTERNATIVES:
+            _keep_most_direct(ctx, names)
+        if not ctx.resilient_parsing:
+            _set_talk(**{name: ctx.params.pop(name) for name in ("quiet", "verbose", "log", "debug")})
+        return rest
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """The examples as they are to be typed: a line too long goes on below, still one command for the shell."""
+        lines = [line for line in (self.epilog or "").splitlines() if line.strip()]
+        formatter.write("\n")
+        for number, line in enumerate(lines):
+            formatter.write("".join(f"{part}\n" for part in _folded("  " * bool(number) + line, formatter.width)))
+
+
+class Group(TyperGroup):
+    """All commands."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderLeftError from error
+
+
+def _folded(line: str, width: int) -> Iterator[str]:
+    """An example in lines of a width: a remark, after three spaces or more, moves below; options after a backslash."""
+    command, *remark = re.split(r"(?<=\S) {3,}", line, maxsplit=1)
+    if remark and len(line) <= width:
+        yield line
+        return
+    while len(command) > width and (end := command.rfind(" --", 8, width - 1)) > 0:
+        yield command[:end] + " \\"
+        command = "     " + command[end:]
+    yield command
+    yield from (f"      {text}" for text in remark)
+
+
+def _talk_options() -> list[TyperOption]:
+    return [
+        TyperOption(param_decls=["-q", "--quiet"], is_flag=True, default=False, help="Say nothing but errors."),
+        TyperOption(param_decls=["-v", "--verbose"], is_flag=True, default=False, help="Say more."),
+        TyperOption(
+            param_decls=["--log"],
+            type=str,
+            metavar="FILE",
+            help="Append to a file what is said, and more, each line with the time.",
+        ),
+        TyperOption(param_decls=["--debug"], is_flag=True, default=False, help="On an error, show where it came from."),
+    ]
+
+
+def _set_talk(*, quiet: bool, verbose: bool, log: str | None, debug: bool) -> None:
+    import os
+    import shlex
+    import sys
+
+    from hashcli.cli.common import detail
+
+    if quiet and verbose:
+        stop_with("--quiet says less and --verbose more: choose one.", status=2)
+    Talk.quiet, Talk.verbose, Talk.debug = quiet, verbose, debug
+    if log:
+        try:
+            Talk.log = open(os.path.expanduser(log), "a", encoding="utf-8")  # noqa: SIM115 - open until the end
+        except OSError as error:
+            stop_with(f"{log} cannot be written: {(error.strerror or str(error)).lower()}.", "Choose another --log.")
+    detail(f"command: hashcli {shlex.join(sys.argv[1:])}")
+
+
+def _keep_most_direct(ctx: Any, names: Sequence[str]) -> None:
+    """Of the alternatives that were given, put aside those that were given less directly than another."""
+    given = {name: _directness(ctx, name) for name in names if ctx.params.get(name)}
+    for name, directness in given.items():
+        if directness > min(given.values()):
+            ctx.params[name] = False if isinstance(ctx.params[name], bool) else None
+
+
+def _directness(ctx: Any, name: str) -> int:
+    source = ctx.get_parameter_source(name)
+    return _DIRECTNESS.index(source.name) if source and source.name in _DIRECTNESS else len(_DIRECTNESS)
