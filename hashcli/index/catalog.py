@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hashcli.errors import HashcliError
+from hashcli.errors import HashcliError, did_you_mean_path
 
 FILE_NAME = "catalog.sqlite"
 SCHEMA_VERSION = 2
@@ -150,8 +150,8 @@ class Catalog:
             version = _schema_version(db, path) if db else 0
             if db is None or version == 0:  # 0: it was killed, or is at work, before the first photo
                 raise HashcliError(
-                    f"There is no index in {index_folder}.",
-                    f"Make one: hashcli index --index {index_folder} PATH-OF-PHOTOS",
+                    f"There is no index in {index_folder}.{did_you_mean_path(str(index_folder))}",
+                    "Make one: hashcli index PATH-OF-PHOTOS",
                 )
             if version == 1:
                 db.executescript(_VERSION_1_AS_2)
