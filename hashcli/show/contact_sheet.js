@@ -47,8 +47,6 @@
 
   const fillView = () => {
     const card = cards[current];
-    const rank = card.parentElement.querySelector(".rank").textContent;
-    const query = card.closest("section").querySelector("h2").textContent;
     stage.replaceChildren(...[...card.children].map((part) => part.cloneNode(true)));
     for (const image of stage.querySelectorAll("img")) {
       image.loading = "eager";
@@ -56,7 +54,8 @@
       image.style.height = "auto";
     }
     find("#view-name").textContent = fileLink().textContent;
-    find("#view-facts").textContent = `${rank} for ${query} · ${card.dataset.facts}`;
+    find("#view-query").textContent = card.closest("section").getAttribute("aria-label");
+    find("#view-facts").textContent = card.dataset.facts;
     find("#view-path").textContent = card.dataset.shown;
     find("#original").href = fileLink().href;
     find("#previous").disabled = current === 0;

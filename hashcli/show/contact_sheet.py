@@ -19,7 +19,7 @@ from hashcli.printable import printable
 if TYPE_CHECKING:
     from hashcli.index.search import Match
 
-_SIDES = ((100, 512), (400, 384))  # for up to so many answers, thumbnails of so many pixels on the longer side
+_SIDES = ((50, 640), (200, 448))  # for up to so many answers, thumbnails of so many pixels on the longer side
 _SMALLEST_SIDE = 256  # for more: 1,000 answers stay a file that a phone can open
 _QUERY_SIDE = 160
 _QUALITY = 75
@@ -93,7 +93,7 @@ def _page(title: str, groups: Sequence[Group], unshown: dict[str, str]) -> Itera
     wanted = ((photo, size) for group in groups for photo, size in _photos_of(group, side))
     thumbnails = (made for _, made in map_ahead(lambda wanted: _thumbnail(*wanted), wanted, _LOOK_AHEAD))
     for number, group in enumerate(groups, start=1):
-        yield from _section(number, group, thumbnails, unshown)
+        yield from _section(number, group, thumbnails, unshown, named_above=len(groups) == 1 and group.query == title)
     yield after
 
 
@@ -115,15 +115,21 @@ def _thumbnail(photo: str | None, side: int) -> _Thumbnail | None:
 
 
 def _section(
-    number: int, group: Group, thumbnails: Iterator[_Thumbnail | Exception | None], unshown: dict[str, str]
+    number: int,
+    group: Group,
+    thumbnails: Iterator[_Thumbnail | Exception | None],
+    unshown: dict[str, str],
+    named_above: bool,
 ) -> Iterator[str]:
-    yield f'<section id="q{number}" aria-labelledby="h{number}">\n<header class="query">\n'
+    query = _shown(group.query)
+    yield f'<section id="q{number}" aria-label="{query}">\n<header class="query">\n'
     for photo in group.photos:
         thumbnail = next(thumbnails)
         if isinstance(thumbnail, _Thumbnail):
             yield _image(thumbnail, _name(photo)) + "\n"
-    yield f'<h2 id="h{number}">{_shown(group.query)}</h2>\n'
-    yield f'<p class="count">{_count(len(group.matches), "answer")}</p>\n</header>\n'
+    if not named_above:
+        yield f"<h2>{query}</h2>\n"
+    yield f'<p class="count">{_count(len(group.matches))}</p>\n</header>\n'
     if group.matches:
         texts = all(match.text is not None for match in group.matches)
         yield f'<ol class="cards{" texts" if texts else ""}">\n'
@@ -131,30 +137,31 @@ def _section(
             thumbnail = next(thumbnails)
             if isinstance(thumbnail, Exception):
                 unshown[_photo(match)] = reason_of(thumbnail)
-            yield _card(f"a{number}-{match.rank}", match, thumbnail)
+            yield _card(f"a{number}-{match.rank}", match, thumbnail, len(group.matches))
         yield "</ol>\n"
     yield "</section>\n"
 
 
-def _card(id_: str, match: "Match", thumbnail: _Thumbnail | Exception | None) -> str:
-    link = _file_link(match.path)
+def _card(id_: str, match: "Match", thumbnail: _Thumbnail | Exception | None, of: int) -> str:
+    path = _shown(match.path)
     name = _name(match.path) + (f":{match.line}" if match.line is not None else "")
-    facts = [f"{match.distance} bits"]
-    if match.taken is not None:
-        facts.append(f"{datetime.fromtimestamp(match.taken, UTC):%Y-%m-%d}")
-    picture = ""
+    taken = "" if match.taken is None else f"{datetime.fromtimestamp(match.taken, UTC):%Y-%m-%d}"
+    facts = [f"Answer {match.rank} of {of}", f"{match.distance} of {match.bits} bits differ"]
+    facts += [f"taken {taken}"] if taken else []
+    content = ""
     if isinstance(thumbnail, _Thumbnail):
-        picture = _image(thumbnail, _name(_photo(match)))
+        content += _image(thumbnail, _name(_photo(match)))
     elif isinstance(thumbnail, Exception):
-        gone = isinstance(thumbnail, FileNotFoundError)
-        picture = f'<span class="none">{"No longer there" if gone else "Cannot be shown"}</span>'
-    words = "" if match.text is None else f"<q>{_shown(match.text)}</q>"
+        is_gone = isinstance(thumbnail, FileNotFoundError)
+        content += f'<span class="none">{"No longer there" if is_gone else "Cannot be shown"}</span>'
+    if match.text is not None:
+        content += f"<q>{_shown(match.text)}</q>"
     return (
-        f'<li><button type="button" class="open" aria-describedby="{id_}"'
-        f' data-path="{_copied(match.path)}" data-shown="{_shown(match.path)}"'
-        f' data-facts="{match.distance} of {match.bits} bits differ">{picture}{words}</button>'
-        f'<p class="name"><a href="{link}" title="{_shown(match.path)}">{name}</a></p>'
-        f'<p class="facts" id="{id_}"><span class="rank">{match.rank}</span> {" · ".join(facts)}</p></li>\n'
+        f'<li><button type="button" class="open" aria-describedby="{id_}" data-facts="{" · ".join(facts)}"'
+        f' data-path="{_copied(match.path)}" data-shown="{path}">{content}</button>'
+        f'<p class="name"><a href="{_file_link(match.path)}" title="{path}">{name}</a></p>'
+        f'<p class="facts" id="{id_}"><span class="rank">{match.rank}</span> {match.distance} bits'
+        f"{f' · {taken}' if taken else ''}</p></li>\n"
     )
 
 
@@ -177,16 +184,16 @@ def _links_to(groups: Sequence[Group]) -> str:
 def _summary(groups: Sequence[Group]) -> str:
     bits = {match.bits for group in groups for match in group.matches}
     if not bits:
-        return "Nothing was found."
+        return ""
     most = max(bits)
     return (
-        f"The distance is how many of {most} bits differ between the codes of query and answer: "
+        f"The distance is how many of {most} bits differ between query and answer: "
         f"fewer is nearer, {most // 2} is chance."
     )
 
 
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}" if count else f"No {noun}s"
+def _count(answers: int) -> str:
+    return f"{answers:,} answer{'' if answers == 1 else 's'}" if answers else "Nothing was found."
 
 
 def _name(path: str) -> str:
