@@ -8,7 +8,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hashcli.cli.common import from_here, printable, stop_with, write_json, write_paths
+from hashcli.cli.common import from_here, printable, say, stop_with, write_json, write_paths
 
 if TYPE_CHECKING:
     from hashcli.index.search import Match
@@ -40,17 +40,41 @@ _STYLES = (Style.JSON, Style.PATHS, Style.PATHS0, Style.PICTURES)
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found for one query. `number` is the query's place in a batch, from 1; None where there is no batch."""
+    """What was found for one query. `number` is the query's place in a batch, from 1; None where there is no batch.
+
+    `hidden` are the nearest that are not near enough; `gone` are the paths of matches that are no longer on disk.
+    """
 
     number: int | None
     query: str
+    photos: tuple[str, ...]
     matches: Sequence["Match"]
-    gone: frozenset[str]  # paths of matches that are no longer on disk
+    hidden: Sequence["Match"]
+    gone: frozenset[str]
 
 
-def answer(number: int | None, query: str, matches: Sequence["Match"]) -> Answer:
+def answer(
+    number: int | None, query: str, photos: tuple[str, ...], matches: Sequence["Match"], hidden: Sequence["Match"]
+) -> Answer:
     gone = frozenset(match.path for match in matches if not os.path.exists(match.path))
-    return Answer(number, query, matches, gone)
+    return Answer(number, query, photos, matches, hidden, gone)
+
+
+def write_page(found: Sequence[Answer], html: Path | None, *, open_: bool) -> None:
+    """Write answers as a page of pictures, to `html` or, only to be looked at, to a temporary file."""
+    from hashcli.show.contact_sheet import Group, open_file, write
+
+    if html is None:
+        import tempfile
+
+        html = Path(tempfile.mkdtemp(prefix="hashcli-")) / "answers.html"
+    groups = [Group(one.query, one.matches, [path for path in one.photos if os.path.exists(path)]) for one in found]
+    unshown = write(html, found[0].query if len(found) == 1 else f"{len(found)} searches", groups)
+    for path, reason in unshown:
+        say(f"not shown: {path}: {reason}")
+    say(f"The page of answers is {html}.")
+    if open_:
+        open_file(html)
 
 
 def write(found: Answer, style: Style) -> None:

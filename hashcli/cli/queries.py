@@ -77,9 +77,9 @@ def _of_line(line: str) -> "Query":
     texts, images, nots, not_images = (
         [value] if isinstance(value, str) else value for value in (told.get(key, []) for key in _KEYS)
     )
-    parts = (*texts, *images, *nots, *not_images)
-    if not all(isinstance(part, str) for part in parts):
-        raise ValueError("text, image, not and not_image hold a string or a list of strings")
+    for parts in (texts, images, nots, not_images):
+        if not (isinstance(parts, list) and all(isinstance(part, str) for part in parts)):
+            raise ValueError("each key holds a string or a list of strings")
     return query("", texts, images, nots, not_images)
 
 

@@ -1,9 +1,10 @@
 """hashcli search: find photos and texts by words, by photos, or by both."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -56,6 +57,9 @@ def run(
     k: Annotated[int, typer.Option("-k", min=1, help="How many answers, at most.")] = 10,
     max_distance: Annotated[int | None, typer.Option(min=0, help="None further away than so many bits.")] = None,
     within: Annotated[int | None, typer.Option(min=0, help="None so many bits further away than the nearest.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="The nearest even where none is near enough to be what the words say.")
+    ] = False,
     folders: Annotated[
         list[str] | None, typer.Option("--in", help="Only what lies in this folder. May be repeated.")
     ] = None,
@@ -75,6 +79,11 @@ def run(
     ] = 1000,
     index: IndexFolder = None,
     name: IndexName = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write the answers to this file, as a page of pictures.")
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open that page in the browser.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Show the photos here, in the terminal.")] = False,
     json: Json = False,
     paths: Annotated[bool, typer.Option("--paths", help="Print paths alone.")] = False,
     print0: Annotated[
@@ -90,7 +99,7 @@ def run(
     from hashcli.index.catalog import Kind
     from hashcli.index.search import Index
 
-    style = answers.style(json=json, paths=paths, print0=print0, show=False)
+    style = answers.style(json=json, paths=paths, print0=print0, show=show)
     where = _filter(folders or [], after, before, types or [])
     single = None
     if batch is None:
@@ -101,12 +110,8 @@ def run(
     elif words or text or image or not_ or not_image:
         stop_with("--batch brings its own queries.", "Put all of them into it.", status=2)
     kinds = [kind for kind in Kind if for_ in (For.BOTH, For.PHOTOS if kind is Kind.IMAGE else For.TEXTS)]
-
-    def near(matches: "list[Match]") -> "list[Match]":
-        limit = min([match.distance for match in matches], default=0) + within if within is not None else None
-        limits = [limit for limit in (limit, max_distance) if limit is not None]
-        return [match for match in matches if all(match.distance <= limit for limit in limits)]
-
+    cut = _Cut(max_distance, within, everything)
+    page: list[answers.Answer] = []
     failed = False
     with Index(index_folder(index, name)) as opened:
         for block in _asked(opened, single, batch):
@@ -116,27 +121,29 @@ def run(
                         raise asked.output
                     say(f"skipped query {asked.number}: {asked.output.problem}")
                     failed = True
-            for found in _answers(opened, block, kinds, k, 0 if _holds_codes(batch) else rerank, where, near):
+            for found in _answers(opened, block, kinds, k, rerank, where, cut):
                 answers.write(found, style)
-                if not found.matches and found.number is None:
-                    _say_why_nothing(opened, kinds, where)
-                if found.gone:
-                    say(f"{len(found.gone)} of the nearest are no longer there, {min(found.gone)} for one.")
-                    say(f"To refresh the index: {index_command(opened.folder)}")
+                if found.number is None:
+                    _say_what_is_missing(opened, found, kinds, cut)
+                if html or open_:
+                    page.append(found)
+    if html or open_:
+        answers.write_page(page, html, open_=open_)
     if failed:
         raise typer.Exit(SKIPPED)
 
 
 class _Asked(NamedTuple):
-    """A query with its float output [bits], or why it has none. `number` is its line in a batch."""
+    """A query with its float output [bits], or why it has none. `number` is its line in a batch.
+
+    `match_distance` is how near a photo is that fits it; None where the model does not say.
+    """
 
     number: int | None
     name: str
+    photos: tuple[str, ...]
+    match_distance: int | None
     output: "np.ndarray | HashcliError"
-
-
-def _holds_codes(batch: str | None) -> bool:
-    return batch is not None and batch.endswith(".npy")
 
 
 def _asked(opened: "Index", single: "Query | None", batch: str | None) -> Iterator[list[_Asked]]:
@@ -145,49 +152,77 @@ def _asked(opened: "Index", single: "Query | None", batch: str | None) -> Iterat
     from hashcli.hashmodel.ahead import in_batches
     from hashcli.index.query import encode
 
-    if single is not None:
-        (output,) = encode(opened.load_model(), [single])
-        yield [_Asked(None, single.name, output)]
-    elif batch is not None and _holds_codes(batch):
-        names, outputs = queries.read_codes(batch, opened.model.bits)
-        yield [_Asked(*row) for row in zip(range(1, len(names) + 1), names, outputs, strict=True)]
-    elif batch is not None:
-        model = opened.load_model()
-        for block in in_batches(queries.read_queries(batch), _BATCH):
-            encoded = encode(model, [query for _, query in block])
-            yield [_Asked(number, query.name, output) for (number, query), output in zip(block, encoded, strict=True)]
+    if batch is not None and batch.endswith(".npy"):
+        rows = zip(*queries.read_codes(batch, opened.model.bits), strict=True)
+        yield [_Asked(number, name, (), None, output) for number, (name, output) in enumerate(rows, start=1)]
+        return
+    model = opened.load_model()
+    numbered = [(None, single)] if single else queries.read_queries(batch or "-")
+    for block in in_batches(numbered, _BATCH):
+        outputs = encode(model, [query for _, query in block])
+        for_words = model.description.match.distance if model.description.match else None
+        yield [
+            _Asked(number, query.name, query.photos, None if query.photos else for_words, output)
+            for (number, query), output in zip(block, outputs, strict=True)
+        ]
+
+
+class _Cut(NamedTuple):
+    """Which of the nearest are shown: those near enough for the user, or else for the model."""
+
+    max_distance: int | None
+    within: int | None
+    everything: bool
+
+    def limit(self, nearest: int, match_distance: int | None) -> int | None:
+        """The largest distance that is shown, in bits; None if all are."""
+        if self.everything:
+            return None
+        limits = [self.max_distance, None if self.within is None else nearest + self.within]
+        chosen = [limit for limit in limits if limit is not None]
+        return min(chosen) if chosen else match_distance
 
 
 def _answers(
-    opened: "Index",
-    block: list[_Asked],
-    kinds: "list[Kind]",
-    k: int,
-    rerank: int,
-    where: "Filter",
-    near: "Callable[[list[Match]], list[Match]]",
+    opened: "Index", block: list[_Asked], kinds: "list[Kind]", k: int, rerank: int, where: "Filter", cut: _Cut
 ) -> "Iterator[Answer]":
     import numpy as np
 
     from hashcli.cli.answers import answer
+    from hashcli.index.catalog import Kind
 
-    asked = [one for one in block if not isinstance(one.output, HashcliError)]
-    outputs = np.array([one.output for one in asked], np.float32).reshape(len(asked), opened.model.bits)
-    of_kinds = [opened.nearest_each(kind, outputs, k, rerank, where) for kind in kinds]
-    for one, *found in zip(asked, *of_kinds, strict=True):
-        yield answer(one.number, one.name, [match for matches in found for match in near(matches)])
+    block = [asked for asked in block if not isinstance(asked.output, HashcliError)]
+    outputs = np.array([asked.output for asked in block], np.float32).reshape(len(block), opened.model.bits)
+    found = [opened.nearest_each(kind, outputs, k, rerank, where) for kind in kinds]
+    for asked, *of_kinds in zip(block, *found, strict=True):
+        shown: list[Match] = []
+        hidden: list[Match] = []
+        for kind, matches in zip(kinds, of_kinds, strict=True):
+            nearest = min((match.distance for match in matches), default=0)
+            limit = cut.limit(nearest, asked.match_distance if kind is Kind.IMAGE else None)
+            for match in matches:
+                (shown if limit is None or match.distance <= limit else hidden).append(match)
+        yield answer(asked.number, asked.name, asked.photos, shown, hidden)
 
 
-def _say_why_nothing(opened: "Index", kinds: "list[Kind]", where: "Filter") -> None:
+def _say_what_is_missing(opened: "Index", found: "Answer", kinds: "list[Kind]", cut: _Cut) -> None:
     from hashcli.index.catalog import Kind
 
     name = " or ".join({Kind.IMAGE: "photos", Kind.TEXT: "texts"}[kind] for kind in kinds)
-    if not any(opened.catalog.count(kind) for kind in kinds):
-        say(f"The index in {opened.folder} holds no {name}. Add some: {index_command(opened.folder)} PATH-OF-PHOTOS")
-    elif where:
-        say(f"No {name} of the index pass --in, --after, --before and --type, or are near enough.")
+    if found.gone:
+        say(f"{len(found.gone)} of the nearest are no longer there, {min(found.gone)} for one.")
+        say(f"To refresh the index: {index_command(opened.folder)}")
+    if found.matches:
+        return
+    if found.hidden:
+        nearest = min(match.distance for match in found.hidden)
+        say(f"No {name} are near enough: the nearest differ in {nearest} of {opened.model.bits} bits.")
+        if cut == _Cut(None, None, False):
+            say("--all shows the nearest all the same.")
+    elif any(opened.catalog.count(kind) for kind in kinds):
+        say(f"No {name} of the index pass --in, --after, --before and --type.")
     else:
-        say(f"No {name} are near enough.")
+        say(f"The index in {opened.folder} holds no {name}. Add some: {index_command(opened.folder)} PATH-OF-PHOTOS")
 
 
 def _filter(folders: list[str], after: str | None, before: str | None, types: list[str]) -> "Filter":

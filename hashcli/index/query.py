@@ -33,6 +33,11 @@ class Query(NamedTuple):
     name: str
     parts: tuple[Part, ...]
 
+    @property
+    def photos(self) -> tuple[str, ...]:
+        """Where its photos are."""
+        return tuple(part.what for part in self.parts if part.is_image)
+
 
 def encode(model: HashModel, queries: Sequence[Query]) -> list[np.ndarray | HashcliError]:
     """A float output [bits] for each query, or why it has none.

@@ -67,7 +67,6 @@ def test_json_lines(hashcli: Run, album: Path) -> None:
     assert Path(rows[0]["path"]).is_absolute()
     for row in rows:
         assert row["similarity"] == pytest.approx(1 - row["distance"] / 256, abs=1e-4)
-    assert [row["distance"] for row in rows] == sorted(row["distance"] for row in rows)
 
 
 def test_words_may_stand_bare_and_unquoted(hashcli: Run, album: Path) -> None:
@@ -115,13 +114,11 @@ def test_a_terminal_gets_a_table_that_fits(album: Path, environment: dict[str, s
     assert max(len(line.rstrip()) for line in plain.splitlines()) <= 34
 
 
-@pytest.mark.parametrize(
-    "query", [(), ("cat", "--text", "dog"), ("--text", ""), ("--text", "   "), ("cat", "--image", "x.jpg")]
-)
-def test_not_exactly_one_query_is_a_usage_error(hashcli: Run, album: Path, query: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("query", [(), ("--text", ""), ("--text", "   "), ("",), ("--image", "")])
+def test_no_query_is_a_usage_error(hashcli: Run, album: Path, query: tuple[str, ...]) -> None:
     done = hashcli("search", *query, "--index", album / "ix", status=2)
     assert done.stdout == ""
-    assert "one query" in done.stderr
+    assert "This is no query" in done.stderr
 
 
 def test_no_index_names_the_command_that_makes_one(hashcli: Run, tmp_path: Path) -> None:
