@@ -24,6 +24,7 @@ from hashcli.index.catalog import Kind
 _MARGIN = 64
 _TRAILER = struct.Struct("<QI")  # generation, CRC-32 of what stands before
 _NPY_HEADER = 128  # bytes that np.save puts before a one-dimensional array
+_NEAR_BLOCK = 128  # codes compared with all others together
 _STEMS = {Kind.IMAGE: "images", Kind.TEXT: "texts"}
 
 # One query is never searched in parallel, and starting threads would cost more than the search.
@@ -134,6 +135,22 @@ class Codes:
         """Packed codes uint8 [rows, bits / 8], without touching any others."""
         width = self._flat.code_size
         return faiss.rev_swig_ptr(self._flat.xb.data(), len(self) * width).reshape(-1, width)[rows]  # type: ignore[no-any-return]
+
+
+def near_rows(codes: np.ndarray, distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each of the packed codes uint8 [n, bits / 8], the other rows within a Hamming distance, and their distances.
+
+    Blocks of codes are compared with all, on all cores; memory is bounded by what is near one block.
+    """
+    flat = faiss.IndexBinaryFlat(codes.shape[1] * 8)
+    flat.add(codes)
+    for start in range(0, len(codes), _NEAR_BLOCK):
+        block = codes[start : start + _NEAR_BLOCK]
+        with _threads(len(block)):
+            bounds, distances, rows = flat.range_search(block, distance + 1)  # distance < radius
+        for number, (begin, end) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
+            others = rows[begin:end] != start + number
+            yield rows[begin:end][others], distances[begin:end][others]
 
 
 def _paths(folder: Path, kind: Kind) -> tuple[Path, Path]:
