@@ -10,7 +10,8 @@ from pathlib import Path
 
 from hashcli.index.catalog import Kind
 from hashcli.index.search import Index
-from hashcli.index.update import canonical, update
+from hashcli.index.plan import canonical
+from hashcli.index.update import update
 
 
 class Quiet:

@@ -1,6 +1,8 @@
 """hashcli index: make or refresh an index."""
 
-from typing import Annotated
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -18,17 +20,25 @@ from hashcli.cli.common import (
     write_json,
 )
 
+if TYPE_CHECKING:
+    from hashcli.index.report import Summary
+
 EXAMPLES = """Examples:\n
 hashcli index ~/Pictures          index a folder, or bring it up to date\n
 hashcli index                     bring everything indexed before up to date\n
+hashcli index captions.jsonl      texts about photos: {"image": "dog.jpg", "text": "a dog"} a line\n
 find . -name '*.jpg' | hashcli index -\n
+hashcli index --watch ~/Pictures  keep it up to date until Ctrl-C\n
 hashcli index --index ./photos/.hashcli ./photos      an index that moves with its photos"""
 
 
 def run(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(help="Photos, folders of photos, or - for a list on stdin. Without any: all indexed before."),
+        typer.Argument(
+            help="Photos, folders of photos, text files (.txt, .jsonl, .csv), or - for a list on stdin. "
+            "Without any: all indexed before."
+        ),
     ] = None,
     index: IndexFolder = None,
     name: IndexName = None,
@@ -37,42 +47,52 @@ def run(
     ] = None,
     rehash: Annotated[bool, typer.Option("--rehash", help="Encode everything again, also with another model.")] = False,
     hidden: Annotated[bool, typer.Option("--hidden", help="Enter hidden folders and take hidden files.")] = False,
+    no_texts: Annotated[
+        bool, typer.Option("--no-texts", help="Photos only; texts that are in the index are left as they are.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Then follow the changes on disk, until Ctrl-C. Needs the extra `watch`.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
     forget: Annotated[
-        bool, typer.Option("--forget", help="Drop the given photos and folders from the index; the files stay.")
+        bool, typer.Option("--forget", help="Drop the given files and folders from the index; they stay on disk.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Make or refresh an index of photos: only what is new or changed is encoded.
+    """Make or refresh an index of photos and of texts about them: only what is new or changed is encoded.
+
+    Texts are taken from dog.txt or dog.jpg.txt beside dog.jpg (each line is one), from descriptions in the photos
+    themselves (EXIF, IPTC, XMP), and from files given by name: a list of captions (.jsonl or .csv with image and
+    text), or lines of text (.txt).
 
     Files that were moved or renamed keep their codes, those that are gone are removed, and a folder that cannot be
     reached keeps its photos. It can be stopped at any moment: run it again and it goes on.
     """
     from hashcli.index import update
     from hashcli.index.catalog import FILE_NAME
+    from hashcli.index.plan import canonical
 
     folder = index_folder(index, name)
-    given = [update.canonical(path) for path in with_stdin(paths or [])]
+    given = [canonical(path) for path in with_stdin(paths or [])]
     if not given and (forget or paths or not (folder / FILE_NAME).exists()):
         stop_with("No path was given.", "Name photos or folders of photos: hashcli index ~/Pictures", status=2)
+    if forget and (dry_run or rehash or watch):
+        stop_with("--forget stands alone: it cannot be tried or combined.", status=2)
+    if watch and dry_run:
+        stop_with("--watch and --dry-run cannot be combined.", status=2)
     if forget:
-        if dry_run or rehash:
-            stop_with("--forget stands alone: it cannot be tried or combined.", status=2)
-        dropped = update.forget(folder, given)
+        photos, texts = update.forget(folder, given)
         if json:
-            write_json({"removed": dropped})
+            write_json({"removed": photos, "texts_removed": texts})
         else:
-            say(f"{dropped} photos dropped from the index in {folder}. What lies in an indexed folder comes back.")
-        raise typer.Exit(0 if dropped else 1)
-    with ProgressReporter("Encoding") as reporter:
-        if dry_run:
-            changes, left_out = update.preview(folder, given, reporter, rehash=rehash, hidden=hidden)
-        else:
-            try:
-                summary = update.update(folder, given, reporter, model=model, rehash=rehash, hidden=hidden)
-            except KeyboardInterrupt:
-                stop_with("Stopped. What was encoded is kept.", "To go on, run the same command again.", status=130)
+            dropped = f"{photos} photos and {texts} texts" if texts else f"{photos} photos"
+            say(f"{dropped} dropped from the index in {folder}. What lies in an indexed folder comes back.")
+        raise typer.Exit(0 if photos or texts else 1)
     if dry_run:
+        with ProgressReporter("Encoding") as reporter:
+            changes, left_out = update.preview(
+                folder, given, reporter, rehash=rehash, hidden=hidden, texts=not no_texts
+            )
         for change in changes:
             if json:
                 moved_from = {"moved_from": change.moved_from} if change.moved_from else {}
@@ -82,11 +102,69 @@ def run(
                 print(f"{change.action}\t{printable(source + change.path)}")
         say(f"{len(changes)} changes; nothing was done.")
         raise typer.Exit(SKIPPED if left_out else 0)
-    counts = {name: getattr(summary, name) for name in ("added", "updated", "moved", "removed", "unchanged")}
-    counts["skipped"] = len(summary.skipped)
-    if json:
-        write_json(counts)
-    else:
-        say(", ".join(f"{count} {name}" for name, count in counts.items() if count or name in ("added", "skipped")))
+
+    def refresh(reporter: ProgressReporter, *, again: bool = False) -> "Summary":
+        with reporter:
+            return update.update(
+                folder, given, reporter, model=model, rehash=rehash and not again, hidden=hidden, texts=not no_texts
+            )
+
+    try:
+        if watch:
+            _follow(folder, given, refresh, hidden=hidden, json=json)
+        summary = refresh(ProgressReporter("Encoding"))
+    except KeyboardInterrupt:
+        stop_with("Stopped. What was encoded is kept.", "To go on, run the same command again.", status=130)
+    _tell(summary, json=json)
     if summary.skipped:
         raise typer.Exit(SKIPPED)
+
+
+def _tell(summary: "Summary", *, json: bool) -> None:
+    """The counts: an object on stdout, or a line on stderr with those that are not zero."""
+    counts = summary.counts()
+    if json:
+        write_json(counts)
+        return
+    photos = [name for name in counts if not name.startswith("texts_")]
+    said = [f"{counts[name]} {name}" for name in photos if counts[name] or name in ("added", "skipped")]
+    texts = [f"{count} {name.removeprefix('texts_')}" for name, count in counts.items() if count and name not in photos]
+    say("; texts: ".join(", ".join(part) for part in (said, texts) if part))
+
+
+def _follow(folder: Path, given: list[str], refresh: Callable[..., "Summary"], *, hidden: bool, json: bool) -> NoReturn:
+    """Update, and again after each burst of changes. Of later runs only what they changed is told."""
+    from time import sleep
+
+    from hashcli.index.update import BusyError, indexed
+    from hashcli.index.watch import bursts, check_installed
+
+    check_installed()
+    reporter = _NewSkips("Encoding")
+    again = False
+    for _ in bursts(given or indexed(folder), folder, hidden=hidden):
+        while True:
+            try:
+                summary = refresh(reporter, again=again)
+                break
+            except BusyError:
+                sleep(1)
+        if not again or summary.changed():
+            _tell(summary, json=json)
+        if not again:
+            say("Watching for changes; Ctrl-C ends it.")
+        again = True
+    raise AssertionError("watching ends by an interrupt only")
+
+
+class _NewSkips(ProgressReporter):
+    """Names what is skipped once, not after each change of something else."""
+
+    def __init__(self, doing: str) -> None:
+        super().__init__(doing)
+        self._named: set[tuple[str, str]] = set()
+
+    def skipped(self, path: str, reason: str) -> None:
+        if (path, reason) not in self._named:
+            self._named.add((path, reason))
+            super().skipped(path, reason)

@@ -33,6 +33,10 @@ def run(
         write_json(facts)
         return
     for key, value in facts.items():
+        if key == "texts_from":  # said with their count
+            continue
+        if key == "texts" and facts["texts_from"]:
+            value = f"{value} ({', '.join(f'{count} from {source}' for source, count in facts['texts_from'].items())})"
         for item in value if isinstance(value, list) else [value]:
             print(f"{key:<12} {printable(_line(item))}")
 
@@ -47,6 +51,7 @@ def index_facts(folder: Path) -> dict[str, Any]:
             "index": str(folder),
             "photos": catalog.count(Kind.IMAGE),
             "texts": catalog.count(Kind.TEXT),
+            "texts_from": catalog.count_texts(),
             "waiting": catalog.count_waiting(),
             "roots": list(catalog.roots()),
             "model": model.source if model else None,

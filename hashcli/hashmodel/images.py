@@ -2,10 +2,14 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from io import BytesIO
+from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from hashcli.errors import reason_of
 from hashcli.hashmodel.description import Resize
@@ -23,16 +27,34 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_RAW_FLIPS = {3: 3, 5: 8, 6: 6}  # LibRaw's turns as EXIF orientations
 
-HEIC_SUFFIXES = frozenset({".heic", ".heif"})
+# Formats that need a library of their own, by the extra that brings it. Suffixes in lower case.
+RAW_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "mos", "mrw", "nef"),
+        *("nrw", "orf", "pef", "raf", "rw2", "rwl", "sr2", "srf", "srw", "x3f"),
+    )
+)
+_EXTRAS = {"heic": frozenset({".heic", ".heif", ".hif"}), "jxl": frozenset({".jxl"}), "raw": RAW_SUFFIXES}
+EXTRA_SUFFIXES = frozenset().union(*_EXTRAS.values())
 
-try:  # the optional extra `heic`
+_missing_extras: set[str] = set()
+try:
     from pillow_heif import register_heif_opener
 except ImportError:
-    _HAS_HEIC = False
+    _missing_extras.add("heic")
 else:
     register_heif_opener()
-    _HAS_HEIC = True
+try:
+    import pillow_jxl  # noqa: F401 - it registers itself
+except ImportError:
+    _missing_extras.add("jxl")
+if find_spec("rawpy") is None:
+    _missing_extras.add("raw")
+
+_RAW_PREVIEW = 512  # pixels: a smaller preview in a RAW file is no picture of it
 
 # We bound the pixels that are really decoded; Pillow's own bound looks at the size before `draft` makes it smaller.
 Image.MAX_IMAGE_PIXELS = None
@@ -40,6 +62,10 @@ Image.MAX_IMAGE_PIXELS = None
 
 class UnreadableImageError(Exception):
     """An image that cannot be used; the message is the reason, without the path."""
+
+
+class MissingExtraError(UnreadableImageError):
+    """An image whose format needs an extra that is not installed: nothing is wrong with the image."""
 
 
 def load_pixels(path: str | os.PathLike[str], size: int, resize: Resize) -> np.ndarray:
@@ -60,38 +86,98 @@ def load_thumbnail(path: str | os.PathLike[str], side: int) -> Image.Image:
 
 
 def _load(path: str | os.PathLike[str], size: int, resized: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """Decode an image file at no less than `size` pixels a side, where it has them; resize it; turn it upright."""
+    with opened(path) as image:
+        return _decoded(image, size, resized)
+
+
+def pixels_of(image: Image.Image, size: int, resize: Resize) -> np.ndarray:
+    """What load_pixels gives, of an image that is `opened`."""
+    return np.asarray(_decoded(image, size, lambda decoded: _resized(decoded, size, resize)))
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """An image file, opened and not decoded yet; of a camera RAW file, the preview in it where that is large enough.
+
+    Whatever goes wrong within is raised as UnreadableImageError for its content, as OSError for a file that cannot be
+    read now. Raises MissingExtraError for a format that needs an extra which is not installed.
+    """
     check_format(path)
     try:
-        with Image.open(path) as image:
-            image.draft(None, (size, size))  # a JPEG decodes up to 8 times smaller, and that much faster
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise UnreadableImageError(
-                    f"{width} x {height} pixels, more than the {MAX_PIXELS // 10**6} megapixels allowed"
-                )
-            image.load()  # a TIFF turns itself upright here, and then says so
-            orientation = _orientation(image)
-            small = _on_white(resized(_as_rgb(image)))
+        with _open_raw(path) if _suffix(path) in RAW_SUFFIXES else Image.open(path) as image:
+            yield image
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
         raise UnreadableImageError("not an image that can be read") from None
     except MemoryError:
         raise OSError(errno.ENOMEM, "not enough memory to decode it") from None
-    except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
+    except Exception as error:  # decoders raise nearly anything on a damaged file
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise UnreadableImageError(reason_of(error)) from error
+
+
+def check_format(path: str | os.PathLike[str]) -> None:
+    """Raise MissingExtraError for a format that needs an extra which is not installed, without reading the file."""
+    suffix = _suffix(path)
+    for extra in _missing_extras:
+        if suffix in _EXTRAS[extra]:
+            raise MissingExtraError(f"{extra.upper()} needs an extra: pip install 'hashcli[{extra}]'")
+
+
+def _suffix(path: str | os.PathLike[str]) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+def _decoded(image: Image.Image, size: int, resized: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Decode at no less than `size` pixels a side, where it has them; resize; turn upright; put on white."""
+    image.draft(None, (size, size))  # a JPEG decodes up to 8 times smaller, and that much faster
+    _check_size(*image.size)
+    image.load()  # a TIFF turns itself upright here, and then says so
+    orientation = _orientation(image)
+    small = _on_white(resized(_as_rgb(image)))
     if orientation in _TRANSPOSE:
         small = small.transpose(_TRANSPOSE[orientation])
     return small
 
 
-def check_format(path: str | os.PathLike[str]) -> None:
-    """Raise UnreadableImageError for a format that needs an extra which is not installed, without reading the file."""
-    if os.path.splitext(path)[1].lower() in HEIC_SUFFIXES and not _HAS_HEIC:
-        raise UnreadableImageError("HEIC needs an extra: pip install 'hashcli[heic]'")
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise UnreadableImageError(f"{width} x {height} pixels, more than the {MAX_PIXELS // 10**6} megapixels allowed")
+
+
+def _open_raw(path: str | os.PathLike[str]) -> Image.Image:
+    """A camera RAW file as an image with the EXIF data that matter: its preview, else the sensor's data developed."""
+    import rawpy
+
+    try:
+        with open(path, "rb") as file, rawpy.imread(file) as raw:
+            size = raw.sizes.width, raw.sizes.height
+            image = _preview(raw)
+            if image is None or max(image.size) < min(_RAW_PREVIEW, *size):
+                _check_size(*size)
+                image = Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True))  # upright
+            elif _ORIENTATION_TAG not in image.getexif():
+                image.getexif()[_ORIENTATION_TAG] = _RAW_FLIPS.get(raw.sizes.flip, 1)
+            taken = raw.other.timestamp
+    except rawpy.LibRawError:
+        raise UnreadableImageError("not a camera RAW file that can be read") from None
+    if taken is not None:
+        exif = image.getexif().get_ifd(ExifTags.IFD.Exif)
+        exif.setdefault(ExifTags.Base.DateTimeOriginal, f"{taken:%Y:%m:%d %H:%M:%S}")
+    return image
+
+
+def _preview(raw: Any) -> Image.Image | None:
+    """The largest picture that a RAW file has in it beside the sensor's data."""
+    import rawpy
+
+    try:
+        preview = raw.extract_thumb()
+    except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
+        return None
+    return Image.open(BytesIO(preview.data)) if preview.format == rawpy.ThumbFormat.JPEG else None
 
 
 def _orientation(image: Image.Image) -> int:

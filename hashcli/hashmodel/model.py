@@ -4,12 +4,15 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hashcli.errors import HashcliError
 from hashcli.hashmodel import description as descriptions
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 IMAGE_BATCH = 16  # enough to keep two to eight cores busy; a kill loses at most the batch in flight
 TEXT_BATCH = 32
@@ -45,6 +48,12 @@ class HashModel:
         from hashcli.hashmodel.images import load_pixels
 
         return load_pixels(path, self.description.image.size, self.description.image.resize)
+
+    def pixels_of(self, image: "Image.Image") -> np.ndarray:
+        """The same of an image that is `images.opened`."""
+        from hashcli.hashmodel.images import pixels_of
+
+        return pixels_of(image, self.description.image.size, self.description.image.resize)
 
     def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 [n, size, size, 3] RGB to float32 [n, bits]."""

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from hashcli.errors import HashcliError, did_you_mean_path
+
+if TYPE_CHECKING:
+    from hashcli.index.textfiles import Text
 
 FILE_NAME = "catalog.sqlite"
 SCHEMA_VERSION = 2
@@ -89,12 +92,17 @@ class FileState(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An item as the writer remembers it: the file and the hash of the content it was encoded from."""
+    """A file as the writer remembers it, with the hash of the content it was read with.
+
+    A photo has the id of its item. A text file has many items, and 0; `photo` is what it is the sidecar of, and the
+    first of the photos it names if it is a captions file. What waits to be encoded there has been read already.
+    """
 
     id: int
     state: FileState
     hash: bytes
     encoded: bool
+    photo: str | None = None
 
 
 class Item(NamedTuple):
@@ -236,17 +244,35 @@ class Catalog:
         """How many items of a kind can be found."""
         return int(self._db.execute("SELECT count(code) FROM items WHERE kind = ?", (kind,)).fetchone()[0])
 
+    def count_all_texts(self) -> int:
+        """How many texts there are, those that wait among them."""
+        return int(self._db.execute("SELECT count(*) FROM items WHERE kind = 1").fetchone()[0])
+
+    def last_id(self) -> int:
+        """The highest id that an item has or had; later ones are higher."""
+        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'items'").fetchone()
+        return int(row[0]) if row else 0
+
     def count_waiting(self) -> int:
         """How many items wait to be encoded (again)."""
         return int(self._db.execute("SELECT count(*) - count(code) FROM items").fetchone()[0])
 
     def known(self, kind: Kind) -> dict[str, Known]:
-        """Every item of a kind by its path."""
-        query = "SELECT path, id, size, mtime_ns, hash, code IS NOT NULL FROM items WHERE kind = ?"
+        """Every photo, or every text file, by its path; a photo with texts in it is no text file."""
+        query = "SELECT path, id, size, mtime_ns, hash, code IS NOT NULL, NULL FROM items WHERE kind = 0"
+        if kind is Kind.TEXT:
+            query = (
+                "SELECT path, 0, size, mtime_ns, hash, 1, min(photo) FROM items "
+                "WHERE kind = 1 AND path IS NOT photo GROUP BY path"
+            )
         return {
-            self._absolute(path): Known(id_, FileState(size, mtime_ns), content_hash, bool(encoded))
-            for path, id_, size, mtime_ns, content_hash, encoded in self._db.execute(query, (kind,))
+            self._absolute(path): Known(
+                id_, FileState(size, mtime_ns), content_hash, bool(encoded), photo and self._absolute(photo)
+            )
+            for path, id_, size, mtime_ns, content_hash, encoded, photo in self._db.execute(query)
         }
+
+    # --- photos ---
 
     def add_photo(
         self, path: str, state: FileState, content_hash: bytes, code: np.ndarray, taken: int | None = None
@@ -256,12 +282,12 @@ class Catalog:
             (Kind.IMAGE, self._stored(path), *state, content_hash, code.tobytes(), taken),
         )
 
-    def add_copy(self, source_id: int, path: str, state: FileState) -> None:
+    def add_copy(self, source_id: int, path: str, state: FileState, taken: int | None) -> None:
         """Add a file whose content is that of a known item: its code is the same."""
         self._db.execute(
             "INSERT INTO items (kind, path, size, mtime_ns, hash, code, taken) "
-            "SELECT kind, ?, ?, ?, hash, code, taken FROM items WHERE id = ?",
-            (self._stored(path), *state, source_id),
+            "SELECT kind, ?, ?, ?, hash, code, ? FROM items WHERE id = ?",
+            (self._stored(path), *state, taken, source_id),
         )
 
     def set_content(
@@ -272,22 +298,69 @@ class Catalog:
             (*state, content_hash, code.tobytes(), taken, id_),
         )
 
-    def copy_content(self, id_: int, state: FileState, source_id: int) -> None:
+    def copy_content(self, id_: int, state: FileState, source_id: int, taken: int | None) -> None:
         """Give an item the content of another."""
         self._db.execute(
-            "UPDATE items SET size = ?, mtime_ns = ?, "
-            "(hash, code, taken) = (SELECT hash, code, taken FROM items WHERE id = ?) WHERE id = ?",
-            (*state, source_id, id_),
+            "UPDATE items SET size = ?, mtime_ns = ?, taken = ?, "
+            "(hash, code) = (SELECT hash, code FROM items WHERE id = ?) WHERE id = ?",
+            (*state, taken, source_id, id_),
         )
 
-    def set_place(self, id_: int, path: str, state: FileState) -> None:
+    def set_place(self, id_: int, path: str, state: FileState, taken: int | None) -> None:
         """The same content under another path, or with another time."""
         self._db.execute(
-            "UPDATE items SET path = ?, size = ?, mtime_ns = ? WHERE id = ?", (self._stored(path), *state, id_)
+            "UPDATE items SET path = ?, size = ?, mtime_ns = ?, taken = ? WHERE id = ?",
+            (self._stored(path), *state, taken, id_),
         )
 
     def remove(self, ids: Iterable[int]) -> None:
         self._db.executemany("DELETE FROM items WHERE id = ?", ((id_,) for id_ in ids))
+
+    # --- texts ---
+
+    def count_texts(self) -> dict[str, int]:
+        """How many texts can be found, by what they come from."""
+        query = """
+            SELECT CASE WHEN path IS photo THEN 'photos' WHEN photo IS NULL THEN 'text files'
+                WHEN lower(substr(CAST(path AS TEXT), -4)) = '.txt' THEN 'sidecars' ELSE 'captions files' END AS source,
+                count(code)
+            FROM items WHERE kind = 1 GROUP BY source ORDER BY source
+        """
+        return dict(self._db.execute(query))
+
+    def texts(self, path: str) -> list[tuple[str, bytes | None]]:
+        """The texts of a file with their codes, None where they wait to be encoded."""
+        query = "SELECT text, code FROM items WHERE kind = 1 AND path = ? ORDER BY id"
+        return list(self._db.execute(query, (self._stored(path),)))
+
+    def set_texts(
+        self, path: str, state: FileState, content_hash: bytes, texts: Iterable[tuple["Text", bytes | None]]
+    ) -> None:
+        """Replace the texts of a file; those without a code wait to be encoded."""
+        self.remove_texts(path)
+        query = (
+            "INSERT INTO items (kind, path, size, mtime_ns, hash, text, code, line, photo) "
+            "VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)"
+        )
+        file = (self._stored(path), *state, content_hash)
+        rows = ((*file, text.text, code, text.line, text.photo and self._stored(text.photo)) for text, code in texts)
+        self._db.executemany(query, rows)
+
+    def remove_texts(self, path: str) -> None:
+        self._db.execute("DELETE FROM items WHERE kind = 1 AND path = ?", (self._stored(path),))
+
+    def ids_of_texts(self, *, encoded: bool) -> list[int]:
+        """Ids of the texts that wait to be encoded, or with `encoded` of all, equal ones and equal lengths together."""
+        query = "SELECT id FROM items WHERE kind = 1 AND (? OR code IS NULL) ORDER BY length(text), text"
+        return [id_ for (id_,) in self._db.execute(query, (encoded,))]
+
+    def text(self, id_: int) -> str:
+        return str(self._db.execute("SELECT text FROM items WHERE id = ?", (id_,)).fetchone()[0])
+
+    def set_code(self, id_: int, code: np.ndarray) -> None:
+        self._db.execute("UPDATE items SET code = ? WHERE id = ?", (code.tobytes(), id_))
+
+    # --- what searches read ---
 
     def codes(self, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
         """ids int64 [n] in ascending order and packed codes uint8 [n, bits / 8] of all encoded items of a kind."""

@@ -1,4 +1,4 @@
-"""Finding photos on disk: which files there are, and which folders could not be looked into."""
+"""Finding photos and their sidecars on disk: which files there are, and which folders could not be looked into."""
 
 import os
 import stat
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 
 from hashcli.index.catalog import FileState
+from hashcli.index.textfiles import holds_lines, photos_by_stem
 
 # Pillow opens these names too, but they are not photos: documents, stubs without a decoder, films, data.
 _NOT_PHOTOS = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
@@ -15,9 +16,12 @@ _NOT_PHOTOS = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 
 @dataclass
 class Found:
-    """What a scan has seen. `files` by absolute path; `problems` are folders and files that could not be read."""
+    """What a scan has seen. `files` by absolute path; `sidecars` are those of them that hold texts about a photo, with
+    its path; `problems` are folders and files that could not be read.
+    """
 
     files: dict[str, FileState] = field(default_factory=dict)
+    sidecars: dict[str, str] = field(default_factory=dict)
     problems: list[tuple[str, str]] = field(default_factory=list)
 
     def problem(self, path: str, error: OSError) -> None:
@@ -29,22 +33,35 @@ def photo_suffixes() -> frozenset[str]:
     """The file name endings, in lower case with their dot, of the formats that may hold photos."""
     from PIL import Image
 
-    from hashcli.hashmodel.images import HEIC_SUFFIXES
+    from hashcli.hashmodel.images import EXTRA_SUFFIXES
 
     Image.init()
     readable = (set(Image.OPEN) | {"MPO"}) - _NOT_PHOTOS  # MPO is opened as the JPEG it begins with
     return (
-        frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in readable) | HEIC_SUFFIXES
+        frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in readable) | EXTRA_SUFFIXES
     )
 
 
-def scan(roots: Iterable[str], found: Found, *, hidden: bool, tick: Callable[[int], None]) -> None:
+def photos_beside(folder: str) -> dict[str, str]:
+    """The photos of a folder by the names of their sidecars without .txt; none where it cannot be read."""
+    try:
+        return photos_by_stem(filter(_is_photo, os.listdir(folder)))
+    except OSError:
+        return {}
+
+
+def _is_photo(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in photo_suffixes()
+
+
+def scan(roots: Iterable[str], found: Found, *, hidden: bool, tick: Callable[[int], None], texts: bool = False) -> None:
     """Add every photo below some folders to `found`, calling `tick` with the number of files found so far.
+
+    With `texts` also their sidecars; other texts are left alone.
 
     Hidden files and folders are left out unless `hidden`. Links are followed after everything real, and each folder
     and file is taken once, so that loops end and a photo is known by its real place.
     """
-    suffixes = photo_suffixes()
     seen_folders: set[tuple[int, int]] = set()
     seen_files: set[tuple[int, int]] = set()
     links: deque[str] = deque()
@@ -64,17 +81,32 @@ def scan(roots: Iterable[str], found: Found, *, hidden: bool, tick: Callable[[in
         waiting = [folder]
         while waiting:
             below = []
+            beside: list[os.DirEntry[str]] = []
+            photos = []
             for entry in enter(waiting.pop()):
                 if entry.name.startswith(".") and not hidden:
                     continue
-                if entry.is_symlink():
+                if _is_photo(entry.name):
+                    photos.append(entry.name)
+                if texts and holds_lines(entry.name) and entry.is_file():
+                    beside.append(entry)
+                elif entry.is_symlink():
                     links.append(entry.path)
                 elif entry.is_dir():
                     below.append(entry.path)
-                elif os.path.splitext(entry.name)[1].lower() in suffixes:
+                elif _is_photo(entry.name):
                     take(entry.path, entry.stat)
+            take_sidecars(beside, photos)
             waiting.extend(reversed(below))
             tick(len(found.files))
+
+    def take_sidecars(entries: list[os.DirEntry[str]], photos: list[str]) -> None:
+        by_stem = photos_by_stem(photos) if entries else {}
+        for entry in entries:
+            photo = by_stem.get(os.path.splitext(entry.name)[0])
+            if photo is not None:
+                take(entry.path, entry.stat)
+                found.sidecars[entry.path] = os.path.join(os.path.dirname(entry.path), photo)
 
     def take(path: str, state_of: Callable[[], os.stat_result], *, is_link: bool = False) -> None:
         try:
@@ -95,5 +127,5 @@ def scan(roots: Iterable[str], found: Found, *, hidden: bool, tick: Callable[[in
         link = links.popleft()
         if os.path.isdir(link):
             walk(link)
-        elif os.path.splitext(link)[1].lower() in suffixes:
+        elif _is_photo(link):
             take(link, partial(os.stat, link), is_link=True)

@@ -1,0 +1,119 @@
+"""Bringing the texts of an index up to date: only texts that are new are encoded.
+
+First every text is written down, file by file, without a code where none is known; then those without one are encoded
+in batches. A kill in between leaves texts that wait, and the next update encodes them.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hashcli.errors import reason_of
+from hashcli.hashmodel.ahead import in_batches, map_ahead
+from hashcli.hashmodel.codes import pack
+from hashcli.hashmodel.model import TEXT_BATCH, HashModel
+from hashcli.index.catalog import Catalog, FileState
+from hashcli.index.plan import Candidate, hash_of_content
+from hashcli.index.report import Reporter, Summary
+from hashcli.index.textfiles import Text, TextFileError, read_texts
+
+FILE_BATCH = 64
+_ENCODED_AHEAD = 8  # batches
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    content_hash: bytes
+    texts: list[Text]
+
+
+class TextUpdate:
+    """One update of the texts. `missing` are the files, photos among them, that are no longer where they were."""
+
+    def __init__(self, catalog: Catalog, missing: Iterable[str], summary: Summary, reporter: Reporter) -> None:
+        self._catalog = catalog
+        self._missing = list(missing)
+        self._summary = summary
+        self._reporter = reporter
+        summary.texts_unchanged, self._last_id = catalog.count_all_texts(), catalog.last_id()
+        # Texts of missing files: one that turns up in another file has moved, and has its code already.
+        gone = [row for path in self._missing for row in catalog.texts(path)]
+        self._codes_gone = dict(gone)
+        self._gone = Counter(text for text, _ in gone)
+
+    def set_texts(self, path: str, state: FileState, content_hash: bytes, texts: Sequence[Text]) -> None:
+        """Write down what a file says now. Within a transaction."""
+        before = self._catalog.texts(path)
+        if not before and not texts:
+            return
+        codes = self._codes_gone | dict(before)
+        left = Counter(text for text, _ in before)
+        for text in (text.text for text in texts):
+            if left[text]:
+                left[text] -= 1
+            elif self._gone[text]:
+                self._gone[text] -= 1
+                self._count("texts_moved")
+            else:
+                self._summary.texts_added += 1
+        self._count("texts_removed", left.total())
+        self._catalog.set_texts(path, state, content_hash, [(text, codes.get(text.text)) for text in texts])
+
+    def remove(self, path: str) -> None:
+        """Drop the texts of a file. Within a transaction."""
+        self._count("texts_removed", len(self._catalog.texts(path)))
+        self._catalog.remove_texts(path)
+
+    def remove_missing(self) -> None:
+        """Drop the texts of the missing files, once all others are set. Within a transaction."""
+        self._count("texts_removed", self._gone.total())
+        for path in self._missing:
+            self._catalog.remove_texts(path)
+
+    def read_files(self, candidates: Sequence[Candidate]) -> None:
+        """Read new and changed text files; every batch of them is committed."""
+        self._reporter.planned(len(candidates))
+        for batch in in_batches(map_ahead(_read, candidates, look_ahead=2 * FILE_BATCH), FILE_BATCH):
+            with self._catalog.changing_items():
+                for candidate, result in batch:
+                    if isinstance(result, _Read):
+                        self.set_texts(candidate.path, candidate.state, result.content_hash, result.texts)
+                    else:
+                        reason = result.reason if isinstance(result, TextFileError) else reason_of(result)
+                        self._summary.skip(candidate.path, reason, self._reporter)
+            self._reporter.advanced(len(batch))
+
+    def encode(self, model: HashModel, *, rehash: bool) -> None:
+        """Encode the texts that wait, or with `rehash` all; every batch is committed."""
+        ids = self._catalog.ids_of_texts(encoded=rehash)
+        if not ids:
+            return
+        self._reporter.planned(len(ids))
+        model.encode_texts([""])  # loads the encoder once, before every thread would
+        texts = ([(id_, self._catalog.text(id_)) for id_ in batch] for batch in in_batches(ids, TEXT_BATCH))
+        for batch, codes in map_ahead(lambda batch: _codes(model, batch), texts, look_ahead=_ENCODED_AHEAD):
+            if isinstance(codes, Exception):
+                raise codes
+            with self._catalog.changing_items():
+                for id_, text in batch:
+                    self._catalog.set_code(id_, codes[text])
+            self._count("texts_updated", sum(id_ <= self._last_id for id_, _ in batch))
+            self._reporter.advanced(len(batch))
+
+    def _count(self, what: str, texts: int = 1) -> None:
+        """Count texts that were known: they are not unchanged."""
+        setattr(self._summary, what, getattr(self._summary, what) + texts)
+        self._summary.texts_unchanged -= texts
+
+
+def _read(candidate: Candidate) -> _Read:
+    """Runs in a thread; touches nothing but the file."""
+    return _Read(hash_of_content(candidate.path), read_texts(candidate.path, candidate.photo))
+
+
+def _codes(model: HashModel, batch: Sequence[tuple[int, str]]) -> dict[str, np.ndarray]:
+    """Runs in a thread. Equal texts, which are often in one batch, are encoded once."""
+    texts = list(dict.fromkeys(text for _, text in batch))
+    return dict(zip(texts, pack(model.encode_texts(texts)), strict=True))
