@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from hashcli.index.catalog import Kind
-from hashcli.index.search import Index
 from hashcli.index.plan import canonical
+from hashcli.index.search import Index
 from hashcli.index.update import update
 
 
