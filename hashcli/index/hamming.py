@@ -150,7 +150,7 @@ def near_rows(codes: np.ndarray, distance: int) -> Iterator[tuple[np.ndarray, np
             bounds, distances, rows = flat.range_search(block, distance + 1)  # distance < radius
         for number, (begin, end) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
             others = rows[begin:end] != start + number
-            yield rows[begin:end][others], distances[begin:end][others]
+            yield rows[begin:end][others], distances[begin:end][others].astype(np.int64)
 
 
 def _paths(folder: Path, kind: Kind) -> tuple[Path, Path]:
