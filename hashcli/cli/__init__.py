@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import hashcli
-from hashcli.cli import config, distill, encode, evaluate, index, info, models, search
+from hashcli.cli import config, distill, duplicates, encode, evaluate, index, info, models, search
 from hashcli.cli.command import Command, Group, ReaderLeftError
 from hashcli.cli.common import Talk, detail, index_command, stop_with
 from hashcli.errors import HashcliError, reason_of
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (index, search, encode, distill, evaluate, models, info, config):
+for command in (index, search, duplicates, encode, distill, evaluate, models, info, config):
     app.command(name=command.__name__.rpartition(".")[2], cls=Command, epilog=command.EXAMPLES)(command.run)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import PHOTOS, Run, json_rows, make_tiny_model
 
-COMMANDS = ["index", "search", "encode", "distill", "evaluate", "models", "info", "config"]
+COMMANDS = ["index", "search", "duplicates", "encode", "distill", "evaluate", "models", "info", "config"]
 
 
 def test_the_model_that_ships_is_listed_and_whole(hashcli: Run) -> None:

@@ -1,0 +1,113 @@
+"""hashcli duplicates: near-identical photos, in groups."""
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hashcli.cli.common import (
+    IndexFolder,
+    IndexName,
+    Json,
+    ProgressReporter,
+    from_here,
+    index_command,
+    index_folder,
+    printable,
+    say,
+    stop_with,
+    with_stdin,
+    write_json,
+    write_paths,
+)
+
+if TYPE_CHECKING:
+    from hashcli.index.duplicates import Photo
+
+EXAMPLES = """Examples:
+hashcli duplicates                   all groups, in each the one to keep first
+hashcli duplicates ~/Pictures/2024 --exact
+hashcli duplicates --json | jq '.photos[0].path'
+hashcli duplicates --extras -0 | xargs -0 trash      keep the first of each"""
+
+
+def run(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(help="Compare only photos in these folders; - for a list on stdin.", show_default=False),
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Only files that are the same byte for byte.")] = False,
+    max_distance: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Look at photos whose codes differ in so many bits at most. More finds more, and takes longer.",
+            show_default="3 of 32 bits: 24 of 256",
+        ),
+    ] = None,
+    extras: Annotated[
+        bool, typer.Option("--extras", help="Print all photos of a group but the first: what could go.")
+    ] = False,
+    index: IndexFolder = None,
+    name: IndexName = None,
+    json: Json = False,
+    print0: Annotated[
+        bool, typer.Option("-0", "--print0", help="With --extras: end each path by a zero byte, for xargs -0.")
+    ] = False,
+) -> None:
+    """Find photos that are there more than once: copies, and smaller, recompressed or slightly edited versions.
+
+    Photos whose codes are near are compared themselves, so that different photos of one scene do not count. Each group
+    begins with the largest picture (then the largest file, then the oldest), and the others are all like that one.
+    Photos that have changed since they were indexed are left out, and so are further names of the same file.
+    """
+    if print0 and not extras:
+        stop_with("-0 is for other programs, and in whole groups nothing says what to keep: add --extras.", status=2)
+    if json and extras:
+        stop_with("--json prints whole groups, --extras paths: choose one.", status=2)
+
+    from hashcli.index.duplicates import find_duplicates
+    from hashcli.index.update import canonical
+
+    folder = index_folder(index, name)
+    within = [canonical(path) for path in with_stdin(paths or [])]
+    with ProgressReporter("Comparing") as reporter:
+        found = find_duplicates(folder, within, reporter, max_distance=max_distance, exact=exact)
+    if not found.compared:
+        stop_with(
+            "No photo is indexed there." if within else f"The index in {folder} holds no photos.",
+            f"To add some: {index_command(folder)} {'PATH-OF-PHOTOS' if not within else ' '.join(paths or [])}",
+        )
+    if json:
+        for group in found.groups:
+            write_json({"photos": [asdict(photo) for photo in group]})
+    elif extras:
+        write_paths((photo.path for group in found.groups for photo in group[1:]), "\0" if print0 else "\n")
+    else:
+        _print(found.groups)
+    for path in found.unreadable:
+        say(f"{path} could not be read and was not compared.")
+    if found.stale:
+        say(f"{len(found.stale)} photos have changed or gone since they were indexed, {min(found.stale)} for one.")
+        say(f"To refresh the index: {index_command(folder)}")
+    extra = [photo for group in found.groups for photo in group[1:]]
+    if extra:
+        megabytes = sum(photo.bytes for photo in extra) / 1e6
+        say(f"{len(found.groups)} groups of the same photo; {len(extra)} extras of {megabytes:.1f} MB.")
+    else:
+        say(f"No duplicates among {found.compared} photos.")
+
+
+def _print(groups: "list[list[Photo]]") -> None:
+    """Paths, a blank line between groups; for people, with what tells the members apart before them."""
+    for number, group in enumerate(groups):
+        if number:
+            print()
+        for photo in group:
+            facts = ""
+            if sys.stdout.isatty():
+                size = f"{photo.width} x {photo.height}" if photo.width else ""
+                relation = "" if photo is group[0] else "copy" if photo.identical else f"{photo.distance} bits"
+                facts = f"{size:>13}  {photo.bytes / 1e6:7.2f} MB  {relation:>8}  "
+            print(facts + printable(from_here(photo.path)))
