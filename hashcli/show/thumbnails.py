@@ -1,0 +1,184 @@
+"""Answers with their pictures in a terminal: by Kitty's, Sixel or iTerm2's graphics, else in half blocks of colour."""
+
+import logging
+import os
+import sys
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from hashcli.errors import HashcliError
+from hashcli.printable import printable
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+
+    from hashcli.index.search import Match
+
+_ROWS = 10  # the height of a picture, in cells of the terminal
+_COLUMNS = 26  # the least width of an answer
+_BLOCK_ROWS, _BLOCK_COLUMNS = 14, 38  # the same where two pixels share a cell
+_GAP = 2
+_SIDE = 640  # the longer side of what the terminal is handed, in pixels: a cell has up to about 20 x 40
+_LOOK_AHEAD = 16
+
+_DRAW_BY_ITERM2 = frozenset({"iTerm.app", "iTerm2", "WezTerm", "mintty"})
+_DRAW_BY_KITTY = frozenset({"xterm-kitty", "xterm-ghostty"})
+
+
+def can_print_pictures() -> bool:
+    """Whether stdout is a terminal that can show pictures. Under NO_COLOR, half blocks of colour are none.
+
+    May ask the terminal. Raises HashcliError when it is one and the library for pictures is missing.
+    """
+    return _is_capable_terminal() and _picture_class() is not None
+
+
+def print_matches(matches: Sequence["Match"], place: Callable[["Match"], str] | None = None) -> None:
+    """Print answers on stdout, best first, as many beside one another as fit: the picture, the rank and the distance
+    in bits, the text where it is one, and `place`, which says where the answer is; by default, its path.
+
+    Without pictures where can_print_pictures is false. Raises HashcliError when the library for them is missing.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from hashcli.hashmodel.ahead import map_ahead
+
+    picture_class = _picture_class() if _is_capable_terminal() else None
+    console, rows, columns = Console(highlight=False), _ROWS, _COLUMNS
+    if picture_class is None:
+        pass
+    elif not picture_class.__module__.endswith("halfcell"):
+        console = Console(highlight=False, color_system="truecolor", no_color=False)  # Kitty's are known by a colour
+    else:
+        rows, columns = _BLOCK_ROWS, _BLOCK_COLUMNS
+        if console.color_system == "standard":  # 16 colours show nothing, and terminals that cannot do 256 are gone
+            console = Console(highlight=False, color_system="256")
+    beside = max(1, (console.width + _GAP) // (columns + _GAP))
+    width = (console.width + _GAP) // beside - _GAP
+    thumbnails = map_ahead(_thumbnail if picture_class else lambda match: None, matches, _LOOK_AHEAD)
+    with _asked_only_if_it_can_answer():
+        for first in range(0, len(matches), beside):
+            row = [next(thumbnails) for _ in matches[first : first + beside]]
+            table = Table.grid(padding=(0, _GAP, 0, 0))
+            for _ in row:
+                table.add_column(width=width, overflow="fold")
+            if picture_class is not None:
+                table.add_row(*(_picture(picture_class, thumbnail, width, rows, console) for _, thumbnail in row))
+            table.add_row(*(_caption(match, place(match) if place else match.path) for match, _ in row))
+            console.print(table)
+            if picture_class is not None:
+                console.print()
+
+
+def _is_capable_terminal() -> bool:
+    if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        return False
+    size = os.get_terminal_size(sys.stdout.fileno())
+    return size.columns > 0 and size.lines > 0
+
+
+def _picture_class() -> Any:
+    """The class that draws for this terminal, of the library or our own; None where half blocks would lose colour."""
+    try:
+        with _asked_only_if_it_can_answer():
+            from textual_image.renderable import HalfcellImage, Image, TGPImage  # finds out what the terminal can do
+    except ImportError as error:
+        raise HashcliError("Pictures in the terminal need an extra.", "pip install 'hashcli[show]'") from error
+    if _draws_by_iterm2():
+        return _ITerm2Picture
+    if Image is not HalfcellImage:
+        return Image
+    if os.environ["TERM"] in _DRAW_BY_KITTY:  # it could not be asked
+        return TGPImage
+    return None if os.environ.get("NO_COLOR") else HalfcellImage
+
+
+def _draws_by_iterm2() -> bool:
+    """Whether the terminal says by its environment that it draws by iTerm2's protocol; tmux in between would not."""
+    names = {os.environ.get("TERM_PROGRAM"), os.environ.get("LC_TERMINAL")}
+    return bool(names & _DRAW_BY_ITERM2) and not os.environ.get("TMUX")
+
+
+@contextmanager
+def _asked_only_if_it_can_answer() -> Iterator[None]:
+    """The library asks the terminal what it can do, and reads the answer from stdin, for two seconds at most.
+
+    Here it does not when stdin is something else or the environment says enough; and silence is no warning.
+    """
+    stdin, logger = sys.__stdin__, logging.getLogger("textual_image")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    if _draws_by_iterm2() or (stdin is not None and not stdin.isatty()):
+        sys.__stdin__ = None  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        sys.__stdin__ = stdin  # type: ignore[misc]
+        logger.setLevel(level)
+
+
+def _thumbnail(match: "Match") -> "Image.Image | None":
+    from hashcli.hashmodel.images import load_thumbnail
+
+    photo = match.path if match.text is None else match.photo
+    return None if photo is None else load_thumbnail(photo, _SIDE)
+
+
+def _picture(
+    picture_class: Any, thumbnail: "Image.Image | Exception | None", width: int, rows: int, console: "Console"
+) -> "RenderableType":
+    """What shows a thumbnail within `width` by `rows` cells."""
+    from rich.measure import Measurement
+    from rich.text import Text
+
+    if thumbnail is None:
+        return ""
+    if isinstance(thumbnail, Exception):
+        return Text("(no longer there)" if isinstance(thumbnail, FileNotFoundError) else "(cannot be shown)", "dim")
+    picture: RenderableType = picture_class(thumbnail, width="auto", height=rows)
+    if Measurement.get(console, console.options.update(max_width=10_000), picture).maximum > width:
+        picture = picture_class(thumbnail, width=width, height="auto")
+    return picture
+
+
+def _caption(match: "Match", place: str) -> "RenderableType":
+    from pathlib import Path
+
+    from rich.text import Text
+
+    caption = Text.assemble((str(match.rank), "bold"), (f"  {match.distance} bits", "dim"))
+    if match.text is not None:
+        caption.append(f"\n{printable(match.text)}")
+    return caption.append(f"\n{printable(place)}", style=f"link {Path(match.path).as_uri()}")
+
+
+class _ITerm2Picture:
+    """A picture drawn by iTerm2's protocol for inline images, in the way of the library's own classes."""
+
+    def __init__(self, image: "Image.Image", width: int | str, height: int | str) -> None:
+        from textual_image.renderable import HalfcellImage
+
+        self._image = image
+        self._cells = HalfcellImage(image, width=width, height=height)  # takes the same room
+
+    def __rich_measure__(self, console: "Console", options: "ConsoleOptions") -> Any:
+        return self._cells.__rich_measure__(console, options)
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        from rich.segment import ControlType, Segment
+
+        columns = self._cells.__rich_measure__(console, options).maximum
+        rows = len(console.render_lines(self._cells, options.update(width=columns), pad=False))
+        jpeg = BytesIO()
+        self._image.save(jpeg, "JPEG", quality=85)
+        arguments = f"inline=1;size={jpeg.tell()};width={columns};height={rows};preserveAspectRatio=0"
+        draw = f"\x1b]1337;File={arguments}:{b64encode(jpeg.getvalue()).decode()}\a"
+        for _ in range(rows):
+            yield Segment(" " * columns + "\n")
+        # A control makes Rich pass the text on as it is; this one moves the cursor nowhere.
+        yield Segment(f"\x1b7\x1b[{rows}A{draw}\x1b8", control=[(ControlType.CURSOR_FORWARD, 0)])
