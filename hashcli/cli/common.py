@@ -43,6 +43,10 @@ IndexName = Annotated[
 Download = Annotated[
     bool, typer.Option("--download", help="First fetch into --root what the publisher offers freely; it can resume.")
 ]
+ProtocolName = Annotated[
+    str | None,
+    typer.Option("--protocol", help="Who is query and training set, and which pairs: MIR-A to MIR-D of mirflickr."),
+]
 
 
 def whole_numbers(option: str, given: str, example: str) -> tuple[int, ...]:
@@ -53,8 +57,8 @@ def whole_numbers(option: str, given: str, example: str) -> tuple[int, ...]:
         stop_with(f"{option} {given} is not a list of whole numbers.", f"For example: {option} {example}", status=2)
 
 
-def open_dataset(name: str, root: Path | None, *, download: bool) -> "Pairs":
-    """A dataset by name below `root`, or one's own by its path."""
+def open_dataset(name: str, root: Path | None, protocol: str | None, *, download: bool) -> "Pairs":
+    """A dataset by name below `root`, or one's own by its path; a protocol may take other pairs of it."""
     from hashcli.datasets.registry import load_dataset
 
     if download:
@@ -64,7 +68,7 @@ def open_dataset(name: str, root: Path | None, *, download: bool) -> "Pairs":
             stop_with("--download: where to?", "Give --root, the folder for the dataset's files.", status=2)
         with ProgressReporter("Downloading (MiB)") as reporter:
             fetch(name, root, reporter)
-    return load_dataset(name, root)
+    return load_dataset(name, root, protocol)
 
 
 BESIDE_PHOTOS = ".hashcli"  # an index of this name is found from the folder it is in and from all below
