@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import faiss
 import numpy as np
 
+from hashcli.hashmodel.ahead import map_ahead
 from hashcli.hashmodel.codes import pack, signs
 from hashcli.index.catalog import Kind
 
@@ -140,14 +141,19 @@ class Codes:
 def near_rows(codes: np.ndarray, distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For each of the packed codes uint8 [n, bits / 8], the other rows within a Hamming distance, and their distances.
 
-    Blocks of codes are compared with all, on all cores; memory is bounded by what is near one block.
+    Blocks of codes are compared with all, on all cores; memory is bounded by what is near a few blocks.
     """
     flat = faiss.IndexBinaryFlat(codes.shape[1] * 8)
     flat.add(codes)
-    for start in range(0, len(codes), _NEAR_BLOCK):
-        block = codes[start : start + _NEAR_BLOCK]
-        with _threads(len(block)):
-            bounds, distances, rows = flat.range_search(block, distance + 1)  # distance < radius
+
+    def search(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        faiss.omp_set_num_threads(1)  # holds for one thread; FAISS's own would wait for each other at every block
+        return flat.range_search(codes[start : start + _NEAR_BLOCK], distance + 1)  # type: ignore[no-any-return]
+
+    for start, found in map_ahead(search, range(0, len(codes), _NEAR_BLOCK), look_ahead=2 * (os.cpu_count() or 1)):
+        if isinstance(found, Exception):
+            raise found
+        bounds, distances, rows = found  # distance < radius
         for number, (begin, end) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
             others = rows[begin:end] != start + number
             yield rows[begin:end][others], distances[begin:end][others].astype(np.int64)
