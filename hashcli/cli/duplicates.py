@@ -68,7 +68,7 @@ def run(
         stop_with("--json prints whole groups, --extras paths: choose one.", status=2)
 
     from hashcli.index.duplicates import find_duplicates
-    from hashcli.index.update import canonical
+    from hashcli.index.plan import canonical
 
     folder = index_folder(index, name)
     within = [canonical(path) for path in with_stdin(paths or [])]
