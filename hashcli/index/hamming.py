@@ -148,7 +148,7 @@ def near_rows(codes: np.ndarray, distance: int) -> Iterator[tuple[np.ndarray, np
 
     def search(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         faiss.omp_set_num_threads(1)  # holds for one thread; FAISS's own would wait for each other at every block
-        return flat.range_search(codes[start : start + _NEAR_BLOCK], distance + 1)  # type: ignore[no-any-return]
+        return flat.range_search(codes[start : start + _NEAR_BLOCK], distance + 1)
 
     for start, found in map_ahead(search, range(0, len(codes), _NEAR_BLOCK), look_ahead=2 * (os.cpu_count() or 1)):
         if isinstance(found, Exception):
