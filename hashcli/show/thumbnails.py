@@ -76,7 +76,7 @@ def print_matches(matches: Sequence["Match"], place: Callable[["Match"], str] | 
 
 
 def _is_capable_terminal() -> bool:
-    if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
         return False
     size = os.get_terminal_size(sys.stdout.fileno())
     return size.columns > 0 and size.lines > 0
@@ -93,7 +93,7 @@ def _picture_class() -> Any:
         return _ITerm2Picture
     if Image is not HalfcellImage:
         return Image
-    if os.environ["TERM"] in _DRAW_BY_KITTY:  # it could not be asked
+    if os.environ.get("TERM") in _DRAW_BY_KITTY:  # it could not be asked
         return TGPImage
     return None if os.environ.get("NO_COLOR") else HalfcellImage
 
