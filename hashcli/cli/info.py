@@ -6,20 +6,38 @@ from typing import Annotated, Any
 
 import typer
 
-from hashcli.cli.common import IndexFolder, IndexName, Json, index_folder, printable, write_json
+from hashcli.cli.common import (
+    IndexFolder,
+    IndexName,
+    Json,
+    all_indexes,
+    complete_model,
+    index_folder,
+    printable,
+    say,
+    write_json,
+)
 
 EXAMPLES = """Examples:\n
-hashcli info                      the index\n
+hashcli info                      the index
+hashcli info --all                all your indexes
 hashcli info --model lite-256     a hash model, its files checked"""
 
 
 def run(
     index: IndexFolder = None,
     name: IndexName = None,
-    model: Annotated[str | None, typer.Option(help="Show this hash model, by name or folder, instead.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="List the indexes that --name can choose.")] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(autocompletion=complete_model, help="Show this hash model, by name or folder, instead."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show what an index, or a hash model, holds."""
+    if all_:
+        _print_all(json)
+        return
     if model is None:
         facts = index_facts(index_folder(index, name))
     else:
@@ -39,6 +57,29 @@ def run(
             value = f"{value} ({', '.join(f'{count} from {source}' for source, count in facts['texts_from'].items())})"
         for item in value if isinstance(value, list) else [value]:
             print(f"{key:<12} {printable(_line(item))}")
+
+
+def _print_all(json: bool) -> None:
+    from hashcli.errors import HashcliError
+
+    rows = []
+    for name, folder in all_indexes().items():
+        try:
+            rows.append({"name": name} | index_facts(folder))
+        except HashcliError as error:
+            say(f"skipped {name}: {error.problem}")
+    if json:
+        for row in rows:
+            write_json(row)
+        return
+    if not rows:
+        say("There is no index yet. To make one: hashcli index PATH-OF-PHOTOS, with --name NAME if you want several.")
+    columns = ("name", "photos", "texts", "bytes", "index")
+    if rows and sys.stdout.isatty():
+        print_table(columns, [[printable(str(row[column])) for column in columns] for row in rows])
+    else:
+        for row in rows:
+            print("\t".join(printable(str(row[column])) for column in columns))
 
 
 def index_facts(folder: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from platformdirs import user_cache_path
 
 from hashcli.datasets import coco, flickr8k, iapr, mirflickr, nuswide, own, synthetic
 from hashcli.datasets.pairs import Pairs
-from hashcli.errors import HashcliError
+from hashcli.errors import HashcliError, did_you_mean, did_you_mean_path
 
 DATASETS: dict[str, Callable[[Path], Pairs]] = {
     "coco": coco.load,
@@ -33,8 +33,9 @@ def load_dataset(name: str, root: Path | None = None) -> Pairs:
         return DATASETS[name](root)
     path = Path(name).expanduser()
     if not path.exists():
+        like = did_you_mean(name, DATASETS) or did_you_mean_path(name)
         raise HashcliError(
-            f"There is no dataset {name!r}, and no such file or folder.",
+            f"There is no dataset {name!r}, and no such file or folder.{like}",
             f"Datasets: {', '.join(sorted(DATASETS))}. Your own: a .jsonl or .csv file, or a folder of photos.",
         )
     return own.load(path)

@@ -6,7 +6,7 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 import hashcli
-from hashcli.errors import HashcliError
+from hashcli.errors import HashcliError, did_you_mean, did_you_mean_path
 from hashcli.hashmodel.description import FILE_NAME
 
 DEFAULT_MODEL = "lite-256"
@@ -39,4 +39,5 @@ def find_model(name_or_folder: str) -> Path:
     known = ", ".join(sorted(folders)) or "none"
     if given.is_dir():
         raise HashcliError(f"{given} is not a hash model: it has no {FILE_NAME}.", f"Models by name: {known}.")
-    raise HashcliError(f"There is no hash model {name_or_folder!r}.", f"Give a model's folder, or a name: {known}.")
+    like = did_you_mean(name_or_folder, folders) or did_you_mean_path(name_or_folder)
+    raise HashcliError(f"There is no hash model {name_or_folder!r}.{like}", f"Give a model's folder, or a name: {known}.")
