@@ -88,7 +88,7 @@ def write(found: Answer, style: Style) -> None:
     elif style is Style.PICTURES:
         from hashcli.show.thumbnails import print_matches
 
-        print_matches(found.matches)
+        print_matches(found.matches, _place)
     elif style is Style.TABLE and found.matches:
         _print_table(found)
     else:

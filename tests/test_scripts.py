@@ -1,0 +1,130 @@
+"""The recipes of docs/scripts.md, run as they stand there."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PHOTOS, SKIMAGE
+
+PAGE = (Path(__file__).parent.parent / "docs" / "scripts.md").read_text(encoding="utf-8")
+RECIPES = [
+    (heading, recipe)
+    for heading, section in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    for recipe in re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with real photos in Pictures, one of them twice, and an index of them. Not to be changed."""
+    home = tmp_path_factory.mktemp("scripts")
+    (home / "Pictures").mkdir()
+    (home / "bin").mkdir()
+    (home / "bin" / "hashcli").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m hashcli "$@"\n')
+    (home / "bin" / "hashcli").chmod(0o755)
+    for name in PHOTOS:
+        shutil.copy(SKIMAGE / name, home / "Pictures" / name)
+    shutil.copy(SKIMAGE / "coffee.png", home / "Pictures" / "coffee (2).png")
+    run("hashcli index --index .hashcli Pictures", home)  # it moves with the home
+    return home
+
+
+def run(script: str, home: Path) -> str:
+    own = {"HOME": str(home), "XDG_DATA_HOME": str(home / "data"), "PATH": f"{home}/bin:{os.environ['PATH']}"}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HASHCLI")} | own
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=home, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rows(printed: str) -> list[list[str]]:
+    return [line.split("\t") for line in printed.splitlines()]
+
+
+def near_ones(home: Path, printed: str) -> None:
+    assert "Pictures/coffee.png" in printed.splitlines()
+
+
+def json_rows(home: Path, printed: str) -> None:
+    assert printed.splitlines()[0].startswith(f"1 {home.resolve()}/Pictures/chelsea.png")
+
+
+def copied(home: Path, printed: str) -> None:
+    assert (home / "cups" / "coffee.png").read_bytes() == (home / "Pictures" / "coffee.png").read_bytes()
+    assert len(list((home / "cups").iterdir())) == 3
+
+
+def linked(home: Path, printed: str) -> None:
+    links = list((home / "album of space").iterdir())
+    assert len(links) == 4
+    assert all(link.is_symlink() and link.exists() for link in links)
+
+
+def tagged(home: Path, printed: str) -> None:
+    ((rank, _, place, words),) = rows(printed)
+    assert (rank, place, words) == ("1", "Pictures/chelsea.png.txt:1", "our cat Chelsea")
+
+
+def refreshed(home: Path, printed: str) -> None:
+    assert printed == ""
+    assert (home / "hashcli.log").stat().st_size > 0
+
+
+def listed(home: Path, printed: str) -> None:
+    assert re.search(r"photos +[1-9]", printed)
+
+
+def many(home: Path, printed: str) -> None:
+    if not printed.startswith("{"):
+        assert [row[0] for row in rows(printed)] == ["1", "1", "2", "2", "3", "3"]
+        assert rows(printed)[0][3] == "Pictures/chelsea.png"
+        return
+    names = [Path(json.loads(line)["path"]).name for line in (home / "pictures.jsonl").read_text().splitlines()]
+    found = [json.loads(line) for line in printed.splitlines()]
+    assert [row["query"] for row in found] == list(range(1, len(names) + 1))
+    assert found[names.index("coffee.png")]["text"] == "a cup of coffee on a table"
+
+
+def put_aside(home: Path, printed: str) -> None:
+    assert [path.name for path in (home / "doubles").iterdir()] in (["coffee.png"], ["coffee (2).png"])
+
+
+def page(home: Path, printed: str) -> None:
+    written = (home / "page.html").read_text(encoding="utf-8")
+    assert "chelsea.png" in written
+    assert "stars and galaxies" in written
+    assert len(rows((home / "rows.txt").read_text())) == 10
+
+
+CHECKS: dict[str, list[Callable[[Path, str], None]]] = {
+    "Rows": [near_ones, json_rows],
+    "Copy what was found": [copied],
+    "An album of links": [linked],
+    "Tag photos": [tagged],
+    "Keep an index fresh": [refreshed],
+    "Index what another program lists": [listed],
+    "Many searches at once": [many, many],
+    "Put doubles aside": [put_aside],
+    "A page of pictures": [page],
+}
+
+
+def test_every_recipe_is_checked() -> None:
+    assert [heading for heading, _ in RECIPES] == [heading for heading, checks in CHECKS.items() for _ in checks]
+
+
+@pytest.mark.parametrize("number", range(len(RECIPES)))
+def test_a_recipe_does_what_it_says(home: Path, tmp_path: Path, number: int) -> None:
+    own = Path(shutil.copytree(home, tmp_path / "home"))
+    heading, recipe = RECIPES[number]
+    earlier = [name for name, _ in RECIPES[:number]].count(heading)
+    CHECKS[heading][earlier](own, run(recipe, own))
