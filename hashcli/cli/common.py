@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 
+from hashcli.errors import did_you_mean_path
 from hashcli.printable import printable as printable
 
 if TYPE_CHECKING:
@@ -32,13 +33,23 @@ IndexFolder = Annotated[
         help="The index folder. Put beside the photos, it can move with them.",
     ),
 ]
+
+
+def complete_index_name(incomplete: str) -> list[str]:
+    """The names for --name that begin so, for the shell."""
+    return [name for name in all_indexes() if name.startswith(incomplete)]
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """The installed hash models whose names begin so, for the shell."""
+    from hashcli.hashmodel.registry import model_folders
+
+    return [folder.name for folder in model_folders() if folder.name.startswith(incomplete)]
+
+
 IndexName = Annotated[
     str | None,
-    typer.Option(
-        "--name",
-        autocompletion=lambda incomplete: [name for name in all_indexes() if name.startswith(incomplete)],
-        help="One of your named indexes, in place of --index.",
-    ),
+    typer.Option("--name", autocompletion=complete_index_name, help="One of your named indexes, in place of --index."),
 ]
 Download = Annotated[
     bool, typer.Option("--download", help="First fetch into --root what the publisher offers freely; it can resume.")
@@ -247,6 +258,9 @@ class ProgressReporter:
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
+        self._suggestions = (
+            5  # looking for what was meant takes a while; a long list of what is gone is no typing error
+        )
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
@@ -289,4 +303,7 @@ class ProgressReporter:
             self._progress.update(self._task, rate=f"{speed:.0f}/s" if speed else "")
 
     def skipped(self, path: str, reason: str) -> None:
+        if reason.startswith("no such file") and self._suggestions:
+            self._suggestions -= 1
+            reason += did_you_mean_path(path).replace(" Did", "; did", 1)
         say(f"skipped {path}: {reason}")

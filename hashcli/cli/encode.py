@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashcli.cli.common import (SKIPPED, Json, ProgressReporter, complete_model, read_lines, stop_with, with_stdin, write_json,)
+from hashcli.cli.common import (
+    SKIPPED,
+    Json,
+    ProgressReporter,
+    complete_model,
+    read_lines,
+    stop_with,
+    with_stdin,
+    write_json,
+)
 from hashcli.errors import reason_of
 
 if TYPE_CHECKING:
@@ -31,7 +40,9 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Where the codes go, uint8 [n, bits/8]; beside it a .jsonl names the rows.")
     ] = None,
-    model: Annotated[str, typer.Option(autocompletion=complete_model, help="Hash model, by name or folder.")] = "lite-256",
+    model: Annotated[
+        str, typer.Option(autocompletion=complete_model, help="Hash model, by name or folder.")
+    ] = "lite-256",
     hidden: Annotated[bool, typer.Option("--hidden", help="Enter hidden folders and take hidden files.")] = False,
     json: Json = False,
 ) -> None:
