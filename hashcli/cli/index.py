@@ -12,6 +12,7 @@ from hashcli.cli.common import (
     IndexName,
     Json,
     ProgressReporter,
+    complete_model,
     index_folder,
     printable,
     say,
@@ -43,7 +44,12 @@ def run(
     index: IndexFolder = None,
     name: IndexName = None,
     model: Annotated[
-        str | None, typer.Option(help="Hash model, by name or folder.", show_default="the index's own, or lite-256")
+        str | None,
+        typer.Option(
+            autocompletion=complete_model,
+            help="Hash model, by name or folder.",
+            show_default="the index's own, or lite-256",
+        ),
     ] = None,
     rehash: Annotated[bool, typer.Option("--rehash", help="Encode everything again, also with another model.")] = False,
     hidden: Annotated[bool, typer.Option("--hidden", help="Enter hidden folders and take hidden files.")] = False,

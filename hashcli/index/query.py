@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from hashcli.errors import HashcliError, reason_of
+from hashcli.errors import HashcliError, did_you_mean_path, reason_of
 from hashcli.hashmodel.model import HashModel
 
 URL_SECONDS = 20
@@ -78,8 +78,9 @@ def _image_output(model: HashModel, where: str) -> np.ndarray:
             pixels = model.load_pixels(where)
     except (UnreadableImageError, OSError) as error:
         shown = "The photo on stdin" if where == "-" else where
+        like = did_you_mean_path(where) if isinstance(error, FileNotFoundError) else ""
         raise HashcliError(
-            f"{shown} cannot be read: {reason_of(error)}.", "Give a photo in a format such as JPEG, PNG or WebP."
+            f"{shown} cannot be read: {reason_of(error)}.{like}", "Give a photo in a format such as JPEG, PNG or WebP."
         ) from error
     return model.encode_pixels(pixels[None])[0]
 
