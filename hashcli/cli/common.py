@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from hashcli.datasets.pairs import Pairs
 
+_SUGGESTIONS = 5  # looking for what was meant takes a while, and a long list of what is gone is no typing error
 SKIPPED = 3  # exit status: done, but some inputs were skipped
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
@@ -258,9 +259,7 @@ class ProgressReporter:
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
-        self._suggestions = (
-            5  # looking for what was meant takes a while; a long list of what is gone is no typing error
-        )
+        self._suggestions = _SUGGESTIONS
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
