@@ -53,9 +53,7 @@ def update(
     goes on from there. Raises HashcliError when the index cannot be written, is being written, or has another model.
     """
     if not (index_folder / FILE_NAME).exists() and paths and not any(os.path.exists(path) for path in paths):
-        raise HashcliError(
-            f"{paths[0]}: no such file or folder.{did_you_mean_path(paths[0])}", "Nothing was indexed."
-        )
+        raise HashcliError(f"{paths[0]}: no such file or folder.{did_you_mean_path(paths[0])}", "Nothing was indexed.")
     find_model(model or DEFAULT_MODEL)  # before a folder is made for a model that is not there
     with writing(index_folder), Catalog.create_or_open(index_folder) as catalog:
         hash_model, adopt = _choose_model(catalog, model, rehash)
