@@ -1,4 +1,4 @@
-"""The recipes of docs/scripts.md, run as they stand there."""
+"""The commands of docs/scripts.md and docs/photos.md, run as they stand there."""
 
 import json
 import os
@@ -13,12 +13,18 @@ import pytest
 
 from tests.conftest import PHOTOS, SKIMAGE
 
-PAGE = (Path(__file__).parent.parent / "docs" / "scripts.md").read_text(encoding="utf-8")
-RECIPES = [
-    (heading, recipe)
-    for heading, section in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
-    for recipe in re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-]
+
+def recipes(page: str) -> list[tuple[str, str]]:
+    """Headings and what stands below them to be run."""
+    text = (Path(__file__).parent.parent / "docs" / page).read_text(encoding="utf-8")
+    return [
+        (heading, recipe)
+        for heading, section in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+        for recipe in re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    ]
+
+
+RECIPES = recipes("scripts.md")
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +134,16 @@ def test_a_recipe_does_what_it_says(home: Path, tmp_path: Path, number: int) -> 
     heading, recipe = RECIPES[number]
     earlier = [name for name, _ in RECIPES[:number]].count(heading)
     CHECKS[heading][earlier](own, run(recipe, own))
+
+
+def test_the_guide_to_photos_can_be_followed(home: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(home, tmp_path / "home"))
+    shutil.rmtree(own / ".hashcli")
+    printed: dict[str, str] = {}
+    for heading, recipe in recipes("photos.md"):
+        printed[heading] = printed.get(heading, "") + run(recipe, own)
+    assert "Pictures/coffee" in printed["Search by words, by a photo, by both"].splitlines()[0]
+    assert "hubble_deep_field.jpg" in (own / "answers.html").read_text(encoding="utf-8")
+    assert rows(printed["Words for a photo"])[0][3] == "Chelsea on her favourite blanket"
+    assert "coffee (2).png" in printed["Doubles"]
+    assert rows(printed["More than one collection"])[-1][2] == "chelsea.png"
