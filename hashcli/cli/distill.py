@@ -10,6 +10,7 @@ from hashcli.cli.common import (
     Download,
     Json,
     ProgressReporter,
+    ProtocolName,
     open_dataset,
     say,
     stop_with,
@@ -33,6 +34,7 @@ SHOWN = ("mAP@all", "recall@10")
 def run(
     dataset: Annotated[str, typer.Option(help="A dataset's name, or a file or folder of your own.")],
     root: Annotated[Path | None, typer.Option(help="The folder that holds the dataset's official files.")] = None,
+    protocol: ProtocolName = None,
     method: Annotated[str | None, typer.Option(help="soda, ckdh or lcdh.", show_default="soda")] = None,
     teacher: Annotated[
         str | None,
@@ -89,8 +91,8 @@ def run(
         bits=lengths,
         seed=seed,
     )
-    pairs = open_dataset(dataset, root, download=download)
-    split = make_split(pairs, settings.seed)
+    pairs = open_dataset(dataset, root, protocol, download=download)
+    split = make_split(pairs, settings.seed, protocol)
     for warning in split.warnings:
         say(f"warning: {warning}")
     folder = out or Path("runs") / f"{pairs.name}-{'update' if update else settings.method}-{settings.seed}"
@@ -115,7 +117,7 @@ def run(
             write_json(row)
         return
     for row in rows:
-        if row["name"] in SHOWN and not row["of"].startswith("validation"):
+        if row["name"] in SHOWN and row["of"] != "validation":
             figures = f"{row['value']:.4f}\tchance {row['chance']:.4f}"
             print(f"{row['of']}\t{row['bits']} bits\t{row['direction']}\t{row['name']}\t{figures}")
     say(f"To use the hash model: hashcli index PATH --model {folder}/model-{settings.bits[0]}")
@@ -134,7 +136,9 @@ class _Teller(ProgressReporter):
     def epoch(self, bits: int, epoch: "Epoch") -> None:
         if epoch.number == epoch.of or sys.stderr.isatty():
             losses = ", ".join(f"{name} {value:.4f}" for name, value in epoch.losses.items())
-            say(f"{bits} bits, {epoch.stage}, epoch {epoch.number} of {epoch.of}: {losses}")
+            figures = ", ".join(f"{name} {value:.4f}" for name, value in epoch.validation.items())
+            told = f"{losses}; validation: {figures}" if figures else losses
+            say(f"{bits} bits, {epoch.stage}, epoch {epoch.number} of {epoch.of}: {told}")
 
     def measured(self, what: str, bits: int, reports: "dict[str, Report]") -> None:
         for direction, report in reports.items():

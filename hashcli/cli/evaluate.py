@@ -7,9 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashcli.cli.common import Json, ProgressReporter, say, stop_with, whole_numbers, write_json
+from hashcli.cli.common import (
+    Download,
+    Json,
+    ProgressReporter,
+    ProtocolName,
+    open_dataset,
+    say,
+    stop_with,
+    whole_numbers,
+    write_json,
+)
 
 if TYPE_CHECKING:
+    from hashcli.datasets.pairs import Pairs
+    from hashcli.datasets.splits import Split
     from hashcli.evaluation.ranking import Report
     from hashcli.evaluation.retrieval import SavedCodes
 
@@ -25,6 +37,7 @@ hashcli evaluate --codes runs/a/codes-64.npz --codes runs/b/codes-64.npz"""
 def run(
     dataset: Annotated[str | None, typer.Option(help="A dataset's name, or a file or folder of your own.")] = None,
     root: Annotated[Path | None, typer.Option(help="The folder that holds the dataset's official files.")] = None,
+    protocol: ProtocolName = None,
     model: Annotated[str, typer.Option(help="Hash model, by name or folder.")] = "lite-256",
     codes: Annotated[
         list[Path] | None,
@@ -38,6 +51,7 @@ def run(
         str, typer.Option(help="Decides the split into query and database; several, with commas, are averaged.")
     ] = "0",
     plots: Annotated[Path | None, typer.Option(help="Draw the curves into this folder, as PNG files.")] = None,
+    download: Download = False,
     json: Json = False,
 ) -> None:
     """Measure a hash model: image-to-text and text-to-image, by Hamming distance, chance beside every figure.
@@ -61,9 +75,13 @@ def run(
         saved = [read_codes(path) for path in codes]
         about, repeats = _about_codes(saved), [one.compare(cuts) for one in saved]
     else:
+        from hashcli.datasets.splits import make_split
+
         assert dataset
         saved = []
-        about, repeats = _measure(dataset, root, model, cuts, seeds)
+        pairs = open_dataset(dataset, root, protocol, download=download)
+        splits = [make_split(pairs, one, protocol) for one in seeds]
+        about, repeats = _measure(pairs, splits, model, cuts)
     figures = _figures(repeats)
     if json:
         _print_json(about, figures, repeats)
@@ -80,17 +98,13 @@ def run(
 
 
 def _measure(
-    dataset: str, root: Path | None, model: str, cuts: Sequence[int], seeds: Sequence[int]
+    pairs: "Pairs", splits: "list[Split]", model: str, cuts: Sequence[int]
 ) -> "tuple[dict[str, Any], list[Reports]]":
-    from hashcli.datasets.registry import load_dataset
-    from hashcli.datasets.splits import make_split
     from hashcli.evaluation.retrieval import measure, rows_of
     from hashcli.hashmodel.model import HashModel
     from hashcli.hashmodel.registry import find_model
 
     hash_model = HashModel(find_model(model), verify=True)
-    pairs = load_dataset(dataset, root)
-    splits = [make_split(pairs, seed) for seed in seeds]
     for warning in splits[0].warnings:
         say(f"warning: {warning}")
     with ProgressReporter("Encoding") as reporter:

@@ -1,7 +1,8 @@
 """MIRFlickr-25K (Huiskes and Lew 2008) as cross-modal hashing uses it (Jiang and Li, DCMH, 2017).
 
 24 labels (the annotations without `_r1`); a photo's text is its Flickr tags that at least 20 of the 25,000 photos have;
-photos without a label or without such a tag are dropped, which leaves 20,015 of them.
+photos without a label or without such a tag are dropped, which leaves 20,015 of them. The protocol MIR-D (DCHMT) takes
+all 24,581 photos with a label, and all of their tags, even where they have none.
 """
 
 from collections import Counter
@@ -20,7 +21,12 @@ LAYOUT = """\
   mirflickr25k_annotations_v080/animals.txt ... water.txt"""
 
 
-def load(root: Path) -> Pairs:
+def load_all(root: Path) -> Pairs:
+    """The same with every photo that has a label, and all its tags."""
+    return load(root, tag_uses=0)
+
+
+def load(root: Path, tag_uses: int = TAG_USES) -> Pairs:
     """Read the official archives, unpacked side by side below `root`. A part of the photos will do."""
     photos = require(root / "mirflickr", "mirflickr", LAYOUT)
     tags_folder = require(photos / "meta" / "tags", "mirflickr", LAYOUT)
@@ -37,9 +43,9 @@ def load(root: Path) -> Pairs:
 
     tags = {number: _tags(tags_folder / f"tags{number}.txt") for number in numbers}
     uses = Counter(tag for own in tags.values() for tag in own)
-    least = max(1, round(TAG_USES * len(numbers) / PHOTOS))  # in proportion where only a part is on disk
+    least = max(1, round(tag_uses * len(numbers) / PHOTOS))  # in proportion where only a part is on disk
     texts = {number: " ".join(tag for tag in own if uses[tag] >= least) for number, own in tags.items()}
-    kept = [number for number in numbers if texts[number] and labels[number].any()]
+    kept = [number for number in numbers if labels[number].any() and (texts[number] or not tag_uses)]
     part = f"{len(numbers):,} of {PHOTOS:,} photos are on disk" if len(numbers) < PHOTOS else ""
     return Pairs(
         name="mirflickr",

@@ -20,7 +20,10 @@ DATASETS: dict[str, Callable[[Path], Pairs]] = {
 }
 
 
-def load_dataset(name: str, root: Path | None = None) -> Pairs:
+OF_PROTOCOL = {("mirflickr", "mir-d"): mirflickr.load_all}  # where a protocol takes other pairs
+
+
+def load_dataset(name: str, root: Path | None = None, protocol: str | None = None) -> Pairs:
     """A dataset from its official files below `root`; or, where `name` is a path, from a list or a folder of one's own.
 
     Raises HashcliError when they are not there.
@@ -30,7 +33,7 @@ def load_dataset(name: str, root: Path | None = None) -> Pairs:
             root = user_cache_path("hashcli")
         if root is None:
             raise HashcliError(f"{name}: where is it?", "Give --root, the folder that holds its official files.")
-        return DATASETS[name](root)
+        return OF_PROTOCOL.get((name, (protocol or "").lower()), DATASETS[name])(root)
     path = Path(name).expanduser()
     if not path.exists():
         like = did_you_mean(name, DATASETS) or did_you_mean_path(name)

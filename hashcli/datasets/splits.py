@@ -14,22 +14,33 @@ from hashcli.errors import HashcliError
 @dataclass(frozen=True)
 class Protocol:
     """Sizes of a random split of `pairs` photos: the query set, and the training set out of the rest, which is all
-    database."""
+    database.
+
+    With `per_label`, query and training set are drawn label by label: so many of each label and twice as many of the
+    first, to the query set, and the same for training; what is left of `train` is then drawn from all.
+    """
 
     name: str
     pairs: int
     query: int
     train: int
     source: str
+    per_label: tuple[int, int] | None = None
 
 
-# In all of them the database is all but the query set, so that it contains the training set.
+# By dataset, the first being used where none is named. In all of them the database is all but the query set, so that it
+# contains the training set. MIR-D takes other pairs of mirflickr than the rest: see datasets/mirflickr.py.
 PROTOCOLS = {
-    "coco": Protocol("COCO", 122_218, 5_000, 10_000, "MITH, DCHMT, NACD"),
-    "iapr": Protocol("IAPR TC-12", 20_000, 2_000, 5_000, "UCCH"),
-    "mirflickr": Protocol("MIR-A (DCMH)", 20_015, 2_000, 10_000, "DCMH, SSAH, MITH"),
-    "nuswide10": Protocol("NUS-10", 186_577, 2_100, 5_000, "UCCH, DJSRH"),
-    "nuswide21": Protocol("NUS-21", 190_421, 2_100, 10_500, "MITH, NACD"),
+    "coco": [Protocol("COCO", 122_218, 5_000, 10_000, "MITH, DCHMT, NACD")],
+    "iapr": [Protocol("IAPR TC-12", 20_000, 2_000, 5_000, "UCCH")],
+    "mirflickr": [
+        Protocol("MIR-A", 20_015, 2_000, 10_000, "DCMH, SSAH, MITH"),
+        Protocol("MIR-B", 20_015, 2_000, 5_000, "DJSRH, CFRH", per_label=(80, 200)),
+        Protocol("MIR-C", 20_015, 2_000, 18_015, "UCCH, which trains on all of the database"),
+        Protocol("MIR-D", 24_581, 5_000, 10_000, "DCHMT, DSPH"),
+    ],
+    "nuswide10": [Protocol("NUS-10", 186_577, 2_100, 5_000, "UCCH, DJSRH")],
+    "nuswide21": [Protocol("NUS-21", 190_421, 2_100, 10_500, "MITH, NACD")],
 }
 
 # Where no one has set a protocol, that is, for one's own data. Ours.
@@ -59,8 +70,23 @@ class Split:
         return json.dumps(about | {"warnings": self.warnings} | parts)
 
 
-def make_split(pairs: Pairs, seed: int) -> Split:
-    """Split a dataset by its protocol: a random one by seed, or the publisher's own parts.
+def find_protocol(dataset: str, name: str | None) -> Protocol | None:
+    """A dataset's protocol by name, or its first; None where no one has set one. Raises HashcliError for no such
+    name."""
+    known = PROTOCOLS.get(dataset, [])
+    if name is None:
+        return known[0] if known else None
+    for protocol in known:
+        if protocol.name.lower() == name.lower():
+            return protocol
+    names = ", ".join(protocol.name for protocol in known)
+    raise HashcliError(
+        f"{dataset} has no protocol {name!r}.", f"It has {names}." if known else "Leave --protocol away: it has none."
+    )
+
+
+def make_split(pairs: Pairs, seed: int, protocol_name: str | None = None) -> Split:
+    """Split a dataset by a protocol: a random one by seed, or the publisher's own parts.
 
     A dataset without either, one's own, has a tenth of its pairs as query set, at most 2,000, and the rest as database
     and training set.
@@ -71,6 +97,8 @@ def make_split(pairs: Pairs, seed: int) -> Split:
     warnings = [f"{pairs.name}: {pairs.missing}"] if pairs.missing else []
     rng = np.random.default_rng(seed)
     count = len(pairs.ids)
+    protocol = find_protocol(pairs.name, protocol_name)
+    scale = min(1.0, count / protocol.pairs) if protocol else 1.0
     if pairs.parts:
         held_out = "test" if "test" in pairs.parts else "dev"
         if held_out not in pairs.parts:
@@ -80,9 +108,7 @@ def make_split(pairs: Pairs, seed: int) -> Split:
         name = f"publisher's split, {held_out} part"
     else:
         order = rng.permutation(count)  # also shuffles the database, whose order decides ties
-        protocol = PROTOCOLS.get(pairs.name)
         if protocol:
-            scale = min(1.0, count / protocol.pairs)
             sizes = round(protocol.query * scale), round(protocol.train * scale)
             name = protocol.name
             if scale < 1:
@@ -95,14 +121,33 @@ def make_split(pairs: Pairs, seed: int) -> Split:
             name = f"ours, {sizes[0]:,} of {count:,} pairs as query"
         if not all(sizes):
             raise HashcliError(f"{pairs.name}: {count} pairs are too few to split.")
-        query, rest = order[: sizes[0]], order[sizes[0] :]
-        train = rest[: sizes[1]]
+        if protocol and protocol.per_label and pairs.labels is not None:
+            each = tuple(round(number * scale) for number in protocol.per_label)
+            query, train = _label_by_label(pairs.labels, order, each, sizes)
+            rest = order[~np.isin(order, query)]
+        else:
+            query, rest = order[: sizes[0]], order[sizes[0] :]
+            train = rest[: sizes[1]]
     database = rest if pairs.labels is not None else query
     validation, train = np.split(train, [round(VALIDATION_SHARE * len(train))])
     checksum = _checksum(pairs, query, database, train, validation)
     split = Split(name, seed, query, database, train, validation, checksum, warnings)
     check_disjoint(split)
     return split
+
+
+def _label_by_label(
+    labels: np.ndarray, order: np.ndarray, each: tuple[int, ...], sizes: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Query and training set as DJSRH's code draws them, in the order given: a row goes to the first of its labels."""
+    query, train = order[:0], order[:0]
+    for column in range(labels.shape[1]):
+        to_query, to_train = (2 * number if column == 0 else number for number in each)
+        free = order[(labels[order, column] > 0) & ~np.isin(order, np.concatenate([query, train]))]
+        query = np.concatenate([query, free[:to_query]])
+        train = np.concatenate([train, free[to_query : to_query + to_train]])
+    free = order[~np.isin(order, np.concatenate([query, train]))]
+    return query, np.concatenate([train, free[: max(0, sizes[1] - len(train))]])
 
 
 def read_split(path: Path, pairs: Pairs) -> Split:

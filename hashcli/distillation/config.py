@@ -1,8 +1,9 @@
 """All that decides a run, in one place: defaults here, a TOML file over them, flags over both."""
 
+import difflib
 import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,59 +13,76 @@ METHODS = ("soda", "ckdh", "lcdh")
 TUNING = ("head", "last", "full")
 
 
+def _number(default: float, least: float, most: float) -> Any:
+    """A setting from `least` to `most`."""
+    return field(default=default, metadata={"least": least, "most": most})
+
+
+def _choice(default: str, *choices: str) -> Any:
+    return field(default=default, metadata={"choices": choices})
+
+
 @dataclass(frozen=True)
 class Config:
     """Hyper-parameters of all methods. The weights are ours: the papers' are not public."""
 
-    method: str = "soda"
+    method: str = _choice("soda", *METHODS)
     teacher: str = "ViT-B-32/datacomp_xl_s13b_b90k"
     student: str = "lite-256"  # image backbone
     text: str = "bag"  # of words; or a hash model, for its text tower
     bits: tuple[int, ...] = (64,)
-    seed: int = 0
+    seed: int = _number(0, 0, 2**32 - 1)
 
-    epochs: int = 30
-    batch: int = 128
-    learning_rate: float = 1e-3
-    device: str = "auto"  # cuda where there is one
-    hidden: int = 512
-    dropout: float = 0.1
-    words: int = 1386  # at most, of the bag of words: MIRFlickr's number
-    neighbours: float = 0.05  # the share of pairs that count as similar where there are no labels
+    epochs: int = _number(30, 1, 10**6)
+    batch: int = _number(128, 2, 10**6)
+    learning_rate: float = _number(1e-3, 1e-8, 1)
+    validate_every: int = _number(1, 0, 10**6)  # epochs; 0: at the end of each stage alone
+    device: str = _choice("auto", "auto", "cpu", "cuda")  # auto: cuda where there is one
+    precision: str = _choice("auto", "auto", "float32", "bfloat16")  # of the towers; auto: bfloat16 on cuda
+    hidden: int = _number(512, 1, 10**5)
+    dropout: float = _number(0.1, 0, 0.99)
+    words: int = _number(1386, 1, 10**6)  # at most, of the bag of words: MIRFlickr's number
+    neighbours: float = _number(0.05, 0, 1)  # the share of pairs that count as similar where there are no labels
 
-    # tuning of the image towers before their features are taken: "head" (frozen), "last" (block) or "full"
-    tune_teacher: str = "head"
-    tune_student: str = "head"
-    tune_epochs: int = 3
-    tune_batch: int = 32
-    tune_learning_rate: float = 1e-5
+    # fine-tuning of the image towers: none, the "last" block or "full"; the teacher's by CKDH alone
+    tune_teacher: str = _choice("head", *TUNING)
+    tune_student: str = _choice("head", *TUNING)
+    tune_epochs: int = _number(3, 1, 10**6)  # of the student's tower
+    tune_batch: int = _number(32, 2, 10**6)
+    tune_learning_rate: float = _number(1e-5, 1e-10, 1)  # of both
 
     # soda
-    prompt: str = "a photo of {}."  # "none": the class names alone
+    prompt: str = "a photo of {}."  # {} stands for the labels
+    # what the label network sees: one sentence of all labels, their names alone, the mean of a sentence for each label,
+    # or the classes as 0 and 1
+    label_input: str = _choice("prompt", "prompt", "names", "mean", "classes")
     two_stages: bool = True  # False: image, label and text at once
-    gap: float = 1.0
-    quantisation: float = 0.1
-    balance: float = 0.01
-    instance: float = 1.0
-    relation: float = 1.0
+    gap: float = _number(1.0, 0, 1e6)
+    balance: float = _number(0.01, 0, 1e6)
+    instance: float = _number(1.0, 0, 1e6)
+    relation: float = _number(1.0, 0, 1e6)
 
     # ckdh
     graph_attention: bool = True
-    graph_neighbours: int = 10
-    likelihood: float = 1.0
-    intra: float = 0.5
-    inter: float = 1.0
-    kappa: float = 0.5  # how sharply the teacher's similarity becomes a probability
+    graph_neighbours: int = _number(10, 1, 10**6)
+    likelihood: float = _number(1.0, 0, 1e6)
+    intra: float = _number(0.5, 0, 1e6)
+    inter: float = _number(1.0, 0, 1e6)
+    kappa: float = _number(0.5, 0, 1e3)  # how sharply the teacher's similarity becomes a probability
 
     # lcdh
     attention: bool = True
-    rounds: int = 5
-    anchors: int = 500
-    passes: int = 10  # over each round's chunk
-    teacher_share: float = 0.5  # beta: 1 is the teacher alone, 0 labels alone
-    lambda1: float = 0.5
-    lambda2: float = 0.5
+    rounds: int = _number(5, 1, 10**6)
+    anchors: int = _number(500, 1, 10**6)  # of LCDH's stream, and kept with every student for --update
+    round_steps: int = _number(200, 1, 10**6)  # batches in each round, so that a small round has more passes
+    teacher_share: float = _number(0.5, 0, 1)  # beta: 1 is the teacher alone, 0 labels alone
+    lambda1: float = _number(0.5, 0, 1e6)
+    lambda2: float = _number(0.5, 0, 1e6)
 
+    # several methods
+    quantisation: float = _number(0.1, 0, 1e6)
+    keep: float = _number(10.0, 0, 1e6)  # of an update: how strongly old items' codes are to stay
+    contrast: float = _number(0.1, 0, 1e6)  # of LCDH's teacher, and of a tower that is tuned
     distil: bool = True  # False: the ablation without a teacher, for every method
 
     def to_json(self) -> dict[str, Any]:
@@ -74,7 +92,7 @@ class Config:
 def resolve(file: Path | None, settings: Sequence[str] = (), base: Config | None = None, **flags: Any) -> Config:
     """Defaults (or `base`), then the TOML file, then settings as NAME=VALUE, then the flags that are not None.
 
-    Raises HashcliError naming what is not known.
+    Raises HashcliError naming a setting that is not known, or a value that will not do and what would.
     """
     config = base or Config()
     if file:
@@ -90,27 +108,43 @@ def resolve(file: Path | None, settings: Sequence[str] = (), base: Config | None
             config = _with(config, tomllib.loads(f"{name} = {value}"), f"--set {setting}")
         except tomllib.TOMLDecodeError:  # a word without quotes
             config = _with(config, {name: value}, f"--set {setting}")
-    config = _with(config, {name: value for name, value in flags.items() if value is not None}, "the command line")
-    if config.method not in METHODS:
-        raise HashcliError(f"There is no method {config.method!r}.", f"Methods: {', '.join(METHODS)}.")
-    for name in ("tune_teacher", "tune_student"):
-        if getattr(config, name) not in TUNING:
-            raise HashcliError(f"{name} {getattr(config, name)!r} will not do.", f"One of: {', '.join(TUNING)}.")
-    for bits in config.bits:
-        if bits % 8 or not 16 <= bits <= 1024:
-            raise HashcliError(f"--bits {bits} will not do.", "Give multiples of 8 from 16 to 1024.")
-    return config
+    return _with(config, {name: value for name, value in flags.items() if value is not None}, "the command line")
 
 
 def _with(config: Config, settings: dict[str, Any], source: str) -> Config:
-    kinds = {field.name: type(getattr(config, field.name)) for field in fields(config)}
+    known = {one.name: one for one in fields(config)}
+    checked = {}
     for name, value in settings.items():
-        if name not in kinds:
-            raise HashcliError(f"{source}: there is no setting {name!r}.", f"Settings: {', '.join(kinds)}.")
-        if kinds[name] is tuple:
-            settings = settings | {name: tuple(value if isinstance(value, list | tuple) else [value])}
-        elif kinds[name] is float and isinstance(value, int):
-            settings = settings | {name: float(value)}
-        elif not isinstance(value, kinds[name]):
-            raise HashcliError(f"{source}: {name} must be {kinds[name].__name__}, not {value!r}.")
-    return replace(config, **settings)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3)
+            raise HashcliError(
+                f"{source}: there is no setting {name!r}.",
+                f"Did you mean {' or '.join(near)}?" if near else f"Settings: {', '.join(known)}.",
+            )
+        try:
+            checked[name] = _checked(known[name], value)
+        except ValueError as error:
+            raise HashcliError(f"{source}: {name} must be {error}, not {value!r}.") from None
+    return replace(config, **checked)
+
+
+def _checked(known: Field[Any], value: Any) -> Any:
+    """The value for a setting. Raises ValueError that says what it must be."""
+    if known.name == "bits":
+        lengths = tuple(value) if isinstance(value, list | tuple) else (value,)
+        if not lengths or not all(type(one) is int and one % 8 == 0 and 16 <= one <= 1024 for one in lengths):
+            raise ValueError("multiples of 8 from 16 to 1024")
+        return tuple(dict.fromkeys(lengths))
+    kind = type(known.default)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise ValueError({int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind])
+    if known.name == "prompt" and str(value).count("{}") != 1:
+        raise ValueError("a sentence with one {} for the labels")
+    limits = known.metadata
+    if "least" in limits and not limits["least"] <= value <= limits["most"]:
+        raise ValueError(f"from {limits['least']:g} to {limits['most']:g}")
+    if "choices" in limits and value not in limits["choices"]:
+        raise ValueError(f"one of {', '.join(limits['choices'])}")
+    return value

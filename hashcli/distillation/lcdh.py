@@ -6,7 +6,7 @@ likelihood, two weights lambda1 and lambda2 (what they weigh is our guess), and 
 trained on the whole training set before the stream begins (notes call it T-a).
 """
 
-from collections.abc import Callable
+import math
 
 import numpy as np
 import torch
@@ -14,34 +14,47 @@ from torch import Tensor, nn
 
 from hashcli.distillation.heads import FusedTeacher
 from hashcli.distillation.losses import contrast, half_inner, negative_log_likelihood, quantisation, signs
-from hashcli.distillation.material import Hashers, Job
-
-RoundDone = Callable[[int, Hashers, Tensor], None]  # number, the student by now, the rows seen by now
+from hashcli.distillation.material import Features, Hashers, Job
 
 
-def distill(job: Job, round_done: RoundDone | None = None) -> Hashers:
-    """Train the teacher, then the student chunk by chunk; old data come back only as a few anchors' codes.
+def distill(job: Job) -> Hashers:
+    """Train the teacher, then the student chunk by chunk; of old data only a few anchors are kept.
 
     With `distil = false` the student's similarities are the labels alone: the ablation.
     """
     hashers, material, config = job.hashers(), job.material, job.config
     teacher = _train_teacher(job) if config.distil else None
-    order = torch.randperm(len(material), generator=torch.Generator().manual_seed(config.seed))
-    anchors = torch.empty(0, dtype=torch.long)  # rows of old items
+    generator = torch.Generator().manual_seed(config.seed)
+    order = torch.randperm(len(material), generator=generator)
+    priority = torch.rand(len(material), generator=generator)
+    anchors = seen = order[:0]  # rows
     anchor_codes = torch.empty(0, job.bits, device=material.image.device)
-    seen = order[:0]
     for number, chunk in enumerate(order.tensor_split(config.rounds), start=1):
 
         def loss(rows: Tensor, anchors: Tensor = anchors, anchor_codes: Tensor = anchor_codes) -> dict[str, Tensor]:
             return _round(job, hashers, teacher, rows, anchors, anchor_codes)
 
-        job.train(f"lcdh-round-{number}", hashers.modules(), loss, chunk, config.passes)
         seen = torch.cat([seen, chunk])
-        anchors = seen[torch.randperm(len(seen), generator=torch.Generator().manual_seed(number))[: config.anchors]]
+        passes = math.ceil(config.round_steps / math.ceil(len(chunk) / config.batch))
+        job.train(
+            f"lcdh-round-{number}",
+            hashers.modules(),
+            loss,
+            hashers.encode,
+            rows=chunk,
+            seen=seen,
+            epochs=passes,
+        )
+        job.measure.report_validation(f"validation, round {number}", hashers.encode, seen)
+        # A reservoir: an even sample of all that was seen, and who has left it does not come back.
+        kept = torch.cat([anchors, chunk])
+        anchors = kept[priority[kept].argsort()[: config.anchors]]
         with torch.no_grad():
-            anchor_codes = signs(hashers.image(material.image[anchors]) + hashers.text(material.text[anchors]))
-        if round_done:
-            round_done(number, hashers, seen)
+            image, text = (
+                torch.tanh(hashers.image(material.image[anchors])),
+                torch.tanh(hashers.text(material.text[anchors])),
+            )
+            anchor_codes = signs(image + text)
     return hashers
 
 
@@ -54,22 +67,24 @@ def _train_teacher(job: Job) -> Tensor:
     def loss(rows: Tensor) -> dict[str, Tensor]:
         outputs, tokens = teacher(material.teacher_image[rows], material.teacher_text[rows])
         relaxed = torch.tanh(outputs)
-        similar = material.similarity(rows, config.neighbours)
         return {
-            "likelihood": negative_log_likelihood(half_inner(relaxed, relaxed), similar),
+            "likelihood": negative_log_likelihood(half_inner(relaxed, relaxed), material.similarity(rows)),
             "quantisation": config.quantisation * quantisation(relaxed),
-            "contrast": 0.1 * contrast(tokens[:, 0], tokens[:, 1]),
+            "contrast": config.contrast * contrast(tokens[:, 0], tokens[:, 1]),
         }
 
-    job.train("lcdh-teacher", nn.ModuleDict({"teacher": teacher}), loss)
+    def encode(features: Features) -> dict[str, Tensor]:
+        return {"pair": teacher(features.teacher_image[features.photo_of], features.teacher_text)[0]}
+
+    job.train("lcdh-teacher", nn.ModuleDict({"teacher": teacher}), loss, encode)
+    job.measure.report("lcdh's teacher", encode)
     with torch.no_grad():
         return torch.tanh(teacher(material.teacher_image, material.teacher_text)[0])
 
 
 def _target(job: Job, teacher: Tensor | None, rows: Tensor, others: Tensor) -> Tensor:
     """S~ in [0, 1]^(rows x others): the logistic of the teacher's Theta, mixed with the labels by `teacher_share`."""
-    both = torch.cat([rows, others])
-    labels = job.material.similarity(both, job.config.neighbours)[: len(rows), len(rows) :]
+    labels = job.material.similarity(rows, others)
     if teacher is None:
         return labels
     share = job.config.teacher_share

@@ -11,21 +11,17 @@ from torch.nn import functional
 CLAMP = 64.0  # of the likelihood's argument, as in MITH's code
 
 
-def label_similarity(labels: Tensor) -> Tensor:
-    """S in {0, 1}^(n x n): 1 where two items share a label. `labels` is [n, classes] of 0 and 1."""
-    return (labels @ labels.T > 0).float()
+def label_similarity(labels: Tensor, others: Tensor) -> Tensor:
+    """S in {0, 1}^(n x m): 1 where two items share a label. Labels are [n, classes] and [m, classes] of 0 and 1."""
+    return (labels @ others.T > 0).float()
 
 
-def teacher_similarity(image: Tensor, text: Tensor, neighbours: float) -> Tensor:
-    """S without labels, our reconstruction: 1 for the share `neighbours` of pairs that the teacher finds most alike.
+def likeness(image: Tensor, text: Tensor, other_images: Tensor, other_texts: Tensor) -> Tensor:
+    """How alike the teacher finds items: the mean of both modalities' cosines. [n, d] and [m, d] to [n, m].
 
-    `image` and `text` are the teacher's features [n, d] of unit length. An item is always similar to itself.
+    The teacher's features are of unit length.
     """
-    alike = (image @ image.T + text @ text.T) / 2  # [n, n]
-    off_diagonal = alike[~torch.eye(len(alike), dtype=torch.bool, device=alike.device)]
-    return (
-        (alike >= off_diagonal.quantile(1 - neighbours)) | torch.eye(len(alike), device=alike.device).bool()
-    ).float()
+    return (image @ other_images.T + text @ other_texts.T) / 2
 
 
 def half_inner(a: Tensor, b: Tensor) -> Tensor:

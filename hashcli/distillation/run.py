@@ -11,6 +11,7 @@ import json
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,12 +27,13 @@ from hashcli.datasets.vocabulary import bag_of_words, build_vocabulary, texts_of
 from hashcli.distillation import baselines, ckdh, lcdh, soda
 from hashcli.distillation.config import Config
 from hashcli.distillation.export import check, export
-from hashcli.distillation.losses import label_similarity, teacher_similarity
-from hashcli.distillation.material import Hashers, Job, Material
+from hashcli.distillation.material import Features, Hashers, Job, Material
+from hashcli.distillation.measuring import Reports, SplitMeasure
 from hashcli.distillation.student import Student, choose_anchors, kept_bits, save_student, update
 from hashcli.distillation.towers import (
     HashModelTower,
     ImageTower,
+    Precision,
     TextTower,
     image_features,
     open_image_tower,
@@ -39,15 +41,14 @@ from hashcli.distillation.towers import (
     text_features,
 )
 from hashcli.distillation.training import Epoch
-from hashcli.distillation.tuning import tune
+from hashcli.distillation.tuning import tunable, tune
 from hashcli.errors import HashcliError
-from hashcli.evaluation.ranking import Report
 from hashcli.evaluation.retrieval import Codes, compare
-from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.description import Metric
 from hashcli.hashmodel.model import HashModel
 
 CHECKED = 64  # items encoded by the exported model and by torch
+METHODS = {"soda": soda.distill, "ckdh": ckdh.distill, "lcdh": lcdh.distill}
 
 
 class Teller(Protocol):
@@ -56,29 +57,36 @@ class Teller(Protocol):
     def planned(self, count: int) -> None: ...
     def advanced(self, count: int) -> None: ...
     def epoch(self, bits: int, epoch: Epoch) -> None: ...
-    def measured(self, what: str, bits: int, reports: dict[str, Report]) -> None: ...
+    def measured(self, what: str, bits: int, reports: Reports) -> None: ...
     def kept(self, bits: int, image: float, text: float) -> None: ...
 
 
 @dataclass(frozen=True)
-class _Features:
-    """What the towers see of all n photos used and their t texts.
+class _Towers:
+    """Who sees the photos and texts. `student_text` None: a bag of words."""
 
-    `rows` [n] are the photos' rows in the dataset, in ascending order; `photo_of` [t] is each text's photo, as a place
-    in `rows`. Teacher features are of unit length, and so are the student's unless its text is a bag of words.
+    teacher_image: ImageTower
+    teacher_text: TextTower
+    student_image: ImageTower
+    student_text: HashModelTower | None
+
+    def keys(self) -> dict[str, str]:
+        student_text = self.student_text.key if self.student_text else "bag"
+        return {"teacher": self.teacher_image.key, "student": self.student_image.key, "student's text": student_text}
+
+
+@dataclass(frozen=True)
+class _Data:
+    """All photos used, their texts, and what the towers see of them.
+
+    `rows` [n] are the photos' rows in the dataset, in ascending order, and `trained` [m] the places of the texts that
+    are trained on.
     """
 
     rows: np.ndarray
-    photo_of: np.ndarray
-    teacher_image: Tensor
-    teacher_text: Tensor
-    image: Tensor
-    text: Tensor
+    trained: np.ndarray
+    features: Features
     vocabulary: list[str]
-
-    def texts_of(self, part: np.ndarray) -> np.ndarray:
-        """The places of all texts of some rows."""
-        return np.flatnonzero(np.isin(self.rows[self.photo_of], part))
 
 
 def run(
@@ -98,82 +106,106 @@ def run(
     With `updated`, that student learns the new data in place of a new one.
     """
     torch.use_deterministic_algorithms(True, warn_only=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
-    teacher_image, teacher_text = open_teacher(config.teacher, device)
-    student_image = teacher_image if config.student == config.teacher else open_image_tower(config.student, device)
-    student_text = None if config.text == "bag" else HashModelTower(config.text)
-    _begin(out, pairs, split, config, resume=resume)
-    (out / "checkpoints").mkdir(exist_ok=True)
-    teacher_image, student_image = _tuned(
-        pairs, split, config, teacher_image, teacher_text, student_image, out, cache, teller
-    )
-    vocabulary = updated.vocabulary if updated else None
-    features = _features(
-        pairs, split, config, teacher_image, teacher_text, student_image, student_text, vocabulary, cache, teller
-    )
-    places = features.texts_of(split.train)  # [m], the texts that are trained on
-    material = _material(pairs, features, places, teacher_text).to(torch.device(device))
-    updated = updated and updated.to(torch.device(device))
+    device = _device(config)
+    towers = _open_towers(config, device)
+    for what, key in updated.towers.items() if updated else ():
+        if towers.keys()[what] != key:
+            raise HashcliError(
+                f"The model to update knows the {what} {key}, and this one is {towers.keys()[what]}.",
+                "Train it anew: what it learned of another's features is of no use.",
+            )
+    _begin(out, pairs, split, config, towers, updated, resume=resume)
+    data, material = _prepared(pairs, split, config, towers, out, cache, teller, updated)
+    features, material = data.features.to(device), material.to(device)
+    updated = updated and updated.to(device)
 
     rows: list[dict[str, Any]] = []
-
-    def measured(what: str, bits: int, reports: dict[str, Report]) -> None:
-        teller.measured(what, bits, reports)
-        for direction, report in reports.items():
-            rows.extend({"of": what, "bits": bits, "direction": direction, **asdict(one)} for one in report.figures)
-
+    tell_epoch = _logger(out, teller)
     for bits in config.bits:
+
+        def measured(what: str, reports: Reports, bits: int = bits) -> None:
+            teller.measured(what, bits, reports)
+            for direction, report in reports.items():
+                rows.extend({"of": what, "bits": bits, "direction": direction, **asdict(one)} for one in report.figures)
+
+        measure = SplitMeasure(
+            pairs, split, features, data.rows, data.rows[data.features.photo_of.numpy()[data.trained]], measured
+        )
         if baseline:
-            for what, codes in _baselines(features, places, bits, config.seed).items():
-                measured(what, bits, compare(codes, pairs.labels, split.query, split.database))
-
-        def validate(what: str, hashers: Hashers, trained_on: np.ndarray, bits: int = bits) -> None:
-            """Held-out training pairs as queries, against what was trained on, or among themselves without labels."""
-            if len(split.validation):
-                database = split.validation if pairs.labels is None else trained_on
-                codes = _codes(hashers, features)
-                measured(what, bits, compare(codes, pairs.labels, split.validation, database))
-
-        def round_done(number: int, hashers: Hashers, seen: Tensor) -> None:
-            validate(f"validation, round {number}", hashers, np.unique(features.rows[features.photo_of[places[seen]]]))
-
+            for what, untrained in _baselines(data, bits, config.seed).items():
+                measured(what, compare(untrained, pairs.labels, split.query, split.database))
         checkpoints = out / "checkpoints" / str(bits)
         checkpoints.mkdir(parents=True, exist_ok=True)
-        job = Job(material, config, bits, checkpoints, _logger(out, bits, teller))
-        if updated:
-            hashers = update(job, updated)
-        elif config.method == "lcdh":
-            hashers = lcdh.distill(job, round_done)
-        else:
-            hashers = {"soda": soda.distill, "ckdh": ckdh.distill}[config.method](job)
-        validate("validation", hashers, split.train)
-        codes = _codes(hashers, features)
+        job = Job(material, config, bits, checkpoints, partial(tell_epoch, bits), measure)
+        hashers = update(job, updated) if updated else METHODS[config.method](job)
+        measure.report_validation("validation", hashers.encode, None)
+        codes = measure.codes(hashers.encode)
         reports = compare(codes, pairs.labels, split.query, split.database)
-        measured(config.method, bits, reports)
+        measured(config.method, reports)
         _save_codes(out / f"codes-{bits}.npz", codes, pairs, split)
-        anchors = choose_anchors(material, hashers, config.anchors, config.seed)
         if updated:
             teller.kept(bits, *kept_bits(updated, hashers))
         model = export(
             out / f"model-{bits}",
             hashers,
-            student_image,
-            student_text,
-            features.vocabulary,
+            towers.student_image,
+            towers.student_text,
+            data.vocabulary,
             name=f"{out.name}-{bits}",
             method=f"{config.method}, our reconstruction",
             teacher=config.teacher,
             metrics=_metrics(reports, pairs, split),
             card=_card(config, bits, reports, pairs, split),
         )
-        one_length = replace(config, bits=(bits,))
-        save_student(model.folder, Student(one_length, features.vocabulary, pairs.label_names, hashers, anchors))
-        _check_export(model, hashers, features, pairs)
+        student = Student(
+            replace(config, bits=(bits,)),
+            towers.keys(),
+            data.vocabulary,
+            pairs.label_names,
+            hashers,
+            choose_anchors(material, hashers, config.anchors, config.seed, updated),
+            len(material) + (updated.learned if updated else 0),
+        )
+        save_student(model.folder, student)
+        _check_export(model, hashers, data, pairs)
     (out / "metrics.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return rows
 
 
-def _begin(out: Path, pairs: Pairs, split: Split, config: Config, *, resume: bool) -> None:
+def _device(config: Config) -> torch.device:
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise HashcliError("There is no CUDA device that torch can use.", 'device = "auto" or "cpu" will do without.')
+    return torch.device("cuda" if torch.cuda.is_available() and config.device != "cpu" else "cpu")
+
+
+def _open_towers(config: Config, device: torch.device) -> _Towers:
+    precision: Precision = "float32"
+    if config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda"):
+        precision = "bfloat16"
+    image, text = open_teacher(config.teacher, device, precision)
+    if config.tune_teacher != "head":
+        tunable(image, "tune_teacher")
+        if config.method != "ckdh":
+            raise HashcliError(
+                "tune_teacher: only CKDH fine-tunes its teacher.", "tune_student tunes any student's tower."
+            )
+    same = config.student == config.teacher and config.tune_student == config.tune_teacher == "head"
+    student = image if same else open_image_tower(config.student, device, precision)
+    if config.tune_student != "head":
+        tunable(student, "tune_student")
+    return _Towers(image, text, student, None if config.text == "bag" else HashModelTower(config.text))
+
+
+def _begin(
+    out: Path,
+    pairs: Pairs,
+    split: Split,
+    config: Config,
+    towers: _Towers,
+    updated: Student | None,
+    *,
+    resume: bool,
+) -> None:
     """Write run.json and split.json, or with `resume` see that they say the same."""
     told = {
         "config": config.to_json(),
@@ -183,6 +215,8 @@ def _begin(out: Path, pairs: Pairs, split: Split, config: Config, *, resume: boo
         "sizes": {part: len(getattr(split, part)) for part in ("query", "database", "train", "validation")},
         "warnings": split.warnings,
         "data": _data_checksum(pairs),
+        "towers": towers.keys(),
+        "updated": updated and updated.digest(),
         "versions": {
             "hashcli": hashcli.__version__,
             "python": platform.python_version(),
@@ -194,9 +228,15 @@ def _begin(out: Path, pairs: Pairs, split: Split, config: Config, *, resume: boo
         before = json.loads(path.read_text(encoding="utf-8"))
         if not resume:
             raise HashcliError(f"{out} holds a run already.", "Go on with it by --resume, or choose another --out.")
-        for key in ("config", "split", "data"):
-            if before[key] != json.loads(json.dumps(told[key])):
-                raise HashcliError(f"{out} holds a run with another {key}.", "Choose another --out.")
+        for key, what in (
+            ("config", "other settings"),
+            ("split", "another split"),
+            ("data", "other data"),
+            ("towers", "other teachers or students of these names"),
+            ("updated", "another model to update"),
+        ):
+            if before.get(key) != json.loads(json.dumps(told[key])):
+                raise HashcliError(f"{out} holds a run with {what}.", "Choose another --out.")
         return
     out.mkdir(parents=True, exist_ok=True)
     (out / "split.json").write_text(split.to_json(pairs), encoding="utf-8")
@@ -205,83 +245,41 @@ def _begin(out: Path, pairs: Pairs, split: Split, config: Config, *, resume: boo
     temporary.replace(path)
 
 
-def _logger(out: Path, bits: int, teller: Teller) -> Callable[[Epoch], None]:
-    """Tells of an epoch, and keeps it in log.jsonl."""
+def _logger(out: Path, teller: Teller) -> Callable[[int, Epoch], None]:
+    """Tells of an epoch, and keeps it in log.jsonl, once: a run killed before its checkpoint repeats its last epoch."""
+    path = out / "log.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    if lines and not lines[-1].endswith("\n"):  # cut off by a kill
+        path.write_text("".join(lines[:-1]), encoding="utf-8")
+        lines.pop()
+    known = {(told["bits"], told["stage"], told["number"]) for told in map(json.loads, lines)}
 
-    def tell(epoch: Epoch) -> None:
+    def tell(bits: int, epoch: Epoch) -> None:
         teller.epoch(bits, epoch)
-        with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"bits": bits, **asdict(epoch)}) + "\n")
+        if (bits, epoch.stage, epoch.number) not in known:
+            with path.open("a", encoding="utf-8") as log:
+                log.write(json.dumps({"bits": bits, **asdict(epoch)}) + "\n")
 
     return tell
 
 
-def _tuned(
+def _prepared(
     pairs: Pairs,
     split: Split,
     config: Config,
-    teacher_image: ImageTower,
-    teacher_text: TextTower,
-    student_image: ImageTower,
+    towers: _Towers,
     out: Path,
     cache: Path,
     teller: Teller,
-) -> tuple[ImageTower, ImageTower]:
-    """The image towers of teacher and student, fine-tuned on the training photos where the settings ask for it."""
-    if config.tune_teacher == config.tune_student == "head":
-        return teacher_image, student_image
-    photos = [pairs.images[row] for row in split.train]
-    texts = _unit(
-        text_features(teacher_text, [pairs.texts[row][0] for row in split.train], pairs.name, cache, _nothing)
-    )
-    if pairs.labels is not None:
-        labels = torch.from_numpy(pairs.labels[split.train]).float()
-
-        def similarity(rows: Tensor) -> Tensor:
-            return label_similarity(labels[rows])
-    else:
-        images = _unit(image_features(teacher_image, photos, pairs.name, cache, _nothing))
-
-        def similarity(rows: Tensor) -> Tensor:
-            return teacher_similarity(images[rows], texts[rows], config.neighbours)
-
-    def tuned(name: str, tower: ImageTower, share: str) -> ImageTower:
-        if share == "head":
-            return tower
-        checkpoints, tell = out / "checkpoints", _logger(out, 0, teller)
-        return tune(name, tower, share, photos, texts, similarity, config, checkpoints, tell)
-
-    same = student_image is teacher_image
-    teacher_image = tuned("teacher", teacher_image, config.tune_teacher)
-    return teacher_image, teacher_image if same else tuned("student", student_image, config.tune_student)
-
-
-def _nothing(count: int) -> None:
-    """Progress that is not told."""
-
-
-def _unit(features: np.ndarray) -> Tensor:
-    """A copy in memory, each row of unit length."""
-    return functional.normalize(torch.from_numpy(np.array(features)))
-
-
-def _features(
-    pairs: Pairs,
-    split: Split,
-    config: Config,
-    teacher_image: ImageTower,
-    teacher_text: TextTower,
-    student_image: ImageTower,
-    student_text: TextTower | None,
-    vocabulary: list[str] | None,
-    cache: Path,
-    teller: Teller,
-) -> _Features:
+    updated: Student | None,
+) -> tuple[_Data, Material]:
+    """What the towers see, and of it what is trained on; the student's tower is tuned first where that is asked for."""
     rows = np.unique(np.concatenate([split.query, split.database, split.train, split.validation]))
     photos = [pairs.images[row] for row in rows]
     texts = [text for row in rows for text in pairs.texts[row]]
     photo_of = np.arange(len(rows)).repeat([len(pairs.texts[row]) for row in rows])
-    teller.planned(2 * len(photos) + 2 * len(texts))
+    trained = np.flatnonzero(np.isin(rows[photo_of], split.train))
+    teller.planned(2 * len(photos) + (2 if towers.student_text else 1) * len(texts))
 
     def images(tower: ImageTower) -> Tensor:
         return _unit(image_features(tower, photos, pairs.name, cache, teller.advanced))
@@ -289,67 +287,84 @@ def _features(
     def words(tower: TextTower) -> Tensor:
         return _unit(text_features(tower, texts, pairs.name, cache, teller.advanced))
 
-    if student_text is None:
-        if vocabulary is None:
-            vocabulary = build_vocabulary(texts_of(pairs, split.train), config.words)
-        text = torch.from_numpy(bag_of_words(texts, vocabulary)).float()
+    vocabulary: list[str] = []
+    if towers.student_text:
+        text = words(towers.student_text)
     else:
-        text = words(student_text)
-    return _Features(
-        rows, photo_of, images(teacher_image), words(teacher_text), images(student_image), text, vocabulary or []
-    )
-
-
-def _material(pairs: Pairs, features: _Features, places: np.ndarray, teacher_text: TextTower) -> Material:
-    """The training rows: every text of every training photo."""
-    photo = features.photo_of[places]
+        vocabulary = updated.vocabulary if updated else build_vocabulary(texts_of(pairs, split.train), config.words)
+        text = torch.from_numpy(bag_of_words(texts, vocabulary)).float()
+    teacher_image, teacher_text = images(towers.teacher_image), words(towers.teacher_text)
 
     def prompts(sentences: list[str]) -> Tensor:
         different = sorted(set(sentences))  # few label sets are different
-        encoded = functional.normalize(torch.from_numpy(teacher_text.encode_texts(different)))
+        encoded = functional.normalize(torch.from_numpy(towers.teacher_text.encode_texts(different)))
         return encoded[[different.index(sentence) for sentence in sentences]]
 
-    return Material(
-        teacher_image=features.teacher_image[photo],
-        teacher_text=features.teacher_text[places],
-        image=features.image[photo],
-        text=features.text[places],
-        labels=None if pairs.labels is None else torch.from_numpy(pairs.labels[features.rows[photo]]).float(),
+    trained_photos = np.unique(photo_of[trained])
+    material = Material(
+        photos=[photos[place] for place in trained_photos],
+        photo=torch.from_numpy(np.searchsorted(trained_photos, photo_of[trained])),
+        teacher_image=teacher_image[photo_of[trained]],
+        teacher_text=teacher_text[trained],
+        image=torch.empty(len(trained), 0),
+        text=text[trained],
+        labels=None if pairs.labels is None else torch.from_numpy(pairs.labels[rows[photo_of[trained]]]).float(),
         label_names=pairs.label_names,
+        neighbours=config.neighbours,
         prompts=prompts,
+        teacher_tower=None if config.tune_teacher == "head" else tunable(towers.teacher_image, "tune_teacher"),
     )
+    if config.tune_student != "head":
+        _tune_student(material, config, towers, out, teller)
+    image = images(towers.student_image)
+    material = replace(material, image=image[photo_of[trained]])
+    features = Features(photos, torch.from_numpy(photo_of), teacher_image, teacher_text, image, text)
+    return _Data(rows, trained, features, vocabulary), material
 
 
-def _outputs(hashers: Hashers, features: _Features) -> tuple[np.ndarray, np.ndarray]:
-    device = next(hashers.image.parameters()).device
-    with torch.inference_mode():
-        image, text = hashers.image(features.image.to(device)), hashers.text(features.text.to(device))
-    return image.cpu().numpy(), text.cpu().numpy()
+def _tune_student(material: Material, config: Config, towers: _Towers, out: Path, teller: Teller) -> None:
+    """Each photo counts once, with its first text."""
+    _, first = np.unique(material.photo.numpy(), return_index=True)
+    some = material.to(_device(config))
+    texts = some.teacher_text[first]
+    log = _logger(out, teller)
+
+    def similarity(photos: Tensor) -> Tensor:
+        return some.similarity(torch.from_numpy(first)[photos])
+
+    checkpoints = out / "checkpoints"
+    checkpoints.mkdir(exist_ok=True)
+    tower = tunable(towers.student_image, "tune_student")
+    tune(tower, material.photos, texts, similarity, config, checkpoints, lambda epoch: log(0, epoch))
 
 
-def _codes(hashers: Hashers, features: _Features) -> Codes:
-    image, text = _outputs(hashers, features)
-    return Codes(features.rows, pack(image), pack(text), features.rows[features.photo_of])
+def _unit(features: np.ndarray) -> Tensor:
+    """A copy in memory, each row of unit length."""
+    return functional.normalize(torch.from_numpy(np.array(features)))
 
 
-def _baselines(features: _Features, places: np.ndarray, bits: int, seed: int) -> dict[str, Codes]:
+def _baselines(data: _Data, bits: int, seed: int) -> dict[str, Codes]:
     """Codes from the teacher's features alone, each modality centred by its training mean."""
-    photos = np.unique(features.photo_of[places])
-    image = (features.teacher_image - features.teacher_image[photos].mean(dim=0)).numpy()
-    text = (features.teacher_text - features.teacher_text[places].mean(dim=0)).numpy()
-    training = np.concatenate([image[photos], text[places]])
+    photo_of = data.features.photo_of.numpy()
+    photos = np.unique(photo_of[data.trained])
+    image, text = data.features.teacher_image, data.features.teacher_text
+    image, text = (image - image[photos].mean(dim=0)).numpy(), (text - text[data.trained].mean(dim=0)).numpy()
+    training = np.concatenate([image[photos], text[data.trained]])
     made = {
         "sign of the teacher's principal directions": baselines.principal_signs(training, image, text, bits),
         "ITQ of the teacher": baselines.itq(training, image, text, bits, seed),
     }
-    return {what: Codes(features.rows, *codes, features.rows[features.photo_of]) for what, codes in made.items()}
+    return {
+        what: Codes(data.rows, data.rows[photo_of], {"image": image_codes, "text": text_codes})
+        for what, (image_codes, text_codes) in made.items()
+    }
 
 
 def _save_codes(path: Path, codes: Codes, pairs: Pairs, split: Split) -> None:
     arrays = {
         "rows": codes.rows,
-        "photos": codes.photos,
-        "texts": codes.texts,
+        "photos": codes.packed["image"],
+        "texts": codes.packed["text"],
         "text_rows": codes.text_rows,
         "query": split.query,
         "database": split.database,
@@ -359,17 +374,19 @@ def _save_codes(path: Path, codes: Codes, pairs: Pairs, split: Split) -> None:
     np.savez(path, allow_pickle=False, **arrays)
 
 
-def _check_export(model: HashModel, hashers: Hashers, features: _Features, pairs: Pairs) -> None:
+def _check_export(model: HashModel, hashers: Hashers, data: _Data, pairs: Pairs) -> None:
     """Encode a few items from their files by the exported folder, and compare with what torch gives."""
-    image, text = _outputs(hashers, features)
-    photos = [str(pairs.images[row]) for row in features.rows[:CHECKED]]
-    exported = [output for _, output in model.encode_image_files(photos)]
-    check(np.stack([output for output in exported if isinstance(output, np.ndarray)]), image[:CHECKED], "image")
-    texts = [one for row in features.rows[:CHECKED] for one in pairs.texts[row]][:CHECKED]
-    check(model.encode_texts(texts), text[: len(texts)], "text")
+    device = next(hashers.image.parameters()).device
+    few = data.features.part(torch.arange(min(CHECKED, len(data.rows)))).to(device)
+    with torch.no_grad():
+        trained = {kind: outputs.cpu().numpy() for kind, outputs in hashers.encode(few).items()}
+    exported = [output for _, output in model.encode_image_files(map(str, few.photos))]
+    check(np.stack([output for output in exported if isinstance(output, np.ndarray)]), trained["image"], "image")
+    texts = texts_of(pairs, data.rows[:CHECKED])[:CHECKED]
+    check(model.encode_texts(texts), trained["text"][: len(texts)], "text")
 
 
-def _metrics(reports: dict[str, Report], pairs: Pairs, split: Split) -> list[Metric]:
+def _metrics(reports: Reports, pairs: Pairs, split: Split) -> list[Metric]:
     dataset = f"{pairs.name}, {split.protocol}, seed {split.seed}, ties by row"
     return [
         Metric(f"{direction} {figure.name}", dataset, round(figure.value, 4), round(figure.chance, 4))
@@ -378,7 +395,7 @@ def _metrics(reports: dict[str, Report], pairs: Pairs, split: Split) -> list[Met
     ]
 
 
-def _card(config: Config, bits: int, reports: dict[str, Report], pairs: Pairs, split: Split) -> str:
+def _card(config: Config, bits: int, reports: Reports, pairs: Pairs, split: Split) -> str:
     lines = [
         f"# A hash model of {bits} bits",
         "",

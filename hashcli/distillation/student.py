@@ -1,5 +1,6 @@
 """student.safetensors of a hash model: its heads, how to feed them, and a few old items to stay true to."""
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +17,10 @@ from hashcli.distillation.losses import (
     gap,
     half_inner,
     label_similarity,
+    likeness,
     negative_log_likelihood,
     quantisation,
     signs,
-    teacher_similarity,
 )
 from hashcli.distillation.material import Hashers, Job, Material
 from hashcli.errors import HashcliError
@@ -42,13 +43,23 @@ class Anchors:
 
 @dataclass(frozen=True)
 class Student:
-    """A trained student that can go on learning."""
+    """A trained student that can go on learning. `towers` are the keys of those whose features it has learned from."""
 
     config: Config
+    towers: dict[str, str]
     vocabulary: list[str]
     label_names: list[str]
     hashers: Hashers
     anchors: Anchors
+    learned: int  # how many pairs, of which the anchors are a sample
+
+    def digest(self) -> str:
+        """16 hex digits over its weights and anchors."""
+        digest = hashlib.sha256()
+        for value in [*self.hashers.modules().state_dict().values(), *vars(self.anchors).values()]:
+            if value is not None:
+                digest.update(value.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def to(self, device: torch.device) -> "Student":
         """The same on a device; the heads are moved, not copied."""
@@ -57,12 +68,19 @@ class Student:
         return replace(self, anchors=Anchors(**moved))
 
 
-def choose_anchors(material: Material, hashers: Hashers, count: int, seed: int) -> Anchors:
-    """`count` training rows, drawn by the seed, with their codes."""
-    rows = torch.randperm(len(material), generator=torch.Generator().manual_seed(seed))[:count]
+def choose_anchors(
+    material: Material, hashers: Hashers, count: int, seed: int, before: Student | None = None
+) -> Anchors:
+    """`count` training rows, drawn by the seed, with their codes.
+
+    After an update, the anchors of `before` keep their share, with the codes they had: a sample of all ever learned.
+    """
+    old = round(count * before.learned / (before.learned + len(material))) if before else 0
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(len(material), generator=generator)[: count - old]
     with torch.no_grad():
         image, text = material.image[rows], material.text[rows]
-        return Anchors(
+        new = Anchors(
             material.teacher_image[rows],
             material.teacher_text[rows],
             image,
@@ -71,11 +89,22 @@ def choose_anchors(material: Material, hashers: Hashers, count: int, seed: int) 
             signs(hashers.image(image)),
             signs(hashers.text(text)),
         )
+    if before is None:
+        return new
+    kept = torch.randperm(len(before.anchors.image), generator=generator)[:old]
+    both = {name: (getattr(before.anchors, name), value) for name, value in vars(new).items()}
+    if before.label_names != material.label_names:
+        both["labels"] = None, None
+    return Anchors(
+        **{name: None if b is None or a is None else torch.cat([a[kept], b]) for name, (a, b) in both.items()}
+    )
 
 
 def save_student(folder: Path, student: Student) -> None:
     told = {
         "config": student.config.to_json(),
+        "towers": student.towers,
+        "learned": student.learned,
         "vocabulary": student.vocabulary,
         "label_names": student.label_names,
     }
@@ -102,7 +131,11 @@ def load_student(folder: Path) -> Student:
             f"{folder} cannot be updated: {path.name} is missing, or hashcli distill did not write it.",
             "Only a hash model that hashcli distill made can learn more.",
         ) from error
-    config = Config(**told["config"] | {"bits": tuple(told["config"]["bits"])})
+    try:
+        config = Config(**told["config"] | {"bits": tuple(told["config"]["bits"])})
+        towers = dict(told["towers"])
+    except (KeyError, TypeError) as error:
+        raise HashcliError(f"{folder} was made by another version of hashcli: {error}.", "Train it anew.") from error
     (bits,) = config.bits
     heads = {name.removeprefix("heads."): value for name, value in tensors.items() if name.startswith("heads.")}
     image = HashHead(heads["image.first.weight"].shape[1], config.hidden, bits, config.dropout)
@@ -111,7 +144,7 @@ def load_student(folder: Path) -> Student:
     hashers.modules().load_state_dict(heads)
     hashers.modules().eval()
     anchors = Anchors(**{name: tensors.get(f"anchors.{name}") for name in Anchors.__dataclass_fields__})  # type: ignore[arg-type]
-    return Student(config, told["vocabulary"], told["label_names"], hashers, anchors)
+    return Student(config, towers, told["vocabulary"], told["label_names"], hashers, anchors, told["learned"])
 
 
 def update(job: Job, student: Student) -> Hashers:
@@ -121,31 +154,27 @@ def update(job: Job, student: Student) -> Hashers:
     codes made before go on answering.
     """
     hashers, anchors, material, config = student.hashers, student.anchors, job.material, job.config
-    by_labels = anchors.labels is not None and material.label_names == student.label_names
 
-    def similarity(rows: Tensor) -> tuple[Tensor, Tensor]:
-        """S among the rows [n, n], and between rows and anchors [n, anchors]."""
-        image = torch.cat([material.teacher_image[rows], anchors.teacher_image])
-        text = torch.cat([material.teacher_text[rows], anchors.teacher_text])
-        if by_labels and material.labels is not None and anchors.labels is not None:
-            similar = label_similarity(torch.cat([material.labels[rows], anchors.labels]))
-        else:
-            similar = teacher_similarity(image, text, config.neighbours)
-        return similar[: len(rows), : len(rows)], similar[: len(rows), len(rows) :]
+    def old_similarity(rows: Tensor) -> Tensor:
+        """S between rows and anchors [n, anchors]."""
+        if material.labels is not None and anchors.labels is not None and material.label_names == student.label_names:
+            return label_similarity(material.labels[rows], anchors.labels)
+        image, text = material.teacher_image[rows], material.teacher_text[rows]
+        return (likeness(image, text, anchors.teacher_image, anchors.teacher_text) > material.alike).float()
 
     def loss(rows: Tensor) -> dict[str, Tensor]:
-        among, old = similarity(rows)
+        among, old = material.similarity(rows), old_similarity(rows)
         image, text = torch.tanh(hashers.image(material.image[rows])), torch.tanh(hashers.text(material.text[rows]))
         kept_image, kept_text = torch.tanh(hashers.image(anchors.image)), torch.tanh(hashers.text(anchors.text))
         return {
             "inter": negative_log_likelihood(half_inner(image, text), among),
             "old": negative_log_likelihood(half_inner(image, anchors.text_codes), old)
             + negative_log_likelihood(half_inner(text, anchors.image_codes), old),
-            "keep": 10 * (gap(kept_image, anchors.image_codes) + gap(kept_text, anchors.text_codes)),
+            "keep": config.keep * (gap(kept_image, anchors.image_codes) + gap(kept_text, anchors.text_codes)),
             "quantisation": config.quantisation * quantisation(image, text),
         }
 
-    job.train("update", hashers.modules(), loss)
+    job.train("update", hashers.modules(), loss, hashers.encode)
     return hashers
 
 

@@ -8,13 +8,14 @@ A tower is named on the command line by
 and `random` in place of PRETRAINED, or after timm:NAME/, leaves the weights untrained, for tests and ablations.
 """
 
+import difflib
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from hashcli.hashmodel.registry import find_model
 TEXT_BATCH = 64
 
 Advanced = Callable[[int], None]
+Precision = Literal["float32", "bfloat16"]
 
 
 class ImageTower(Protocol):
@@ -75,11 +77,21 @@ class HashModelTower:
 class TorchImageTower(nn.Module):
     """A torch image encoder that takes the same uint8 pixels as a hash model, so that it can be exported as one."""
 
-    def __init__(self, key: str, encoder: nn.Module, size: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        key: str,
+        encoder: nn.Module,
+        size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        resize: Resize = "crop",
+        precision: Precision = "float32",
+    ) -> None:
         super().__init__()
-        self.key = key
+        self.key = key + _told(precision)
         self.size = size
-        self.resize: Resize = "crop"
+        self.resize: Resize = resize
+        self.precision = precision
         self.encoder = encoder
         self.mean: Tensor
         self.std: Tensor
@@ -93,12 +105,16 @@ class TorchImageTower(nn.Module):
         """uint8 [n, size, size, 3] RGB to features [n, width]."""
         return cast(Tensor, self.encoder((pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std))
 
+    def arithmetic(self) -> torch.autocast:
+        """The precision it computes in."""
+        return _arithmetic(self.mean.device, self.precision)
+
     def encode_images(self, paths: Iterable[str]) -> Iterator[np.ndarray | Exception]:
         device = self.mean.device
         loaded = map_ahead(lambda path: load_pixels(path, self.size, self.resize), paths, look_ahead=2 * IMAGE_BATCH)
         for batch in in_batches(loaded, IMAGE_BATCH):
             pixels = [result for _, result in batch if isinstance(result, np.ndarray)]
-            with torch.inference_mode(), _half_precision(device):
+            with torch.inference_mode(), self.arithmetic():
                 stacked = torch.from_numpy(np.stack(pixels)).to(device) if pixels else torch.empty(0)
                 features = iter(self(stacked).float().cpu().numpy() if pixels else [])
             for _, result in batch:
@@ -113,10 +129,11 @@ class OpenClipTextTower:
     width: int
     model: Any
     tokenizer: Any
+    precision: Precision
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         device = next(self.model.parameters()).device
-        with torch.inference_mode(), _half_precision(device):
+        with torch.inference_mode(), _arithmetic(device, self.precision):
             batches = [
                 self.model.encode_text(self.tokenizer(batch).to(device)).float().cpu().numpy()
                 for batch in in_batches(texts, TEXT_BATCH)
@@ -124,17 +141,21 @@ class OpenClipTextTower:
         return np.concatenate([np.empty((0, self.width), np.float32), *batches])
 
 
-def open_teacher(name: str, device: torch.device | str = "cpu") -> tuple[ImageTower, TextTower]:
-    """A teacher's image and text tower, whose features lie in one space."""
+def open_teacher(
+    name: str, device: torch.device | str = "cpu", precision: Precision = "float32"
+) -> tuple[ImageTower, TextTower]:
+    """A teacher's image and text tower, whose features lie in one space. A hash model's compute as they were made."""
     if name.startswith("local-dir:") or ("/" in name and not Path(name).exists()):
-        return _open_clip(name, device)
+        return _open_clip(name, device, precision)
     tower = HashModelTower(name)
     return tower, tower
 
 
-def open_image_tower(name: str, device: torch.device | str = "cpu") -> ImageTower:
+def open_image_tower(name: str, device: torch.device | str = "cpu", precision: Precision = "float32") -> ImageTower:
     """A student's image backbone."""
-    return _timm(name.removeprefix("timm:"), device) if name.startswith("timm:") else open_teacher(name, device)[0]
+    if name.startswith("timm:"):
+        return _timm(name.removeprefix("timm:"), device, precision)
+    return open_teacher(name, device, precision)[0]
 
 
 def image_features(
@@ -168,9 +189,13 @@ def text_features(tower: TextTower, texts: Sequence[str], dataset: str, cache: P
     return _cached(cache, tower.key, dataset, texts, tower.width, compute)
 
 
-def _half_precision(device: torch.device) -> torch.autocast:
-    """bfloat16 arithmetic on a GPU; on a CPU nothing changes."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+def _arithmetic(device: torch.device, precision: Precision) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def _told(precision: Precision) -> str:
+    """What it adds to a tower's key: features of another precision are other features."""
+    return "" if precision == "float32" else f"-{precision}"
 
 
 def _cached(
@@ -200,21 +225,29 @@ def _silence() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _open_clip(name: str, device: torch.device | str) -> tuple[TorchImageTower, OpenClipTextTower]:
+def _open_clip(
+    name: str, device: torch.device | str, precision: Precision
+) -> tuple[TorchImageTower, OpenClipTextTower]:
     import open_clip
 
     key = name
+    arch, _, pretrained = name.partition("/")
+    folder = Path(name.removeprefix("local-dir:")) if name.startswith("local-dir:") else None
+    if not folder:
+        _check_known(f"The teacher {name}", arch, open_clip.list_models(), "architectures of open_clip")
+        if Path(pretrained).is_file():
+            key = f"{arch}-{_digest([Path(pretrained)])}"
+        elif pretrained != "random":
+            tag, tags = pretrained.lower().replace("-", "_"), open_clip.list_pretrained_tags_by_model(arch)
+            _check_known(f"The teacher {name}", tag, tags, f"weights of {arch}")
+            _ask_the_hub_only_if_it_answers()
     try:
         with _silence():
-            if name.startswith("local-dir:"):
-                folder = Path(name.removeprefix("local-dir:"))
-                weights = sorted(path for path in folder.iterdir() if path.is_file())
-                states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weights]
-                key = f"local-dir-{folder.name}-{states}"
+            if folder:
+                key = f"local-dir-{_digest(sorted(path for path in folder.iterdir() if path.is_file()))}"
                 model, _ = open_clip.create_model_from_pretrained(name)
                 tokenizer = open_clip.get_tokenizer(name)
             else:
-                arch, _, pretrained = name.partition("/")
                 torch.manual_seed(0)  # for `random`
                 model, _, _ = open_clip.create_model_and_transforms(
                     arch, pretrained=None if pretrained == "random" else pretrained
@@ -228,17 +261,28 @@ def _open_clip(name: str, device: torch.device | str) -> tuple[TorchImageTower, 
     model.eval().requires_grad_(False)
     settings = open_clip.get_model_preprocess_cfg(model)
     size = settings["size"][0] if isinstance(settings["size"], list | tuple) else settings["size"]
-    images = TorchImageTower(f"open_clip-{key}", model.visual, size, settings["mean"], settings["std"])
+    images = TorchImageTower(
+        f"open_clip-{key}",
+        model.visual,
+        size,
+        settings["mean"],
+        settings["std"],
+        _resize(f"The teacher {name}", settings.get("resize_mode", "shortest"), shortest="crop", squash="squash"),
+        precision,
+    )
     images.to(device)
     model.to(device)
-    return images, OpenClipTextTower(f"open_clip-{key}", images.width, model, tokenizer)
+    return images, OpenClipTextTower(images.key, images.width, model, tokenizer, precision)
 
 
-def _timm(name: str, device: torch.device | str) -> TorchImageTower:
+def _timm(name: str, device: torch.device | str, precision: Precision) -> TorchImageTower:
     import timm
     from timm.data.config import resolve_model_data_config
 
     arch, _, pretrained = name.partition("/")
+    _check_known(f"The backbone timm:{name}", arch.partition(".")[0], timm.list_models(), "architectures of timm")
+    if pretrained != "random":
+        _ask_the_hub_only_if_it_answers()
     torch.manual_seed(0)  # for `random`
     try:
         with _silence():
@@ -250,5 +294,45 @@ def _timm(name: str, device: torch.device | str) -> TorchImageTower:
         ) from error
     settings = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     model.eval().requires_grad_(False)
-    tower = TorchImageTower(f"timm-{name}", model, settings["input_size"][1], settings["mean"], settings["std"])
+    resize = _resize(f"The backbone timm:{name}", settings["crop_mode"], center="crop", squash="squash")
+    size, mean, std = settings["input_size"][1], settings["mean"], settings["std"]
+    tower = TorchImageTower(f"timm-{name}", model, size, mean, std, resize, precision)
     return tower.to(device)
+
+
+def _digest(files: Sequence[Path]) -> str:
+    """16 hex digits over the files' content."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _check_known(what: str, name: str, known: Sequence[str], of: str) -> None:
+    """Raise HashcliError with the nearest names, of what may be hundreds."""
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=5, cutoff=0.3) or known[:5]
+        raise HashcliError(
+            f"{what} cannot be loaded: {name!r} is not among the {of}.", f"The nearest: {', '.join(near)}."
+        )
+
+
+def _resize(what: str, mode: str, **ours: Resize) -> Resize:
+    """How the model's own settings bring a photo to its size, in our words."""
+    if mode not in ours:
+        raise HashcliError(f"{what} brings photos to its size by {mode!r}, which hash models cannot.")
+    return ours[mode]
+
+
+def _ask_the_hub_only_if_it_answers() -> None:
+    """The hub's client tries for minutes. Told that it is offline, it takes what it has kept, or says at once that it
+    has nothing."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
+
+    if not constants.HF_HUB_OFFLINE:
+        try:
+            get_session().head(constants.ENDPOINT, timeout=5)
+        except Exception:  # of whatever library the client is made with
+            constants.HF_HUB_OFFLINE = True

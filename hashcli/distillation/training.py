@@ -16,7 +16,8 @@ from hashcli.errors import HashcliError
 class Stage:
     """One thing to train: some modules, by a loss of the rows of a batch.
 
-    `loss` gets int64 rows [batch] and returns the terms of the loss by name; their sum is minimised.
+    `loss` gets int64 rows [batch] and returns the terms of the loss by name; their sum is minimised. `validate` gives
+    figures by name; it is asked after every `validate_every` epochs and after the last.
     """
 
     name: str
@@ -26,6 +27,8 @@ class Stage:
     epochs: int
     batch: int
     learning_rates: dict[str, float]  # by the names of `modules`
+    validate: Callable[[], dict[str, float]] = dict
+    validate_every: int = 1  # 0: after the last alone
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Epoch:
     number: int
     of: int
     losses: dict[str, float]
+    validation: dict[str, float]
     seconds: float
 
 
@@ -75,10 +79,21 @@ def train(stage: Stage, seed: int, checkpoints: Path | None, tell: Callable[[Epo
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value.item() * len(rows)
         losses = {name: value / stage.items for name, value in sums.items()}
-        tell(Epoch(stage.name, number + 1, stage.epochs, losses, time.monotonic() - began))
+        tell(
+            Epoch(stage.name, number + 1, stage.epochs, losses, _validated(stage, number + 1), time.monotonic() - began)
+        )
         if path:
             _save(path, stage.modules, optimiser, number + 1)
     stage.modules.eval()
+
+
+def _validated(stage: Stage, epoch: int) -> dict[str, float]:
+    due = epoch == stage.epochs or (stage.validate_every and epoch % stage.validate_every == 0)
+    if not due:
+        return {}
+    stage.modules.eval()
+    with torch.no_grad():
+        return stage.validate()
 
 
 def _batches(stage: Stage, seed: int, epoch: int) -> Iterator[Tensor]:

@@ -1,8 +1,4 @@
-"""Fine-tuning an image tower before its features are taken: what CKDH does with CLIP; also a student's backbone.
-
-Our reconstruction: the tower learns, through a hash head that is then thrown away, which photos are similar, and stays
-close to its texts' features where both have one width, as CLIP's do.
-"""
+"""Fine-tuning an image tower: CKDH's teacher within its own stage (ckdh.py), a student's backbone in one before it."""
 
 import hashlib
 import re
@@ -20,50 +16,87 @@ from hashcli.distillation.losses import contrast, half_inner, negative_log_likel
 from hashcli.distillation.towers import ImageTower, TorchImageTower
 from hashcli.distillation.training import Epoch, Stage, train
 from hashcli.errors import HashcliError
-from hashcli.hashmodel.ahead import map_ahead
+from hashcli.hashmodel.ahead import in_batches, map_ahead
 from hashcli.hashmodel.images import load_pixels
+from hashcli.hashmodel.model import IMAGE_BATCH
 
 _BLOCK = re.compile(r"(.*\b(?:resblocks|blocks|layers|stages|layer|features)\.?)(\d+)\.")
 
 
+def tunable(tower: ImageTower, what: str) -> TorchImageTower:
+    """The tower, if it is a torch module. Raises HashcliError for a hash model's: it is used as it is."""
+    if not isinstance(tower, TorchImageTower):
+        raise HashcliError(
+            f"{what}: a hash model's tower cannot be tuned.", "Name an open_clip model, or timm:NAME for a student."
+        )
+    return tower
+
+
+class TunedTower(nn.Module):
+    """An image tower whose last block, or all of it, is trained. It reads photos from their files.
+
+    It is never in training mode: its normalisation keeps its statistics, and nothing is dropped.
+    """
+
+    def __init__(self, tower: TorchImageTower, share: str) -> None:
+        super().__init__()
+        self.tower = tower
+        for parameter in _parameters(tower.encoder, share):
+            parameter.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> "TunedTower":
+        return super().train(False)
+
+    def forward(self, photos: Sequence[Path]) -> Tensor:
+        """Features of unit length [n, width], with gradients."""
+        with self.tower.arithmetic():
+            features = self.tower(_pixels(self.tower, photos))
+        return functional.normalize(features.float())
+
+    def features(self, photos: Sequence[Path]) -> Tensor:
+        """The same of any number of photos, without gradients."""
+        with torch.no_grad():
+            return torch.cat([self(batch) for batch in in_batches(photos, IMAGE_BATCH)])
+
+    def digest(self) -> str:
+        """16 hex digits over what was trained."""
+        digest = hashlib.sha256()
+        for parameter in self.parameters():
+            if parameter.requires_grad:
+                digest.update(parameter.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
 def tune(
-    name: str,
-    tower: ImageTower,
-    share: str,
+    tower: TorchImageTower,
     photos: Sequence[Path],
     texts: Tensor,
     similarity: Callable[[Tensor], Tensor],
     config: Config,
     checkpoints: Path,
     tell: Callable[[Epoch], None],
-) -> TorchImageTower:
-    """Train the last block or all of a tower on the training photos; its key changes with its weights.
+) -> None:
+    """Fine-tune a student's tower on the training photos, in place; its key changes with its weights. Ours.
 
-    `texts` [m, d] are the photos' text features, and `similarity` gives S of some rows. Raises HashcliError for a tower
-    that is no torch module: a hash model's is used as it is.
+    It learns, through a hash head that is then thrown away, which photos are similar, and to be close to its texts'
+    features where both have one width, as CLIP's do. `texts` [m, d] are the photos' text features, and `similarity`
+    gives S of some rows.
     """
-    if not isinstance(tower, TorchImageTower):
-        raise HashcliError(
-            f"{name}: a hash model's tower cannot be tuned.", "Name an open_clip model, or timm:NAME for a student."
-        )
-    trained = _parameters(tower.encoder, share)
-    for parameter in trained:
-        parameter.requires_grad_(True)
+    tuned = TunedTower(tower, config.tune_student)
     torch.manual_seed(config.seed)
     head = HashHead(tower.width, config.hidden, min(config.bits), config.dropout).to(tower.mean.device)
 
     def loss(rows: Tensor) -> dict[str, Tensor]:
-        tower.eval()  # its normalisation keeps its statistics
-        features = functional.normalize(tower(_pixels(tower, [photos[row] for row in rows.tolist()])))
+        features = tuned([photos[row] for row in rows.tolist()])
         relaxed = torch.tanh(head(features))
         terms = {"likelihood": negative_log_likelihood(half_inner(relaxed, relaxed), similarity(rows))}
         if texts.shape[1] == tower.width:
-            terms["contrast"] = 0.1 * contrast(features, texts[rows])
+            terms["contrast"] = config.contrast * contrast(features, texts[rows])
         return terms
 
     stage = Stage(
-        name=f"tune-{name}",
-        modules=nn.ModuleDict({"tower": tower.encoder, "head": head}),
+        name="tune-student",
+        modules=nn.ModuleDict({"tower": tuned, "head": head}),
         loss=loss,
         items=len(photos),
         epochs=config.tune_epochs,
@@ -71,9 +104,8 @@ def tune(
         learning_rates={"tower": config.tune_learning_rate, "head": config.learning_rate},
     )
     train(stage, config.seed, checkpoints, tell)
-    tower.eval().requires_grad_(False)
-    tower.key += f"-tuned-{_digest(trained)}"
-    return tower
+    tower.key += f"-tuned-{tuned.digest()}"
+    tower.requires_grad_(False)
 
 
 def _parameters(encoder: nn.Module, share: str) -> list[nn.Parameter]:
@@ -88,7 +120,7 @@ def _parameters(encoder: nn.Module, share: str) -> list[nn.Parameter]:
     return [parameter for _, parameter in named[first:]]
 
 
-def _pixels(tower: TorchImageTower, paths: list[Path]) -> Tensor:
+def _pixels(tower: TorchImageTower, paths: Sequence[Path]) -> Tensor:
     """uint8 [n, size, size, 3] on the tower's device."""
     pixels = []
     loaded = map_ahead(lambda path: load_pixels(path, tower.size, tower.resize), paths, len(paths))
@@ -97,10 +129,3 @@ def _pixels(tower: TorchImageTower, paths: list[Path]) -> Tensor:
             raise HashcliError(f"{path} cannot be read: {result}.", "Restore it from the dataset's archive.")
         pixels.append(result)
     return torch.from_numpy(np.stack(pixels)).to(tower.mean.device)
-
-
-def _digest(parameters: Sequence[Tensor]) -> str:
-    digest = hashlib.sha256()
-    for parameter in parameters:
-        digest.update(parameter.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]

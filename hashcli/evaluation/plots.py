@@ -43,16 +43,18 @@ def plot_precision_at(curves: Curves, path: Path, title: str) -> None:
 
 
 def plot_losses(log: Path, bits: int, path: Path) -> None:
-    """The terms of the loss by epoch, a panel for each stage of training, from the log.jsonl of a run.
+    """The terms of the loss by epoch and, dashed, the validation figures; a panel for each stage of training.
+
+    Taken from the log.jsonl of a run.
 
     Raises HashcliError when it cannot be read or knows nothing of these bits.
     """
-    stages: dict[str, dict[int, dict[str, float]]] = defaultdict(dict)
+    stages: dict[str, dict[int, dict[str, dict[str, float]]]] = defaultdict(dict)
     try:
         for line in log.read_text(encoding="utf-8").splitlines():
             epoch = json.loads(line)
             if epoch["bits"] == bits:
-                stages[epoch["stage"]][epoch["number"]] = epoch["losses"]  # the last, where a run was resumed
+                stages[epoch["stage"]][epoch["number"]] = {kind: epoch[kind] for kind in ("losses", "validation")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HashcliError(f"{log} is not a training log: {error}.") from error
     if not stages:
@@ -61,20 +63,26 @@ def plot_losses(log: Path, bits: int, path: Path) -> None:
     rows = -(-len(stages) // columns)
     figure = Figure(figsize=(4 * columns + 1.5, 3 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    terms = list(dict.fromkeys(term for epochs in stages.values() for losses in epochs.values() for term in losses))
+    lines: dict[str, Line2D] = {}  # by name, as the legend shows them
     for axes, (stage, epochs) in zip(panels, stages.items(), strict=False):
-        for number, term in enumerate(terms):
-            values = [losses[term] for losses in epochs.values() if term in losses]
-            if values:
-                axes.plot(list(epochs), values, color=f"C{number}", marker="." if len(values) == 1 else "")
+        right = axes.twinx()
+        right.set_ylim(0, 1.02)
+        for own_axes, kind, style in ((axes, "losses", "-"), (right, "validation", "--")):
+            for name in dict.fromkeys(name for told in epochs.values() for name in told[kind]):
+                line = lines.setdefault(name, Line2D([], [], color=f"C{len(lines)}", linestyle=style, label=name))
+                numbers = [number for number, told in epochs.items() if name in told[kind]]
+                values = [epochs[number][kind][name] for number in numbers]
+                marker = "." if len(values) == 1 else ""
+                own_axes.plot(numbers, values, color=line.get_color(), linestyle=style, marker=marker)
         axes.set_title(stage, fontsize="medium")
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
     for axes in panels[len(stages) :]:
         axes.remove()
-    lines = [Line2D([], [], color=f"C{number}", label=term) for number, term in enumerate(terms)]
-    figure.legend(handles=lines, loc="outside right upper", frameon=False)
-    figure.suptitle(f"{log.resolve().parent.name}, {bits} bits: the terms of the loss")
+    figure.legend(handles=list(lines.values()), loc="outside right upper", frameon=False)
+    figure.suptitle(
+        f"{log.resolve().parent.name}, {bits} bits: the terms of the loss; dashed, on the right: validation"
+    )
     figure.savefig(path, dpi=150)
 
 

@@ -115,6 +115,18 @@ def evaluate_labels(
     )
 
 
+def mean_average_precision(
+    query_codes: np.ndarray, query_labels: np.ndarray, database_codes: np.ndarray, database_labels: np.ndarray
+) -> float:
+    """mAP@all as in `evaluate_labels`, alone and so in less time, to be watched during training."""
+    wanted, held = query_labels.astype(np.float32), database_labels.astype(np.float32).T
+    total = 0.0
+    for block in _blocks(len(query_codes)):
+        order = np.argsort(hamming_distances(query_codes[block], database_codes), axis=1, kind="stable")
+        total += average_precision(np.take_along_axis(wanted[block] @ held > 0, order, axis=1)).sum()
+    return total / len(query_codes)
+
+
 def evaluate_pairs(
     query_codes: np.ndarray,
     query_items: np.ndarray,

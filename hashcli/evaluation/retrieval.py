@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,32 +12,40 @@ import numpy as np
 from hashcli.datasets.pairs import Pairs
 from hashcli.datasets.splits import Split
 from hashcli.errors import HashcliError
-from hashcli.evaluation.ranking import Report, evaluate_labels, evaluate_pairs
+from hashcli.evaluation.ranking import Report, evaluate_labels, evaluate_pairs, mean_average_precision
 from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.model import HashModel
 
 
 @dataclass(frozen=True)
 class Codes:
-    """Packed codes of some rows of a dataset: a photo's uint8 [rows, bytes], and those of all its texts [texts, bytes]
-    with the row that each belongs to."""
+    """Packed codes of some rows of a dataset, and of all their texts.
+
+    `packed` has "image" uint8 [rows, bytes] and "text" [texts, bytes]; or only one kind, where a model has no more:
+    "image", or "pair" [texts, bytes], of a photo and its text together. `text_rows` is the row of each text.
+    """
 
     rows: np.ndarray
-    photos: np.ndarray
-    texts: np.ndarray
     text_rows: np.ndarray
+    packed: dict[str, np.ndarray]
 
-    def photos_of(self, part: np.ndarray) -> np.ndarray:
-        """The photos' codes of a part, in its order."""
-        return np.asarray(self.photos[np.searchsorted(self.rows, part)])
-
-    def texts_of(self, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The codes of all texts of a part, in its order, and the row each belongs to."""
+    def of(self, kind: str, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The codes of one kind of a part of the rows, in its order, and the row that each belongs to."""
+        if kind == "image":
+            return np.asarray(self.packed[kind][np.searchsorted(self.rows, part)]), part
         place = np.full(int(max(part.max(), self.text_rows.max())) + 1, -1)
         place[part] = np.arange(len(part))
         chosen = np.flatnonzero(place[self.text_rows] >= 0)
         chosen = chosen[np.argsort(place[self.text_rows[chosen]], kind="stable")]
-        return self.texts[chosen], self.text_rows[chosen]
+        return self.packed[kind][chosen], self.text_rows[chosen]
+
+    def searches(
+        self, query: np.ndarray, database: np.ndarray
+    ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+        """Each direction, with the codes that ask and their rows, and the codes that answer and theirs."""
+        kinds = list(self.packed)
+        for asked, answering in [("image", "text"), ("text", "image")] if len(kinds) > 1 else [(kinds[0], kinds[0])]:
+            yield f"{asked} to {answering}", *self.of(asked, query), *self.of(answering, database)
 
 
 def encode(model: HashModel, pairs: Pairs, rows: np.ndarray, advanced: Callable[[int], None]) -> Codes:
@@ -51,7 +59,8 @@ def encode(model: HashModel, pairs: Pairs, rows: np.ndarray, advanced: Callable[
         photos.append(result)
         advanced(1)
     texts = model.encode_texts([text for row in rows for text in pairs.texts[row]])
-    return Codes(rows, pack(np.stack(photos)), pack(texts), rows.repeat([len(pairs.texts[row]) for row in rows]))
+    text_rows = rows.repeat([len(pairs.texts[row]) for row in rows])
+    return Codes(rows, text_rows, {"image": pack(np.stack(photos)), "text": pack(texts)})
 
 
 def compare(
@@ -61,18 +70,26 @@ def compare(
 
     `query` and `database` are rows; the order of `database` decides ties.
     """
-    query_texts, query_rows = codes.texts_of(query)
-    database_texts, database_rows = codes.texts_of(database)
-    query_photos, database_photos = codes.photos_of(query), codes.photos_of(database)
-    if labels is None:
-        return {
-            "image to text": evaluate_pairs(query_photos, query, database_texts, database_rows),
-            "text to image": evaluate_pairs(query_texts, query_rows, database_photos, database),
-        }
-    return {
-        "image to text": evaluate_labels(query_photos, labels[query], database_texts, labels[database_rows], cuts),
-        "text to image": evaluate_labels(query_texts, labels[query_rows], database_photos, labels[database], cuts),
-    }
+    reports = {}
+    for direction, asked, asked_rows, held, held_rows in codes.searches(query, database):
+        if labels is None:
+            reports[direction] = evaluate_pairs(asked, asked_rows, held, held_rows)
+        else:
+            reports[direction] = evaluate_labels(asked, labels[asked_rows], held, labels[held_rows], cuts)
+    return reports
+
+
+def headline(codes: Codes, labels: np.ndarray | None, query: np.ndarray, database: np.ndarray) -> dict[str, float]:
+    """The one figure of `compare` to watch in each direction: mAP@all, or recall@10 without labels."""
+    figures = {}
+    for direction, asked, asked_rows, held, held_rows in codes.searches(query, database):
+        if labels is None:
+            (recall,) = evaluate_pairs(asked, asked_rows, held, held_rows, [10]).figures
+            figures[f"{direction} {recall.name}"] = recall.value
+        else:
+            precision = mean_average_precision(asked, labels[asked_rows], held, labels[held_rows])
+            figures[f"{direction} mAP@all"] = precision
+    return figures
 
 
 def measure(
@@ -104,7 +121,7 @@ class SavedCodes:
 
     @property
     def bits(self) -> int:
-        return 8 * int(self.codes.photos.shape[1])
+        return 8 * int(self.codes.packed["image"].shape[1])
 
     def compare(self, cuts: Sequence[int]) -> dict[str, Report]:
         return compare(self.codes, self.labels, self.query, self.database, cuts)
@@ -114,7 +131,7 @@ def read_codes(path: Path) -> SavedCodes:
     """The codes-BITS.npz of a run. Raises HashcliError when it is not one."""
     try:
         with np.load(path) as saved:
-            codes = Codes(*(saved[name] for name in ("rows", "photos", "texts", "text_rows")))
+            codes = Codes(saved["rows"], saved["text_rows"], {"image": saved["photos"], "text": saved["texts"]})
             labels = saved.get("labels")
             query, database = saved["query"], saved["database"]
     except OSError as error:

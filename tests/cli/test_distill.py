@@ -19,7 +19,7 @@ from hashcli.hashmodel.model import HashModel
 from tests.conftest import PHOTOS, Run, json_rows
 from tests.datasets.layouts import make_flickr8k, make_mirflickr
 
-SHORT = ("--set", "epochs=2", "--set", "passes=2", "--set", "rounds=2", "--set", "hidden=16")
+SHORT = ("--set", "epochs=2", "--set", "round_steps=2", "--set", "rounds=2", "--set", "hidden=16")
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_a_killed_run_goes_on_to_the_same_model(
     distill: Run, flickr: tuple[object, ...], environment: dict[str, str], tmp_path: Path
 ) -> None:
     """Killed in the second round of the first bit length; what was done before is not done again."""
-    arguments = (*flickr, "--method", "lcdh", "--bits", "16,32", "--set", "passes=20", "--set", "batch=8")
+    arguments = (*flickr, "--method", "lcdh", "--bits", "16,32", "--set", "round_steps=40", "--set", "batch=8")
     killed = tmp_path / "killed"
     running = subprocess.Popen(
         [sys.executable, "-m", "hashcli", "distill", *map(str, arguments), "--out", killed],

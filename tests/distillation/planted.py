@@ -20,7 +20,9 @@ CLASSES, TEACHER_WIDTH, IMAGE_WIDTH, WORDS = 6, 48, 40, 60
 BITS = 32
 
 
-def make_material(items: int, seed: int, *, labels: bool = True, classes: Sequence[int] = range(CLASSES)) -> Material:
+def make_material(
+    items: int, seed: int, *, labels: bool = True, classes: Sequence[int] = range(CLASSES), neighbours: float = 0.25
+) -> Material:
     """Items of one or two of the classes. Each class has its directions in both feature spaces and ten words."""
     world = np.random.default_rng(0)  # the same for training and test items
     teacher_directions = world.standard_normal((CLASSES, TEACHER_WIDTH))
@@ -43,12 +45,15 @@ def make_material(items: int, seed: int, *, labels: bool = True, classes: Sequen
 
     uses = rng.random((items, WORDS)) < np.where(shown @ own_words > 0, 0.4, 0.03)
     return Material(
+        photos=[Path(f"{row}.png") for row in range(items)],
+        photo=torch.arange(items),
         teacher_image=features(teacher_directions, 0.7),
         teacher_text=features(teacher_directions, 0.7),
         image=features(image_directions, 1.0),
         text=torch.from_numpy(uses).float(),
         labels=torch.from_numpy(shown).float() if labels else None,
         label_names=[f"class_{k}" for k in range(CLASSES)],
+        neighbours=neighbours,
         prompts=prompts,
     )
 
@@ -59,7 +64,7 @@ def make_job(
     tell: Callable[[Epoch], None] = lambda epoch: None,
     **settings: Any,
 ) -> Job:
-    quick: dict[str, Any] = {"epochs": 12, "batch": 64, "hidden": 64, "rounds": 3, "passes": 12, "anchors": 50}
+    quick: dict[str, Any] = {"epochs": 12, "batch": 64, "hidden": 64, "rounds": 3, "round_steps": 36, "anchors": 50}
     return Job(material, Config(**quick | settings), BITS, checkpoints, tell)
 
 

@@ -18,21 +18,14 @@ def test_items_are_similar_that_share_a_label() -> None:
     """The first and the last share a label; the third has none, and is like nothing, itself included."""
     labels = torch.tensor([[1.0, 1, 0], [0, 0, 1], [0, 0, 0], [1, 0, 0]])
     expected = [[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 1]]
-    assert losses.label_similarity(labels).tolist() == expected
+    assert losses.label_similarity(labels, labels).tolist() == expected
+    assert losses.label_similarity(labels[:1], labels[2:]).tolist() == [[0, 1]]
 
 
-@pytest.mark.parametrize("neighbours", [0.05, 0.3])
-def test_the_teacher_finds_a_given_share_of_pairs_similar(neighbours: float) -> None:
-    """They are those of the largest mean of both modalities' cosines."""
-    image, text = (torch.nn.functional.normalize(torch.tensor(drawn(40, 16, seed))) for seed in (0, 1))
-    similar = losses.teacher_similarity(image, text, neighbours).numpy()
-    assert np.array_equal(similar, similar.T)
-    assert similar.diagonal().tolist() == [1] * 40
-    pairs = np.triu_indices(40, 1)
-    chosen = similar[pairs] == 1
-    assert chosen.mean() == pytest.approx(neighbours, abs=1 / len(chosen))
-    alike = (image @ image.T + text @ text.T).numpy()[pairs]
-    assert alike[chosen].min() > alike[~chosen].max()
+def test_likeness_is_the_mean_of_two_cosines() -> None:
+    image, text = (torch.nn.functional.normalize(torch.tensor(drawn(5, 16, seed))) for seed in (0, 1))
+    expected = [[float(image[i] @ image[j] + text[i] @ text[j]) / 2 for j in (3, 4)] for i in range(5)]
+    assert losses.likeness(image, text, image[3:], text[3:]).numpy() == pytest.approx(np.array(expected))
 
 
 def test_the_likelihood() -> None:

@@ -1,15 +1,20 @@
 """A student that is kept, taken up again, and taught new items."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch")
 
+import torch
+
 from hashcli.distillation import soda
 from hashcli.distillation.student import Student, choose_anchors, kept_bits, load_student, save_student, update
 from hashcli.errors import HashcliError
 from tests.distillation.planted import BITS, make_job, make_material, mean_average_precisions, weights
+
+TOWERS = {"teacher": "a", "student": "b"}
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +25,7 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     job = make_job(material, bits=(BITS,))
     hashers = soda.distill(job)
     anchors = choose_anchors(material, hashers, 100, seed=0)
-    save_student(folder, Student(job.config, ["a", "dog"], material.label_names, hashers, anchors))
+    save_student(folder, Student(job.config, TOWERS, ["a", "dog"], material.label_names, hashers, anchors, 300))
     return folder
 
 
@@ -35,6 +40,8 @@ def test_a_student_is_read_as_it_was_written(student: Path, tmp_path: Path) -> N
     again = load_student(tmp_path)
     assert weights(again.hashers.modules()) == weights(read.hashers.modules())
     assert again.config == read.config
+    assert again.towers == TOWERS
+    assert again.digest() == read.digest()
 
 
 def test_what_it_learns_anew_is_found_and_old_codes_stay(student: Path) -> None:
@@ -50,6 +57,20 @@ def test_what_it_learns_anew_is_found_and_old_codes_stay(student: Path) -> None:
         assert after[direction][0] > before[direction][0] + 0.1
         assert still_known[direction][0] > known[direction][0] - 0.05
     assert min(kept_bits(read, taught)) > 0.9
+
+
+def test_anchors_are_a_sample_of_all_that_was_ever_learned(student: Path) -> None:
+    """Of 300 pairs before and 100 now, 60 of 80 anchors are old, with the codes they had."""
+    read = load_student(student)
+    new = make_material(100, seed=5, classes=[4, 5])
+    both = choose_anchors(new, read.hashers, 80, seed=0, before=read)
+    assert both.labels is not None
+    is_new = both.labels[:, [4, 5]].any(dim=1)
+    assert (len(is_new), int(is_new.sum())) == (80, 20)
+    old = {tuple(one.tolist()) for one in torch.cat([read.anchors.image, read.anchors.image_codes], dim=1)}
+    assert {tuple(one.tolist()) for one in torch.cat([both.image, both.image_codes], dim=1)[~is_new]} <= old
+    others = replace(new, label_names=["of", "other", "names", "than", "it", "knows"])
+    assert choose_anchors(others, read.hashers, 80, seed=0, before=read).labels is None
 
 
 def test_a_folder_that_is_no_student_cannot_be_updated(tiny_model: Path) -> None:

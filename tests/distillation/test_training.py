@@ -15,7 +15,7 @@ from hashcli.errors import HashcliError
 from tests.distillation.planted import make_job, make_material, weights
 
 METHODS = {"soda": soda.distill, "ckdh": ckdh.distill, "lcdh": lcdh.distill}
-SHORT: dict[str, Any] = {"epochs": 2, "passes": 2}
+SHORT: dict[str, Any] = {"epochs": 2, "round_steps": 2}
 
 
 class StoppedError(Exception):

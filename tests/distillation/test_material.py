@@ -1,0 +1,55 @@
+"""What is similar, and parts of features."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from hashcli.distillation.material import Features
+from tests.distillation.planted import make_material
+
+
+@pytest.mark.parametrize("neighbours", [0.05, 0.3])
+def test_without_labels_a_share_of_all_pairs_is_similar(neighbours: float) -> None:
+    """They are those of the largest mean of both modalities' cosines, in whatever batch they stand."""
+    material = make_material(60, seed=1, labels=False, neighbours=neighbours)
+    rows = torch.arange(60)
+    similar = material.similarity(rows).numpy()
+    assert similar.diagonal().tolist() == [1] * 60
+    pairs = np.triu_indices(60, 1)
+    chosen = similar[pairs] == 1
+    assert chosen.mean() == pytest.approx(neighbours, abs=1 / len(chosen))
+    image, text = material.teacher_image, material.teacher_text
+    alike = (image @ image.T + text @ text.T).numpy()[pairs]
+    assert alike[chosen].min() > alike[~chosen].max()
+    some, others = torch.tensor([3, 50, 7]), torch.tensor([9, 3])
+    assert np.array_equal(material.similarity(some, others).numpy(), similar[np.ix_(some, others)])
+
+
+def test_texts_of_one_photo_are_similar_whatever_the_teacher_finds() -> None:
+    photo = torch.tensor([0, 0, 1, 2, 2, 2])
+    material = replace(make_material(6, seed=1, labels=False, neighbours=0), photo=photo)
+    expected = (photo[:, None] == photo).float()
+    assert torch.equal(material.similarity(torch.arange(6)), expected)
+    assert torch.equal(replace(material, neighbours=1.0).similarity(torch.arange(6)), torch.ones(6, 6))
+
+
+def test_a_part_of_the_features_has_its_photos_and_all_their_texts() -> None:
+    features = Features(
+        photos=[Path(name) for name in "abc"],
+        photo_of=torch.tensor([0, 0, 1, 2, 2]),
+        teacher_image=torch.arange(3.0)[:, None],
+        teacher_text=torch.arange(5.0)[:, None],
+        image=torch.arange(3.0)[:, None] + 10,
+        text=torch.arange(5.0)[:, None] + 10,
+    )
+    part = features.part(torch.tensor([0, 2]))
+    assert part.photos == [Path("a"), Path("c")]
+    assert part.photo_of.tolist() == [0, 0, 1, 1]
+    assert part.teacher_image.flatten().tolist() == [0, 2]
+    assert part.text.flatten().tolist() == [10, 11, 13, 14]
