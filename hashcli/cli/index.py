@@ -142,6 +142,7 @@ def _follow(folder: Path, given: list[str], refresh: Callable[..., "Summary"], *
     """Update, and again after each burst of changes. Of later runs only what they changed is told."""
     from time import sleep
 
+    from hashcli.index.catalog import FILE_NAME
     from hashcli.index.update import BusyError, indexed
     from hashcli.index.watch import bursts, check_installed
 
@@ -149,6 +150,8 @@ def _follow(folder: Path, given: list[str], refresh: Callable[..., "Summary"], *
     reporter = _NewSkips("Encoding")
     again = False
     for _ in bursts(given or indexed(folder), folder, hidden=hidden):
+        if again and not (folder / FILE_NAME).exists():
+            continue  # away with the disk it is on: it must not be made anew in the empty mount point
         while True:
             try:
                 summary = refresh(reporter, again=again)

@@ -248,11 +248,6 @@ class Catalog:
         """How many texts there are, those that wait among them."""
         return int(self._db.execute("SELECT count(*) FROM items WHERE kind = 1").fetchone()[0])
 
-    def last_id(self) -> int:
-        """The highest id that an item has or had; later ones are higher."""
-        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'items'").fetchone()
-        return int(row[0]) if row else 0
-
     def count_waiting(self) -> int:
         """How many items wait to be encoded (again)."""
         return int(self._db.execute("SELECT count(*) - count(code) FROM items").fetchone()[0])

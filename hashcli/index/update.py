@@ -220,7 +220,7 @@ def _update(
     summary = Summary()
     for path, reason in plan.problems:
         summary.skip(path, reason, reporter)
-    text_update = TextUpdate(catalog, [*plan.photos.missing, *plan.texts.missing], summary, reporter)
+    text_update = TextUpdate(catalog, [*plan.photos.missing, *plan.texts.missing], summary, reporter, rehash=rehash)
     photos = _PhotoUpdate(catalog, model, plan.photos, text_update if texts else None, summary, reporter)
     photos.read_and_encode()
     text_update.read_files(plan.texts.candidates)
@@ -229,7 +229,7 @@ def _update(
             photos.remove_missing()
             text_update.remove_missing()
     if texts:
-        text_update.encode(model, rehash=rehash)
+        text_update.encode(model)
     return summary
 
 

@@ -32,12 +32,16 @@ class _Read:
 class TextUpdate:
     """One update of the texts. `missing` are the files, photos among them, that are no longer where they were."""
 
-    def __init__(self, catalog: Catalog, missing: Iterable[str], summary: Summary, reporter: Reporter) -> None:
+    def __init__(
+        self, catalog: Catalog, missing: Iterable[str], summary: Summary, reporter: Reporter, *, rehash: bool
+    ) -> None:
         self._catalog = catalog
         self._missing = list(missing)
+        self._rehash = rehash
         self._summary = summary
         self._reporter = reporter
-        summary.texts_unchanged, self._last_id = catalog.count_all_texts(), catalog.last_id()
+        summary.texts_unchanged = catalog.count_all_texts()
+        self._to_encode = 0  # texts that are counted as added or moved already
         # Texts of missing files: one that turns up in another file has moved, and has its code already.
         gone = [row for path in self._missing for row in catalog.texts(path)]
         self._codes_gone = dict(gone)
@@ -53,11 +57,13 @@ class TextUpdate:
         for text in (text.text for text in texts):
             if left[text]:
                 left[text] -= 1
-            elif self._gone[text]:
+                continue
+            if self._gone[text]:
                 self._gone[text] -= 1
                 self._count("texts_moved")
             else:
                 self._summary.texts_added += 1
+            self._to_encode += self._rehash or codes.get(text) is None
         self._count("texts_removed", left.total())
         self._catalog.set_texts(path, state, content_hash, [(text, codes.get(text.text)) for text in texts])
 
@@ -85,9 +91,10 @@ class TextUpdate:
                         self._summary.skip(candidate.path, reason, self._reporter)
             self._reporter.advanced(len(batch))
 
-    def encode(self, model: HashModel, *, rehash: bool) -> None:
+    def encode(self, model: HashModel) -> None:
         """Encode the texts that wait, or with `rehash` all; every batch is committed."""
-        ids = self._catalog.ids_of_texts(encoded=rehash)
+        ids = self._catalog.ids_of_texts(encoded=self._rehash)
+        self._count("texts_updated", len(ids) - self._to_encode)
         if not ids:
             return
         self._reporter.planned(len(ids))
@@ -99,7 +106,6 @@ class TextUpdate:
             with self._catalog.changing_items():
                 for id_, text in batch:
                     self._catalog.set_code(id_, codes[text])
-            self._count("texts_updated", sum(id_ <= self._last_id for id_, _ in batch))
             self._reporter.advanced(len(batch))
 
     def _count(self, what: str, texts: int = 1) -> None:
