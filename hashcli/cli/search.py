@@ -111,6 +111,8 @@ def run(
         stop_with("--batch brings its own queries.", "Put all of them into it.", status=2)
     kinds = [kind for kind in Kind if for_ in (For.BOTH, For.PHOTOS if kind is Kind.IMAGE else For.TEXTS)]
     cut = _Cut(max_distance, within, everything)
+    if batch is not None and batch.endswith(".npy"):
+        rerank = 0  # a code has no finer values than its bits
     page: list[answers.Answer] = []
     failed = False
     with Index(index_folder(index, name)) as opened:

@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m tests.benchmarks [start] [scan] [size] [indexing]`. They make what they need."""
+"""Benchmarks: `python -m tests.benchmarks [start] [batch] [scan] [size] [indexing]`. Each makes what it needs."""
 
 import importlib.util
 import statistics
@@ -27,6 +27,22 @@ def start(work: Path) -> None:
         bare = process([sys.executable, "-c", "import typer, rich"])
         report(
             f"hashcli {' '.join(arguments)}", "import typer, rich", *ratio(process([*HASHCLI, *arguments]), bare, 15)
+        )
+
+
+def batch(work: Path) -> None:
+    """Many queries in one process, by codes and by words; a process for a single one beside them."""
+    count = 5000
+    index = make_index(work / "index-batch", 100_000)
+    np.save(work / "codes.npy", np.random.default_rng(1).integers(0, 256, (count, 32), dtype=np.uint8))
+    words = ["a dog on a beach", "two people ride bicycles down a street", "a cup of coffee", "the sea at sunset"]
+    (work / "words.txt").write_text("".join(f"{words[i % 4]} {i}\n" for i in range(500)))
+    single = seconds(process([*HASHCLI, "search", "a dog on a beach", "--index", index]))
+    for name, queries in (("codes.npy", count), ("words.txt", 500)):
+        took = seconds(process([*HASHCLI, "search", "--all", "--batch", work / name, "--json", "--index", index]))
+        print(
+            f"{queries} queries of {name} over 100,000 photos: {took:.2f} s, {queries / took:.0f} a second, "
+            f"start included; a single one: {single:.2f} s"
         )
 
 
@@ -111,7 +127,13 @@ def report(what: str, rival: str, ours: float, theirs: float, times: float) -> N
     print(f"{what}: {ours * 1e3:.1f} ms; {rival}: {theirs * 1e3:.1f} ms; {times:.2f} times")
 
 
-BENCHMARKS: dict[str, Callable[[Path], None]] = {"start": start, "scan": scan, "size": size, "indexing": indexing}
+BENCHMARKS: dict[str, Callable[[Path], None]] = {
+    "start": start,
+    "batch": batch,
+    "scan": scan,
+    "size": size,
+    "indexing": indexing,
+}
 
 
 def main() -> None:
