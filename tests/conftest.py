@@ -50,7 +50,8 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """An environment in which the command's own data folder is empty and stays in the test's."""
-    own = {"HOME": str(tmp_path / "home"), "XDG_DATA_HOME": str(tmp_path / "data"), "COLUMNS": "100"}
+    own = {"HOME": str(tmp_path / "home"), "COLUMNS": "100"}
+    own |= {f"XDG_{kind.upper()}_HOME": str(tmp_path / kind) for kind in ("data", "config")}
     return {key: value for key, value in os.environ.items() if not key.startswith("HASHCLI")} | own
 
 

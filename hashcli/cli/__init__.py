@@ -1,5 +1,6 @@
 """The command line: one file per command, options in, rows out. Heavy imports wait inside the commands."""
 
+import errno
 import os
 import sys
 import time
@@ -76,6 +77,8 @@ def _run() -> None:
     except OSError as error:
         if Talk.debug:
             raise
+        if error.errno == errno.EBADF and not error.filename:
+            stop_with("stdin or stdout is closed.")
         stop_with(f"{error.filename or 'input or output'}: {reason_of(error)}.")
     except Exception as error:
         if Talk.debug:

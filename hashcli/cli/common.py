@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 
-from hashcli.errors import did_you_mean_path
+from hashcli.errors import did_you_mean_path, reason_of
 from hashcli.printable import printable as printable
 
 if TYPE_CHECKING:
@@ -249,7 +249,9 @@ def read_lines(source: str) -> list[str]:
         lines = whole.decode("utf-8-sig").split("\n")
         return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
     except OSError as error:
-        stop_with(f"{source} cannot be read: {error.strerror}.")
+        stop_with(
+            f"{'stdin' if source == '-' else source} cannot be read: {reason_of(error)}.{did_you_mean_path(source)}"
+        )
     except UnicodeDecodeError as error:
         stop_with(f"{source} is not UTF-8: {error.reason} at byte {error.start}.", "Convert it with iconv.")
 

@@ -1,5 +1,7 @@
 """hashcli duplicates: near-identical photos, in groups."""
 
+import os
+import shlex
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +23,7 @@ from hashcli.cli.common import (
     write_json,
     write_paths,
 )
+from hashcli.errors import did_you_mean_path
 
 if TYPE_CHECKING:
     from hashcli.index.duplicates import Photo
@@ -75,9 +78,12 @@ def run(
     with ProgressReporter("Comparing") as reporter:
         found = find_duplicates(folder, within, reporter, max_distance=max_distance, exact=exact)
     if not found.compared:
+        missing = next((path for path in within if not os.path.exists(path)), None)
+        if missing:
+            stop_with(f"{missing}: no such file or folder.{did_you_mean_path(missing)}")
         stop_with(
-            "No photo is indexed there." if within else f"The index in {folder} holds no photos.",
-            f"To add some: {index_command(folder)} {'PATH-OF-PHOTOS' if not within else ' '.join(paths or [])}",
+            "No photo there is in the index." if within else f"The index in {folder} holds no photos.",
+            f"Add some: {index_command(folder)} {shlex.join(within) or 'PATH-OF-PHOTOS'}",
         )
     if json:
         for group in found.groups:
