@@ -92,40 +92,42 @@
     find("#theme").textContent = `Theme: ${theme}`;
   };
 
-  const moves = {
-    ArrowLeft: () => goTo(current - 1),
-    ArrowRight: () => goTo(current + 1),
-    ArrowUp: () => goTo(view.open ? current - 1 : inNextRow(-1)),
-    ArrowDown: () => goTo(view.open ? current + 1 : inNextRow(1)),
+  const left = () => goTo(current - 1);
+  const right = () => goTo(current + 1);
+  const up = () => goTo(view.open ? current - 1 : inNextRow(-1));
+  const down = () => goTo(view.open ? current + 1 : inNextRow(1));
+  const arrows = [left, right, up, down];
+  const keys = {
+    ArrowLeft: left, ArrowRight: right, ArrowUp: up, ArrowDown: down, h: left, l: right, k: up, j: down,
     Home: () => goTo(0),
     End: () => goTo(cards.length - 1),
     "/": () => goTo(ofNextQuery()),
     o: () => fileLink().click(),
     c: copyPath,
   };
-  Object.assign(moves, { h: moves.ArrowLeft, l: moves.ArrowRight, k: moves.ArrowUp, j: moves.ArrowDown });
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
+    const focused = cards.indexOf(document.activeElement);
     if (event.key === "?") help.showModal();
-    else if (cards.length && Object.hasOwn(moves, event.key)) {
-      // The first move only shows where one is.
-      const away = !view.open && document.activeElement !== cards[current] && event.key.length > 0;
-      if (away && "ArrowLeft ArrowRight ArrowUp ArrowDown h j k l".split(" ").includes(event.key)) goTo(current);
-      else moves[event.key]();
-    } else return;
+    else if (!cards.length || !Object.hasOwn(keys, event.key)) return;
+    else {
+      if (focused >= 0) choose(focused);
+      // From elsewhere, the first arrow only shows where one is.
+      if (focused < 0 && !view.open && arrows.includes(keys[event.key])) goTo(current);
+      else keys[event.key]();
+    }
     event.preventDefault();
   });
 
   cards.forEach((card, index) => {
     card.tabIndex = index ? -1 : 0;
     card.addEventListener("click", () => openView(index));
-    card.addEventListener("focus", () => choose(index));
   });
   view.addEventListener("close", () => cards[current].focus());
   view.addEventListener("click", (event) => { if (event.target === view || event.target === stage) view.close(); });
-  find("#previous").addEventListener("click", moves.ArrowLeft);
-  find("#next").addEventListener("click", moves.ArrowRight);
+  find("#previous").addEventListener("click", left);
+  find("#next").addEventListener("click", right);
   find("#copy").addEventListener("click", copyPath);
   find("#close").addEventListener("click", () => view.close());
   find("#keys").addEventListener("click", () => help.showModal());

@@ -143,7 +143,7 @@ def _section(
 
 
 def _card(id_: str, match: "Match", thumbnail: _Thumbnail | Exception | None, of: int) -> str:
-    path = _shown(match.path)
+    path, link = _shown(match.path), _file_link(match.path)
     name = _name(match.path) + (f":{match.line}" if match.line is not None else "")
     taken = "" if match.taken is None else f"{datetime.fromtimestamp(match.taken, UTC):%Y-%m-%d}"
     facts = [f"Answer {match.rank} of {of}", f"{match.distance} of {match.bits} bits differ"]
@@ -159,7 +159,7 @@ def _card(id_: str, match: "Match", thumbnail: _Thumbnail | Exception | None, of
     return (
         f'<li><button type="button" class="open" aria-describedby="{id_}" data-facts="{" · ".join(facts)}"'
         f' data-path="{_copied(match.path)}" data-shown="{path}">{content}</button>'
-        f'<p class="name"><a href="{_file_link(match.path)}" title="{path}">{name}</a></p>'
+        f'<p class="name"><a href="{link}" target="_blank" rel="noopener" title="{path}">{name}</a></p>'
         f'<p class="facts" id="{id_}"><span class="rank">{match.rank}</span> {match.distance} bits'
         f"{f' · {taken}' if taken else ''}</p></li>\n"
     )
