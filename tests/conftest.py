@@ -60,14 +60,14 @@ def hashcli(tmp_path: Path, environment: dict[str, str]) -> Run:
     """Run the real command in a process of its own, with `tmp_path` as working directory."""
 
     def run(
-        *arguments: object, status: int | None = 0, stdin: str = "", **more: str
+        *arguments: object, status: int | None = 0, stdin: str = "", cwd: Path = tmp_path, **more: str
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-m", "hashcli", *map(str, arguments)],
             input=stdin,
             capture_output=True,
             text=True,
-            cwd=tmp_path,
+            cwd=cwd,
             env=environment | more,
             check=False,
         )

@@ -93,18 +93,18 @@ _chosen: Path | None = None  # the index of this run, where an option, the envir
 def index_folder(index: Path | None, name: str | None = None) -> Path:
     """The index to use: the given folder or name; else the one beside the photos; else the one in the data folder."""
     global _chosen
-    if index and name:
+    if index is not None and name is not None:
         stop_with("--index and --name both choose an index: give one of them.", status=2)
-    if name:
+    if name is not None:
         folder = _named(name)
-    elif index:
+    elif index is not None:
         if not index.name:
             stop_with("--index needs the name of a folder.", status=2)
         folder = index.expanduser()
     else:
         folder = _beside_photos() or _named(DEFAULT_NAME)
     folder = Path(os.path.realpath(folder))
-    _chosen = folder if index or name else None
+    _chosen = None if index is None and name is None else folder
     detail(f"index: {folder}")
     return folder
 

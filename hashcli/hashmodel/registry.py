@@ -40,4 +40,6 @@ def find_model(name_or_folder: str) -> Path:
     if given.is_dir():
         raise HashcliError(f"{given} is not a hash model: it has no {FILE_NAME}.", f"Models by name: {known}.")
     like = did_you_mean(name_or_folder, folders) or did_you_mean_path(name_or_folder)
-    raise HashcliError(f"There is no hash model {name_or_folder!r}.{like}", f"Give a model's folder, or a name: {known}.")
+    raise HashcliError(
+        f"There is no hash model {name_or_folder!r}.{like}", f"Give a model's folder, or a name: {known}."
+    )
