@@ -24,13 +24,18 @@ def run(*arguments: object) -> str:
 
 
 def test_the_light_rooms_import_no_training_library(tmp_path: Path) -> None:
-    program = "import pkgutil, importlib, hashcli.cli, hashcli.hashmodel, hashcli.index\n"
-    program += "for room in (hashcli.cli, hashcli.hashmodel, hashcli.index):\n"
+    program = "import pkgutil, importlib, hashcli.cli, hashcli.hashmodel, hashcli.index, hashcli.show\n"
+    program += "for room in (hashcli.cli, hashcli.hashmodel, hashcli.index, hashcli.show):\n"
     program += "    for module in pkgutil.iter_modules(room.__path__, room.__name__ + '.'):\n"
     program += "        importlib.import_module(module.name)\n"
     modules = imported_by(program, tmp_path)
-    assert {"hashcli.cli.search", "hashcli.index.hamming", "hashcli.hashmodel.model"} <= modules
-    assert not modules & TRAINING
+    assert {
+        "hashcli.cli.search",
+        "hashcli.index.hamming",
+        "hashcli.hashmodel.model",
+        "hashcli.show.thumbnails",
+    } <= modules
+    assert not modules & (TRAINING | {"textual_image"})
 
 
 def test_running_index_search_and_encode_imports_no_training_library(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def _thumbnail(photo: str | None, side: int) -> _Thumbnail | None:
         return None
     image = load_thumbnail(photo, side)
     encoded = BytesIO()
-    image.save(encoded, "WEBP", quality=_QUALITY)
+    image.save(encoded, "WEBP", quality=_QUALITY, method=2)  # 3 % larger than the best, in half the time
     return _Thumbnail(f"data:image/webp;base64,{base64.b64encode(encoded.getvalue()).decode()}", *image.size)
 
 
