@@ -118,12 +118,10 @@ def _checked(value: Any, option: Any, ctx: typer.Context, where: str) -> Any:
             raise HashcliError(f"{where} must be a list in [ ], not {_shown(value)}.", status=2)
     elif isinstance(value, list):
         raise HashcliError(f"{where} must be one value, not a list.", status=2)
+    kind, said = _kind(option)
     for one in value if option.multiple else [value]:
-        kind = bool if option.is_flag else _KINDS.get(option.type.name.partition(" ")[0], str)
-        if not (isinstance(one, kind) or (kind is float and isinstance(one, int))) or (
-            isinstance(one, bool) and kind is not bool
-        ):
-            raise HashcliError(f"{where} must be {_SAID[kind]}, not {_shown(one)}.", status=2)
+        if not isinstance(one, kind) or (isinstance(one, bool) and kind is not bool):  # a bool is an int to Python
+            raise HashcliError(f"{where} must be {said}, not {_shown(one)}.", status=2)
     try:
         option.type_cast_value(ctx, value)
     except typer.BadParameter as error:
@@ -131,8 +129,15 @@ def _checked(value: Any, option: Any, ctx: typer.Context, where: str) -> Any:
     return value
 
 
-_KINDS: dict[str, type] = {"integer": int, "float": float}
-_SAID = {bool: "true or false", int: "a whole number", float: "a number", str: 'a text in " "'}
+def _kind(option: Any) -> tuple[type | tuple[type, ...], str]:
+    """What TOML must give for an option, and its name."""
+    if option.is_flag:
+        return bool, "true or false"
+    if option.type.name.startswith("int"):  # and ranges
+        return int, "a whole number"
+    if option.type.name.startswith("float"):
+        return (int, float), "a number"
+    return str, 'a text in " "'
 
 
 def _shown(value: Any) -> str:
