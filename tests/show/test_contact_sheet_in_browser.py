@@ -230,17 +230,16 @@ def test_help_lists_the_keys_and_closes(browser: Browser, show: Show) -> None:
 @pytest.mark.parametrize("width", [360, 768, 2560])
 def test_no_width_scrolls_sideways(browser: Browser, show: Show, width: int) -> None:
     show(width=width, height=740)
-    over = "return document.documentElement.scrollWidth - innerWidth"
-    assert browser.execute_script(over) <= 0
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     press(browser, "ARROW_RIGHT", "ENTER")
     wide = "const view = document.querySelector('#view'); return view.scrollWidth - view.clientWidth"
     assert browser.execute_script(wide) <= 0
     outside = """
         return [...document.querySelectorAll('#view button, #view a, #view p, #view h2, #stage img')].filter((part) => {
           const box = part.getBoundingClientRect();
-          return box.width && (box.left < 0 || box.right > innerWidth || box.top < 0 || box.bottom > innerHeight);
+          return box.width && (box.left < 0 || box.right > arguments[0] || box.top < 0 || box.bottom > 740);
         }).map((part) => part.outerHTML.slice(0, 80))"""
-    assert browser.execute_script(outside) == []
+    assert browser.execute_script(outside, width) == []
 
 
 CONTRASTS = """
