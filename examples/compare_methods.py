@@ -22,19 +22,20 @@ from hashcli.datasets.pairs import Pairs
 from hashcli.datasets.registry import load_dataset
 from hashcli.datasets.splits import Split, make_split
 from hashcli.distillation.config import Config
+from hashcli.distillation.measuring import Reports
 from hashcli.distillation.run import run
+from hashcli.distillation.towers import open_teacher
 from hashcli.distillation.training import Epoch
-from hashcli.evaluation.ranking import Report
 
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
 # What is shown of each dataset, and the methods that can be trained on it: SODA needs labels.
 SHOWN = {"mirflickr": ("mAP@all", ("soda", "ckdh", "lcdh")), "flickr8k": ("recall@10", ("ckdh", "lcdh"))}
 
-# Where the defaults do not fit, by validation and by time.
+# Where the defaults do not fit, by time. Validation after each epoch is not shown here.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "mirflickr": {"passes": 60},  # a round of LCDH's stream is one batch of the part: by 10 passes it learns nothing
-    "flickr8k": {"epochs": 3, "passes": 1},  # 27,000 captions to train on: an epoch is 211 batches, not 3
+    "mirflickr": {"validate_every": 0},
+    "flickr8k": {"validate_every": 0, "epochs": 3},  # 27,000 captions to train on: an epoch is 211 batches, not 3
 }
 
 Row = dict[str, Any]  # label, seed, bits, direction, value, chance
@@ -53,7 +54,7 @@ class Teller:
     def epoch(self, bits: int, epoch: Epoch) -> None:
         """An epoch is over."""
 
-    def measured(self, what: str, bits: int, reports: dict[str, Report]) -> None:
+    def measured(self, what: str, bits: int, reports: Reports) -> None:
         first = {direction: report.figures[0] for direction, report in reports.items()}
         shown = ", ".join(f"{direction} {one.name} {one.value:.4f}" for direction, one in first.items())
         print(f"  {bits} bits, {what}: {shown}", file=sys.stderr)
@@ -69,13 +70,14 @@ def main() -> None:
     parser.add_argument("--teacher", default=Config.teacher)
     parser.add_argument("--bits", type=numbers, default=(16, 32, 64, 128), help="with commas between")
     parser.add_argument("--seeds", type=numbers, default=(0, 1, 2), help="with commas between")
-    parser.add_argument("--caption-bits", type=numbers, default=(64,), help="the same, for flickr8k")
-    parser.add_argument("--caption-seeds", type=numbers, default=(0,), help="the same, for flickr8k")
+    parser.add_argument("--caption-bits", type=numbers, default=(16, 32, 64, 128), help="the same, for flickr8k")
+    parser.add_argument("--caption-seeds", type=numbers, default=(0, 1, 2), help="the same, for flickr8k")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--results", type=Path, default=Path("docs/results.md"))
     options = parser.parse_args()
 
     sections = []
+    teacher = open_teacher(options.teacher)[0].key
     for name, bits, seeds in (
         ("mirflickr", options.bits, options.seeds),
         ("flickr8k", options.caption_bits, options.caption_seeds),
@@ -84,8 +86,8 @@ def main() -> None:
             pairs = load_dataset(name, root)
             splits = [make_split(pairs, seed) for seed in seeds]
             config = replace(Config(teacher=options.teacher, bits=bits), **SETTINGS[name])
-            rows = all_runs(pairs, splits, config, options.out / name)
-            sections.append(section(pairs, splits, rows, config))
+            rows = all_runs(pairs, splits, config, teacher, options.out / name)
+            sections.append(section(pairs, splits, rows, config, teacher))
     write_tables(options.results, "\n\n".join(sections))
 
 
@@ -93,7 +95,7 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(","))
 
 
-def all_runs(pairs: Pairs, splits: list[Split], config: Config, out: Path) -> list[Row]:
+def all_runs(pairs: Pairs, splits: list[Split], config: Config, teacher: str, out: Path) -> list[Row]:
     """Every method with and without its teacher, at every seed, and the baselines; the rows that are to be shown."""
     metric, methods = SHOWN[pairs.name]
     rows = []
@@ -104,25 +106,27 @@ def all_runs(pairs: Pairs, splits: list[Split], config: Config, out: Path) -> li
                 own = replace(config, method=method, seed=split.seed, distil=distil)
                 folder = out / f"{method}{'' if distil else '-without-teacher'}-{split.seed}"
                 baseline = distil and method == methods[0]  # they are the same for all methods
-                for row in finished_run(pairs, split, own, folder, baseline):
+                for row in finished_run(pairs, split, own, teacher, folder, baseline):
                     if row["name"] == metric and not row["of"].startswith("validation"):
-                        rows.append(row | {"label": label if row["of"] == method else row["of"], "seed": split.seed})
+                        of = label if row["of"] == method else row["of"].replace(method, method.upper())
+                        rows.append(row | {"label": of, "seed": split.seed})
     return rows
 
 
-def finished_run(pairs: Pairs, split: Split, config: Config, folder: Path, baseline: bool) -> list[Row]:
+def finished_run(pairs: Pairs, split: Split, config: Config, teacher: str, folder: Path, baseline: bool) -> list[Row]:
     """The figures of a run, made now unless it is finished already."""
     begun = (folder / "run.json").exists()
     if begun and (folder / "metrics.json").exists():
-        if json.loads((folder / "run.json").read_text())["config"] == config.to_json():
+        told = json.loads((folder / "run.json").read_text())
+        if told["config"] == config.to_json() and told["towers"]["teacher"] == teacher:
             return list(json.loads((folder / "metrics.json").read_text()))
-        sys.exit(f"{folder} holds a run with other settings. Choose another --out.")
+        sys.exit(f"{folder} holds a run with other settings or another teacher. Choose another --out.")
     print(folder, file=sys.stderr)
     cache = user_cache_path("hashcli") / "features"
     return run(pairs, split, config, folder, cache, Teller(), resume=begun, baseline=baseline)
 
 
-def section(pairs: Pairs, splits: list[Split], rows: list[Row], config: Config) -> str:
+def section(pairs: Pairs, splits: list[Split], rows: list[Row], config: Config, teacher: str) -> str:
     """Two tables, one for each direction, and what each method gains by its teacher."""
     metric, methods = SHOWN[pairs.name]
     split = splits[0]
@@ -133,8 +137,9 @@ def section(pairs: Pairs, splits: list[Split], rows: list[Row], config: Config) 
         f"### {pairs.name}, {metric}",
         "",
         f"{split.protocol}: {len(split.train):,} photos to train, {len(split.validation):,} held out for validation, "
-        f"{len(split.query):,} queries, {database}. Teacher {config.teacher}, student {config.student}, "
-        f"{config.epochs} epochs (LCDH's student: {config.rounds} rounds, passes over each: {config.passes}). "
+        f"{len(split.query):,} queries, {database}. Teacher {config.teacher} ({teacher}), student "
+        f"{config.student}, {config.epochs} epochs (LCDH's student: {config.rounds} rounds of {config.round_steps} "
+        f"steps). "
         f"Seeds {seeds}{spread}; a seed decides split, weights and order.",
     ]
     for warning in split.warnings:
@@ -142,7 +147,7 @@ def section(pairs: Pairs, splits: list[Split], rows: list[Row], config: Config) 
     for direction in ("image to text", "text to image"):
         chosen = [row for row in rows if row["direction"] == direction]
         labels = list(dict.fromkeys(row["label"] for row in chosen))
-        labels.sort(key=lambda label: label.upper() != label and "without" not in label)  # the baselines last
+        labels.sort(key=lambda label: not label.startswith(tuple(method.upper() for method in methods)))
         cells = {label: cells_of([row for row in chosen if row["label"] == label]) for label in labels}
         chance = {bits: [np.mean([row["chance"] for row in chosen]).item()] for bits in next(iter(cells.values()))}
         lines += ["", *markdown(direction, cells | {"chance": chance})]

@@ -29,7 +29,8 @@ def distill(job: Job) -> Hashers:
     priority = torch.rand(len(material), generator=generator)
     anchors = seen = order[:0]  # rows
     anchor_codes = torch.empty(0, job.bits, device=material.image.device)
-    for number, chunk in enumerate(order.tensor_split(config.rounds), start=1):
+    rounds = max(1, min(config.rounds, len(order) // 2))  # one row alone has no pairs
+    for number, chunk in enumerate(order.tensor_split(rounds), start=1):
 
         def loss(rows: Tensor, anchors: Tensor = anchors, anchor_codes: Tensor = anchor_codes) -> dict[str, Tensor]:
             return _round(job, hashers, teacher, rows, anchors, anchor_codes)

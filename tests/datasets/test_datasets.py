@@ -26,6 +26,13 @@ def test_mirflickr_reads_the_official_layout(tmp_path: Path) -> None:
     assert pairs.missing == "6 of 25,000 photos are on disk"
 
 
+def test_mirflickr_as_mir_d_takes_it(tmp_path: Path) -> None:
+    """Every photo with a label, with all its tags: photo 3 too, which has none."""
+    pairs = load_dataset("mirflickr", make_mirflickr(tmp_path, photos=6), "MIR-D")
+    assert pairs.ids == ["im1", "im2", "im3", "im5", "im6"]
+    assert pairs.texts[:3] == [["common tag1"], ["common tag2"], [""]]
+
+
 def test_flickr8k_reads_the_official_layout(tmp_path: Path) -> None:
     pairs = load_dataset("flickr8k", make_flickr8k(tmp_path, train=6, dev=4))
     assert len(pairs.ids) == 10

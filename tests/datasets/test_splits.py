@@ -1,6 +1,7 @@
 """Splits by the field's protocols, by the publisher's parts and for one's own data; recorded and read again."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +32,53 @@ def bare(name: str, count: int, labelled: bool = True) -> Pairs:
 )
 def test_protocols_at_their_official_size(name: str, query: int, train: int, database: int) -> None:
     """The sizes that the papers print; a tenth of the training set is validation."""
-    pairs = bare(name, PROTOCOLS[name].pairs)
+    pairs = bare(name, PROTOCOLS[name][0].pairs)
     split = make_split(pairs, seed=0)
     assert (len(split.query), len(split.database)) == (query, database)
     assert (len(split.train), len(split.validation)) == (train * 9 // 10, train // 10)
     assert set(split.train) | set(split.validation) <= set(split.database)
     assert sorted([*split.query, *split.database]) == list(range(len(pairs.ids)))
     assert not split.warnings
+
+
+@pytest.mark.parametrize(
+    ("protocol", "pairs", "query", "train"),
+    [("MIR-A", 20_015, 2000, 10_000), ("mir-c", 20_015, 2000, 18_015), ("MIR-D", 24_581, 5000, 10_000)],
+)
+def test_protocols_of_mirflickr(protocol: str, pairs: int, query: int, train: int) -> None:
+    split = make_split(bare("mirflickr", pairs), 0, protocol)
+    assert split.protocol == protocol.upper()
+    assert (len(split.query), len(split.database)) == (query, pairs - query)
+    assert len(split.train) + len(split.validation) == train
+
+
+def test_a_protocol_that_draws_label_by_label() -> None:
+    """MIR-B: 160 queries of the first label and 80 of each other; training 400 and 200, then any up to 5,000."""
+    rng = np.random.default_rng(0)
+    pairs = bare("mirflickr", 20_015)
+    labels = (rng.random((20_015, 24)) < 0.15).astype(np.uint8)
+    labels[:, 23] = 0
+    labels[:90, 23] = 1  # a rare one: only 90 have it, some of which go to labels before
+    labels[:90, :23] = 0
+    split = make_split(replace(pairs, labels=labels), 0, "MIR-B")
+    assert len(split.query) == 160 + 23 * 80
+    assert sorted([*split.query, *split.database]) == list(range(20_015))
+    trained = np.concatenate([split.validation, split.train])
+    assert len(trained) == 5000
+    assert labels[split.query, 23].sum() == 80
+    assert labels[trained, 23].sum() == 10
+    assert labels[split.query, 0].sum() > 160
+    part = make_split(replace(bare("mirflickr", 2001), labels=labels[:2001]), 0, "MIR-B")
+    assert len(part.query) == 16 + 23 * 8
+    assert len(part.train) + len(part.validation) == 500
+
+
+def test_a_protocol_that_there_is_not() -> None:
+    with pytest.raises(HashcliError, match="mirflickr has no protocol 'MIR-X'") as raised:
+        make_split(bare("mirflickr", 100), 0, "MIR-X")
+    assert "MIR-A, MIR-B, MIR-C, MIR-D" in raised.value.remedy
+    with pytest.raises(HashcliError, match="own-holiday has no protocol 'MIR-A'"):
+        make_split(bare("own-holiday", 100), 0, "MIR-A")
 
 
 def test_the_seed_decides(tmp_path: Path) -> None:

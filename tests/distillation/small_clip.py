@@ -16,12 +16,13 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def make_small_clip(folder: Path, seed: int = 0) -> Path:
+def make_small_clip(folder: Path, seed: int = 0, resize_mode: str = "shortest") -> Path:
     """As open_clip saves one: `local-dir:FOLDER` names it."""
     import open_clip
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "open_clip_config.json").write_text(json.dumps(CONFIG))
+    preprocess = CONFIG["preprocess_cfg"] | {"resize_mode": resize_mode}
+    (folder / "open_clip_config.json").write_text(json.dumps(CONFIG | {"preprocess_cfg": preprocess}))
     torch.manual_seed(seed)
     model = open_clip.CLIP(**CONFIG["model_cfg"])
     torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")

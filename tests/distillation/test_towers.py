@@ -14,6 +14,7 @@ pytest.importorskip("torch")
 import torch
 from PIL import Image
 
+from hashcli.distillation import towers
 from hashcli.distillation.towers import (
     HashModelTower,
     TorchImageTower,
@@ -209,11 +210,15 @@ def test_a_timm_backbone(photos: Path, tmp_path: Path) -> None:
     ("name", "said"),
     [
         ("local-dir:nowhere", "The teacher local-dir:nowhere cannot be loaded"),
-        ("no-such-arch/openai", "The teacher no-such-arch/openai cannot be loaded"),
+        ("ViT-B-32/openai", "The teacher ViT-B-32/openai cannot be loaded"),
     ],
 )
-def test_a_teacher_that_cannot_be_loaded_names_the_other_ways(name: str, said: str) -> None:
+def test_a_teacher_that_cannot_be_loaded_names_the_other_ways(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("open_clip", exc_type=ImportError)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(HashcliError, match=said) as raised:
         open_teacher(name)
     assert "--teacher lite-256" in raised.value.remedy
@@ -232,6 +237,57 @@ def test_backbones_that_there_are_not() -> None:
     with pytest.raises(HashcliError, match="There is no hash model 'nosuch'"):
         open_teacher("nosuch")
     pytest.importorskip("timm", exc_type=ImportError)
-    with pytest.raises(HashcliError, match="timm:nosuch cannot be loaded") as raised:
-        open_image_tower("timm:nosuch")
-    assert "--student lite-256" in raised.value.remedy
+    with pytest.raises(HashcliError, match="'resnet19' is not among the architectures of timm") as raised:
+        open_image_tower("timm:resnet19")
+    assert "resnet18" in raised.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "near"),
+    [
+        ("ViT-B32/openai", "'ViT-B32' is not among the architectures of open_clip", "ViT-B-32"),
+        ("ViT-B-32/datacomp_xl", "'datacomp_xl' is not among the weights of ViT-B-32", "datacomp_xl_s13b_b90k"),
+    ],
+)
+def test_a_misspelt_teacher_gets_the_nearest_names(name: str, said: str, near: str) -> None:
+    pytest.importorskip("open_clip", exc_type=ImportError)
+    with pytest.raises(HashcliError, match=said) as raised:
+        open_teacher(name)
+    assert near in raised.value.remedy
+    assert len(raised.value.remedy) < 200
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    towers._ask_the_hub_only_if_it_answers()
+    assert constants.HF_HUB_OFFLINE
+
+
+def test_photos_come_to_their_size_as_the_model_asks(tmp_path: Path) -> None:
+    pytest.importorskip("open_clip", exc_type=ImportError)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 80, 3), np.uint8)).save(tmp_path / "wide.png")
+    features = {}
+    for mode in ("shortest", "squash"):
+        folder = make_small_clip(tmp_path / mode, resize_mode=mode)
+        tower, _ = open_teacher(f"local-dir:{folder}")
+        features[mode] = image_features(tower, [tmp_path / "wide.png"], "set", tmp_path / "cache", nothing)
+        assert tower.resize == {"shortest": "crop", "squash": "squash"}[mode]
+    assert not np.allclose(features["shortest"], features["squash"])
+    with pytest.raises(HashcliError, match="brings photos to its size by 'longest'"):
+        open_teacher(f"local-dir:{make_small_clip(tmp_path / 'longest', resize_mode='longest')}")
+
+
+def test_half_precision_gives_other_features_that_are_close(photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("open_clip", exc_type=ImportError)
+    name = f"local-dir:{make_small_clip(tmp_path / 'clip')}"
+    paths = sorted(photos.rglob("*.png"))[:3]
+    whole, half = (open_teacher(name, "cpu", precision) for precision in ("float32", "bfloat16"))
+    assert whole[0].key != half[0].key
+    assert whole[1].key != half[1].key
+    one, other = (image_features(tower, paths, "set", tmp_path / "cache", nothing) for tower, _ in (whole, half))
+    assert one.dtype == other.dtype == np.float32
+    assert 0 < np.abs(one - other).max() < 0.1 * np.abs(one).max()
+    texts = [tower.encode_texts(["a cat"]) for _, tower in (whole, half)]
+    assert 0 < np.abs(texts[0] - texts[1]).max() < 0.1 * np.abs(texts[0]).max()

@@ -1,0 +1,121 @@
+"""Towers that are fine-tuned: a small open_clip model on real photos."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("open_clip", exc_type=ImportError)
+
+import torch
+
+from hashcli.distillation import ckdh
+from hashcli.distillation.config import Config
+from hashcli.distillation.material import Hashers, Job, Material
+from hashcli.distillation.towers import HashModelTower, Precision, TorchImageTower, open_teacher
+from hashcli.distillation.training import Epoch
+from hashcli.distillation.tuning import TunedTower, tunable, tune
+from hashcli.errors import HashcliError
+from tests.distillation.planted import weights
+from tests.distillation.small_clip import make_small_clip
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def paths(photos: Path) -> list[Path]:
+    return sorted(photos.rglob("*.png"))
+
+
+def open_small(tmp_path: Path, precision: Precision = "float32") -> TorchImageTower:
+    tower, _ = open_teacher(f"local-dir:{make_small_clip(tmp_path / 'clip')}", "cpu", precision)
+    return tunable(tower, "tune_teacher")
+
+
+def train_ckdh(tower: TorchImageTower | None, paths: list[Path], checkpoints: Path, **settings: Any) -> Hashers:
+    """A teacher of the photos, each with two texts, and its student."""
+    checkpoints.mkdir(exist_ok=True)
+    rng = torch.Generator().manual_seed(0)
+    photo = torch.arange(len(paths)).repeat(2)
+    features = TunedTower(tower, "last").features(paths)[photo] if tower else torch.rand(len(photo), 32, generator=rng)
+    material = Material(
+        photos=paths,
+        photo=photo,
+        teacher_image=features,
+        teacher_text=torch.rand(len(photo), 32, generator=rng),
+        image=torch.rand(len(photo), 20, generator=rng),
+        text=(torch.rand(len(photo), 30, generator=rng) > 0.7).float(),
+        labels=torch.nn.functional.one_hot(photo % 3).float(),
+        label_names=["a", "b", "c"],
+        neighbours=0,
+        prompts=lambda sentences: torch.empty(0),
+        teacher_tower=tower,
+    )
+    quick: dict[str, Any] = {"epochs": 2, "batch": 12, "hidden": 16, "tune_learning_rate": 1e-3}
+    return ckdh.distill(Job(material, Config(**quick | settings), 16, checkpoints, lambda epoch: None))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_ckdh_tunes_the_last_block_within_the_teachers_stage(
+    paths: list[Path], tmp_path: Path, precision: Precision
+) -> None:
+    """Its gradients are of CKDH's own loss; what is before the last block stays, and so does the tower that was
+    given, for the next code length begins with it."""
+    tower = open_small(tmp_path, precision)
+    before = weights(tower)
+    one = train_ckdh(tower, paths, tmp_path / "one", tune_teacher="last")
+    saved = torch.load(tmp_path / "one" / "ckdh-teacher.pt", weights_only=True)["modules"]
+    tuned = {
+        name.removeprefix("tower.tower."): value.numpy().tobytes()
+        for name, value in saved.items()
+        if name.startswith("tower.")
+    }
+    assert tuned.keys() == before.keys()
+    changed = {name for name in tuned if tuned[name] != before[name]}
+    assert changed
+    assert {name.rpartition("resblocks.1")[1] or name for name in changed} <= {
+        "resblocks.1",
+        "encoder.ln_post.weight",
+        "encoder.ln_post.bias",
+        "encoder.proj",
+    }
+    assert weights(tower) == before
+    resumed = train_ckdh(tower, paths, tmp_path / "one", tune_teacher="last")
+    assert weights(resumed.modules()) == weights(one.modules())
+    frozen = train_ckdh(None, paths, tmp_path / "frozen")
+    assert weights(frozen.modules()) != weights(one.modules())
+
+
+def test_a_tuned_tower_has_gradients_and_is_never_in_training_mode(paths: list[Path], tmp_path: Path) -> None:
+    tower = TunedTower(open_small(tmp_path), "full")
+    tower.train()
+    assert not tower.tower.encoder.training
+    features = tower(paths[:3])
+    assert features.norm(dim=1).tolist() == pytest.approx([1, 1, 1])
+    features[:, 0].sum().backward()
+    assert all(parameter.grad is not None for parameter in tower.tower.encoder.transformer.parameters())
+
+
+def test_a_students_tower_is_tuned_and_then_another(paths: list[Path], tmp_path: Path) -> None:
+    tower = open_small(tmp_path)
+    before, key = weights(tower), tower.key
+    config = Config(tune_student="last", tune_epochs=1, tune_batch=4, hidden=16, tune_learning_rate=1e-3)
+    told: list[Epoch] = []
+    labels = torch.arange(len(paths)) % 2
+    texts = torch.nn.functional.normalize(torch.rand(len(paths), tower.width))
+
+    def similarity(rows: torch.Tensor) -> torch.Tensor:
+        return (labels[rows][:, None] == labels[rows]).float()
+
+    (tmp_path / "checkpoints").mkdir()
+    tune(tower, paths, texts, similarity, config, tmp_path / "checkpoints", told.append)
+    assert weights(tower) != before
+    assert tower.key.startswith(f"{key}-tuned-")
+    assert set(told[0].losses) == {"likelihood", "contrast"}
+    assert not any(parameter.requires_grad for parameter in tower.parameters())
+
+
+def test_a_hash_models_tower_cannot_be_tuned(tiny_model: Path) -> None:
+    with pytest.raises(HashcliError, match="a hash model's tower cannot be tuned"):
+        tunable(HashModelTower(str(tiny_model)), "tune_student")
