@@ -122,6 +122,8 @@ def run(
     except KeyboardInterrupt:
         stop_with("Stopped. What was encoded is kept.", "To go on, run the same command again.", status=130)
     _tell(summary, json=json)
+    if not given and not any(summary.counts().values()) and not update.indexed(folder):
+        say("Nothing is indexed. Name photos or folders of photos: hashcli index ~/Pictures")
     if summary.skipped:
         raise typer.Exit(SKIPPED)
 

@@ -419,11 +419,28 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
     try:
         db.execute("SELECT 1 FROM sqlite_master").fetchone()
     except sqlite3.OperationalError:
-        log = path.with_name(path.name + "-wal")
-        if os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
+        if os.access(path.parent, os.W_OK):
             raise
         db.close()  # WAL wants to write beside the database, but a reader of a whole one without the right need not
+        log = path.with_name(path.name + "-wal")
+        if log.exists() and log.stat().st_size:
+            return _read_with_log(path, log)
         db = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
+    return db
+
+
+def _read_with_log(path: Path, log: Path) -> sqlite3.Connection:
+    """A catalog in memory whose last changes are in its log still: its writer was killed before it was copied here."""
+    import shutil
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        copy = Path(shutil.copy(path, folder))
+        shutil.copy(log, folder)
+        source = sqlite3.connect(copy)
+        db = sqlite3.connect(":memory:", isolation_level=None)
+        source.backup(db)
+        source.close()
     return db
 
 

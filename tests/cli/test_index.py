@@ -246,6 +246,7 @@ def test_forget_drops_a_root_and_keeps_the_files(hashcli: Run, photos: Path, ind
     assert row == {"removed": 2, "texts_removed": 0}
     hashcli("index", "--forget", photos, "--index", index)
     assert rows(index) == []
+    assert "Nothing is indexed" in hashcli("index", "--index", index).stderr
     assert (photos / "coffee.png").exists()
     done = hashcli("index", "--forget", photos, "--index", index.with_name("none"), status=1)
     assert "There is no index in" in done.stderr
@@ -435,6 +436,26 @@ def test_a_read_only_index_can_be_searched_but_not_written(hashcli: Run, photos:
         index.chmod(0o755)
     assert "cannot be used" in done.stderr
     assert "permissions" in done.stderr
+
+
+@not_as_root
+def test_an_index_that_was_killed_and_copied_to_a_read_only_disk_answers(
+    hashcli: Run, photos: Path, index: Path, tmp_path: Path
+) -> None:
+    """What was written last stands in the log only, and the file that shares the log among readers was not copied."""
+    shutil.copy(photos / "chelsea.png", photos / "new.png")
+    with sqlite3.connect(index / "catalog.sqlite") as reader:  # keeps the log from being merged
+        reader.execute("SELECT * FROM items").fetchone()
+        hashcli("index", photos, "--index", index)
+        (tmp_path / "copy").mkdir()
+        for name in ("catalog.sqlite", "catalog.sqlite-wal"):
+            shutil.copy(index / name, tmp_path / "copy")
+    (tmp_path / "copy").chmod(0o555)
+    try:
+        found = hashcli("search", "cat", "--paths", "-k", "100", "--index", tmp_path / "copy").stdout
+    finally:
+        (tmp_path / "copy").chmod(0o755)
+    assert len(found.splitlines()) == len(PHOTOS) + 1
 
 
 def test_ctrl_c_keeps_what_is_encoded_and_says_how_to_go_on(
