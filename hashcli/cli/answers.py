@@ -32,6 +32,10 @@ def style(*, json: bool, paths: bool, print0: bool, show: bool) -> Style:
     asked = [wanted for wanted, given in zip(_STYLES, (json, paths, print0, show), strict=True) if given]
     if len(asked) > 1:
         stop_with("Choose one of --json, --paths (or -0) and --show: each prints something else.", status=2)
+    if asked == [Style.PICTURES]:
+        from hashcli.show.thumbnails import can_print_pictures
+
+        asked = asked if can_print_pictures() else []
     return asked[0] if asked else Style.TABLE if sys.stdout.isatty() else Style.ROWS
 
 
@@ -88,6 +92,8 @@ def write(found: Answer, style: Style) -> None:
     elif style is Style.PICTURES:
         from hashcli.show.thumbnails import print_matches
 
+        if found.number is not None:
+            print(found.number, printable(found.query), sep="  ")
         print_matches(found.matches, _place)
     elif style is Style.TABLE and found.matches:
         _print_table(found)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup, TyperOption
@@ -9,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from hashcli.cli.common import Talk, stop_with
 
 # Options of which one holds: one given more directly puts aside those that come from the environment or the file.
-_ALTERNATIVES = (("index", "name"), ("quiet", "verbose"), ("json", "paths", "print0", "html"))
+_ALTERNATIVES = (("index", "name"), ("quiet", "verbose"), ("json", "paths", "print0", "show", "extras"))
 _DIRECTNESS = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
 
 
@@ -47,11 +48,21 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """All commands."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:  # prints --help
+        with _reader_may_leave():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _reader_may_leave():
             return super().invoke(ctx)
-        except BrokenPipeError as error:
-            raise ReaderLeftError from error
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderLeftError from error
 
 
 def _folded(line: str, width: int) -> Iterator[str]:
