@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
 
 
 class HashcliError(Exception):
@@ -33,19 +34,23 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean_path(given: str) -> str:
-    """The same for a path that does not exist: its first part that is missing is compared with what is there."""
-    missing = os.path.abspath(os.path.expanduser(given))
-    below = ""
-    while not os.path.isdir(parent := os.path.dirname(missing)) and parent != missing:
-        missing, below = parent, os.path.join(os.path.basename(missing), below)
+    """The same for a path that does not exist: each part that is not there is compared with what is."""
+    found, *parts = Path(os.path.abspath(os.path.expanduser(given))).parts
+    for part in parts:
+        if not os.path.lexists(os.path.join(found, part)):
+            part = _closest(part, _some_names(found)) or ""
+            if not part:
+                return ""
+        found = os.path.join(found, part)
+    return f" Did you mean {min(found, os.path.relpath(found), key=len)}?"
+
+
+def _some_names(folder: str) -> list[str]:
     try:
-        with os.scandir(parent) as entries:
-            names = [entry.name for entry in islice(entries, 5000)]  # comparing many more would be felt
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in islice(entries, 5000)]  # comparing many more would be felt
     except OSError:
-        return ""
-    close = _closest(os.path.basename(missing), names)
-    found = os.path.join(parent, close, below).rstrip(os.sep) if close else ""
-    return f" Did you mean {min(found, os.path.relpath(found), key=len)}?" if os.path.lexists(found) else ""
+        return []
 
 
 def _closest(given: str, known: Iterable[str]) -> str | None:

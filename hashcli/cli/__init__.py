@@ -83,6 +83,10 @@ def _run() -> None:
     except Exception as error:
         if Talk.debug:
             raise
+        if Talk.log:
+            import traceback
+
+            traceback.print_exc(file=Talk.log)
         stop_with(f"{type(error).__name__}: {error}", "This should not happen; --debug shows where it did.")
 
 
