@@ -68,6 +68,9 @@ SELECT id, kind, path, size, mtime_ns, hash, text, code, NULL AS line, NULL AS p
 """
 
 
+_HOLDS_LINES = "lower(substr(CAST(path AS TEXT), -4)) = '.txt'"  # not a captions file
+
+
 class Kind(IntEnum):
     """What an item is."""
 
@@ -94,8 +97,8 @@ class FileState(NamedTuple):
 class Known:
     """A file as the writer remembers it, with the hash of the content it was read with.
 
-    A photo has the id of its item. A text file has many items, and 0; `photo` is what it is the sidecar of, and the
-    first of the photos it names if it is a captions file. What waits to be encoded there has been read already.
+    A photo has the id of its item. A text file has many items, and 0; `photo` is what it is the sidecar of. What waits
+    to be encoded there has been read already.
     """
 
     id: int
@@ -256,10 +259,10 @@ class Catalog:
         """Every photo, or every text file, by its path; a photo with texts in it is no text file."""
         query = "SELECT path, id, size, mtime_ns, hash, code IS NOT NULL, NULL FROM items WHERE kind = 0"
         if kind is Kind.TEXT:
-            query = (
-                "SELECT path, 0, size, mtime_ns, hash, 1, min(photo) FROM items "
-                "WHERE kind = 1 AND path IS NOT photo GROUP BY path"
-            )
+            query = f"""
+                SELECT path, 0, size, mtime_ns, hash, 1, CASE WHEN {_HOLDS_LINES} THEN min(photo) END FROM items
+                WHERE kind = 1 AND path IS NOT photo GROUP BY path
+            """
         return {
             self._absolute(path): Known(
                 id_, FileState(size, mtime_ns), content_hash, bool(encoded), photo and self._absolute(photo)
@@ -315,10 +318,9 @@ class Catalog:
 
     def count_texts(self) -> dict[str, int]:
         """How many texts can be found, by what they come from."""
-        query = """
+        query = f"""
             SELECT CASE WHEN path IS photo THEN 'photos' WHEN photo IS NULL THEN 'text files'
-                WHEN lower(substr(CAST(path AS TEXT), -4)) = '.txt' THEN 'sidecars' ELSE 'captions files' END AS source,
-                count(code)
+                WHEN {_HOLDS_LINES} THEN 'sidecars' ELSE 'captions files' END AS source, count(code)
             FROM items WHERE kind = 1 GROUP BY source ORDER BY source
         """
         return dict(self._db.execute(query))

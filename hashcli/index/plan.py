@@ -119,12 +119,12 @@ def make_plan(
         except OSError:
             continue  # in a folder that cannot be read: nothing is known of it, so it stays
         else:
-            if not stat.S_ISREG(state.st_mode) or (_is_sidecar(path, item) and not os.path.exists(item.photo or "")):
+            if not stat.S_ISREG(state.st_mode) or (item.photo and not os.path.exists(item.photo)):
                 missing[path] = item
                 continue
             found.files[path] = FileState(state.st_size, state.st_mtime_ns)  # hidden now, say, or behind a link
-            if _is_sidecar(path, item):
-                found.sidecars[path] = item.photo or ""
+            if item.photo:
+                found.sidecars[path] = item.photo
     looked_into = {folder: device for folder, device in folders.items() if folder not in unreachable}
     roots_gone = [
         root
@@ -165,15 +165,11 @@ def _files(known: Mapping[str, Known], found: Found, missing: dict[str, Known], 
         if is_text_file(path) != of_texts:
             continue
         item, photo = known.get(path), found.sidecars.get(path)
-        if item and item.state == state and item.encoded and (not holds_lines(path) or item.photo == photo):
+        if item and item.state == state and item.encoded and item.photo == photo:
             unchanged += 1
         else:
             candidates.append(Candidate(path, state, item, photo))
     return Files(candidates, {path: missing[path] for path in missing if is_text_file(path) == of_texts}, unchanged)
-
-
-def _is_sidecar(path: str, item: Known) -> bool:
-    return holds_lines(path) and item.photo is not None
 
 
 def _not_reachable(kept: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,9 +60,13 @@ def holds_lines(path: str) -> bool:
 
 
 def photos_by_stem(names: Iterable[str]) -> dict[str, str]:
-    """The photos of a folder by the names that their sidecars have without .txt; the first where several share one."""
+    """The photos of a folder by the names that their sidecars have without .txt. Where several share one, as a camera's
+    RAW file and JPEG do, it is the one that is shown without an extra, and the first by name.
+    """
+    from hashcli.hashmodel.images import EXTRA_SUFFIXES
+
     photos: dict[str, str] = {}
-    for name in sorted(names):
+    for name in sorted(names, key=lambda name: (os.path.splitext(name)[1].lower() in EXTRA_SUFFIXES, name)):
         photos.setdefault(name, name)
         photos.setdefault(os.path.splitext(name)[0], name)
     return photos
@@ -71,12 +76,13 @@ def read_texts(path: str, photo: str | None) -> list[Text]:
     """The texts of a file; `photo` is what a sidecar is about. Raises TextFileError for content that will not do."""
     if holds_lines(path):
         return [Text(line, shortened(text), photo) for line, text in read_lines(Path(path))]
-    folder = os.path.dirname(path)
-    return [
-        Text(row.line, shortened(text), os.path.normpath(os.path.join(folder, row.image)))
-        for row in read_captions(Path(path))
-        for text in row.texts
-    ]
+    real_folder = cache(os.path.realpath)
+    texts = []
+    for row in read_captions(Path(path)):
+        folder, name = os.path.split(os.path.join(os.path.dirname(path), row.image))
+        photo = os.path.join(real_folder(folder), name)
+        texts += [Text(row.line, shortened(text), photo) for text in row.texts]
+    return texts
 
 
 def shortened(text: str) -> str:

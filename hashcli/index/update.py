@@ -1,6 +1,7 @@
 """Bringing an index up to date with the disk: only what is new or changed is read and encoded."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -255,6 +256,7 @@ class _PhotoUpdate:
         self._summary = summary
         self._reporter = reporter
         summary.unchanged += files.unchanged
+        self._missing_extras: Counter[str] = Counter()
         self._to_remove = {item.id for item in files.missing.values()}
         # Missing items by their content: one that turns up under another name has moved, and has its code already.
         self._movable: dict[bytes, list[int]] = {}
@@ -282,6 +284,9 @@ class _PhotoUpdate:
                         texts = [Text(None, description, path) for description in result.metadata.descriptions]
                         self._texts.set_texts(path, candidate.state, result.content_hash, texts)
             self._reporter.advanced(len(batch))
+        for reason, photos in self._missing_extras.items():
+            if photos > 1:
+                self._reporter.skipped(f"{photos - 1} more", reason)
 
     def remove_missing(self) -> None:
         """Drop the missing photos that have not turned up elsewhere. Within a transaction."""
@@ -327,13 +332,18 @@ class _PhotoUpdate:
             self._summary.added += 1
 
     def _leave_out(self, candidate: Candidate, error: Exception) -> None:
-        damaged = isinstance(error, UnreadableImageError) and not isinstance(error, MissingExtraError)
-        if candidate.known and damaged:
+        reason = reason_of(error)
+        if isinstance(error, MissingExtraError):  # there may be thousands: one is named, the others are counted
+            self._missing_extras[reason] += 1
+            if self._missing_extras[reason] > 1:
+                self._summary.skipped.append((candidate.path, reason))
+                return
+        elif candidate.known and isinstance(error, UnreadableImageError):
             self._catalog.remove([candidate.known.id])  # the content it was encoded from is gone
             self._summary.removed += 1
             if self._texts:
                 self._texts.remove(candidate.path)
-        self._summary.skip(candidate.path, reason_of(error), self._reporter)
+        self._summary.skip(candidate.path, reason, self._reporter)
 
 
 def _is_encoded(known: Known | None, content_hash: bytes) -> bool:

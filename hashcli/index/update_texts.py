@@ -80,7 +80,8 @@ class TextUpdate:
 
     def read_files(self, candidates: Sequence[Candidate]) -> None:
         """Read new and changed text files; every batch of them is committed."""
-        self._reporter.planned(len(candidates))
+        if candidates:
+            self._reporter.planned(len(candidates))
         for batch in in_batches(map_ahead(_read, candidates, look_ahead=2 * FILE_BATCH), FILE_BATCH):
             with self._catalog.changing_items():
                 for candidate, result in batch:

@@ -134,6 +134,25 @@ def test_a_broken_photo_is_named_and_the_rest_is_indexed(
     assert done.stderr.endswith(f"{len(PHOTOS)} added, 2 skipped\n")
 
 
+def test_photos_whose_extra_is_missing_are_counted_and_kept(
+    hashcli: Run, photos: Path, index: Path, tmp_path: Path
+) -> None:
+    """The second run is without the libraries of the extras."""
+    for number in range(3):
+        shutil.copy(photos / "coffee.png", photos / f"camera{number}.NEF")
+    with sqlite3.connect(index / "catalog.sqlite") as db:  # as if it had been encoded where they are
+        db.execute("UPDATE items SET path = 'photos/camera2.NEF' WHERE path = 'photos/coffee.png'")
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "sitecustomize.py").write_text("import sys\nsys.modules['rawpy'] = None\n")
+    done = hashcli("index", "--index", index, PYTHONPATH=str(tmp_path / "without"), status=3)
+    assert done.stderr == (
+        f"skipped {photos / 'camera0.NEF'}: RAW needs an extra: pip install 'hashcli[raw]'\n"
+        "skipped 2 more: RAW needs an extra: pip install 'hashcli[raw]'\n"
+        f"1 added, {len(PHOTOS) - 1} unchanged, 3 skipped\n"
+    )
+    assert "camera2.NEF" in codes_by_name(index)
+
+
 def test_a_photo_that_is_damaged_later_leaves_the_index(hashcli: Run, photos: Path, index: Path) -> None:
     (photos / "coffee.png").write_bytes(b"")
     assert update(hashcli, index, photos, status=3) == {"unchanged": len(PHOTOS) - 1, "removed": 1, "skipped": 1}

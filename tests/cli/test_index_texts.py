@@ -90,6 +90,18 @@ def test_sidecars_are_taken_and_other_texts_are_left_alone(
     assert "4 (4 from sidecars)" in hashcli("info", "--index", index).stdout
 
 
+def test_a_sidecar_given_by_name_is_one_too(hashcli: Run, photos: Path, index: Path, update: Any) -> None:
+    (photos / "chelsea.txt").write_text(CAT)
+    assert update(photos / "chelsea.txt") == {"texts_added": 1}
+    assert texts(index) == [("photos/chelsea.txt", 1, CAT, "photos/chelsea.png")]
+    assert update() == {"texts_unchanged": 1}
+    for name in ("chelsea.ARW", "chelsea.jpg"):  # the JPEG of such a pair can be shown everywhere
+        shutil.copy(SKIMAGE / "rocket.jpg", photos / name)
+    (photos / "chelsea.png").unlink()
+    assert update() == {"texts_unchanged": 1}
+    assert texts(index) == [("photos/chelsea.txt", 1, CAT, "photos/chelsea.jpg")]
+
+
 def test_what_a_run_did_with_texts_is_one_line(hashcli: Run, photos: Path, index: Path, tiny_model: Path) -> None:
     (photos / "chelsea.txt").write_text(CAT)
     done = hashcli("index", photos, "--index", index, "--model", tiny_model)
@@ -223,10 +235,12 @@ def test_photos_only(hashcli: Run, photos: Path, index: Path, update: Any, tmp_p
     assert texts(index)[0][2] == CAT
 
 
-def test_dry_run_names_text_files(hashcli: Run, photos: Path, index: Path, update: Any) -> None:
+def test_dry_run_names_text_files(hashcli: Run, photos: Path, index: Path, update: Any, tmp_path: Path) -> None:
+    (tmp_path / "captions.csv").write_text("image,text\na.jpg,one\n")
     (photos / "chelsea.txt").write_text(CAT)
     (photos / "coffee.txt").write_text("a cup")
-    update(photos)
+    update(photos, tmp_path / "captions.csv")
+    os.utime(tmp_path / "captions.csv")
     (photos / "chelsea.txt").rename(photos / "coins.txt")
     (photos / "coffee.txt").unlink()
     (photos / "brick.txt").write_text("a wall")
@@ -236,7 +250,7 @@ def test_dry_run_names_text_files(hashcli: Run, photos: Path, index: Path, updat
         f"move\t{photos / 'chelsea.txt'} -> {photos / 'coins.txt'}",
         f"remove\t{photos / 'coffee.txt'}",
     ]
-    assert len(texts(index)) == 2
+    assert len(texts(index)) == 3
 
 
 @pytest.mark.parametrize(
