@@ -120,19 +120,18 @@ def all_indexes() -> dict[str, Path]:
 
 def is_index(folder: Path) -> bool:
     """Whether an index is there; it may be damaged."""
-    return (folder / "catalog.sqlite").is_file()
+    return os.path.isfile(folder / "catalog.sqlite")  # False, too, where we may not look
 
 
-def index_command(folder: Path | None = None) -> str:
-    """The command that refreshes an index, by default the one of this run, as it must be typed here."""
-    folder = folder or _chosen
-    if folder is None or folder != _chosen:  # it was found, and will be again
+def index_command() -> str:
+    """The command that refreshes the index of this run, as it must be typed here."""
+    if _chosen is None:  # it was found, and will be again
         return "hashcli index"
-    if folder == Path(os.path.realpath(_named(DEFAULT_NAME))):
+    if _chosen == Path(os.path.realpath(_named(DEFAULT_NAME))):
         return f"hashcli index --name {DEFAULT_NAME}"
-    if folder.parent == Path(os.path.realpath(_data_folder() / "indexes")):
-        return f"hashcli index --name {folder.name}"
-    return f"hashcli index --index {shlex.quote(str(folder))}"
+    if _chosen.parent == Path(os.path.realpath(_data_folder() / "indexes")):
+        return f"hashcli index --name {_chosen.name}"
+    return f"hashcli index --index {shlex.quote(str(_chosen))}"
 
 
 def _named(name: str) -> Path:

@@ -83,7 +83,7 @@ def run(
             stop_with(f"{missing}: no such file or folder.{did_you_mean_path(missing)}")
         stop_with(
             "No photo there is in the index." if within else f"The index in {folder} holds no photos.",
-            f"Add some: {index_command(folder)} {shlex.join(within) or 'PATH-OF-PHOTOS'}",
+            f"Add some: {index_command()} {shlex.join(within) or 'PATH-OF-PHOTOS'}",
         )
     if json:
         for group in found.groups:
@@ -96,7 +96,7 @@ def run(
         say(f"{path} could not be read and was not compared.")
     if found.stale:
         say(f"{len(found.stale)} photos have changed or gone since they were indexed, {min(found.stale)} for one.")
-        say(f"To refresh the index: {index_command(folder)}")
+        say(f"To refresh the index: {index_command()}")
     extra = [photo for group in found.groups for photo in group[1:]]
     if extra:
         megabytes = sum(photo.bytes for photo in extra) / 1e6
