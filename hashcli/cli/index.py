@@ -13,6 +13,7 @@ from hashcli.cli.common import (
     Json,
     ProgressReporter,
     complete_model,
+    index_command,
     index_folder,
     printable,
     say,
@@ -81,7 +82,7 @@ def run(
     folder = index_folder(index, name)
     given = [canonical(path) for path in with_stdin(paths or [])]
     if not given and (forget or paths or not (folder / FILE_NAME).exists()):
-        stop_with("No path was given.", "Name photos or folders of photos: hashcli index ~/Pictures", status=2)
+        stop_with("No path was given.", f"Name photos or folders of photos: {index_command()} ~/Pictures", status=2)
     if forget and (dry_run or rehash or watch):
         stop_with("--forget stands alone: it cannot be tried or combined.", status=2)
     if watch and dry_run:
@@ -123,7 +124,7 @@ def run(
         stop_with("Stopped. What was encoded is kept.", "To go on, run the same command again.", status=130)
     _tell(summary, json=json)
     if not given and not any(summary.counts().values()) and not update.indexed(folder):
-        say("Nothing is indexed. Name photos or folders of photos: hashcli index ~/Pictures")
+        say(f"Nothing is indexed. Name photos or folders of photos: {index_command()} ~/Pictures")
     if summary.skipped:
         raise typer.Exit(SKIPPED)
 

@@ -213,7 +213,7 @@ def _say_what_is_missing(opened: "Index", found: "Answer", kinds: "list[Kind]", 
     name = " or ".join({Kind.IMAGE: "photos", Kind.TEXT: "texts"}[kind] for kind in kinds)
     if found.gone:
         say(f"{len(found.gone)} of the nearest are no longer there, {min(found.gone)} for one.")
-        say(f"To refresh the index: {index_command(opened.folder)}")
+        say(f"To refresh the index: {index_command()}")
     if found.matches:
         return
     if found.hidden:
@@ -224,7 +224,7 @@ def _say_what_is_missing(opened: "Index", found: "Answer", kinds: "list[Kind]", 
     elif any(opened.catalog.count(kind) for kind in kinds):
         say(f"No {name} of the index pass --in, --after, --before and --type.")
     else:
-        say(f"The index in {opened.folder} holds no {name}. Add some: {index_command(opened.folder)} PATH-OF-PHOTOS")
+        say(f"The index in {opened.folder} holds no {name}. Add some: {index_command()} PATH-OF-PHOTOS")
 
 
 def _filter(folders: list[str], after: str | None, before: str | None, types: list[str]) -> "Filter":
