@@ -119,8 +119,6 @@ def make_split(pairs: Pairs, seed: int, protocol_name: str | None = None) -> Spl
             held_out_count = min(OWN_QUERY_MOST, max(1, round(OWN_QUERY_SHARE * count)))
             sizes = held_out_count, count - held_out_count
             name = f"ours, {sizes[0]:,} of {count:,} pairs as query"
-        if not all(sizes):
-            raise HashcliError(f"{pairs.name}: {count} pairs are too few to split.")
         if protocol and protocol.per_label and pairs.labels is not None:
             each = tuple(round(number * scale) for number in protocol.per_label)
             query, train = _label_by_label(pairs.labels, order, each, sizes)
@@ -128,6 +126,8 @@ def make_split(pairs: Pairs, seed: int, protocol_name: str | None = None) -> Spl
         else:
             query, rest = order[: sizes[0]], order[sizes[0] :]
             train = rest[: sizes[1]]
+    if not len(query) or not len(train):
+        raise HashcliError(f"{pairs.name}: {count} pairs are too few to split.")
     database = rest if pairs.labels is not None else query
     validation, train = np.split(train, [round(VALIDATION_SHARE * len(train))])
     checksum = _checksum(pairs, query, database, train, validation)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hashcli.distillation.heads import GraphTextTeacher
-from hashcli.distillation.losses import cosine, half_inner, negative_log_likelihood, quantisation
+from hashcli.distillation.losses import cosine, cosine_target, half_inner, negative_log_likelihood, quantisation
 from hashcli.distillation.material import Features, Hashers, Job
 from hashcli.distillation.tuning import TunedTower
 
@@ -84,14 +84,15 @@ def _teacher(job: Job) -> Callable[[Tensor], Similarities]:
 
 def _labels(job: Job, rows: Tensor) -> Similarities:
     similar = job.material.similarity(rows)
-    return 2 * similar - 1, similar
+    return cosine_target(similar, job.material.balanced), similar
 
 
 def _terms(job: Job, image: Tensor, text: Tensor, target: Tensor, probability: Tensor) -> dict[str, Tensor]:
     """The same four terms teach the teacher (target 2S - 1, probability S) and the student (S_T, P_T)."""
     config, mse = job.config, functional.mse_loss
     return {
-        "likelihood": config.likelihood * negative_log_likelihood(half_inner(image, text), probability),
+        "likelihood": config.likelihood
+        * negative_log_likelihood(half_inner(image, text), probability, job.material.balanced),
         "intra": config.intra * (mse(cosine(image, image), target) + mse(cosine(text, text), target)),
         "inter": config.inter * mse(cosine(image, text), target),
         "quantisation": config.quantisation * quantisation(image, text),

@@ -1,13 +1,12 @@
 """All that decides a run, in one place: defaults here, a TOML file over them, flags over both."""
 
-import difflib
 import tomllib
 from collections.abc import Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from hashcli.errors import HashcliError
+from hashcli.errors import HashcliError, did_you_mean
 
 METHODS = ("soda", "ckdh", "lcdh")
 TUNING = ("head", "last", "full")
@@ -118,10 +117,9 @@ def _with(config: Config, settings: dict[str, Any], source: str) -> Config:
     checked = {}
     for name, value in settings.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3)
+            like = did_you_mean(name, known)
             raise HashcliError(
-                f"{source}: there is no setting {name!r}.",
-                f"Did you mean {' or '.join(near)}?" if near else f"Settings: {', '.join(known)}.",
+                f"{source}: there is no setting {name!r}.{like}", "" if like else f"Settings: {', '.join(known)}."
             )
         try:
             checked[name] = _checked(known[name], value)

@@ -69,7 +69,9 @@ def _train_teacher(job: Job) -> Tensor:
         outputs, tokens = teacher(material.teacher_image[rows], material.teacher_text[rows])
         relaxed = torch.tanh(outputs)
         return {
-            "likelihood": negative_log_likelihood(half_inner(relaxed, relaxed), material.similarity(rows)),
+            "likelihood": negative_log_likelihood(
+                half_inner(relaxed, relaxed), material.similarity(rows), material.balanced
+            ),
             "quantisation": config.quantisation * quantisation(relaxed),
             "contrast": config.contrast * contrast(tokens[:, 0], tokens[:, 1]),
         }
@@ -103,7 +105,7 @@ def _round(
     def likelihood(a: Tensor, b: Tensor, similar: Tensor) -> Tensor:
         """Theta = (lambda_r / r) a b^T, lambda_r = 4, 8, 10 for 16, 32, 64 bits as in OH-ELS, then 12 (ours)."""
         scale = np.interp(np.log2(job.bits), [4, 5, 6, 7], [4, 8, 10, 12]) / job.bits
-        return negative_log_likelihood(float(scale) * a @ b.T, similar)
+        return negative_log_likelihood(float(scale) * a @ b.T, similar, job.material.balanced)
 
     terms = {
         "inter": likelihood(image, text, target),

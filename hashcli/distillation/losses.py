@@ -29,9 +29,29 @@ def half_inner(a: Tensor, b: Tensor) -> Tensor:
     return (0.5 * a @ b.T).clamp(-CLAMP, CLAMP)
 
 
-def negative_log_likelihood(theta: Tensor, similarity: Tensor) -> Tensor:
-    """mean log(1 + exp(Theta)) - S Theta (DCMH, Jiang and Li 2017). S may be soft, in [0, 1]."""
-    return (functional.softplus(theta) - similarity * theta).mean()
+def negative_log_likelihood(theta: Tensor, similarity: Tensor, balanced: bool = False) -> Tensor:
+    """mean log(1 + exp(Theta)) - S Theta (DCMH, Jiang and Li 2017). S may be soft, in [0, 1].
+
+    `balanced`: what is similar and what is not weigh the same in sum, however few are similar (HashNet, Cao et al.
+    2017).
+    """
+    terms = functional.softplus(theta) - similarity * theta
+    if balanced:
+        share = similarity.mean().clamp(1e-4, 1 - 1e-4)
+        terms = terms * (similarity / (2 * share) + (1 - similarity) / (2 * (1 - share)))
+    return terms.mean()
+
+
+def cosine_target(similarity: Tensor, balanced: bool = False) -> Tensor:
+    """What the cosine of two codes should be: 2S - 1.
+
+    `balanced`: 1 and the value for which the mean is 0, as it is of all pairs of codes whose bits are even. Where few
+    are similar, -1 for all others cannot be had but by one code for all photos and its opposite for all texts.
+    """
+    if not balanced:
+        return 2 * similarity - 1
+    share = similarity.mean()
+    return torch.where(similarity > 0, 1.0, (-share / (1 - share)).clamp(min=-1))
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:

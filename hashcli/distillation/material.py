@@ -127,6 +127,11 @@ class Material:
         )
         return ((alike > self.alike) | (self.photo[rows][:, None] == self.photo[others])).float()
 
+    @property
+    def balanced(self) -> bool:
+        """Whether similar pairs are to weigh as much as all others: without labels they are few."""
+        return self.labels is None
+
     @cached_property
     def alike(self) -> float:
         """How alike the teacher must find two rows of different photos: the share `neighbours` of such pairs is.

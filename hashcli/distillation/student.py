@@ -162,14 +162,16 @@ def update(job: Job, student: Student) -> Hashers:
         image, text = material.teacher_image[rows], material.teacher_text[rows]
         return (likeness(image, text, anchors.teacher_image, anchors.teacher_text) > material.alike).float()
 
+    def likelihood(a: Tensor, b: Tensor, similar: Tensor) -> Tensor:
+        return negative_log_likelihood(half_inner(a, b), similar, material.balanced)
+
     def loss(rows: Tensor) -> dict[str, Tensor]:
         among, old = material.similarity(rows), old_similarity(rows)
         image, text = torch.tanh(hashers.image(material.image[rows])), torch.tanh(hashers.text(material.text[rows]))
         kept_image, kept_text = torch.tanh(hashers.image(anchors.image)), torch.tanh(hashers.text(anchors.text))
         return {
-            "inter": negative_log_likelihood(half_inner(image, text), among),
-            "old": negative_log_likelihood(half_inner(image, anchors.text_codes), old)
-            + negative_log_likelihood(half_inner(text, anchors.image_codes), old),
+            "inter": likelihood(image, text, among),
+            "old": likelihood(image, anchors.text_codes, old) + likelihood(text, anchors.image_codes, old),
             "keep": config.keep * (gap(kept_image, anchors.image_codes) + gap(kept_text, anchors.text_codes)),
             "quantisation": config.quantisation * quantisation(image, text),
         }

@@ -8,7 +8,6 @@ A tower is named on the command line by
 and `random` in place of PRETRAINED, or after timm:NAME/, leaves the weights untrained, for tests and ablations.
 """
 
-import difflib
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +21,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
-from hashcli.errors import HashcliError
+from hashcli.errors import HashcliError, did_you_mean
 from hashcli.hashmodel.ahead import in_batches, map_ahead
 from hashcli.hashmodel.description import Resize
 from hashcli.hashmodel.images import load_pixels
@@ -234,12 +233,18 @@ def _open_clip(
     arch, _, pretrained = name.partition("/")
     folder = Path(name.removeprefix("local-dir:")) if name.startswith("local-dir:") else None
     if not folder:
-        _check_known(f"The teacher {name}", arch, open_clip.list_models(), "architectures of open_clip")
+        _check_known(
+            f"The teacher {name}",
+            arch,
+            open_clip.list_models(),
+            "architectures of open_clip",
+            "open_clip.list_pretrained()",
+        )
         if Path(pretrained).is_file():
             key = f"{arch}-{_digest([Path(pretrained)])}"
         elif pretrained != "random":
             tag, tags = pretrained.lower().replace("-", "_"), open_clip.list_pretrained_tags_by_model(arch)
-            _check_known(f"The teacher {name}", tag, tags, f"weights of {arch}")
+            _check_known(f"The teacher {name}", tag, tags, f"weights of {arch}", "open_clip.list_pretrained()")
             _ask_the_hub_only_if_it_answers()
     try:
         with _silence():
@@ -280,7 +285,13 @@ def _timm(name: str, device: torch.device | str, precision: Precision) -> TorchI
     from timm.data.config import resolve_model_data_config
 
     arch, _, pretrained = name.partition("/")
-    _check_known(f"The backbone timm:{name}", arch.partition(".")[0], timm.list_models(), "architectures of timm")
+    _check_known(
+        f"The backbone timm:{name}",
+        arch.partition(".")[0],
+        timm.list_models(),
+        "architectures of timm",
+        "timm.list_models()",
+    )
     if pretrained != "random":
         _ask_the_hub_only_if_it_answers()
     torch.manual_seed(0)  # for `random`
@@ -309,12 +320,12 @@ def _digest(files: Sequence[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _check_known(what: str, name: str, known: Sequence[str], of: str) -> None:
-    """Raise HashcliError with the nearest names, of what may be hundreds."""
+def _check_known(what: str, name: str, known: Sequence[str], of: str, all_of_them: str) -> None:
+    """Raise HashcliError with the nearest name, of what may be hundreds."""
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=5, cutoff=0.3) or known[:5]
         raise HashcliError(
-            f"{what} cannot be loaded: {name!r} is not among the {of}.", f"The nearest: {', '.join(near)}."
+            f"{what} cannot be loaded: {name!r} is not among the {of}.{did_you_mean(name, known)}",
+            f"In Python, {all_of_them} tells them all.",
         )
 
 

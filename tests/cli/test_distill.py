@@ -16,7 +16,7 @@ import pytest
 from hashcli.datasets.registry import load_dataset
 from hashcli.datasets.splits import make_split, read_split
 from hashcli.hashmodel.model import HashModel
-from tests.conftest import PHOTOS, Run, json_rows
+from tests.conftest import PHOTOS, Run, json_rows, make_tiny_model
 from tests.datasets.layouts import make_flickr8k, make_mirflickr
 
 SHORT = ("--set", "epochs=2", "--set", "round_steps=2", "--set", "rounds=2", "--set", "hidden=16")
@@ -82,6 +82,19 @@ def test_a_run_leaves_a_hash_model_and_all_that_is_needed_to_check_it(
 
     epochs = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert {epoch["bits"] for epoch in epochs} == {16, 32}
+    assert all(epoch["validation"] for epoch in epochs)
+    last = next(epoch for epoch in epochs[::-1] if epoch["bits"] == 16)["validation"]
+    final = figures(metrics, "validation", 16, "mAP@all")
+    assert last == {f"{direction} mAP@all": value for direction, value in final.items()}
+    teachers = {row["direction"] for row in metrics if row["of"] == f"{method}'s teacher"}
+    assert (
+        teachers
+        == {
+            "soda": {"image to image"},
+            "ckdh": {"image to text", "text to image"},
+            "lcdh": {"pair to pair"},
+        }[method]
+    )
     assert all(epoch["stage"].startswith(method) and epoch["number"] <= epoch["of"] == 2 for epoch in epochs)
 
     assert pairs.labels is not None
@@ -134,6 +147,8 @@ def test_a_killed_run_goes_on_to_the_same_model(
     distill(*arguments, "--out", "whole")
     whole = tmp_path / "whole"
     epochs = [json.loads(line) for line in (killed / "log.jsonl").read_text().splitlines()]
+    places = [(epoch["bits"], epoch["stage"], epoch["number"]) for epoch in epochs]
+    assert len(places) == len(set(places))
     first_round = [e["number"] for e in epochs if (e["bits"], e["stage"]) == (16, "lcdh-round-1")]
     assert first_round == list(range(1, 21))
     for bits in (16, 32):
@@ -148,6 +163,41 @@ def test_a_killed_run_goes_on_to_the_same_model(
     assert "whole holds a run already" in refused.stderr
     assert "--resume" in refused.stderr
     assert (whole / "run.json").read_bytes() == before
+
+
+def test_a_log_that_a_kill_cut_off_is_mended(distill: Run, flickr: tuple[object, ...], tmp_path: Path) -> None:
+    """Killed while it wrote a line, or after it and before the checkpoint: each epoch stands there once."""
+    arguments = (*flickr, "--bits", "16", "--out", "run")
+    distill(*arguments)
+    log = tmp_path / "run" / "log.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    for kept in (lines[:2], [*lines[:1], lines[1][:20]]):  # the first stage has two epochs
+        log.write_text("".join(kept))
+        for stage in ("soda-teacher", "soda-student"):
+            (tmp_path / "run" / "checkpoints" / "16" / f"{stage}.pt").unlink()
+        distill(*arguments, "--resume")
+        epochs = [json.loads(line) for line in log.read_text().splitlines()]
+        assert [(epoch["stage"], epoch["number"]) for epoch in epochs] == [
+            ("soda-teacher", 1),
+            ("soda-teacher", 2),
+            ("soda-student", 1),
+            ("soda-student", 2),
+        ]
+
+
+def test_a_run_goes_on_only_with_the_teacher_that_it_began_with(
+    distill: Run, flickr: tuple[object, ...], tiny_model: Path, tmp_path: Path
+) -> None:
+    """Another model of the same name has other features, also where a model is to learn more."""
+    shutil.copytree(tiny_model, tmp_path / "tiny")
+    towers = ("--teacher", "./tiny", "--student", "./tiny", "--bits", "16")
+    distill(*flickr, *towers, "--out", "run")
+    update = ("--dataset", "mirflickr", "--root", tmp_path / "data", "--update", "run/model-16", "--out", "new", *SHORT)
+    distill(*update)
+    shutil.rmtree(tmp_path / "tiny")
+    make_tiny_model(tmp_path / "tiny", seed=1)
+    assert "other teachers or students" in distill(*flickr, *towers, "--out", "run", "--resume", status=1).stderr
+    assert "knows the teacher hashmodel-" in distill(*update, "--resume", status=1).stderr
 
 
 def test_captions_without_labels(distill: Run, tiny_model: Path, tmp_path: Path) -> None:
@@ -168,6 +218,9 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (("--config", "odd.toml"), 1, "odd.toml: there is no setting 'epoch'"),
     (("--teacher", "nosuch"), 1, "There is no hash model 'nosuch'"),
     (("--nonsense",), 2, "--nonsense"),
+    (("--set", "epochs=0"), 1, "--set epochs=0: epochs must be from 1 to"),
+    (("--protocol", "MIR-X"), 1, "mirflickr has no protocol 'MIR-X'"),
+    (("--set", "tune_student=full"), 1, "tune_student: a hash model's tower cannot be tuned"),
 ]
 
 
@@ -221,6 +274,7 @@ def test_without_a_network_two_lines_name_the_other_ways(distill: Run, tmp_path:
 def test_an_open_clip_teacher_and_a_student_that_is_no_hash_model(
     distill: Run, hashcli: Run, photos: Path, tmp_path: Path, teacher: str, student: str
 ) -> None:
+    """The small teacher is tuned within CKDH, in half precision."""
     pytest.importorskip("open_clip", exc_type=ImportError)
     from tests.distillation.small_clip import make_small_clip
 
@@ -229,7 +283,8 @@ def test_an_open_clip_teacher_and_a_student_that_is_no_hash_model(
     lines = [{"image": str(path), "text": PHOTOS[path.name], "labels": ["a"]} for path in paths]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     arguments = ("--dataset", "./pairs.jsonl", "--teacher", teacher, "--student", student, *SHORT)
-    distill(*arguments, "--out", "run", "--bits", "16")
+    tuned = ("--method", "ckdh", "--set", "tune_teacher=last", "--set", "precision=bfloat16")
+    distill(*arguments, *(tuned if teacher.startswith("local-dir:") else ()), "--out", "run", "--bits", "16")
     told = json.loads((tmp_path / "run" / "run.json").read_text())["config"]
     assert (told["teacher"], told["student"]) == (teacher, student)
     assert HashModel(tmp_path / "run" / "model-16").description.image.size == 224
@@ -250,6 +305,8 @@ def test_a_model_learns_new_pairs_and_its_old_codes_go_on_answering(
             json.dumps({"image": image, "text": f"common tag{number}", "labels": ["sky" if number % 2 == 0 else "dog"]})
         )
     (tmp_path / "new.jsonl").write_text("\n".join(lines))
-    done = distill("--dataset", "./new.jsonl", "--update", "old/model-16", "--out", "new", "--set", "epochs=5")
+    update = ("--dataset", "./new.jsonl", "--out", "new", "--set", "epochs=5", "--update")
+    done = distill(*update, "old/model-16")
     assert "of the old items' bits" in done.stderr
+    assert "another model to update" in distill(*update, "new/model-16", "--resume", status=1).stderr
     assert HashModel(tmp_path / "new" / "model-16").fingerprint != HashModel(tmp_path / "old" / "model-16").fingerprint

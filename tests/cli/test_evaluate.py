@@ -46,6 +46,24 @@ def test_labels_both_ways_with_chance(hashcli: Run, tiny_model: Path, tmp_path: 
     assert figures["mAP@all"]["split"] == split.checksum
 
 
+def test_a_protocol_decides_who_is_asked_for(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
+    """MIR-D takes the photo without tags too."""
+    root = make_mirflickr(tmp_path / "data", photos=60)
+    command = ("evaluate", "--dataset", "mirflickr", "--root", root, "--model", tiny_model, "--json", "--protocol")
+    sizes = {}
+    for name in ("MIR-A", "MIR-C", "mir-d"):
+        row, *_ = json_rows(hashcli(*command, name))
+        assert row["protocol"].startswith(name.upper())
+        sizes[name] = row["query"], row["database"]
+    assert sizes == {"MIR-A": (6, 52), "MIR-C": (6, 52), "mir-d": (12, 47)}
+    assert "too few to split" in hashcli(*command, "MIR-B", status=1).stderr  # 80 of a label are none here
+
+
+def test_what_cannot_be_downloaded_is_said(hashcli: Run, tiny_model: Path) -> None:
+    command = ("evaluate", "--dataset", "flickr8k", "--root", "here", "--model", tiny_model, "--download")
+    assert "flickr8k" in hashcli(*command, status=1).stderr
+
+
 def test_captions_both_ways(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
     root = make_flickr8k(tmp_path / "data", train=6, dev=20)
     printed = hashcli("evaluate", "--dataset", "flickr8k", "--root", root, "--model", tiny_model).stdout

@@ -36,6 +36,30 @@ def test_the_likelihood() -> None:
     assert losses.negative_log_likelihood(half, torch.tensor(similar)).item() == pytest.approx(expected)
 
 
+def test_a_balanced_likelihood_weighs_the_few_that_are_similar_as_much_as_the_rest() -> None:
+    """By hand: one of four pairs is similar, so it counts twice, and each of the others two thirds."""
+    theta = np.array([[1.0, -2.0], [0.5, 3.0]])
+    similar = np.array([[1.0, 0], [0, 0]])
+    terms = np.log(1 + np.exp(theta)) - similar * theta
+    expected = (2 * terms[0, 0] + (terms.sum() - terms[0, 0]) * 2 / 3) / 4
+    given = losses.negative_log_likelihood(torch.tensor(theta), torch.tensor(similar), balanced=True)
+    assert given.item() == pytest.approx(expected)
+    half = torch.tensor([[1.0, 0], [0, 1]], dtype=torch.float64)
+    plain = losses.negative_log_likelihood(torch.tensor(theta), half)
+    assert losses.negative_log_likelihood(torch.tensor(theta), half, balanced=True).item() == pytest.approx(
+        plain.item()
+    )
+
+
+def test_the_cosine_that_codes_should_have() -> None:
+    similar = torch.tensor([[1.0, 0, 0, 0, 0]])
+    assert losses.cosine_target(similar).tolist() == [[1, -1, -1, -1, -1]]
+    balanced = losses.cosine_target(similar, balanced=True)
+    assert balanced.tolist() == [[1, -0.25, -0.25, -0.25, -0.25]]
+    many = torch.tensor([[1.0, 1, 1, 0]])
+    assert losses.cosine_target(many, balanced=True).tolist() == [[1, 1, 1, -1]]
+
+
 def test_the_likelihood_of_long_codes_is_finite() -> None:
     """Theta is cut at 64: log(1 + exp(64)) is 64, and the codes of 1,024 bits that agree cost nothing when similar."""
     code = torch.ones(1, 1024)
