@@ -95,12 +95,12 @@ def run(
     for path in found.unreadable:
         say(f"{path} could not be read and was not compared.")
     if found.stale:
-        say(f"{len(found.stale)} photos have changed or gone since they were indexed, {min(found.stale)} for one.")
+        say(f"Changed or gone since they were indexed: {len(found.stale)}, {min(found.stale)} for one.")
         say(f"To refresh the index: {index_command()}")
     extra = [photo for group in found.groups for photo in group[1:]]
     if extra:
         megabytes = sum(photo.bytes for photo in extra) / 1e6
-        say(f"{len(found.groups)} groups of the same photo; {len(extra)} extras of {megabytes:.1f} MB.")
+        say(f"Groups of the same photo: {len(found.groups)}; extras in them: {len(extra)}, of {megabytes:.1f} MB.")
     else:
         say(f"No duplicates among {found.compared} photos.")
 

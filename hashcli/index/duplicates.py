@@ -104,7 +104,7 @@ def find_duplicates(
     found.compared = len(known)
     contents = _contents(known, dict(zip(ids.tolist(), codes, strict=True)))
     radius = -1 if exact else default_distance(bits) if max_distance is None else max_distance
-    near = _with_near(contents, radius)
+    near = _with_near(contents, radius, reporter)
     chosen = [content for content in contents if len(content.files) > 1 or content in near]
     reporter.planned(len(chosen))
     for content, seen in map_ahead(lambda content: _look_at(content, content in near, found), chosen, look_ahead=32):
@@ -126,11 +126,17 @@ def _contents(known: dict[str, Known], codes: dict[int, np.ndarray]) -> list[_Co
     return list(contents.values())
 
 
-def _with_near(contents: list[_Content], radius: int) -> set[_Content]:
+def _with_near(contents: list[_Content], radius: int, reporter: "Reporter") -> set[_Content]:
+    """The contents whose codes have another one within the radius."""
+    near: set[_Content] = set()
     if radius < 0 or not contents:
-        return set()
-    found = near_rows(np.stack([content.code for content in contents]), radius)
-    return {contents[row] for row, (others, _) in enumerate(found) if len(others)}
+        return near
+    for row, (others, _) in enumerate(near_rows(np.stack([content.code for content in contents]), radius)):
+        if len(others):
+            near.add(contents[row])
+        if row % 1024 == 0:
+            reporter.scanned(row)
+    return near
 
 
 def _look_at(content: _Content, compared: bool, found: Found) -> None:
