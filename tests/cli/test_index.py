@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -510,6 +511,25 @@ def many_photos(folder: Path, count: int) -> Path:
     return folder
 
 
+def kill_after_commits(process: subprocess.Popen[bytes], index: Path, count: int, delay: float) -> int:
+    """Kill a process that writes an index, some seconds after it has been seen to commit so many times, if it does.
+
+    Returns how many times it has been seen to.
+    """
+    seen: set[object] = set()
+    while process.poll() is None and len(seen) < count:
+        with (
+            suppress(sqlite3.OperationalError),
+            sqlite3.connect(f"file:{index}/catalog.sqlite?mode=ro", uri=True) as db,
+        ):
+            seen |= set(db.execute("SELECT value FROM meta WHERE key = 'generation'").fetchall())
+        time.sleep(0.001)
+    time.sleep(delay)
+    process.kill()
+    process.wait()
+    return len(seen)
+
+
 def test_kill_9_at_any_moment_loses_nothing(
     hashcli: Run, tiny_model: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -518,16 +538,12 @@ def test_kill_9_at_any_moment_loses_nothing(
     folder = many_photos(tmp_path / "many", 400)
     rng = np.random.default_rng(1)
     arguments = ("index", folder, "--model", tiny_model, "--index")
-    began = time.monotonic()
-    hashcli(*arguments, "first")
-    duration = time.monotonic() - began
     command = [sys.executable, "-m", "hashcli", *map(str, arguments), "killed"]
     kills, grown = 0, set()
-    for round_ in range(25):
+    for round_ in range(16):
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
-        time.sleep(float(rng.uniform(0.2, 0.9)) * duration)
-        process.kill()
-        kills += process.wait() == -9
+        kill_after_commits(process, tmp_path / "killed", int(rng.integers(0, 6)), float(rng.uniform(0, 0.1)))
+        kills += process.returncode == -9
         if (tmp_path / "killed" / "catalog.sqlite").exists():
             searched = hashcli("search", "cat", "--index", "killed", status=None)
             assert searched.returncode == 0 or "There is no index" in searched.stderr

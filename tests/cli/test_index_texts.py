@@ -6,8 +6,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cli.test_index import to_version_1
+from tests.cli.test_index import kill_after_commits, to_version_1
 from tests.conftest import PHOTOS, SKIMAGE, Run, json_rows, make_tiny_model
 
 # tiny_model's words are told apart, all others are one and the same to it.
@@ -389,7 +387,9 @@ def test_kill_9_loses_no_text(
     grown = set()
     for round_ in range(6):
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
-        commits = kill_after_commits(process, tmp_path / "killed", int(rng.integers(1, 40)))
+        commits = kill_after_commits(
+            process, tmp_path / "killed", int(rng.integers(1, 40)), float(rng.uniform(0, 0.02))
+        )
         searched = hashcli("search", CAT, "--for", "texts", "--index", "killed", status=None)
         assert searched.returncode == 0 or "There is no index" in searched.stderr or "empty" in searched.stderr
         grown.add(len(texts(tmp_path / "killed")) if commits else 0)
@@ -409,21 +409,6 @@ def test_kill_9_loses_no_text(
     assert contents[0] == contents[1]
     assert all(row[6] is not None for row in contents[0])
     assert (tmp_path / "killed" / "texts.faiss").exists()
-
-
-def kill_after_commits(process: subprocess.Popen[bytes], index: Path, count: int) -> int:
-    """Kill a process that writes an index once it has been seen to commit so many times; returns how many times."""
-    seen: set[object] = set()
-    while process.poll() is None and len(seen) < count:
-        with (
-            suppress(sqlite3.OperationalError),
-            sqlite3.connect(f"file:{index}/catalog.sqlite?mode=ro", uri=True) as db,
-        ):
-            seen |= set(db.execute("SELECT value FROM meta WHERE key = 'generation'").fetchall())
-        time.sleep(0.001)
-    process.kill()
-    process.wait()
-    return len(seen)
 
 
 def test_a_text_search_while_texts_are_indexed_answers(
