@@ -4,7 +4,7 @@
                     or "texts": [...] for several of one photo; "labels" may be left out
     pairs.csv       image,text,labels
                     beach/1.jpg,a dog on the beach,dog;beach
-    a folder        beach/1.jpg with beach/1.txt, one text a line; no labels
+    a folder        beach/1.jpg with beach/1.txt or beach/1.jpg.txt, one text a line; no labels
 
 Paths are relative to the file. A photo may stand in several rows: its texts and labels are put together. Where some
 photos have labels, those without are left out.
@@ -58,12 +58,14 @@ def load(path: Path) -> Pairs:
 
 
 def _load_folder(folder: Path) -> Pairs:
-    from hashcli.index.scan import photo_suffixes
+    from hashcli.index.scan import Found, scan
 
-    suffixes = photo_suffixes()
-    photos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    sidecars = {path: path.with_suffix(".txt") for path in photos}
-    texts = {path: [text for _, text in read_lines(file)] for path, file in sidecars.items() if file.is_file()}
+    found = Found()
+    scan([str(folder)], found, hidden=False, texts=True, tick=lambda _: None)
+    texts: dict[Path, list[str]] = {}
+    for sidecar, photo in sorted(found.sidecars.items()):
+        texts.setdefault(Path(photo), []).extend(text for _, text in read_lines(Path(sidecar)))
+    photos = sorted(Path(path) for path in found.files if path not in found.sidecars)
     kept = [path for path in photos if texts.get(path)]
     if not kept:
         raise HashcliError(

@@ -65,7 +65,7 @@ def test_a_list_without_labels(folder: Path) -> None:
 
 def test_a_folder_with_texts_beside_the_photos(folder: Path) -> None:
     (folder / "a.txt").write_text("a dog\n\n  on the beach \n")
-    (folder / "trip" / "c.txt").write_text("été")
+    (folder / "trip" / "c.JPG.txt").write_text("été")
     pairs = load_dataset(str(folder))
     assert pairs.name == "own-holiday"
     assert pairs.ids == ["a.jpg", "trip/c.JPG"]
