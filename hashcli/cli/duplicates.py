@@ -71,7 +71,7 @@ def run(
         stop_with("--json prints whole groups, --extras paths: choose one.", status=2)
 
     from hashcli.index.duplicates import find_duplicates
-    from hashcli.index.plan import canonical
+    from hashcli.index.paths import canonical
 
     folder = index_folder(index, name)
     within = [canonical(path) for path in with_stdin(paths or [])]

@@ -77,7 +77,7 @@ def run(
     """
     from hashcli.index import update
     from hashcli.index.catalog import FILE_NAME
-    from hashcli.index.plan import canonical
+    from hashcli.index.paths import canonical
 
     folder = index_folder(index, name)
     given = [canonical(path) for path in with_stdin(paths or [])]

@@ -228,13 +228,14 @@ def _say_what_is_missing(opened: "Index", found: "Answer", kinds: "list[Kind]", 
 
 
 def _filter(folders: list[str], after: str | None, before: str | None, types: list[str]) -> "Filter":
+    from hashcli.index.paths import canonical
     from hashcli.index.search import Filter
 
     same = {"jpg": "jpeg", "tif": "tiff", "heif": "heic"}
     same |= {other: one for one, other in same.items()}
     plain = {name.lower().lstrip(".") for name in types}
     return Filter(
-        tuple(os.path.realpath(os.path.expanduser(folder)) for folder in folders),
+        tuple(canonical(os.path.expanduser(folder)) for folder in folders),
         frozenset(f".{name}" for one in plain for name in (one, same.get(one, one))),
         _seconds("--after", after),
         _seconds("--before", before),

@@ -13,6 +13,7 @@ from hashcli.hashmodel.ahead import map_ahead
 from hashcli.hashmodel.images import load_pixels
 from hashcli.index.catalog import Catalog, Kind, Known
 from hashcli.index.hamming import near_rows
+from hashcli.index.paths import is_within
 from hashcli.index.plan import hash_of_content
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def find_duplicates(
         ids, codes = catalog.codes(Kind.IMAGE)
         bits = catalog.model.bits if catalog.model else 0
     if folders:
-        known = {path: item for path, item in known.items() if any(_is_within(path, folder) for folder in folders)}
+        known = {path: item for path, item in known.items() if any(is_within(path, folder) for folder in folders)}
     found.compared = len(known)
     contents = _contents(known, dict(zip(ids.tolist(), codes, strict=True)))
     radius = -1 if exact else default_distance(bits) if max_distance is None else max_distance
@@ -234,7 +235,3 @@ def _normalised(looks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     means = values.mean(1)
     deviations = np.maximum(values.std(1), _MIN_DEVIATION)
     return (values - means[:, None]) / deviations[:, None], means, deviations
-
-
-def _is_within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from hashcli.index.catalog import FileState, Known
+from hashcli.index.paths import is_within
 from hashcli.index.scan import Found, photos_beside, scan
 from hashcli.index.textfiles import holds_lines, is_text_file
 
@@ -138,18 +139,6 @@ def make_plan(
         roots_gone,
         found.problems,
     )
-
-
-def canonical(path: str) -> str:
-    """The absolute path under which an index knows a file or folder: links are resolved, but a file keeps its name."""
-    if not os.path.isfile(path):
-        return os.path.realpath(path)
-    folder, name = os.path.split(os.path.abspath(path))
-    return os.path.join(os.path.realpath(folder), name)
-
-
-def is_within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def hash_of_content(path: str) -> bytes:

@@ -61,7 +61,8 @@ def encode(model: HashModel, queries: Sequence[Query]) -> list[np.ndarray | Hash
 def _combined(outputs: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
     if len(outputs) == 1 and weights[0] > 0:
         return outputs[0]
-    return np.sum([w * x / np.linalg.norm(x) for x, w in zip(outputs, weights, strict=True)], axis=0, dtype=np.float32)
+    units = np.array([output / np.linalg.norm(output) for output in outputs])  # [parts, bits]
+    return np.asarray(np.array(weights, np.float32) @ units)
 
 
 def _image_output(model: HashModel, where: str) -> np.ndarray:
@@ -82,7 +83,8 @@ def _image_output(model: HashModel, where: str) -> np.ndarray:
         raise HashcliError(
             f"{shown} cannot be read: {reason_of(error)}.{like}", "Give a photo in a format such as JPEG, PNG or WebP."
         ) from error
-    return model.encode_pixels(pixels[None])[0]
+    (output,) = model.encode_pixels(pixels[None])
+    return np.asarray(output)
 
 
 def _is_url(where: str) -> bool:

@@ -13,6 +13,7 @@ from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import find_model
 from hashcli.index.catalog import Catalog, Kind, Place
 from hashcli.index.hamming import Codes
+from hashcli.index.paths import is_within
 
 RERANK = 1000  # candidates by Hamming distance that are put in the order of the finer, asymmetric score
 _BLOCK = 1024  # queries answered together
@@ -57,7 +58,7 @@ class Filter:
         return self != Filter()
 
     def takes(self, place: Place) -> bool:
-        if self.folders and not any(_is_within(place.path, folder) for folder in self.folders):
+        if self.folders and not any(is_within(place.path, folder) for folder in self.folders):
             return False
         if self.suffixes and os.path.splitext(place.path)[1].lower() not in self.suffixes:
             return False
@@ -141,10 +142,6 @@ class Index:
         """
         codes = Codes.mapped(self.folder, kind, self.catalog.generation, self.model.bits)
         return Codes.in_memory(*self.catalog.codes(kind)) if codes is None else codes
-
-
-def _is_within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _local_seconds(timestamp: float) -> float:

@@ -18,7 +18,8 @@ from hashcli.hashmodel.registry import DEFAULT_MODEL, find_model
 from hashcli.index.catalog import FILE_NAME, Catalog, Kind, Known, Model
 from hashcli.index.hamming import Codes
 from hashcli.index.metadata import Metadata, read_metadata
-from hashcli.index.plan import Candidate, Files, Plan, everything, hash_of_content, is_within, make_plan
+from hashcli.index.paths import is_within
+from hashcli.index.plan import Candidate, Files, Plan, everything, hash_of_content, make_plan
 from hashcli.index.report import Change, Reporter, Summary
 from hashcli.index.textfiles import Text
 from hashcli.index.update_texts import TextUpdate

@@ -6,7 +6,7 @@ from pathlib import Path
 from time import sleep
 
 from hashcli.errors import HashcliError, reason_of
-from hashcli.index.plan import is_within
+from hashcli.index.paths import is_within
 from hashcli.index.scan import photo_suffixes
 from hashcli.index.textfiles import is_text_file
 

@@ -170,7 +170,7 @@ def test_a_photo_from_the_web_or_stdin_is_like_one_on_disk(
     unreachable = hashcli("search", "--image", f"{address}/rocket.jpg", "--index", album / "ix", status=1)
     assert "no connection" in unreachable.stderr
     with photo.open("rb") as stdin:
-        command = [sys.executable, "-m", "hashcli", "search", "--image", "-", "--json", "--index", album / "ix"]
+        command = [sys.executable, "-m", "hashcli", "search", "--image", "-", "--json", "--index", str(album / "ix")]
         assert subprocess.run(command, stdin=stdin, env=environment, capture_output=True, text=True).stdout == on_disk
     empty = hashcli("search", "--image", "-", "--index", album / "ix", status=1)
     assert "The photo on stdin cannot be read" in empty.stderr

@@ -1,0 +1,16 @@
+"""Paths as an index knows them."""
+
+import os
+
+
+def canonical(path: str) -> str:
+    """The absolute path under which an index knows a file or folder: links are resolved, but a file keeps its name."""
+    if not os.path.isfile(path):
+        return os.path.realpath(path)
+    folder, name = os.path.split(os.path.abspath(path))
+    return os.path.join(os.path.realpath(folder), name)
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Whether a path is a folder itself or below it; both absolute."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
