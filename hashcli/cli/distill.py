@@ -62,8 +62,9 @@ def run(
     download: Download = False,
     json: Json = False,
 ) -> None:
-    """Train cross-modal hashing by SODA, CKDH or LCDH, measure it, and write a hash model that `hashcli index` takes.
+    """Train cross-modal hashing by SODA, CKDH or LCDH.
 
+    The result is measured, and is a hash model that `hashcli index` takes.
     The methods are reconstructions from the papers' abstracts, not the authors' code. Nothing is chosen by the query
     set. Needs the extra `train`: pip install 'hashcli[train]'.
     """

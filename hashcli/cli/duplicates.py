@@ -59,7 +59,9 @@ def run(
         bool, typer.Option("-0", "--print0", help="With --extras: end each path by a zero byte, for xargs -0.")
     ] = False,
 ) -> None:
-    """Find photos that are there more than once: copies, and smaller, recompressed or slightly edited versions.
+    """Find photos that are there more than once.
+
+    These are copies, and smaller, recompressed or slightly edited versions.
 
     Photos whose codes are near are compared themselves, so that different photos of one scene do not count. Each group
     begins with the largest picture (then the largest file, then the oldest), and the others are all like that one.

@@ -46,8 +46,9 @@ def run(
     hidden: Annotated[bool, typer.Option("--hidden", help="Enter hidden folders and take hidden files.")] = False,
     json: Json = False,
 ) -> None:
-    """Turn images and texts into packed binary codes: images first, then texts, in the order given.
+    """Turn images and texts into packed binary codes.
 
+    Images come first, then texts, in the order given.
     Bit i of a code is 1 where output i of the model is above 0, and the first bit is the lowest of the first byte.
     What cannot be read is named on stderr and has no row. Without --out, the codes are printed as hex, one a line.
     """

@@ -54,8 +54,9 @@ def run(
     download: Download = False,
     json: Json = False,
 ) -> None:
-    """Measure a hash model: image-to-text and text-to-image, by Hamming distance, chance beside every figure.
+    """Measure a hash model by a dataset's protocol.
 
+    Image to text and text to image, by Hamming distance, chance beside every figure.
     With labels: mean average precision and precision, items being relevant that share a label. With captions: recall
     of one's own photo or captions. Equal distances are ranked by database row, after one shuffle by the seed. Several
     seeds give mean and sample standard deviation.

@@ -66,7 +66,9 @@ def run(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Make or refresh an index of photos and of texts about them: only what is new or changed is encoded.
+    """Make or refresh an index of photos and their texts.
+
+    Only what is new or changed is read and encoded.
 
     Texts are taken from dog.txt or dog.jpg.txt beside dog.jpg (each line is one), from descriptions in the photos
     themselves (EXIF, IPTC, XMP), and from files given by name: a list of captions (.jsonl or .csv with image and

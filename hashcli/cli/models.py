@@ -10,7 +10,7 @@ hashcli info --model lite-256     more about one of them"""
 
 
 def run(json: Json = False) -> None:
-    """List the hash models that are installed: those that ship with hashcli, and your own."""
+    """List the hash models that ship, and your own."""
     from hashcli.cli.info import model_facts, print_table
     from hashcli.errors import HashcliError
     from hashcli.hashmodel.registry import model_folders, model_homes

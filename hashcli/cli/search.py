@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from hashcli.cli.common import SKIPPED, IndexFolder, IndexName, Json, index_command, index_folder, say, stop_with
-from hashcli.errors import HashcliError
+from hashcli.errors import HashcliError, did_you_mean_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +90,7 @@ def run(
         bool, typer.Option("-0", "--print0", help="Print paths alone, each ended by a zero byte.")
     ] = False,
 ) -> None:
-    """Find photos by words or by photos, and texts by photos or by words.
+    """Find photos by words or by photos, and texts too.
 
     The distance is how many bits of the two codes differ: fewer is better, and half of all bits is chance.
     Several words and photos are looked for together: an answer should fit all of them.
@@ -231,6 +231,9 @@ def _filter(folders: list[str], after: str | None, before: str | None, types: li
     from hashcli.index.paths import canonical
     from hashcli.index.search import Filter
 
+    for folder in folders:
+        if not os.path.exists(os.path.expanduser(folder)):
+            say(f"{folder} is not there now.{did_you_mean_path(folder)}")
     same = {"jpg": "jpeg", "tif": "tiff", "heif": "heic"}
     same |= {other: one for one, other in same.items()}
     plain = {name.lower().lstrip(".") for name in types}

@@ -92,8 +92,6 @@ def _is_url(where: str) -> bool:
 
 
 def _read_stdin() -> bytes:
-    if sys.stdin is None:
-        raise OSError("stdin is closed")
     return sys.stdin.buffer.read(MAX_DOWNLOAD)
 
 
