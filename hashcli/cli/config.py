@@ -17,9 +17,9 @@ HASHCLI_CONFIG= hashcli search dog      without it, once"""
 def run(ctx: typer.Context, json: Json = False) -> None:
     """Show the config file.
 
-    It holds defaults for the options of the commands, under the same names, as TOML: name = "family" at the top is for every command that has the option --name, and k = 20 below [search]
-    for hashcli search. The command line and environment variables go before it. $HASHCLI_CONFIG names another file;
-    where it is empty, none is read.
+    It holds defaults for the options of the commands, under the same names, as TOML: name = "family" at the top is for
+    every command that has the option --name, and k = 20 below [search] for hashcli search. The command line and
+    environment variables go before it. $HASHCLI_CONFIG names another file; where it is empty, none is read.
     """
     path = config_path()
     settings = _read(path) if path else {}
