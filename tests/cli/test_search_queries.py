@@ -111,6 +111,33 @@ def test_no_answer_is_further_than_asked(hashcli: Run, album: Path) -> None:
     assert "near enough" in none.stderr
 
 
+def test_what_the_model_calls_no_match_is_not_shown_by_itself(hashcli: Run, album: Path, tmp_path: Path) -> None:
+    """For words, photos must be as near as the model says that a fitting one is; the user may ask for all."""
+    model = shutil.copytree(find_model("lite-256"), tmp_path / "model")
+    hashcli("index", album / "first", "--index", "ix", "--model", model)
+    rows = json_rows(hashcli("search", "a cat", "--all", "--json", "--index", "ix"))
+    nearest, limit = sorted(row["distance"] for row in rows)[:2]
+    told = json.loads((model / "model.json").read_text())
+
+    def say_match(distance: int) -> None:
+        match = {"distance": distance, "miss_rate": 0.05, "false_alarm_rate": 0.5, "photos": 1000}
+        (model / "model.json").write_text(json.dumps(told | {"match": match}))
+
+    say_match(limit)
+    shown = json_rows(hashcli("search", "a cat", "--json", "--index", "ix"))
+    assert [row["distance"] for row in shown] == [row["distance"] for row in rows if row["distance"] <= limit]
+    say_match(nearest - 1)
+    none = hashcli("search", "a cat", "--index", "ix")
+    assert none.stdout == ""
+    assert f"the nearest differ in {nearest} of 256 bits" in none.stderr
+    assert "--all" in none.stderr
+    assert len(json_rows(hashcli("search", "a cat", "--all", "--json", "--index", "ix"))) == 6
+    # What the user chose goes before it, and a photo's like is not for this distance to judge.
+    assert len(json_rows(hashcli("search", "a cat", "--max-distance", 256, "--json", "--index", "ix"))) == 6
+    photo = album / "first" / "rocket.jpg"
+    assert len(json_rows(hashcli("search", "--image", photo, "--json", "--index", "ix"))) == 6
+
+
 def test_only_photos_of_a_folder_a_type_or_a_time(hashcli: Run, album: Path) -> None:
     def found(*options: object) -> set[str]:
         return set(names(hashcli("search", "a cat", "-k", 99, "--json", *options, "--index", album / "ix")))
