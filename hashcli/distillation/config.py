@@ -37,7 +37,7 @@ class Config:
     learning_rate: float = _number(1e-3, 1e-8, 1)
     validate_every: int = _number(1, 0, 10**6)  # epochs; 0: at the end of each stage alone
     device: str = _choice("auto", "auto", "cpu", "cuda")  # auto: cuda where there is one
-    precision: str = _choice("auto", "auto", "float32", "bfloat16")  # of the towers; auto: bfloat16 on cuda
+    precision: str = _choice("auto", "auto", "float32", "bfloat16")  # of an open_clip teacher; auto: bfloat16 on cuda
     hidden: int = _number(512, 1, 10**5)
     dropout: float = _number(0.1, 0, 0.99)
     words: int = _number(1386, 1, 10**6)  # at most, of the bag of words: MIRFlickr's number

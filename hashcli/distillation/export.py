@@ -1,4 +1,4 @@
-"""A trained student as a hash-model folder: ONNX graphs, tokenizer, weights, description and card."""
+"""A trained student as a hash-model folder: ONNX graphs, tokenizer, description and card; student.py adds weights."""
 
 import copy
 import shutil
@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor, nn
 from torch.nn import functional
@@ -63,14 +62,6 @@ def export(
         _bag_tokenizer(vocabulary).save(str(folder / "tokenizer.json"))
         _export_bag(hashers.text, len(vocabulary), folder / "text.onnx")
         max_tokens = MAX_WORDS
-    save_file(
-        {
-            f"{side}.{key}": value
-            for side, head in hashers.modules().items()
-            for key, value in head.state_dict().items()
-        },
-        folder / "student.safetensors",
-    )
     (folder / "README.md").write_text(card, encoding="utf-8")
     Description(
         name=name,

@@ -36,6 +36,7 @@ class Features:
 
     def part(self, photos: Tensor) -> "Features":
         """Some photos, by their ascending places, and all their texts."""
+        photos = photos.to(self.photo_of.device)
         texts = torch.isin(self.photo_of, photos).nonzero().flatten()
         return Features(
             [self.photos[place] for place in photos.tolist()],

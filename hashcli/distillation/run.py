@@ -8,6 +8,7 @@ for each bit length.
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -48,7 +49,7 @@ from hashcli.hashmodel.description import Metric
 from hashcli.hashmodel.model import HashModel
 
 CHECKED = 64  # items encoded by the exported model and by torch
-METHODS = {"soda": soda.distill, "ckdh": ckdh.distill, "lcdh": lcdh.distill}
+DISTILL = {"soda": soda.distill, "ckdh": ckdh.distill, "lcdh": lcdh.distill}
 
 
 class Teller(Protocol):
@@ -105,7 +106,9 @@ def run(
 
     With `updated`, that student learns the new data in place of a new one.
     """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA's products are not repeatable
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.allow_tf32 = False  # nor are they those of the exported model
     device = _device(config)
     towers = _open_towers(config, device)
     for what, key in updated.towers.items() if updated else ():
@@ -137,7 +140,7 @@ def run(
         checkpoints = out / "checkpoints" / str(bits)
         checkpoints.mkdir(parents=True, exist_ok=True)
         job = Job(material, config, bits, checkpoints, partial(tell_epoch, bits), measure)
-        hashers = update(job, updated) if updated else METHODS[config.method](job)
+        hashers = update(job, updated) if updated else DISTILL[config.method](job)
         measure.report_validation("validation", hashers.encode, None)
         codes = measure.codes(hashers.encode)
         reports = compare(codes, pairs.labels, split.query, split.database)
@@ -189,8 +192,10 @@ def _open_towers(config: Config, device: torch.device) -> _Towers:
             raise HashcliError(
                 "tune_teacher: only CKDH fine-tunes its teacher.", "tune_student tunes any student's tower."
             )
-    same = config.student == config.teacher and config.tune_student == config.tune_teacher == "head"
-    student = image if same else open_image_tower(config.student, device, precision)
+    # The student computes in float32, as the hash model will.
+    same = config.student == config.teacher and precision == "float32"
+    untuned = config.tune_student == config.tune_teacher == "head"
+    student = image if same and untuned else open_image_tower(config.student, device)
     if config.tune_student != "head":
         tunable(student, "tune_student")
     return _Towers(image, text, student, None if config.text == "bag" else HashModelTower(config.text))

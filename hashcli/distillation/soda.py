@@ -78,7 +78,7 @@ def label_features(job: Job) -> Tensor:
         each = material.prompts([config.prompt.replace("{}", name) for name in names])
         return functional.normalize(material.labels @ each)
     template = "{}" if config.label_input == "names" else config.prompt
-    return material.prompts(label_prompts(material.labels, names, template))
+    return material.prompts(label_prompts(material.labels.cpu(), names, template))
 
 
 def label_prompts(labels: Tensor, names: list[str], template: str) -> list[str]:

@@ -117,6 +117,7 @@ def save_student(folder: Path, student: Student) -> None:
         if value is not None
     }
     save_file({**heads, **anchors}, folder / FILE_NAME, metadata={"hashcli": json.dumps(told)})
+    (folder / FILE_NAME).chmod(0o644)  # the library leaves it readable by its owner alone
 
 
 def load_student(folder: Path) -> Student:

@@ -150,11 +150,9 @@ def open_teacher(
     return tower, tower
 
 
-def open_image_tower(name: str, device: torch.device | str = "cpu", precision: Precision = "float32") -> ImageTower:
+def open_image_tower(name: str, device: torch.device | str = "cpu") -> ImageTower:
     """A student's image backbone."""
-    if name.startswith("timm:"):
-        return _timm(name.removeprefix("timm:"), device, precision)
-    return open_teacher(name, device, precision)[0]
+    return _timm(name.removeprefix("timm:"), device) if name.startswith("timm:") else open_teacher(name, device)[0]
 
 
 def image_features(
@@ -280,7 +278,7 @@ def _open_clip(
     return images, OpenClipTextTower(images.key, images.width, model, tokenizer, precision)
 
 
-def _timm(name: str, device: torch.device | str, precision: Precision) -> TorchImageTower:
+def _timm(name: str, device: torch.device | str) -> TorchImageTower:
     import timm
     from timm.data.config import resolve_model_data_config
 
@@ -307,7 +305,7 @@ def _timm(name: str, device: torch.device | str, precision: Precision) -> TorchI
     model.eval().requires_grad_(False)
     resize = _resize(f"The backbone timm:{name}", settings["crop_mode"], center="crop", squash="squash")
     size, mean, std = settings["input_size"][1], settings["mean"], settings["std"]
-    tower = TorchImageTower(f"timm-{name}", model, size, mean, std, resize, precision)
+    tower = TorchImageTower(f"timm-{name}", model, size, mean, std, resize)
     return tower.to(device)
 
 
