@@ -46,22 +46,23 @@ _STYLES = (Style.JSON, Style.PATHS, Style.PATHS0, Style.PICTURES)
 class Answer:
     """What was found for one query. `number` is the query's place in a batch, from 1; None where there is no batch.
 
-    `hidden` are the nearest that are not near enough; `gone` are the paths of matches that are no longer on disk.
+    `smallest` is the distance of the nearest item, near enough to be a match or not; None where there is none. `gone`
+    are the paths of matches that are no longer on disk.
     """
 
     number: int | None
     query: str
     photos: tuple[str, ...]
     matches: Sequence["Match"]
-    hidden: Sequence["Match"]
+    smallest: int | None
     gone: frozenset[str]
 
 
 def answer(
-    number: int | None, query: str, photos: tuple[str, ...], matches: Sequence["Match"], hidden: Sequence["Match"]
+    number: int | None, query: str, photos: tuple[str, ...], matches: Sequence["Match"], smallest: int | None
 ) -> Answer:
     gone = frozenset(match.path for match in matches if not os.path.exists(match.path))
-    return Answer(number, query, photos, matches, hidden, gone)
+    return Answer(number, query, photos, matches, smallest, gone)
 
 
 def write_page(found: Sequence[Answer], html: Path | None, *, open_: bool) -> None:

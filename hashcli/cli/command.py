@@ -104,7 +104,12 @@ def _set_talk(*, quiet: bool, verbose: bool, log: str | None, debug: bool) -> No
     Talk.quiet, Talk.verbose, Talk.debug = quiet, verbose, debug
     if log:
         try:
-            Talk.log = open(os.path.expanduser(log), "a", encoding="utf-8")  # noqa: SIM115 - open until the end
+            Talk.log = open(os.path.expanduser(log), "a+", encoding="utf-8")  # noqa: SIM115 - open until the end
+            Talk.log.seek(0)
+            if "\0" in Talk.log.read(4096):
+                raise UnicodeDecodeError("utf-8", b"", 0, 1, "a zero byte")
+        except UnicodeDecodeError:
+            stop_with(f"{log} is there and is no text, so it is no log.", "Choose another --log.", status=2)
         except OSError as error:
             stop_with(f"{log} cannot be written: {(error.strerror or str(error)).lower()}.", "Choose another --log.")
     detail(f"command: hashcli {shlex.join(sys.argv[1:])}")

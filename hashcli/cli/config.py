@@ -68,10 +68,17 @@ def defaults(ctx: typer.Context) -> dict[str, Any]:
         if not takers:
             known = {option for options in commands.values() for option in options} | set(commands)
             raise HashcliError(f"{path}: no command has the option {key!r}.{did_you_mean(key, known)}", status=2)
+        unfit = {}
         for name, option in takers.items():
-            checked = _checked(value, option, ctx, f"{path}: {key}")
+            try:
+                checked = _checked(value, option, ctx, f"{path}: {key}")
+            except HashcliError as error:
+                unfit[name] = error
+                continue
             if name == ctx.command.name:
                 found[option.name] = checked
+        if len(unfit) == len(takers):  # -k of search is a number, --k of evaluate a text: one of them is meant
+            raise next(iter(unfit.values()))
     for name, table in tables.items():
         if name not in commands:
             raise HashcliError(f"{path}: there is no command {name!r}.{did_you_mean(name, commands)}", status=2)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashcli.cli.common import read_lines, stop_with
+from hashcli.errors import reason_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from hashcli.index.query import Part, Query
 
-_WEIGHT = re.compile(r"(\d+(?:\.\d*)?|\.\d+):\s*(?=\S)")
+_WEIGHT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)):\s*(?=[^\s\d])")  # 16:9 is no weight
 _KEYS = ("text", "image", "not", "not_image")
 
 
@@ -39,14 +40,18 @@ def query(
     return Query(name, (*wanted, *(part._replace(weight=-part.weight) for part in unwanted)))
 
 
+def begins_with_weight(words: str) -> bool:
+    return _WEIGHT.match(words) is not None
+
+
 def _part(given: str, *, is_image: bool) -> "Part":
     from hashcli.index.query import Part
 
     weight = _WEIGHT.match(given)
     if weight is None or (is_image and os.path.exists(given)):
         return Part(given, is_image)
-    if not float(weight[1]):
-        raise ValueError(f"a weight of 0 in {given}")
+    if float(weight[1]) <= 0:
+        raise ValueError(f"the weight in {given} is not above 0; --not keeps away from something")
     return Part(given[weight.end() :], is_image, float(weight[1]))
 
 
@@ -93,7 +98,8 @@ def read_codes(source: str, bits: int) -> "tuple[list[str], np.ndarray]":
     try:
         codes = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        stop_with(f"{source} cannot be read as codes: {error}.", "hashcli encode --out codes.npy writes such a file.")
+        reason = reason_of(error) if isinstance(error, OSError) else "it is not an array of numbers as NumPy writes it"
+        stop_with(f"{source} cannot be read as codes: {reason}.", "hashcli encode --out codes.npy writes such a file.")
     if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] * 8 != bits:
         stop_with(
             f"{source} holds {codes.dtype} {list(codes.shape)}, not uint8 [rows, {bits // 8}], "

@@ -1,6 +1,7 @@
 """hashcli search: find photos and texts by words, by photos, or by both."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
     from hashcli.cli.answers import Answer
     from hashcli.index.catalog import Kind
+    from hashcli.index.hamming import Near
     from hashcli.index.query import Query
-    from hashcli.index.search import Filter, Index, Match
+    from hashcli.index.search import Filter, Index
 
 EXAMPLES = """Examples:\n
 hashcli search dog on a beach\n
@@ -97,10 +99,15 @@ def run(
     """
     from hashcli.cli import answers, queries
     from hashcli.index.catalog import Kind
+    from hashcli.index.hamming import Near
     from hashcli.index.search import Index
 
     style = answers.style(json=json, paths=paths, print0=print0, show=show)
+    if html and html.suffix.lower() not in (".html", ".htm"):
+        stop_with(f"--html {html} must end in .html.", f"For example: --html {html.with_suffix('.html')}", status=2)
     where = _filter(folders or [], after, before, types or [])
+    if words and queries.begins_with_weight(words[0]):
+        say(f"{words[0]} is looked for as it stands. Weights belong to options: --text {shlex.quote(words[0])}")
     single = None
     if batch is None:
         try:
@@ -110,10 +117,12 @@ def run(
     elif words or text or image or not_ or not_image:
         stop_with("--batch brings its own queries.", "Put all of them into it.", status=2)
     kinds = [kind for kind in Kind if for_ in (For.BOTH, For.PHOTOS if kind is Kind.IMAGE else For.TEXTS)]
-    cut = _Cut(max_distance, within, everything)
+    chosen = everything or max_distance is not None or within is not None
+    near = Near() if everything else Near(max_distance, within) if chosen else None
     if batch is not None and batch.endswith(".npy"):
         rerank = 0  # a code has no finer values than its bits
     page: list[answers.Answer] = []
+    gone: set[str] = set()
     failed = False
     with Index(index_folder(index, name)) as opened:
         for block in _asked(opened, single, batch):
@@ -123,12 +132,15 @@ def run(
                         raise asked.output
                     say(f"skipped query {asked.number}: {asked.output.problem}")
                     failed = True
-            for found in _answers(opened, block, kinds, k, rerank, where, cut):
+            for found in _answers(opened, block, kinds, k, rerank, where, near):
                 answers.write(found, style)
+                gone |= found.gone
                 if found.number is None:
-                    _say_what_is_missing(opened, found, kinds, cut)
+                    _say_what_is_missing(opened, found, kinds, chosen=chosen)
                 if html or open_:
                     page.append(found)
+    if gone:
+        _say_what_is_gone(gone)
     if html or open_:
         answers.write_page(page, html, open_=open_)
     if failed:
@@ -138,7 +150,7 @@ def run(
 class _Asked(NamedTuple):
     """A query with its float output [bits], or why it has none. `number` is its line in a batch.
 
-    `match_distance` is how near a photo is that fits it; None where the model does not say.
+    `match_distance` is how near a photo is that fits; None for other queries than words, or where the model is silent.
     """
 
     number: int | None
@@ -164,81 +176,79 @@ def _asked(opened: "Index", single: "Query | None", batch: str | None) -> Iterat
         outputs = encode(model, [query for _, query in block])
         for_words = model.description.match.distance if model.description.match else None
         yield [
-            _Asked(number, query.name, query.photos, None if query.photos else for_words, output)
+            _Asked(number, query.name, query.photos, for_words if query.is_words else None, output)
             for (number, query), output in zip(block, outputs, strict=True)
         ]
 
 
-class _Cut(NamedTuple):
-    """Which of the nearest are shown: those near enough for the user, or else for the model."""
-
-    max_distance: int | None
-    within: int | None
-    everything: bool
-
-    def limit(self, nearest: int, match_distance: int | None) -> int | None:
-        """The largest distance that is shown, in bits; None if all are."""
-        if self.everything:
-            return None
-        limits = [self.max_distance, None if self.within is None else nearest + self.within]
-        chosen = [limit for limit in limits if limit is not None]
-        return min(chosen) if chosen else match_distance
-
-
 def _answers(
-    opened: "Index", block: list[_Asked], kinds: "list[Kind]", k: int, rerank: int, where: "Filter", cut: _Cut
+    opened: "Index", block: list[_Asked], kinds: "list[Kind]", k: int, rerank: int, where: "Filter", near: "Near | None"
 ) -> "Iterator[Answer]":
+    """The answers to the queries that could be encoded.
+
+    Unless `near` bounds them, photos for words must be as near as the model says that a fitting one is.
+    """
     import numpy as np
 
     from hashcli.cli.answers import answer
     from hashcli.index.catalog import Kind
+    from hashcli.index.hamming import Near
 
     block = [asked for asked in block if not isinstance(asked.output, HashcliError)]
     outputs = np.array([asked.output for asked in block], np.float32).reshape(len(block), opened.model.bits)
-    found = [opened.nearest_each(kind, outputs, k, rerank, where) for kind in kinds]
+    found = [
+        opened.nearest_each(
+            kind,
+            outputs,
+            k,
+            rerank,
+            where,
+            [near or Near(asked.match_distance if kind is Kind.IMAGE else None) for asked in block],
+        )
+        for kind in kinds
+    ]
     for asked, *of_kinds in zip(block, *found, strict=True):
-        shown: list[Match] = []
-        hidden: list[Match] = []
-        for kind, matches in zip(kinds, of_kinds, strict=True):
-            nearest = min((match.distance for match in matches), default=0)
-            limit = cut.limit(nearest, asked.match_distance if kind is Kind.IMAGE else None)
-            for match in matches:
-                (shown if limit is None or match.distance <= limit else hidden).append(match)
-        yield answer(asked.number, asked.name, asked.photos, shown, hidden)
+        smallest = min((one.smallest for one in of_kinds if one.smallest is not None), default=None)
+        matches = [match for one in of_kinds for match in one.matches]
+        yield answer(asked.number, asked.name, asked.photos, matches, smallest)
 
 
-def _say_what_is_missing(opened: "Index", found: "Answer", kinds: "list[Kind]", cut: _Cut) -> None:
+def _say_what_is_missing(opened: "Index", found: "Answer", kinds: "list[Kind]", *, chosen: bool) -> None:
+    """Say why nothing was found. `chosen` tells whether the user set how near an answer must be."""
     from hashcli.index.catalog import Kind
 
-    name = " or ".join({Kind.IMAGE: "photos", Kind.TEXT: "texts"}[kind] for kind in kinds)
-    if found.gone:
-        say(f"{len(found.gone)} of the nearest are no longer there, {min(found.gone)} for one.")
-        say(f"To refresh the index: {index_command()}")
     if found.matches:
         return
-    if found.hidden:
-        nearest = min(match.distance for match in found.hidden)
-        say(f"No {name} are near enough: the nearest differ in {nearest} of {opened.model.bits} bits.")
-        if cut == _Cut(None, None, False):
+    name = " or ".join({Kind.IMAGE: "photos", Kind.TEXT: "texts"}[kind] for kind in kinds)
+    if found.smallest is not None:
+        say(f"No {name} are near enough: the nearest differ in {found.smallest} of {opened.model.bits} bits.")
+        if not chosen:
             say("--all shows the nearest all the same.")
     elif any(opened.catalog.count(kind) for kind in kinds):
-        say(f"No {name} of the index pass --in, --after, --before and --type.")
+        say(f"No {name} of the index are such as --in, --after, --before or --type asks for.")
     else:
         say(f"The index in {opened.folder} holds no {name}. Add some: {index_command()} PATH-OF-PHOTOS")
+
+
+def _say_what_is_gone(gone: set[str]) -> None:
+    are = "answer is" if len(gone) == 1 else "answers are"
+    say(f"{len(gone)} {are} no longer there, {min(gone)} for one.")
+    say(f"To refresh the index: {index_command()}")
 
 
 def _filter(folders: list[str], after: str | None, before: str | None, types: list[str]) -> "Filter":
     from hashcli.index.paths import canonical
     from hashcli.index.search import Filter
 
-    for folder in folders:
-        if not os.path.exists(os.path.expanduser(folder)):
+    expanded = [os.path.expanduser(folder) for folder in folders]
+    for folder in expanded:
+        if not os.path.exists(folder):
             say(f"{folder} is not there now.{did_you_mean_path(folder)}")
     same = {"jpg": "jpeg", "tif": "tiff", "heif": "heic"}
     same |= {other: one for one, other in same.items()}
     plain = {name.lower().lstrip(".") for name in types}
     return Filter(
-        tuple(canonical(os.path.expanduser(folder)) for folder in folders),
+        tuple(path for folder in expanded for path in (canonical(folder), os.path.abspath(folder))),
         frozenset(f".{name}" for one in plain for name in (one, same.get(one, one))),
         _seconds("--after", after),
         _seconds("--before", before),

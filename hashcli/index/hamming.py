@@ -9,7 +9,7 @@ import mmap
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -43,10 +43,26 @@ def _threads(queries: int) -> Iterator[None]:
 
 
 class Nearest(NamedTuple):
-    """Answers to one query, best first: item ids int64 [k] and Hamming distances in bits int64 [k]."""
+    """Answers to one query, best first: item ids int64 [k] and Hamming distances in bits int64 [k].
+
+    `smallest` is the distance of the nearest item of all, also when that is too far to be an answer; -1 without items.
+    """
 
     ids: np.ndarray
     distances: np.ndarray
+    smallest: int
+
+
+class Near(NamedTuple):
+    """How near an answer must be: no more than so many bits, and no more than so many further than the nearest."""
+
+    max_distance: int | None = None
+    within: int | None = None
+
+    def limit(self, smallest: int) -> int | None:
+        """The largest distance of an answer, in bits; None if there is none."""
+        limits = [self.max_distance, None if self.within is None else smallest + self.within]
+        return min((limit for limit in limits if limit is not None), default=None)
 
 
 class Codes:
@@ -97,35 +113,50 @@ class Codes:
     def __len__(self) -> int:
         return int(self._flat.ntotal)
 
-    def nearest(self, output: np.ndarray, k: int, rerank: int = 0) -> Nearest:
+    def nearest(self, output: np.ndarray, k: int, rerank: int = 0, near: Near | None = None) -> Nearest:
         """The k nearest items to a query's float output [bits], by the Hamming distance of the codes.
 
         Equal distances are ordered by the asymmetric score, the query's float output times the item's -1 and +1, then
-        by row. With `rerank`, the first so many candidates are ordered by that score alone.
+        by row. With `rerank`, the first so many candidates are ordered by that score alone. What is not `near` enough
+        is no candidate.
         """
-        return self.nearest_each(output[None], k, rerank)[0]
+        return self.nearest_each(output[None], k, rerank, [near or Near()])[0]
 
-    def nearest_each(self, outputs: np.ndarray, k: int, rerank: int = 0) -> list[Nearest]:
+    def nearest_each(
+        self, outputs: np.ndarray, k: int, rerank: int = 0, near: Sequence[Near] | None = None
+    ) -> list[Nearest]:
         """`nearest` for each of many queries [queries, bits], on all cores."""
         k, rerank = min(k, len(self)), min(rerank, len(self))
         if k <= 0:
-            return [Nearest(np.empty(0, np.int64), np.empty(0, np.int64)) for _ in outputs]
+            return [Nearest(np.empty(0, np.int64), np.empty(0, np.int64), -1) for _ in outputs]
         codes = pack(outputs)
         asked = min(max(k, rerank) + _MARGIN, len(self))
         with _threads(len(codes)):
             distances, rows = self._flat.search(codes, asked)
-        return [self._best(*query, k, rerank) for query in zip(outputs, codes, distances, rows, strict=True)]
+        queries = zip(outputs, codes, distances, rows, near or [Near()] * len(outputs), strict=True)
+        return [self._best(*query, k, rerank) for query in queries]
 
     def _best(
-        self, output: np.ndarray, code: np.ndarray, distances: np.ndarray, rows: np.ndarray, k: int, rerank: int
+        self,
+        output: np.ndarray,
+        code: np.ndarray,
+        distances: np.ndarray,
+        rows: np.ndarray,
+        near: Near,
+        k: int,
+        rerank: int,
     ) -> Nearest:
         if len(rows) < len(self) and distances[-1] == distances[k - 1]:  # more may tie with the k-th
             _, distances, rows = self._flat.range_search(code[None], int(distances[-1]) + 1)  # distance < radius
+        smallest = int(distances.min())
+        limit = near.limit(smallest)
+        if limit is not None:
+            distances, rows = distances[distances <= limit], rows[distances <= limit]
         scores = signs(self._packed(rows)) @ output  # [candidates]
         best = np.lexsort((rows, -scores, distances))
         head = best[:rerank]
         best = np.concatenate([head[np.lexsort((rows[head], -scores[head]))], best[rerank:]])[:k]
-        return Nearest(self._ids[rows[best]].astype(np.int64), distances[best].astype(np.int64))
+        return Nearest(self._ids[rows[best]].astype(np.int64), distances[best].astype(np.int64), smallest)
 
     def subset(self, wanted: np.ndarray) -> "Codes":
         """A copy of the rows with these ids, in memory."""

@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -38,6 +39,11 @@ class Query(NamedTuple):
         """Where its photos are."""
         return tuple(part.what for part in self.parts if part.is_image)
 
+    @property
+    def is_words(self) -> bool:
+        """Whether it is made of words alone, and of none to keep away from."""
+        return all(part.weight > 0 and not part.is_image for part in self.parts)
+
 
 def encode(model: HashModel, queries: Sequence[Query]) -> list[np.ndarray | HashcliError]:
     """A float output [bits] for each query, or why it has none.
@@ -51,10 +57,9 @@ def encode(model: HashModel, queries: Sequence[Query]) -> list[np.ndarray | Hash
     for query in queries:
         try:
             outputs = [_image_output(model, part.what) if part.is_image else of_text[part.what] for part in query.parts]
+            answers.append(_combined(outputs, [part.weight for part in query.parts]))
         except HashcliError as error:
             answers.append(error)
-            continue
-        answers.append(_combined(outputs, [part.weight for part in query.parts]))
     return answers
 
 
@@ -62,7 +67,10 @@ def _combined(outputs: Sequence[np.ndarray], weights: Sequence[float]) -> np.nda
     if len(outputs) == 1 and weights[0] > 0:
         return outputs[0]
     units = np.array([output / np.linalg.norm(output) for output in outputs])  # [parts, bits]
-    return np.asarray(np.array(weights, np.float32) @ units)
+    combined = np.asarray(np.array(weights, np.float32) @ units)
+    if np.linalg.norm(combined) < 1e-3 * np.abs(weights).max():
+        raise HashcliError("The parts of the query cancel each other.", "Look for something else than is kept away.")
+    return combined
 
 
 def _image_output(model: HashModel, where: str) -> np.ndarray:
@@ -77,7 +85,7 @@ def _image_output(model: HashModel, where: str) -> np.ndarray:
                 pixels = model.load_pixels(file.name)
         else:
             pixels = model.load_pixels(where)
-    except (UnreadableImageError, OSError) as error:
+    except (UnreadableImageError, OSError, ValueError) as error:  # ValueError: an address that is none
         shown = "The photo on stdin" if where == "-" else where
         like = did_you_mean_path(where) if isinstance(error, FileNotFoundError) else ""
         raise HashcliError(
@@ -92,7 +100,7 @@ def _is_url(where: str) -> bool:
 
 
 def _read_stdin() -> bytes:
-    return sys.stdin.buffer.read(MAX_DOWNLOAD)
+    return _not_too_large(sys.stdin.buffer.read(MAX_DOWNLOAD + 1))
 
 
 def _download(url: str) -> bytes:
@@ -100,16 +108,25 @@ def _download(url: str) -> bytes:
     import urllib.error
     import urllib.request
 
+    started = time.monotonic()
     request = urllib.request.Request(url, headers={"User-Agent": "hashcli"})  # some sites refuse Python's own
     try:
         with urllib.request.urlopen(request, timeout=URL_SECONDS) as response:
-            content: bytes = response.read(MAX_DOWNLOAD + 1)
+            content = b""
+            while len(content) <= MAX_DOWNLOAD and (part := response.read1(1 << 20)):
+                content += part
+                if time.monotonic() - started > URL_SECONDS:
+                    raise OSError(f"it did not come within {URL_SECONDS} seconds")
     except urllib.error.HTTPError as error:
         raise OSError(f"the server answers {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
         raise OSError(f"no connection ({error.reason})") from error
     except (http.client.HTTPException, ValueError) as error:
         raise OSError(f"no answer that can be understood ({error})") from error
+    return _not_too_large(content)
+
+
+def _not_too_large(content: bytes) -> bytes:
     if len(content) > MAX_DOWNLOAD:
         raise OSError(f"it is larger than {MAX_DOWNLOAD >> 20} MB")
     return content

@@ -2,9 +2,10 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from hashcli.errors import HashcliError
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import find_model
 from hashcli.index.catalog import Catalog, Kind, Place
-from hashcli.index.hamming import Codes
+from hashcli.index.hamming import Codes, Near
 from hashcli.index.paths import is_within
 
 RERANK = 1000  # candidates by Hamming distance that are put in the order of the finer, asymmetric score
@@ -41,6 +42,14 @@ class Match:
     def similarity(self) -> float:
         """The share of bits that agree."""
         return 1 - self.distance / self.bits
+
+
+class Found(NamedTuple):
+    """The answers to one query, best first. `smallest` is the distance of the nearest item, also when that is too far
+    to be an answer; None where there are no items."""
+
+    matches: list[Match]
+    smallest: int | None
 
 
 @dataclass(frozen=True)
@@ -108,12 +117,18 @@ class Index:
         self, kind: Kind, output: np.ndarray, k: int, rerank: int = RERANK, where: Filter | None = None
     ) -> list[Match]:
         """The k items of a kind nearest to a query's float output [bits], best first."""
-        return next(self.nearest_each(kind, output[None], k, rerank, where))
+        return next(self.nearest_each(kind, output[None], k, rerank, where)).matches
 
     def nearest_each(
-        self, kind: Kind, outputs: np.ndarray, k: int, rerank: int = RERANK, where: Filter | None = None
-    ) -> Iterator[list[Match]]:
-        """`nearest` for each of many queries [queries, bits], in order."""
+        self,
+        kind: Kind,
+        outputs: np.ndarray,
+        k: int,
+        rerank: int = RERANK,
+        where: Filter | None = None,
+        near: Sequence[Near] | None = None,
+    ) -> Iterator[Found]:
+        """`nearest` for each of many queries [queries, bits], in order; `near`, if given, for each of them."""
         for start in range(0, len(outputs), _BLOCK):
             with self.catalog.snapshot():
                 if self.catalog.model != self.model:
@@ -124,16 +139,17 @@ class Index:
                 if where:
                     taken = [id_ for id_, place in self.catalog.places(kind) if where.takes(place)]
                     codes = codes.subset(np.array(taken, np.int64))
-                found = codes.nearest_each(outputs[start : start + _BLOCK], k, rerank)
+                block = slice(start, start + _BLOCK)
+                found = codes.nearest_each(outputs[block], k, rerank, near and near[block])
                 items = self.catalog.items(set(np.concatenate([nearest.ids for nearest in found]).tolist()))
             for nearest in found:
                 pairs = zip(nearest.ids.tolist(), nearest.distances.tolist(), strict=True)
-                yield [
+                known = ((items[id_], distance) for id_, distance in pairs if id_ in items)
+                matches = [
                     Match(rank, kind.name.lower(), item.path, distance, self.model.bits, *item[1:])
-                    for rank, (item, distance) in enumerate(
-                        ((items[id_], distance) for id_, distance in pairs if id_ in items), start=1
-                    )
+                    for rank, (item, distance) in enumerate(known, start=1)
                 ]
+                yield Found(matches, nearest.smallest if nearest.smallest >= 0 else None)
 
     def _codes(self, kind: Kind) -> Codes:
         """The derived files, or the catalog's own codes while those are not of its generation.

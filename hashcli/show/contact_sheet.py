@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
@@ -50,6 +51,8 @@ def write(path: Path, title: str, groups: Sequence[Group]) -> list[tuple[str, st
     Gives the photos that could not be shown, each with the reason; in the sheet a placeholder stands for them.
     Raises HashcliError when the file cannot be written.
     """
+    if path.exists() and not path.is_file():
+        raise HashcliError(f"{path} is there and is no file.", "Choose another place.")
     unshown: dict[str, str] = {}
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -60,7 +63,8 @@ def write(path: Path, title: str, groups: Sequence[Group]) -> list[tuple[str, st
     except OSError as error:
         raise HashcliError(f"{path} cannot be written: {reason_of(error)}.", "Choose another place.") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that cannot be written has no such file either
+            unfinished.unlink(missing_ok=True)
     return list(unshown.items())
 
 

@@ -93,6 +93,11 @@ def test_a_page_of_pictures(hashcli: Run, album: Path, tmp_path: Path) -> None:
     assert page.count("data:image/") >= 3  # two answers, and the photo that was part of the query
     assert "a cat + " in page
     hashcli("search", "a cat", "--html", "no/page.html", "--index", album / ".hashcli", status=1)
+    shutil.copy(album / "coffee.png", tmp_path / "coffee.png")
+    hashcli("search", "a cat", "--html", "coffee.png", "--index", album / ".hashcli", status=2)
+    assert (tmp_path / "coffee.png").read_bytes() == (album / "coffee.png").read_bytes()
+    (tmp_path / "folder.html").mkdir()
+    hashcli("search", "a cat", "--html", "folder.html", "--index", album / ".hashcli", status=1)
 
 
 def test_a_page_is_opened_in_the_browser(hashcli: Run, album: Path, tmp_path: Path) -> None:

@@ -57,37 +57,44 @@ def test_words_and_photos_add_up_with_their_weights(hashcli: Run, album: Path, m
     coins = model.encode_pixels(model.load_pixels(str(album / "second" / "coins.png"))[None])[0]
     cat, grass, clock, coins = (output / np.linalg.norm(output) for output in (cat, grass, clock, coins))
     asked = ["--text", "a cat", "--text", "0.5:grass", "--image", f"2:{album}/second/coins.png", "--not", "3: a clock"]
-    found = hashcli("search", *asked, "-k", 12, "--json", "--index", album / "ix")
+    found = hashcli("search", *asked, "-k", 12, "--all", "--json", "--index", album / "ix")
     assert names(found) == in_order(album, model, cat + 0.5 * grass + 2 * coins - 3 * clock)
-    words = hashcli("search", "a", "cat", "--text", "grass", "-k", 12, "--json", "--index", album / "ix")
+    words = hashcli("search", "a", "cat", "--text", "grass", "-k", 12, "--all", "--json", "--index", album / "ix")
     assert names(words) == in_order(album, model, cat + grass)
 
 
 def test_what_is_not_wanted_goes_down(hashcli: Run, album: Path) -> None:
-    with_cat = names(hashcli("search", "an animal or a cup", "-k", 12, "--json", "--index", album / "ix"))
+    with_cat = names(hashcli("search", "an animal or a cup", "-k", 12, "--all", "--json", "--index", album / "ix"))
     without = names(
-        hashcli("search", "an animal or a cup", "--not", "a cat", "-k", 12, "--json", "--index", album / "ix")
+        hashcli("search", "an animal or a cup", "--not", "a cat", "-k", 12, "--all", "--json", "--index", album / "ix")
     )
     assert without.index("chelsea.png") > with_cat.index("chelsea.png")
     photo = album / "first" / "chelsea.png"
-    unlike = names(hashcli("search", "a cat", "--not-image", photo, "-k", 12, "--json", "--index", album / "ix"))
+    unlike = names(
+        hashcli("search", "a cat", "--not-image", photo, "-k", 12, "--all", "--json", "--index", album / "ix")
+    )
     assert unlike.index("chelsea.png") > 0
 
 
 def test_bare_words_have_no_weight(hashcli: Run, album: Path) -> None:
-    """A clock shows 2:30; `--text 2:30` would be twice 30."""
-    told = [hashcli("search", *query, "--index", album / "ix").stdout for query in (["2:30"], ["--text", "1:2:30"])]
+    """A clock shows 2:30, also with --text: a number after the colon is no weighed word."""
+    told = [hashcli("search", *query, "--index", album / "ix").stdout for query in (["2:30"], ["--text", "2:30"])]
     assert told[0] == told[1]
+    bare, weighed = (hashcli("search", *query, "--index", album / "ix") for query in (["2:dog"], ["--text", "2:dog"]))
+    assert "--text 2:dog" in bare.stderr
+    assert bare.stdout != weighed.stdout == hashcli("search", "dog", "--index", album / "ix").stdout
 
 
-@pytest.mark.parametrize("query", [("--not", "dog"), ("--text", "0:dog"), ("dog", "--text", " "), ("--not-image", "x")])
+@pytest.mark.parametrize(
+    "query", [("--not", "dog"), ("--text", "0:dog"), ("--text", "-1:dog"), ("dog", "--text", " "), ("--not-image", "x")]
+)
 def test_a_query_that_wants_nothing_is_a_usage_error(hashcli: Run, album: Path, query: tuple[str, ...]) -> None:
     assert hashcli("search", *query, "--index", album / "ix", status=2).stdout == ""
 
 
 def test_the_default_order_is_that_of_the_finer_score(hashcli: Run, album: Path, model: HashModel) -> None:
     (output,) = model.encode_texts(["a machine"])
-    fine = names(hashcli("search", "a machine", "-k", 12, "--json", "--index", album / "ix"))
+    fine = names(hashcli("search", "a machine", "-k", 12, "--all", "--json", "--index", album / "ix"))
     assert fine == in_order(album, model, output)
     by_distance = json_rows(hashcli("search", "a machine", "-k", 12, "--rerank", 0, "--json", "--index", album / "ix"))
     distances = [row["distance"] for row in by_distance]
@@ -99,14 +106,18 @@ def test_the_default_order_is_that_of_the_finer_score(hashcli: Run, album: Path,
 
 
 def test_no_answer_is_further_than_asked(hashcli: Run, album: Path) -> None:
-    rows = json_rows(hashcli("search", "a cat", "-k", 12, "--json", "--index", album / "ix"))
+    rows = json_rows(hashcli("search", "a cat", "-k", 12, "--all", "--json", "--index", album / "ix"))
     limit = sorted(row["distance"] for row in rows)[4]
     near = hashcli("search", "a cat", "-k", 12, "--json", "--max-distance", limit, "--index", album / "ix")
     assert names(near) == [Path(row["path"]).name for row in rows if row["distance"] <= limit]
     nearest = min(row["distance"] for row in rows)
     within = hashcli("search", "a cat", "-k", 12, "--json", "--within", limit - nearest, "--index", album / "ix")
     assert within.stdout == near.stdout
+    # The distance goes before the number: the one photo that is near enough is found, whatever its rank would be.
+    one = json_rows(hashcli("search", "a cat", "-k", 1, "--json", "--max-distance", nearest, "--index", album / "ix"))
+    assert [(row["rank"], row["distance"]) for row in one] == [(1, nearest)]
     none = hashcli("search", "a cat", "--max-distance", 0, "--index", album / "ix")
+    assert f"differ in {nearest} of 256" in none.stderr
     assert none.stdout == ""
     assert "near enough" in none.stderr
 
@@ -140,7 +151,7 @@ def test_what_the_model_calls_no_match_is_not_shown_by_itself(hashcli: Run, albu
 
 def test_only_photos_of_a_folder_a_type_or_a_time(hashcli: Run, album: Path) -> None:
     def found(*options: object) -> set[str]:
-        return set(names(hashcli("search", "a cat", "-k", 99, "--json", *options, "--index", album / "ix")))
+        return set(names(hashcli("search", "a cat", "-k", 99, "--all", "--json", *options, "--index", album / "ix")))
 
     everything = list(PHOTOS)
     assert found("--in", album / "first") == set(everything[:6])
@@ -154,7 +165,7 @@ def test_only_photos_of_a_folder_a_type_or_a_time(hashcli: Run, album: Path) -> 
 
 def test_filters_come_before_ranking(hashcli: Run, album: Path) -> None:
     """The one photo that passes is found, far as it may be."""
-    found = hashcli("search", "a cat", "-k", 1, "--json", "--after", "2023-12", "--index", album / "ix")
+    found = hashcli("search", "a cat", "-k", 1, "--all", "--json", "--after", "2023-12", "--index", album / "ix")
     assert names(found) == [list(PHOTOS)[11]]
 
 
@@ -194,6 +205,8 @@ def test_a_photo_from_the_web_or_stdin_is_like_one_on_disk(
         )
         gone = hashcli("search", "--image", f"{address}/gone.jpg", "--index", album / "ix", status=1)
     assert f"{address}/gone.jpg cannot be read: the server answers 404" in gone.stderr
+    no_address = hashcli("search", "--image", "http://[", "--index", album / "ix", status=1)
+    assert "http://[ cannot be read" in no_address.stderr
     unreachable = hashcli("search", "--image", f"{address}/rocket.jpg", "--index", album / "ix", status=1)
     assert "no connection" in unreachable.stderr
     with photo.open("rb") as stdin:
@@ -245,7 +258,7 @@ def test_codes_that_were_encoded_before_are_a_batch(
     texts = ["a cat", "a clock", "the moon"]
     (tmp_path / "texts.txt").write_text("\n".join(texts))
     hashcli("encode", "--texts-from", "texts.txt", "--out", "codes.npy")
-    rows = json_rows(hashcli("search", "--batch", "codes.npy", "-k", 12, "--json", "--index", album / "ix"))
+    rows = json_rows(hashcli("search", "--batch", "codes.npy", "-k", 12, "--all", "--json", "--index", album / "ix"))
     queries = signs(np.load(tmp_path / "codes.npy"))
     photos = {str(path): None for path in sorted(album.glob("*/*.*")) if path.parent.name != "ix"}
     codes = {path: signs(pack(model.encode_pixels(model.load_pixels(path)[None])))[0] for path in photos}
