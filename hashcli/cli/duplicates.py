@@ -32,7 +32,9 @@ EXAMPLES = """Examples:
 hashcli duplicates                   all groups, in each the one to keep first
 hashcli duplicates ~/Pictures/2024 --exact
 hashcli duplicates --json | jq '.photos[0].path'
-hashcli duplicates --extras -0 | xargs -0 trash      keep the first of each"""
+hashcli duplicates --extras -0 | xargs -0 trash      keep one of each file"""
+
+_LOOK_FIRST = "Pages of text and screenshots of one layout may be called the same: look before you delete."
 
 
 def run(
@@ -50,7 +52,16 @@ def run(
         ),
     ] = None,
     extras: Annotated[
-        bool, typer.Option("--extras", help="Print all photos of a group but the first: what could go.")
+        bool,
+        typer.Option("--extras", help="Print what could go: copies, byte for byte, of a file that is not printed."),
+    ] = False,
+    edited: Annotated[
+        bool,
+        typer.Option(
+            "--edited",
+            help="With --extras: also those that are smaller or edited. Look at them first: pages of text and "
+            "screenshots of one layout look alike.",
+        ),
     ] = False,
     index: IndexFolder = None,
     name: IndexName = None,
@@ -63,20 +74,36 @@ def run(
 
     These are copies, and smaller, recompressed or slightly edited versions.
 
-    Photos whose codes are near are compared themselves, so that different photos of one scene do not count. Each group
-    begins with the largest picture (then the largest file, then the oldest), and the others are all like that one.
-    Photos that have changed since they were indexed are left out, and so are further names of the same file.
+    Photos whose codes are near are compared themselves, so that different photos of one scene do not count. Letters are
+    too small for that: pages of text and screenshots of one layout may be called the same. A camera RAW file is never
+    called the same as its JPEG, and files of several frames only if all bytes are the same.
+
+    Each group begins with the largest picture (then the largest file, then the oldest), and the others are all like
+    that one. What is written in the files (date, description) does not count for which one is kept. Photos that have
+    changed since they were indexed are left out, and so are further names of the same file.
     """
     if print0 and not extras:
         stop_with("-0 is for other programs, and in whole groups nothing says what to keep: add --extras.", status=2)
     if json and extras:
         stop_with("--json prints whole groups, --extras paths: choose one.", status=2)
+    if edited and not extras:
+        stop_with("--edited goes with --extras; whole groups show edited photos without it.", status=2)
+    if edited and exact:
+        stop_with("--edited prints more than copies, --exact only copies: choose one.", status=2)
+    exact = exact or (extras and not edited)
+    if exact and max_distance is not None:
+        stop_with(
+            "Files are compared byte for byte, so --max-distance has no meaning.", "Or --extras with --edited?", 2
+        )
 
     from hashcli.index.duplicates import find_duplicates
     from hashcli.index.paths import canonical
 
     folder = index_folder(index, name)
     within = [canonical(path) for path in with_stdin(paths or [])]
+    if paths and not within:
+        say("The list of paths is empty: nothing was compared.")
+        return
     with ProgressReporter("Comparing") as reporter:
         found = find_duplicates(folder, within, reporter, max_distance=max_distance, exact=exact)
     if not found.compared:
@@ -85,7 +112,7 @@ def run(
             stop_with(f"{missing}: no such file or folder.{did_you_mean_path(missing)}")
         stop_with(
             "No photo there is in the index." if within else f"The index in {folder} holds no photos.",
-            f"Add some: {index_command()} {shlex.join(within) or 'PATH-OF-PHOTOS'}",
+            f"Add some: {index_command()} {shlex.join(paths or ['PATH-OF-PHOTOS'])}",
         )
     if json:
         for group in found.groups:
@@ -103,6 +130,8 @@ def run(
     if extra:
         megabytes = sum(photo.bytes for photo in extra) / 1e6
         say(f"Groups of the same photo: {len(found.groups)}; extras in them: {len(extra)}, of {megabytes:.1f} MB.")
+        if not all(photo.identical for photo in extra):
+            say(_LOOK_FIRST)
     else:
         say(f"No duplicates among {found.compared} photos.")
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from hashcli.hashmodel.ahead import map_ahead
-from hashcli.hashmodel.images import load_pixels
+from hashcli.hashmodel.images import RAW_SUFFIXES, opened, pixels_of
 from hashcli.index.catalog import Catalog, Kind, Known
 from hashcli.index.hamming import near_rows
 from hashcli.index.paths import is_within
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 # root mean square, and in any one value. On 300 photos and altered copies of them that took in every copy that was
 # made smaller, compressed down to quality 30, brightened by a fifth, cropped by 2 % or turned by a degree, and 61 % of
 # those cropped by 5 %. It took in none of the 399 pairs of different photos that were most alike of 12,000 whose codes
-# are near, and less than half of the copies in which a piece of an eighth of the width had changed its place.
+# are near, and less than half of the copies in which a piece of an eighth of the width had changed its place. Letters
+# are too small for it: different pages of text are often the same to it, and so are screenshots of one layout.
 _MAX_RMS = 0.32
 _MAX_ANYWHERE = 1.25
 _CELLS = 16
@@ -70,6 +72,10 @@ class _Content:
     height: int | None = None
     look: np.ndarray | None = None  # uint8 [_CELLS, _CELLS, 3]; None if it is not to be compared
 
+    @property
+    def is_raw(self) -> bool:
+        return os.path.splitext(next(iter(self.files)))[1].lower() in RAW_SUFFIXES
+
     def best_first(self) -> tuple[int, int, int, str]:
         """Sorts the largest picture first, then the largest file, the oldest and the path."""
         path, known = next(iter(self.files.items()))
@@ -91,8 +97,9 @@ def find_duplicates(
 ) -> Found:
     """Groups of the same photo among those in some folders (all, if none is given), in the order of their first paths.
 
-    Every member of a group is like its first one, so that all others can go. With `exact`, only files of the same bytes
-    are grouped. Files that are no longer as they were indexed, and further names of one file, are left out.
+    The folders are `canonical`. Every member of a group is like its first one. With `exact`, only files of the same
+    bytes are grouped. A camera RAW file is never like one that is not, as the JPEG that was taken with it.
+    Files that are no longer as they were indexed, and further names of one file, are left out.
     Raises HashcliError when there is no index.
     """
     found = Found()
@@ -101,7 +108,14 @@ def find_duplicates(
         ids, codes = catalog.codes(Kind.IMAGE)
         bits = catalog.model.bits if catalog.model else 0
     if folders:
-        known = {path: item for path, item in known.items() if any(is_within(path, folder) for folder in folders)}
+        resolved = cache(os.path.realpath)  # below a linked folder, an index knows files by the link's name
+
+        def is_wanted(path: str) -> bool:
+            above, name = os.path.split(path)
+            place = os.path.join(resolved(above), name)
+            return any(is_within(place, folder) for folder in folders)
+
+        known = {path: item for path, item in known.items() if is_wanted(path)}
     found.compared = len(known)
     contents = _contents(known, dict(zip(ids.tolist(), codes, strict=True)))
     radius = -1 if exact else default_distance(bits) if max_distance is None else max_distance
@@ -180,8 +194,15 @@ def _upright_size(path: str) -> tuple[int, int] | tuple[None, None]:
         return None, None
 
 
-def _look(path: str) -> np.ndarray:
-    pixels = load_pixels(path, _PIXELS, "squash")
+def _look(path: str) -> np.ndarray | None:
+    """What a picture looks like, uint8 [_CELLS, _CELLS, 3]; None of several frames, the first of which says too little.
+
+    A JPEG that carries a brightness map or a small copy of itself (MPO) is one picture.
+    """
+    with opened(path) as image:
+        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+            return None
+        pixels = pixels_of(image, _PIXELS, "squash")
     cells = pixels.reshape(_CELLS, _PIXELS // _CELLS, _CELLS, _PIXELS // _CELLS, 3).mean((1, 3))
     return np.asarray(cells.round(), np.uint8)
 
@@ -195,6 +216,7 @@ def _groups(contents: list[_Content], radius: int) -> Iterator[list[Photo]]:
     looks = np.stack([look for _, look in seen]) if seen else np.empty((0, _CELLS, _CELLS, 3), np.uint8)
     near = near_rows(np.stack([content.code for content, _ in seen]), radius) if seen else iter(())
     free = np.ones(len(seen), bool)
+    raw = np.array([content.is_raw for content, _ in seen], bool)
     row = -1
     for content in contents:
         members = [(content, 0)]
@@ -206,7 +228,7 @@ def _groups(contents: list[_Content], radius: int) -> Iterator[list[Photo]]:
             free[row] = False
             order = np.argsort(others)[free[np.sort(others)]]
             others, distances = others[order], distances[order]
-            alike = _alike(content.look, looks[others])
+            alike = _alike(content.look, looks[others]) & (raw[others] == raw[row])
             free[others[alike]] = False
             pairs = zip(others[alike].tolist(), distances[alike].tolist(), strict=True)
             members += [(seen[other][0], distance) for other, distance in pairs]
