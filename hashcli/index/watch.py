@@ -32,6 +32,7 @@ def bursts(paths: Sequence[str], index_folder: Path, *, hidden: bool) -> Iterato
     and folders, is no change. Raises HashcliError where the system cannot watch so many folders.
     """
     from watchfiles import Change, watch
+    from watchfiles._rust_notify import WatchfilesRustInternalError
 
     def concerns(_: Change, path: str) -> bool:
         if is_within(path, str(index_folder)):
@@ -62,6 +63,9 @@ def bursts(paths: Sequence[str], index_folder: Path, *, hidden: bool) -> Iterato
                     yield
         except FileNotFoundError:  # gone while we began
             sleep(_LOOK_AGAIN / 1000)
+        except WatchfilesRustInternalError:  # it stops at a name that is not UTF-8: something changed, or was only read
+            sleep(_QUIET / 1000)
+            yield
         except OSError as error:
             raise HashcliError(
                 f"The folders cannot be watched: {reason_of(error)}.",

@@ -1,6 +1,7 @@
 """hashcli index --watch, through the command on real files."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -116,6 +117,15 @@ def test_files_given_by_name_and_a_folder_that_goes_and_comes_back(
     assert watcher.is_silent(2)
     shutil.copy(SKIMAGE / "chelsea.png", tmp_path / "unplugged")
     (tmp_path / "unplugged").rename(photos / "trip")
+    watcher.runs_until({"added": 1})
+
+
+def test_a_name_that_is_not_utf8_does_not_end_it(watching: Callable[..., Watcher], photos: Path) -> None:
+    watcher = watching(photos, "--index", "ix")
+    assert watcher.next_run() == {"added": len(PHOTOS)}
+    shutil.copy(SKIMAGE / "chelsea.png", photos / os.fsdecode(b"caf\xe9.png"))
+    watcher.runs_until({"added": 1})
+    shutil.copy(SKIMAGE / "chelsea.png", photos / "new.png")
     watcher.runs_until({"added": 1})
 
 
