@@ -9,14 +9,28 @@ import re
 from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
+from unicodedata import category
 
 from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
 
 from hashcli.index.textfiles import shortened
 
 _IPTC_CAPTION = (2, 120)
+_NO_TEXT = ("Cc", "Cn", "Co")  # Unicode's control characters, and those it gives no meaning
 _XMP_DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
 _NOT_BY_PEOPLE = re.compile(r"(created|edited|made|processed) (with|by|in|using) |[{\[<]|\w+=", re.IGNORECASE)
+_BY_CAMERAS = re.compile(
+    r"""
+    [A-Z ]*DIGITAL\ (STILL\ )?CAMERA.* | (?i:[a-z]*\ ?digital\ (still\ )?(camera|image))
+    | (SONY|MINOLTA|SAMSUNG)\b[A-Z\d\ -]*
+    | (?i:exif_jpeg\w* | exif\ jpeg | applemark | screenshot | user\ comments? | default | untitled)
+    | (b_|r|oz|fpt|fbt)?(dav|hdr|cof|sdr|mde|edf|nor|bty|rbt|btr|ptr|nfd)(HDRB?|CO|pl)?(_\w+)*  # scenes, on telephones
+    | DCIM.* | \S+\.(?i:jpe?g|heic|png|dng|tiff?)
+    | [A-Z]{1,6}[_-]?\d{3,}\S* | (?i:img|image|dsc[fn]?|pict?|photo)[_-]?\d+
+    | [\da-fA-F-]{16,} | (?=\D*\d)[\w+/=]{16,}  # keys
+    """,
+    re.VERBOSE | re.ASCII,
+)
 
 
 class Metadata(NamedTuple):
@@ -62,7 +76,10 @@ def _user_comment(image: Image.Image) -> list[str]:
         return [_decoded(text)]
     if text.startswith((b"\xff\xfe", b"\xfe\xff")):
         return [text.decode("utf-16")]
-    return [text.decode("utf-16-le" if exif.endian == "<" else "utf-16-be")]
+    little = exif.endian == "<"
+    if any(text[::2]) != any(text[1::2]):  # letters of ASCII tell, and not every program keeps to the order of the file
+        little = any(text[::2])
+    return [text.decode("utf-16-le" if little else "utf-16-be")]
 
 
 def _iptc_caption(image: Image.Image) -> list[str]:
@@ -91,6 +108,6 @@ def _decoded(text: bytes) -> str:
 
 
 def _is_description(text: str) -> bool:
-    """Not OLYMPUS DIGITAL CAMERA, nor a program's own notes."""
-    by_people = any(char.islower() for char in text) and not _NOT_BY_PEOPLE.match(text)
-    return by_people and len(text.split()) >= 2 and all(char >= " " for char in text)
+    """Not OLYMPUS DIGITAL CAMERA, nor a program's own notes, nor what is no text."""
+    by_people = any(char.isalpha() for char in text) and not _NOT_BY_PEOPLE.match(text)
+    return by_people and not _BY_CAMERAS.fullmatch(text) and all(category(char) not in _NO_TEXT for char in text)

@@ -79,6 +79,9 @@ def test_iptc_captions_and_equal_texts_once(tmp_path: Path) -> None:
         (bytes(8) + "schöne Grüße".encode("latin-1"), ["schöne Grüße"]),
         (b"UNICODE\0" + "schöne Grüße".encode("utf-16-be"), ["schöne Grüße"]),  # Pillow writes EXIF big-endian
         (b"UNICODE\0" + "schöne Grüße".encode("utf-16"), ["schöne Grüße"]),
+        (b"UNICODE\0" + "in any order".encode("utf-16-le"), ["in any order"]),
+        (b"UNICODE\0" + "海辺の犬".encode("utf-16-be"), ["海辺の犬"]),
+        (bytes(8) + "海辺の犬".encode("shift-jis"), []),  # its bytes are control characters elsewhere
         (b"UNICODE\0\xd8", []),
         (b"ASCII", []),
         (b"ASCII\0\0\0bell \x07 rings", []),
@@ -95,12 +98,39 @@ def test_a_description_in_utf8(tmp_path: Path) -> None:
     assert read(path).descriptions == ["ein schöner Hund"]
 
 
+@pytest.mark.parametrize("text", ["Sunset", "MUM AT THE BEACH", "ROME 2019", "nora", "Samsung phone on a desk", "a 1"])
+def test_descriptions_of_one_word_or_in_capitals(tmp_path: Path, text: str) -> None:
+    assert read(save(tmp_path / "photo.jpg", exif(text))).descriptions == [text]
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "OLYMPUS DIGITAL CAMERA",
+        "KONICA MINOLTA DIGITAL CAMERA",
+        "DIGITAL CAMERA",
+        "KODAK Digital Still Camera",
+        "Digital image",
         "SONY DSC",
+        "SAMSUNG",
+        "SAMSUNG CAMERA PICTURES",
+        "MINOLTA DIMAGE",
         "dav",
+        "hdr",
+        "cof_vivid",
+        "sdr_HDRB",
+        "oznorHDRB",
+        "mde",
+        "DCIM\\100MEDIA\\DJI_0001.JPG",
+        "IMG_1234",
+        "IMG_20200704_123000.jpg",
+        "DSC01234",
+        "P1010001",
+        "image0001",
+        "holiday.jpeg",
+        "Screenshot",
+        "d41d8cd9-8f00-3204-a980-0998ecf8427e",
+        "aGVsbG8gd29ybGQgMTIzNA==",
         "Exif_JPEG_PICTURE",
         "Created with GIMP",
         "Processed with VSCO with f2 preset",
