@@ -55,11 +55,11 @@ def test_hex_on_stdout_is_the_same_code(hashcli: Run, photos: Path, tiny_model: 
 
 def test_what_fails_is_named_and_has_no_row(hashcli: Run, photos: Path, tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.jpg").write_text("buy milk")
-    given = [photos / "coffee.png", tmp_path / "notes.jpg", tmp_path / "gone.jpg", photos / "brick.png"]
+    given = [photos / "coffee.png", tmp_path / "notes.jpg", tmp_path / "missing-photo.jpg", photos / "brick.png"]
     done = hashcli("encode", *given, "--text", " ", "--model", tiny_model, "--out", "codes.npy", status=3)
     assert done.stderr.splitlines() == [
         f"skipped {tmp_path / 'notes.jpg'}: not an image that can be read",
-        f"skipped {tmp_path / 'gone.jpg'}: no such file or directory",
+        f"skipped {tmp_path / 'missing-photo.jpg'}: no such file or directory",
         "skipped  : an empty text",
     ]
     assert np.array_equal(np.load(tmp_path / "codes.npy"), expected_codes(tiny_model, [given[0], given[3]]))
