@@ -1,5 +1,6 @@
 """hashcli index: make or refresh an index."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -55,7 +56,7 @@ def run(
     rehash: Annotated[bool, typer.Option("--rehash", help="Encode everything again, also with another model.")] = False,
     hidden: Annotated[bool, typer.Option("--hidden", help="Enter hidden folders and take hidden files.")] = False,
     no_texts: Annotated[
-        bool, typer.Option("--no-texts", help="Photos only; texts that are in the index are left as they are.")
+        bool, typer.Option("--no-texts", help="Photos only: text files are left alone, and texts wait to be encoded.")
     ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Then follow the changes on disk, until Ctrl-C. Needs the extra `watch`.")
@@ -80,17 +81,24 @@ def run(
     from hashcli.index import update
     from hashcli.index.catalog import FILE_NAME
     from hashcli.index.paths import canonical
+    from hashcli.index.report import Summary
 
     folder = index_folder(index, name)
-    given = [canonical(path) for path in with_stdin(paths or [])]
-    if not given and (forget or paths or not (folder / FILE_NAME).exists()):
+    named = list(with_stdin(paths or []))
+    given = [canonical(path) for path in named]
+    if not paths and (forget or not (folder / FILE_NAME).exists()):
         stop_with("No path was given.", f"Name photos or folders of photos: {index_command()} ~/Pictures", status=2)
     if forget and (dry_run or rehash or watch):
         stop_with("--forget stands alone: it cannot be tried or combined.", status=2)
     if watch and dry_run:
         stop_with("--watch and --dry-run cannot be combined.", status=2)
-    if forget:
-        photos, texts = update.forget(folder, given)
+    if paths and not given:  # a search for what is new may find nothing
+        say("No path was listed on stdin.")
+        if json and not (forget or dry_run):
+            write_json(Summary().counts())
+        raise typer.Exit()
+    if forget:  # what is reached through a linked folder is known by the link
+        photos, texts = update.forget(folder, [*given, *map(os.path.abspath, named)])
         if json:
             write_json({"removed": photos, "texts_removed": texts})
         else:
@@ -112,7 +120,7 @@ def run(
         say(f"{len(changes)} changes; nothing was done.")
         raise typer.Exit(SKIPPED if left_out else 0)
 
-    def refresh(reporter: ProgressReporter, *, again: bool = False) -> "Summary":
+    def refresh(reporter: ProgressReporter, *, again: bool = False) -> Summary:
         with reporter:
             return update.update(
                 folder, given, reporter, model=model, rehash=rehash and not again, hidden=hidden, texts=not no_texts

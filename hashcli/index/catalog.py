@@ -123,7 +123,7 @@ class Place(NamedTuple):
 
     path: str
     taken: int | None
-    mtime_ns: int
+    mtime_ns: int | None
 
 
 class Catalog:
@@ -383,10 +383,16 @@ class Catalog:
 
     def places(self, kind: Kind) -> Iterator[tuple[int, "Place"]]:
         """The id of every item of a kind that can be found, with what filters look at. For a text about a photo, that
-        is the photo's path."""
+        is the photo's path, and its times if it is in the index. A photo that has not been read since the index was
+        migrated has no times."""
+        times: dict[str | bytes, tuple[int | None, int]] = {}  # of the photos
+        if kind is Kind.TEXT:
+            photos = self._db.execute("SELECT path, taken, mtime_ns FROM items WHERE kind = 0")
+            times = {path: (taken, mtime_ns) for path, taken, mtime_ns in photos}
         query = "SELECT id, coalesce(photo, path), taken, mtime_ns FROM items WHERE kind = ? AND code IS NOT NULL"
-        for id_, path, taken, mtime_ns in self._db.execute(query, (kind,)):
-            yield id_, Place(self._absolute(path), taken, mtime_ns)
+        for id_, path, *own in self._db.execute(query, (kind,)):
+            taken, mtime_ns = times.get(path, own)
+            yield id_, Place(self._absolute(path), taken, mtime_ns or None)
 
     # --- how things are stored ---
 

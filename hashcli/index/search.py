@@ -73,7 +73,11 @@ class Filter:
             return False
         if self.after is None and self.before is None:
             return True
-        taken = _local_seconds(place.mtime_ns / 1e9) if place.taken is None else place.taken
+        taken: float | None = place.taken
+        if taken is None:
+            if place.mtime_ns is None:  # no date is known
+                return False
+            taken = _local_seconds(place.mtime_ns / 1e9)
         return (self.after is None or taken >= self.after) and (self.before is None or taken < self.before)
 
 

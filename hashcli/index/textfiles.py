@@ -6,7 +6,7 @@
                      captions.csv      image,text (or image,caption): paths are relative to the file
     any other .txt   each line a text, about no photo
 
-Lines without words are passed over, and so is white space around and within a text. All are UTF-8.
+Lines and captions without words are passed over, and so is white space around and within a text. All are UTF-8.
 """
 
 import csv
@@ -78,7 +78,7 @@ def read_texts(path: str, photo: str | None) -> list[Text]:
         return [Text(line, shortened(text), photo) for line, text in read_lines(Path(path))]
     real_folder = cache(os.path.realpath)
     texts = []
-    for row in read_captions(Path(path)):
+    for row in read_captions(Path(path), empty=True):
         folder, name = os.path.split(os.path.join(os.path.dirname(path), row.image))
         photo = os.path.join(real_folder(folder), name)
         texts += [Text(row.line, shortened(text), photo) for text in row.texts]
@@ -99,12 +99,14 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise _not_utf8(path, error) from error
 
 
-def read_captions(path: Path) -> Iterator[Row]:
-    """The rows of a .jsonl or .csv file, in order. Raises TextFileError naming the line that will not do."""
+def read_captions(path: Path, *, empty: bool = False) -> Iterator[Row]:
+    """The rows of a .jsonl or .csv file, in order. Raises TextFileError naming the line that will not do, one with an
+    empty text too unless `empty`: then such texts are left out.
+    """
     read = _json_lines if path.suffix.lower() == ".jsonl" else _csv_rows
     try:
         for line, row in read(path):
-            yield _checked(path, line, row)
+            yield _checked(path, line, row, empty=empty)
     except UnicodeDecodeError as error:
         raise _not_utf8(path, error) from error
 
@@ -145,18 +147,21 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise TextFileError(path, reader.reader.line_num, f"not CSV: {error}") from error
 
 
-def _checked(path: Path, line: int, row: dict[str, Any]) -> Row:
+def _checked(path: Path, line: int, row: dict[str, Any], *, empty: bool) -> Row:
     image, labels = row.get("image"), row.get("labels") or []
     texts = row["texts"] if "texts" in row else [row.get("text", row.get("caption"))]
     if not isinstance(image, str) or not _may_be_a_path(image):
         raise TextFileError(path, line, "no photo", '"image" is its path, relative to the file.')
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise TextFileError(path, line, "no text", '"text" is a text, "texts" a list of such.')
+    written = [" ".join(text.split()) for text in texts if text.strip()]
+    if not empty and (len(written) < len(texts) or not texts):
         raise TextFileError(path, line, "no text", '"text" is a text that is not empty, "texts" a list of such.')
     if isinstance(labels, str):
         labels = [label.strip() for label in labels.split(";") if label.strip()]
     if not isinstance(labels, list) or not all(isinstance(label, str) and label for label in labels):
         raise TextFileError(path, line, "labels that are not names", '"labels" is a list of names.')
-    return Row(line, image, [" ".join(text.split()) for text in texts], labels)
+    return Row(line, image, written, labels)
 
 
 def _may_be_a_path(name: str) -> bool:

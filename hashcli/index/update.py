@@ -24,6 +24,8 @@ from hashcli.index.report import Change, Reporter, Summary
 from hashcli.index.textfiles import Text
 from hashcli.index.update_texts import TextUpdate
 
+LOCK = "lock"  # held by the one writer of an index
+
 
 class BusyError(HashcliError):
     """Another process is writing the index."""
@@ -49,7 +51,8 @@ def update(
     texts: bool = True,
 ) -> Summary:
     """Index photos, folders of photos and files of texts, or with no paths everything indexed before, and write the
-    derived files. Without `texts`, those of the index are left as they are.
+    derived files. Without `texts`, text files are left alone, and what photos say of themselves is written
+    down, but waits to be encoded.
 
     Every batch is committed as it is encoded, so that a kill costs at most the batch in flight and the next update
     goes on from there. Raises HashcliError when the index cannot be written, is being written, or has another model.
@@ -57,6 +60,7 @@ def update(
     if not (index_folder / FILE_NAME).exists() and paths and not any(os.path.exists(path) for path in paths):
         raise HashcliError(f"{paths[0]}: no such file or folder.{did_you_mean_path(paths[0])}", "Nothing was indexed.")
     find_model(model or DEFAULT_MODEL)  # before a folder is made for a model that is not there
+    _check_own(index_folder)
     with writing(index_folder), Catalog.create_or_open(index_folder) as catalog:
         hash_model, adopt = _choose_model(catalog, model, rehash)
         known = catalog.known(Kind.IMAGE) | catalog.known(Kind.TEXT)
@@ -72,6 +76,18 @@ def update(
             return _update(catalog, hash_model, plan, reporter, rehash=rehash, texts=texts)
         finally:  # also when interrupted: what is encoded can be found at once
             refresh_codes(catalog, index_folder)
+
+
+def _check_own(index_folder: Path) -> None:
+    """An index has its folder to itself: whoever deletes it must lose nothing else."""
+    if (index_folder / FILE_NAME).exists() or not index_folder.is_dir():
+        return
+    others = [name for name in os.listdir(index_folder) if name != LOCK and not name.startswith(FILE_NAME)]
+    if others:
+        raise HashcliError(
+            f"{index_folder} is no index, and holds other files, {min(others)} for one.",
+            f"Give an index a folder of its own, such as {index_folder / '.hashcli'}",
+        )
 
 
 def preview(
@@ -163,7 +179,7 @@ def writing(index_folder: Path) -> Iterator[None]:
 
     try:
         index_folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(index_folder / "lock", timeout=0)
+        lock = FileLock(index_folder / LOCK, timeout=0)
         lock.acquire()
     except Timeout:
         raise BusyError(
@@ -223,7 +239,7 @@ def _update(
     for path, reason in plan.problems:
         summary.skip(path, reason, reporter)
     text_update = TextUpdate(catalog, [*plan.photos.missing, *plan.texts.missing], summary, reporter, rehash=rehash)
-    photos = _PhotoUpdate(catalog, model, plan.photos, text_update if texts else None, summary, reporter)
+    photos = _PhotoUpdate(catalog, model, plan.photos, text_update, summary, reporter)
     photos.read_and_encode()
     text_update.read_files(plan.texts.candidates)
     if plan.photos.missing or plan.texts.missing:
@@ -238,7 +254,7 @@ def _update(
 class _PhotoUpdate:
     """One update of the photos: reads the candidates ahead in threads, encodes them in batches, commits each batch.
 
-    What they say of themselves goes to `texts`, if any.
+    What they say of themselves goes to `texts`.
     """
 
     def __init__(
@@ -246,7 +262,7 @@ class _PhotoUpdate:
         catalog: Catalog,
         model: HashModel,
         files: Files,
-        texts: TextUpdate | None,
+        texts: TextUpdate,
         summary: Summary,
         reporter: Reporter,
     ) -> None:
@@ -280,10 +296,9 @@ class _PhotoUpdate:
                         self._keep_code(candidate, result)
                     else:
                         self._set_code(candidate, result, next(codes))
-                    if self._texts:
-                        path = candidate.path
-                        texts = [Text(None, description, path) for description in result.metadata.descriptions]
-                        self._texts.set_texts(path, candidate.state, result.content_hash, texts)
+                    path = candidate.path
+                    texts = [Text(None, description, path) for description in result.metadata.descriptions]
+                    self._texts.set_texts(path, candidate.state, result.content_hash, texts)
             self._reporter.advanced(len(batch))
         for reason, photos in self._missing_extras.items():
             if photos > 1:
@@ -342,8 +357,7 @@ class _PhotoUpdate:
         elif candidate.known and isinstance(error, UnreadableImageError):
             self._catalog.remove([candidate.known.id])  # the content it was encoded from is gone
             self._summary.removed += 1
-            if self._texts:
-                self._texts.remove(candidate.path)
+            self._texts.remove(candidate.path)
         self._summary.skip(candidate.path, reason, self._reporter)
 
 

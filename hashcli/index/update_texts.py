@@ -4,6 +4,7 @@ First every text is written down, file by file, without a code where none is kno
 in batches. A kill in between leaves texts that wait, and the next update encodes them.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from hashcli.hashmodel.model import TEXT_BATCH, HashModel
 from hashcli.index.catalog import Catalog, FileState
 from hashcli.index.plan import Candidate, hash_of_content
 from hashcli.index.report import Reporter, Summary
-from hashcli.index.textfiles import Text, TextFileError, read_texts
+from hashcli.index.textfiles import Text, TextFileError, holds_lines, read_texts
 
 FILE_BATCH = 64
 _ENCODED_AHEAD = 8  # batches
@@ -27,6 +28,7 @@ _ENCODED_AHEAD = 8  # batches
 class _Read:
     content_hash: bytes
     texts: list[Text]
+    away: int  # texts of a captions file that are about photos which are not there
 
 
 class TextUpdate:
@@ -87,6 +89,10 @@ class TextUpdate:
                 for candidate, result in batch:
                     if isinstance(result, _Read):
                         self.set_texts(candidate.path, candidate.state, result.content_hash, result.texts)
+                        if result.away:
+                            photos = f"the photos of {result.away} of {len(result.texts)} captions in {candidate.path}"
+                            reason = "not there; paths are relative to the file, and the captions are indexed"
+                            self._summary.skip(photos, reason, self._reporter)
                     else:
                         reason = result.reason if isinstance(result, TextFileError) else reason_of(result)
                         self._summary.skip(candidate.path, reason, self._reporter)
@@ -117,7 +123,9 @@ class TextUpdate:
 
 def _read(candidate: Candidate) -> _Read:
     """Runs in a thread; touches nothing but the file."""
-    return _Read(hash_of_content(candidate.path), read_texts(candidate.path, candidate.photo))
+    content_hash, texts = hash_of_content(candidate.path), read_texts(candidate.path, candidate.photo)
+    photos = Counter(text.photo for text in texts if text.photo and not holds_lines(candidate.path))
+    return _Read(content_hash, texts, sum(count for photo, count in photos.items() if not os.path.exists(photo)))
 
 
 def _codes(model: HashModel, batch: Sequence[tuple[int, str]]) -> dict[str, np.ndarray]:

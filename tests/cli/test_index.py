@@ -171,6 +171,29 @@ def test_a_list_on_stdin(hashcli: Run, photos: Path, tiny_model: Path, tmp_path:
     assert update(hashcli, tmp_path / "ix") == {"removed": 1, "unchanged": 3}
 
 
+def test_an_empty_list_on_stdin_is_done(hashcli: Run, photos: Path, index: Path) -> None:
+    for more in ((), ("--dry-run",), ("--forget",)):
+        assert hashcli("index", "-", *more, "--index", index, stdin="").stderr == "No path was listed on stdin.\n"
+    (row,) = json_rows(hashcli("index", "-", "--index", index, "--json", stdin="\n"))
+    assert set(row.values()) == {0}
+    assert len(rows(index)) == len(PHOTOS)
+    assert (
+        hashcli("index", "-", "--index", index.with_name("none"), stdin="").stderr == "No path was listed on stdin.\n"
+    )
+    assert not index.with_name("none").exists()
+
+
+def test_an_index_has_a_folder_of_its_own(hashcli: Run, photos: Path, tiny_model: Path) -> None:
+    before = sorted(photos.rglob("*"))
+    done = hashcli("index", "--index", photos, photos, "--model", tiny_model, status=1)
+    assert f"{photos} is no index, and holds other files, {min(PHOTOS)} for one." in done.stderr
+    assert str(photos / ".hashcli") in done.stderr
+    assert sorted(photos.rglob("*")) == before
+    (photos / "empty").mkdir()
+    (photos / "empty" / "lock").touch()  # of a run that was killed before it made the catalog
+    hashcli("index", "--index", photos / "empty", photos, "--model", tiny_model)
+
+
 def test_names_with_spaces_newlines_and_bytes_that_are_not_utf8(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "odd"
     folder.mkdir()
@@ -270,6 +293,15 @@ def test_forget_drops_a_root_and_keeps_the_files(hashcli: Run, photos: Path, ind
     assert (photos / "coffee.png").exists()
     done = hashcli("index", "--forget", photos, "--index", index.with_name("none"), status=1)
     assert "There is no index in" in done.stderr
+
+
+def test_forget_drops_a_linked_folder_by_its_link(hashcli: Run, photos: Path, tiny_model: Path, tmp_path: Path) -> None:
+    (photos / "trip").rename(tmp_path / "elsewhere")
+    (photos / "link").symlink_to(tmp_path / "elsewhere")
+    update(hashcli, tmp_path / "ix", photos, "--model", tiny_model)
+    (row,) = json_rows(hashcli("index", "--forget", "photos/link", "--index", tmp_path / "ix", "--json"))
+    assert row == {"removed": 2, "texts_removed": 0}
+    assert len(rows(tmp_path / "ix")) == len(PHOTOS) - 2
 
 
 @not_as_root

@@ -123,7 +123,8 @@ def test_captions_files_and_lines_given_by_name(
     (lists / "captions.csv").write_text(f'image,caption\n{photos}/chelsea.png,"a cat, asleep"\nmissing.png,{DOG}\n')
     (lists / "lines.txt").write_text("first\n\nsecond\n")
     (lists / "not-given.txt").write_text("left alone")
-    assert update(*(lists / name for name in ("captions.jsonl", "captions.csv", "lines.txt"))) == {"texts_added": 8}
+    given = [lists / name for name in ("captions.jsonl", "captions.csv", "lines.txt")]
+    assert update(*given, status=3) == {"texts_added": 8, "skipped": 1}  # of a photo that is not there
     assert texts(index) == [
         ("lists/captions.csv", 2, "a cat, asleep", "photos/chelsea.png"),
         ("lists/captions.csv", 3, DOG, "lists/missing.png"),
@@ -161,7 +162,8 @@ def test_moved_files_encode_nothing(photos: Path, index: Path, update: Any, tmp_
     (photos / "chelsea.png").rename(photos / "trip" / "tabby.png")
     (photos / "chelsea.txt").rename(photos / "trip" / "tabby.txt")
     (tmp_path / "captions.csv").rename(photos / "captions.csv")
-    assert update(photos, tmp_path, photos / "captions.csv", tmp_path / "captions.csv") == {"texts_moved": 3}
+    given = [photos, tmp_path, photos / "captions.csv", tmp_path / "captions.csv"]
+    assert update(*given, status=3) == {"texts_moved": 3, "skipped": 1}
     assert planted(index) == [CAT, DOG, ROCKET]
     assert texts(index) == [
         ("photos/captions.csv", 2, DOG, "photos/photos/coffee.png"),  # its paths are relative to it
@@ -198,7 +200,7 @@ def test_unreachable_folders_keep_their_texts(
 ) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    (disk / "captions.csv").write_text(f"image,text\na.png,{CAT}\n")
+    (disk / "captions.csv").write_text(f"image,text\n{photos}/coffee.png,{CAT}\n")
     (photos / "chelsea.txt").write_text(DOG)
     update(photos, disk / "captions.csv")
     photos.rename(tmp_path / "unplugged")
@@ -224,17 +226,19 @@ def test_photos_only(hashcli: Run, photos: Path, index: Path, update: Any, tmp_p
     (photos / "chelsea.txt").write_text(CAT)
     (tmp_path / "lines.txt").write_text(DOG)
     described(photos / "described.jpg", description="two cats asleep")
-    assert update(photos, "--no-texts") == {}
-    assert update(tmp_path / "lines.txt", "--no-texts", status=3) == {"skipped": 1}
+    assert update(photos, "--no-texts") == {"texts_added": 1}  # written down as long as the photo is open
+    assert update(tmp_path / "lines.txt", "--no-texts", status=3) == {"texts_unchanged": 1, "skipped": 1}
     assert texts(index) == []
-    assert update(photos) == {"texts_added": 1}
+    assert update(photos) == {"texts_added": 1, "texts_updated": 1}
     (photos / "chelsea.txt").write_text(DOG)
-    assert update(photos, "--no-texts") == {"texts_unchanged": 1}  # and left as they are
-    assert texts(index)[0][2] == CAT
+    (photos / "described.jpg").rename(photos / "renamed.jpg")
+    assert update(photos, "--no-texts") == {"texts_moved": 1, "texts_unchanged": 1}
+    said = [(path, text) for path, _, text, _ in texts(index)]
+    assert said == [("photos/chelsea.txt", CAT), ("photos/renamed.jpg", "two cats asleep")]
 
 
 def test_dry_run_names_text_files(hashcli: Run, photos: Path, index: Path, update: Any, tmp_path: Path) -> None:
-    (tmp_path / "captions.csv").write_text("image,text\na.jpg,one\n")
+    (tmp_path / "captions.csv").write_text("image,text\nphotos/chelsea.png,one\n")
     (photos / "chelsea.txt").write_text(CAT)
     (photos / "coffee.txt").write_text("a cup")
     update(photos, tmp_path / "captions.csv")
@@ -259,6 +263,7 @@ def test_dry_run_names_text_files(hashcli: Run, photos: Path, index: Path, updat
         ("captions.jsonl", b'{"image": "\\ud800", "text": "x"}', "line 1: no photo"),
         ("captions.csv", b"photo,text\na.jpg,x\n", "line 1: no columns named image and text"),
         ("captions.csv", b"image,text\na.jpg,\xff\n", "not UTF-8 text"),
+        ("captions.jsonl", b'{"image": "a.jpg", "txt": "x"}', "line 1: no text"),
         ("lines.txt", b"caf\xe9", "not UTF-8 text"),
     ],
 )
@@ -266,6 +271,7 @@ def test_a_file_that_will_not_do_is_named_and_its_former_texts_are_kept(
     hashcli: Run, index: Path, update: Any, tmp_path: Path, name: str, content: bytes, said: str
 ) -> None:
     good = {"captions.jsonl": f'{{"image": "a.jpg", "text": "{CAT}"}}', "captions.csv": f"image,text\na.jpg,{CAT}\n"}
+    (tmp_path / "a.jpg").touch()
     (tmp_path / name).write_text(good.get(name, CAT))
     assert update(tmp_path / name) == {"texts_added": 1}
     (tmp_path / name).write_bytes(content)
@@ -275,11 +281,48 @@ def test_a_file_that_will_not_do_is_named_and_its_former_texts_are_kept(
     assert update(status=3) == {"texts_unchanged": 1, "skipped": 1}
 
 
+def test_captions_of_photos_that_are_not_there_are_counted(
+    hashcli: Run, photos: Path, index: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    captions = tmp_path / "captions.csv"  # written for the folder below
+    captions.write_text(f"image,text\nchelsea.png,{CAT}\nchelsea.png,{DOG}\nphotos/coffee.png,a cup\n")
+    done = hashcli("index", captions, "--index", index, "--model", tiny_model, status=3)
+    assert f"skipped the photos of 2 of 3 captions in {captions}: not there; paths are relative to" in done.stderr
+    assert "texts: 3 added" in done.stderr
+    assert hashcli("index", "--index", index).stderr == "0 added, 0 skipped; texts: 3 unchanged\n"  # it is said once
+
+
+def test_empty_captions_are_passed_over(index: Path, photos: Path, update: Any, tmp_path: Path) -> None:
+    (photos / "captions.csv").write_text(f"image,text\nchelsea.png,\ncoffee.png,{CAT}\n")
+    objects = [{"image": "brick.png", "texts": ["", DOG]}, {"image": "brick.png", "texts": []}]
+    (photos / "captions.jsonl").write_text("\n".join(map(json.dumps, objects)))
+    assert update(photos / "captions.csv", photos / "captions.jsonl") == {"texts_added": 2}
+    assert [text for _, _, text, _ in texts(index)] == [CAT, DOG]
+
+
+def test_dates_of_texts_are_those_of_their_photos(hashcli: Run, photos: Path, index: Path, update: Any) -> None:
+    described(photos / "a.jpg", description=CAT, taken="2021:07:04 12:30:00")
+    (photos / "a.txt").write_text(DOG)
+    (photos / "coffee.txt").write_text("a cup")
+    os.utime(photos / "coffee.png", (1.6e9, 1.6e9))  # September 2020
+    (photos / "lines.txt").write_text(ROCKET)
+    update(photos, photos / "lines.txt")
+
+    def found(*limits: str) -> list[str]:
+        arguments = ("search", CAT, "--for", "texts", "--json", "--index", index)
+        return sorted(row["text"] for row in json_rows(hashcli(*arguments, *limits, status=None)))
+
+    assert found("--after", "2021", "--before", "2022") == [CAT, DOG]
+    assert found("--before", "2021") == ["a cup"]
+    assert found("--after", "2022") == [ROCKET]  # of now
+
+
 def test_long_and_odd_texts(hashcli: Run, index: Path, update: Any, tmp_path: Path) -> None:
     odd = ["x" * 3000, "日本語 の テキスト", "tab\there", "\ud800 half a character", "nul\0byte"]
     rows = [json.dumps({"image": os.fsdecode(b"caf\xe9.jpg"), "text": text}) for text in odd]
     (tmp_path / "odd.jsonl").write_text("\n".join(rows))
-    assert update(tmp_path / "odd.jsonl") == {"texts_added": 5}
+    with open(os.path.join(os.fsencode(tmp_path), b"caf\xe9.jpg"), "wb"):
+        assert update(tmp_path / "odd.jsonl") == {"texts_added": 5}
     rows_found = json_rows(hashcli("search", CAT, "--for", "texts", "--json", "--index", index))
     found = {row["line"]: row for row in rows_found}
     assert found[1]["text"] == "x" * 2000
@@ -357,10 +400,16 @@ def test_an_older_index_learns_dates_and_descriptions_without_encoding(
     hashcli: Run, photos: Path, index: Path, update: Any
 ) -> None:
     described(photos / "a.jpg", description=CAT, taken="2021:07:04 12:30:00")
-    update(photos, "--no-texts")
+    update(photos)
     with sqlite3.connect(index / "catalog.sqlite") as db:
+        db.execute("DELETE FROM items WHERE kind = 1")
         db.execute("UPDATE items SET code = ?", (bytes(8),))
     to_version_1(index)
+    away = photos.rename(photos.with_name("away"))
+    hashcli("index", "--index", index, status=3)  # cannot read a photo yet: none has a date
+    assert hashcli("search", CAT, "--before", "2100", "--index", index).stdout == ""
+    assert hashcli("search", CAT, "--index", index).stdout
+    away.rename(photos)
     (row,) = json_rows(hashcli("index", "--json", "--index", index))
     assert (row["unchanged"], row["texts_added"]) == (len(PHOTOS) + 1, 1)
     assert taken(index) == {"photos/a.jpg": 1625401800}
