@@ -85,9 +85,10 @@ class _Content:
 def default_distance(bits: int) -> int:
     """How far codes of so many bits may be apart to be worth a look: 24 of 256.
 
-    Measured with lite-256 on copies of photos of 500 pixels and more: halved ones lie within it always, those of JPEG
-    quality 60, cropped by 5 % or brightened by a fifth in 14 of 15, halved ones of quality 60 in 5 of 15. Of 10,691
-    different photos, 3 % have another one so near, and 12 % within 32.
+    Measured with lite-256 on altered copies of 300 photos, of some 500 x 350 pixels: 95 % of those a fifth brighter
+    lie within it, 93 % of those cropped by 5 %, 80 % of those of JPEG quality 60, 44 % of those halved, and 5 % of
+    those halved and of quality 60; of 15 photos of 400 pixels and more on the shorter side, 15, 14, 14, 15 and 6. Of
+    10,129 different photos, 4 % have another one so near, 8 % within 28 bits and 15 % within 32.
     """
     return bits * 3 // 32
 
