@@ -335,7 +335,7 @@ def test_an_empty_folder_is_fine(hashcli: Run, tiny_model: Path, tmp_path: Path)
 
 def test_no_path_and_no_index_is_a_usage_error(hashcli: Run, tmp_path: Path) -> None:
     done = hashcli("index", "--index", tmp_path / "ix", status=2)
-    assert "hashcli index ~/Pictures" in done.stderr
+    assert f"hashcli index --index {tmp_path / 'ix'} ~/Pictures" in done.stderr
     assert not (tmp_path / "ix").exists()
 
 
