@@ -39,7 +39,9 @@ def test_words_find_the_photo_they_describe(hashcli: Run, album: Path) -> None:
     """Each of a dozen photos by plain words: the right one first for most, among the first three for nearly all."""
     ranks = []
     for name, words in PHOTOS.items():
-        found = hashcli("search", "--text", words, "--paths", "-k", len(PHOTOS), "--index", album / "ix").stdout
+        found = hashcli(
+            "search", "--text", words, "--paths", "-k", len(PHOTOS), "--all", "--index", album / "ix"
+        ).stdout
         ranks.append([Path(path).name for path in found.splitlines()].index(name) + 1)
     assert sum(rank == 1 for rank in ranks) >= 7, dict(zip(PHOTOS, ranks, strict=True))
     assert sum(rank <= 3 for rank in ranks) >= 10, dict(zip(PHOTOS, ranks, strict=True))
@@ -79,7 +81,8 @@ def test_words_may_stand_bare_and_unquoted(hashcli: Run, album: Path) -> None:
 
 def test_piped_rows_are_tab_separated_and_whole(hashcli: Run, album: Path) -> None:
     rows = [
-        line.split("\t") for line in hashcli("search", "cat", "--index", album / "ix", COLUMNS="20").stdout.splitlines()
+        line.split("\t")
+        for line in hashcli("search", "cat", "--all", "--index", album / "ix", COLUMNS="20").stdout.splitlines()
     ]
     assert [row[0] for row in rows] == [str(rank) for rank in range(1, 11)]
     assert all((album / "photos" / Path(row[2]).name).exists() for row in rows)
@@ -158,7 +161,9 @@ def test_photos_that_are_gone(hashcli: Run, own_album: Path) -> None:
 
 
 def test_more_answers_than_photos(hashcli: Run, album: Path) -> None:
-    assert len(hashcli("search", "cat", "-k", "1000", "--index", album / "ix").stdout.splitlines()) == len(PHOTOS)
+    assert len(hashcli("search", "cat", "-k", "1000", "--all", "--index", album / "ix").stdout.splitlines()) == len(
+        PHOTOS
+    )
     assert hashcli("search", "cat", "-k", "0", "--index", album / "ix", status=2).stdout == ""
 
 
