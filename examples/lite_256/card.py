@@ -36,7 +36,8 @@ first 64 and 128 bits alone. Bit *i* is 1 where output *i* > 0.
 | {coco:,} captions of COCO val2017, without photos | sentences to rank | CC BY 4.0 |
 | names and definitions of ImageNet's classes | the second guess | MIT (open_clip), WordNet licence |
 
-{held_out:,} more of those general photos were left out of training (`--held-out`), to look at the result on.
+{held_out:,} more of those general photos were left out of training (`--held-out`), to look at the result on;
+one such look chose between two versions.
 
 ## Files
 
@@ -96,7 +97,7 @@ Figures are text-to-image recall@10 on Flickr8k dev, of single runs, often short
   everywhere: 62.0 on Flickr8k dev and 78.5 on those 400, which it had seen without their captions. So general
   photos paid for Flickr8k, and some of that is left.
 - Pairs weighted twice and the teacher half: 65.7 against 65.4, but the labels' mAP fell from 55.2 to 53.7.
-- Fine-tuning the backbone was not tried: two cores train its last stages at 20 to 70 photos a second, too slow
+- Fine-tuning the backbone was not tried: two busy cores trained its last stages at 7 to 72 photos a second, too slow
   for a recipe of half an hour. It is the likeliest next gain."""
 
 FAILURES = """\

@@ -1,6 +1,7 @@
 """Bringing an index up to date with the disk: only what is new or changed is read and encoded."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from hashcli.index.textfiles import Text
 from hashcli.index.update_texts import TextUpdate
 
 LOCK = "lock"  # held by the one writer of an index
+_OWN_FILE = re.compile(rf"{LOCK}|{re.escape(FILE_NAME)}(-\w+)?|(images|texts)\.(faiss|ids\.npy)(\.tmp)?")
 
 
 class BusyError(HashcliError):
@@ -82,7 +84,7 @@ def _check_own(index_folder: Path) -> None:
     """An index has its folder to itself: whoever deletes it must lose nothing else."""
     if (index_folder / FILE_NAME).exists() or not index_folder.is_dir():
         return
-    others = [name for name in os.listdir(index_folder) if name != LOCK and not name.startswith(FILE_NAME)]
+    others = [name for name in os.listdir(index_folder) if not _OWN_FILE.fullmatch(name)]
     if others:
         raise HashcliError(
             f"{index_folder} is no index, and holds other files, {min(others)} for one.",

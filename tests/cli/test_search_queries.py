@@ -96,7 +96,9 @@ def test_the_default_order_is_that_of_the_finer_score(hashcli: Run, album: Path,
     (output,) = model.encode_texts(["a machine"])
     fine = names(hashcli("search", "a machine", "-k", 12, "--all", "--json", "--index", album / "ix"))
     assert fine == in_order(album, model, output)
-    by_distance = json_rows(hashcli("search", "a machine", "-k", 12, "--rerank", 0, "--all", "--json", "--index", album / "ix"))
+    by_distance = json_rows(
+        hashcli("search", "a machine", "-k", 12, "--rerank", 0, "--all", "--json", "--index", album / "ix")
+    )
     distances = [row["distance"] for row in by_distance]
     assert distances == sorted(distances)
     assert sorted(Path(row["path"]).name for row in by_distance) == sorted(fine)

@@ -30,14 +30,20 @@ def test_no_codes_are_near_nothing() -> None:
     assert list(near_rows(np.empty((0, 8), np.uint8), 3)) == []
 
 
+def look_at(path: str) -> np.ndarray:
+    look = _look(path)
+    assert look is not None
+    return look
+
+
 @pytest.fixture(scope="module")
 def looks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
-    return {name: _look(str(SKIMAGE / name)) for name in PHOTOS}
+    return {name: look_at(str(SKIMAGE / name)) for name in PHOTOS}
 
 
 def test_different_photos_are_not_alike(looks: dict[str, np.ndarray]) -> None:
     """Not even the left and the right picture of a stereo pair."""
-    every = np.stack([*looks.values(), _look(str(SKIMAGE / "motorcycle_right.png"))])
+    every = np.stack([*looks.values(), look_at(str(SKIMAGE / "motorcycle_right.png"))])
     for number, look in enumerate(every):
         assert np.flatnonzero(_alike(look, every)).tolist() == [number]
 
@@ -58,7 +64,7 @@ def test_altered_copies_are_alike_and_edited_ones_are_not(looks: dict[str, np.nd
             for what, picture in pictures.items():
                 path = f"{tmp_path}/{what}.png"
                 picture.save(path)
-                assert bool(_alike(looks[name], _look(path)[None])[0]) is wanted, (name, what)
+                assert bool(_alike(looks[name], look_at(path)[None])[0]) is wanted, (name, what)
 
 
 def test_flat_pictures_are_told_apart_by_their_colour() -> None:
