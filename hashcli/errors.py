@@ -57,5 +57,5 @@ def _closest(given: str, known: Iterable[str]) -> str | None:
     from difflib import get_close_matches
 
     by_folded = {name.casefold(): name for name in known}
-    close = get_close_matches(given.casefold(), by_folded, n=1, cutoff=0.7)
+    close = get_close_matches(given.casefold(), by_folded, n=1, cutoff=0.65)
     return by_folded[close[0]] if close else None

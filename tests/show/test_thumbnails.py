@@ -184,7 +184,7 @@ def test_a_name_cannot_drive_the_terminal(tmp_path: Path) -> None:
     name.write_bytes(PHOTO.read_bytes())
     sent = in_terminal(name, answers=IS_PLAIN)
     assert "\x1b]0;" not in sent
-    assert "\\x1b]0;" in plain(sent)
+    assert "\\x1b]0;" in "".join(plain(sent).split())  # wherever the long path is folded
 
 
 def test_with_stdin_from_elsewhere_the_terminal_is_not_asked() -> None:
