@@ -5,7 +5,6 @@ photos have no secondary index; the one writer holds their paths in memory and k
 """
 
 import os
-import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -183,7 +182,7 @@ class Catalog:
         with self.transaction():
             yield
             # Drawn, not counted: a catalog that a power cut or a backup set back must not reach the same one again.
-            self._set("generation", secrets.randbits(63))
+            self._set("generation", int.from_bytes(os.urandom(8)) >> 1)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -1,12 +1,10 @@
 """What is looked for: words and photos, each with a weight, as one point in the space of a hash model's outputs."""
 
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -78,6 +76,9 @@ def _image_output(model: HashModel, where: str) -> np.ndarray:
 
     try:
         if where == "-" or _is_url(where):
+            import tempfile
+            from urllib.parse import urlsplit
+
             content = _read_stdin() if where == "-" else _download(where)
             with tempfile.NamedTemporaryFile(suffix=PurePosixPath(urlsplit(where).path).suffix) as file:
                 file.write(content)
