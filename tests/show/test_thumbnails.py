@@ -95,7 +95,7 @@ def difference(a: Image.Image, b: Image.Image) -> float:
 
 def plain(sent: str) -> str:
     """What is sent without colours and links."""
-    return re.sub(r"\x1b\[[\d;]*m|\x1b\]8;.*?\x1b\\\\", "", sent)
+    return re.sub(r"\x1b\[[\d;]*m|\x1b\]8;.*?\x1b\\", "", sent)
 
 
 def cells(sent: str) -> Image.Image:
