@@ -69,11 +69,11 @@ def plot_losses(log: Path, bits: int, path: Path) -> None:
         right.set_ylim(0, 1.02)
         for own_axes, kind, style in ((axes, "losses", "-"), (right, "validation", "--")):
             for name in dict.fromkeys(name for told in epochs.values() for name in told[kind]):
-                line = lines.setdefault(name, Line2D([], [], color=f"C{len(lines)}", linestyle=style, label=name))
+                shown = lines.setdefault(name, Line2D([], [], color=f"C{len(lines)}", linestyle=style, label=name))
                 numbers = [number for number, told in epochs.items() if name in told[kind]]
                 values = [epochs[number][kind][name] for number in numbers]
                 marker = "." if len(values) == 1 else ""
-                own_axes.plot(numbers, values, color=line.get_color(), linestyle=style, marker=marker)
+                own_axes.plot(numbers, values, color=shown.get_color(), linestyle=style, marker=marker)
         axes.set_title(stage, fontsize="medium")
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
