@@ -34,7 +34,7 @@ class Backbone(nn.Module):
         return pooled
 
 
-class Calibration(CalibrationDataReader):  # type: ignore[misc]
+class Calibration(CalibrationDataReader):
     """Photos from which the quantiser learns the range of every activation."""
 
     def __init__(self, paths: Sequence[Path]) -> None:

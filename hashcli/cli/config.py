@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from hashcli.cli.common import Json, printable, say, write_json
 from hashcli.errors import HashcliError, did_you_mean
@@ -58,7 +59,9 @@ def defaults(ctx: typer.Context) -> dict[str, Any]:
     settings = _read(path)
     if not settings:
         return {}
-    commands = {name: _options(command) for name, command in ctx.find_root().command.commands.items()}  # type: ignore[attr-defined]
+    root = ctx.find_root().command
+    assert isinstance(root, TyperGroup)
+    commands = {name: _options(command) for name, command in root.commands.items()}
     tables = {key: value for key, value in settings.items() if isinstance(value, dict)}
     found: dict[str, Any] = {}
     for key, value in settings.items():

@@ -337,8 +337,7 @@ def _resize(what: str, mode: str, **ours: Resize) -> Resize:
 def _ask_the_hub_only_if_it_answers() -> None:
     """The hub's client tries for minutes. Told that it is offline, it takes what it has kept, or says at once that it
     has nothing."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
+    from huggingface_hub import constants, get_session
 
     if not constants.HF_HUB_OFFLINE:
         try:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -519,7 +520,7 @@ def test_ctrl_c_keeps_what_is_encoded_and_says_how_to_go_on(
     while count_rows(tmp_path / "ix") < 32:
         assert process.poll() is None
         time.sleep(0.005)
-    process.send_signal(subprocess.signal.SIGINT)  # type: ignore[attr-defined]
+    process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 130
     assert "run the same command again" in said
