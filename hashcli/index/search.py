@@ -43,6 +43,11 @@ class Match:
         """The share of bits that agree."""
         return 1 - self.distance / self.bits
 
+    @property
+    def picture(self) -> str | None:
+        """The photo that shows it: itself, or the one that a text is about; None for a text about none."""
+        return self.path if self.text is None else self.photo
+
 
 class Found(NamedTuple):
     """The answers to one query, best first. `smallest` is the distance of the nearest item, also when that is too far

@@ -104,7 +104,7 @@ def _page(title: str, groups: Sequence[Group], unshown: dict[str, str]) -> Itera
 def _photos_of(group: Group, side: int) -> Iterator[tuple[str | None, int]]:
     """The photos of a section in the order they stand there, and how large; None for a text about no photo."""
     yield from ((photo, _QUERY_SIDE) for photo in group.photos)
-    yield from ((match.photo if match.text is not None else match.path, side) for match in group.matches)
+    yield from ((match.picture, side) for match in group.matches)
 
 
 def _thumbnail(photo: str | None, side: int) -> _Thumbnail | None:
@@ -137,11 +137,11 @@ def _section(
     if group.matches:
         texts = all(match.text is not None for match in group.matches)
         yield f'<ol class="cards{" texts" if texts else ""}">\n'
-        for match in group.matches:
+        for position, match in enumerate(group.matches, start=1):  # ranks come twice, of photos and of texts
             thumbnail = next(thumbnails)
             if isinstance(thumbnail, Exception):
-                unshown[_photo(match)] = reason_of(thumbnail)
-            yield _card(f"a{number}-{match.rank}", match, thumbnail, len(group.matches))
+                unshown[match.picture or match.path] = reason_of(thumbnail)
+            yield _card(f"a{number}-{position}", match, thumbnail, len(group.matches))
         yield "</ol>\n"
     yield "</section>\n"
 
@@ -154,7 +154,7 @@ def _card(id_: str, match: "Match", thumbnail: _Thumbnail | Exception | None, of
     facts += [f"taken {taken}"] if taken else []
     content = ""
     if isinstance(thumbnail, _Thumbnail):
-        content += _image(thumbnail, _name(_photo(match)))
+        content += _image(thumbnail, _name(match.picture or match.path))
     elif isinstance(thumbnail, Exception):
         is_gone = isinstance(thumbnail, FileNotFoundError)
         content += f'<span class="none">{"No longer there" if is_gone else "Cannot be shown"}</span>'
@@ -174,10 +174,6 @@ def _image(thumbnail: _Thumbnail, name: str) -> str:
         f'<img src="{thumbnail.uri}" width="{thumbnail.width}" height="{thumbnail.height}" alt="{name}"'
         ' loading="lazy" decoding="async">'
     )
-
-
-def _photo(match: "Match") -> str:
-    return match.path if match.text is None or match.photo is None else match.photo
 
 
 def _links_to(groups: Sequence[Group]) -> str:

@@ -125,8 +125,7 @@ def _asked_only_if_it_can_answer() -> Iterator[None]:
 def _thumbnail(match: "Match") -> "Image.Image | None":
     from hashcli.hashmodel.images import load_thumbnail
 
-    photo = match.path if match.text is None else match.photo
-    return None if photo is None else load_thumbnail(photo, _SIDE)
+    return None if match.picture is None else load_thumbnail(match.picture, _SIDE)
 
 
 def _picture(

@@ -223,3 +223,10 @@ def test_the_page_opens_in_the_browser_or_the_message_says_there_is_none(tmp_pat
     assert open_with(BROWSER=str(browser)).returncode == 0
     assert (tmp_path / "asked").read_text().strip() == (tmp_path / "a b.html").as_uri()
     assert "No browser was found to show a b.html." in open_with(PATH=str(tmp_path)).stderr
+
+
+def test_photos_and_texts_of_one_rank_have_ids_of_their_own(tmp_path: Path) -> None:
+    text = Match(1, "text", str(tmp_path / "notes.txt"), 60, 256, text="a cup", line=1)
+    write(tmp_path / "page.html", "cup", [Group("cup", [photo(1, SKIMAGE / "coffee.png"), text])])
+    ids = re.findall(r' id="(a[^"]*)"', (tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert len(ids) == len(set(ids)) == 2
