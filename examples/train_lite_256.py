@@ -4,12 +4,13 @@
     python examples/train_lite_256.py --flickr8k DIR --general-photos DIR --coco-captions FILE --mirflickr DIR \\
         --work DIR --out models/lite-256
 
-No GPU is needed: about twenty minutes on two idle cores. Every slow stage leaves its result in --work, so a run that
+No GPU is needed: about ten minutes on two idle cores. Every slow stage leaves its result in --work, so a run that
 was stopped goes on where it was; give an empty --work to begin anew. The parts are in `lite_256/` beside this file,
 and every choice in `lite_256/settings.py`.
 
 How the model is made. MiniLM turns a sentence into a vector t; that is never trained. For a photo there are two guesses
-at the vector of a sentence that would describe it, both from the features of a frozen EfficientNet-Lite0:
+at the vector of a sentence that would describe it, both from the features of a frozen EfficientNet-Lite0,
+the mean over the photo of its last layer's and of those of one in the middle:
 
   a  the mean of four networks of one hidden layer, each trained on three quarters of Flickr8k's photo-caption pairs to
      tell the right caption from others (the symmetric InfoNCE loss: van den Oord et al. 2018, Radford et al. 2021);
@@ -29,8 +30,9 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from lite_256.card import card, describe
+from lite_256.card import FAILURES_FILE, card, describe
 from lite_256.data import CLASS_TEXTS, Data, cached, read_data
+from lite_256.failures import draw_failures
 from lite_256.folder import Outputs, run_folder, write_folder
 from lite_256.hash_layers import ImageHead, Material, Sentences, TextHead, load_hash, train_hash
 from lite_256.image_tower import export_backbone, image_features
@@ -125,7 +127,8 @@ def main() -> None:
     print("Photos:", bit_health(outputs.images["dev"]))
     print("Captions:", bit_health(outputs.texts["dev"]))
     bits_equal = equal_bits(outputs, images, texts, data, work)
-    (part / "README.md").write_text(card(metrics, match, data, bits_equal, part), encoding="utf-8")
+    failed = draw_failures(part, part / FAILURES_FILE)
+    (part / "README.md").write_text(card(metrics, match, data, bits_equal, failed, part), encoding="utf-8")
     describe(metrics, None if match is None else match[0]).write(part)
     shutil.rmtree(arguments.out, ignore_errors=True)
     part.rename(arguments.out)

@@ -18,7 +18,8 @@ models, both Apache-2.0: an EfficientNet-Lite0 trained on ImageNet, and the sent
 ## How it was made
 
 Both pretrained parts stay frozen. For a photo there are two guesses at the sentence vector of a fitting description:
-{folds} small networks on the image features, joined into one, trained on photo-caption pairs (InfoNCE); and the mean of
+{folds} small networks on the features of the last layer and of one in the middle, joined into one, trained on
+photo-caption pairs (InfoNCE); and the mean of
 ImageNet's class names weighted by the classifier's probabilities (ConSE, Norouzi et al. 2013). Together they score a
 sentence: the float teacher, which leans more on the class names for photos unlike Flickr8k's. Two linear layers to 256
 outputs start from ITQ (Gong & Lazebnik 2011) and learn, through the sign, to rank as that teacher does and to find the
@@ -37,7 +38,9 @@ first 64 and 128 bits alone. Bit *i* is 1 where output *i* > 0.
 | names and definitions of ImageNet's classes | the second guess | MIT (open_clip), WordNet licence |
 
 {held_out:,} more of those general photos were left out of training (`--held-out`), to look at the result on;
-one such look chose between two versions.
+the model was chosen by such looks, so they flatter it a little: the right one of 400 is among ten for 77.8 % of
+their captions, written for this by eye, and 74.8 % by the first 128 bits; one of 400 captions is the right one among
+ten for 77.0 % of the photos, 71.0 % by 128 bits. 80 short queries ("a dog") have a mean average precision of 0.622.
 
 ## Files
 
@@ -73,6 +76,7 @@ Of the bits, {image_bits:.1%} (photos) and {text_bits:.1%} (captions) are as flo
 - It knows ImageNet's 1,000 classes (many dog breeds, tools and animals) and the everyday scenes of Flickr8k (people,
   dogs, sport, beaches). Outside of these it guesses by the nearest thing it knows.
 {failures}
+{picture}
 - English only. Counting, reading, left and right, negation and the names of people or places are beyond it.
 - A photo is squeezed into a square of {size} pixels: small things in a large scene are lost.
 - Flickr8k, COCO and ImageNet show mostly Western life as English speakers describe it, and their captions guess at
@@ -97,18 +101,36 @@ Figures are text-to-image recall@10 on Flickr8k dev, of single runs, often short
   everywhere: 62.0 on Flickr8k dev and 78.5 on those 400, which it had seen without their captions. So general
   photos paid for Flickr8k, and some of that is left.
 - Pairs weighted twice and the teacher half: 65.7 against 65.4, but the labels' mAP fell from 55.2 to 53.7.
-- Fine-tuning the backbone was not tried: two busy cores trained its last stages at 7 to 72 photos a second, too slow
-  for a recipe of half an hour. It is the likeliest next gain."""
+- Fine-tuning the backbone's last four blocks (8 epochs with the pair loss, class probabilities held in place):
+  68.6 as floats against 67.1 with frozen ones, one network each; but the mean of four networks on frozen features
+  has 69.2 for a hundredth of the time, and on the 400 general photos it was no worse: 80.0 against 79.0. Of image to
+  text it lost: 67.4 against 69.4.
+- Features of nine parts of a photo: class names from each part, 30.4 against 32.5 from the whole (class names alone);
+  their maximum beside their mean, 67.4 against 67.1. The middle layer's mean, 112 numbers, did more: 69.9 against 69.2
+  as floats of four networks, 66.0 against 64.6 asymmetric.
+- Class names helped by the captions nearest to them, or of the 100 likeliest classes only: within one point.
+- A hash layer with a hidden layer for photos: 63.2 asymmetric against 65.4; it learns the training pairs by heart.
+- Averaged weights of the hash layers, and twice as many steps: no difference.
+- Runs that differ by chance alone lie within about one point on Flickr8k dev, and two on the 400 general photos."""
 
 FAILURES = """\
 - What fails most on Flickr8k dev: a thing that is small or read ("a man holds up a cardboard sign near a wall
-  with red graffiti" ranks its photo 766th of 1,000), the colour of one thing among others ("the girl with the
-  red bike is wearing red pants", 699th), doings that the training photos lack (a sack race, feeding ducks), and
-  captions that fit many photos ("girls sit on benches"). Captions with "ramp", "jeans", "midair", "concrete" or
-  "sign" find their photo among ten in 37 to 47 % of cases, those with "wave" or "players" in more than 90 %.
-- Scenes are weaker than things: of MIRFlickr's labels the best are plants, flowers, sky and buildings (average
-  precision 0.75 to 0.77), the worst lake (0.08), indoor (0.28), night (0.33) and sunset (0.36).
-- Captions that name someone's origin do badly too: with "Asian", 41 % find their photo, against 64 % of all."""
+  with red graffiti" ranks its photo 474th of 1,000), the colour of one thing among others ("the girl with the
+  red bike is wearing red pants", 692nd), doings that the training photos lack (a sack race, feeding ducks), and
+  captions that fit many photos ("two people are arranged around a horse and its rider"). Captions with "midair",
+  "steps", "ramp", "frisbee" or "sign" find their photo among ten in 35 to 44 % of cases, those with "wave", "player"
+  or "woods" in more than 90 %.
+- Scenes are weaker than things: of MIRFlickr's labels the best are plants, sky, flowers and buildings (average
+  precision 0.73 to 0.78), the worst lake (0.08), indoor (0.28), night (0.31) and sunset (0.37).
+- Captions that name someone's origin do badly too: with "Asian", 41 % find their photo, against 65 % of all."""
+
+FAILURES_FILE = "failures.jpg"
+PICTURE = """\
+- Of {asked} pictures of scikit-image's that are free to show, each asked for in a few words, {failed} do not come
+  first. Each row has the three that did, and at its end the one that was meant:
+
+  ![Texts whose photo does not come first]({file})
+"""
 
 MATCH = """A caption's own photo is within {distance} bits for {hit:.1%} of the captions of half of Flickr8k dev (the
 other half chose the distance). The same distance kept 94 % of the photos that fit short queries such as "a dog" (among
@@ -122,6 +144,7 @@ def card(
     match: tuple[Match, float] | None,
     data: Data,
     bits_equal: tuple[float, float],
+    failed: tuple[int, int],
     folder: Path,
 ) -> str:
     return CARD.format(
@@ -139,6 +162,7 @@ def card(
         match="" if match is None else tell_match(*match),
         experiments=EXPERIMENTS,
         failures=FAILURES,
+        picture=PICTURE.format(file=FAILURES_FILE, failed=failed[0], asked=failed[1]),
         image_bits=bits_equal[0],
         text_bits=bits_equal[1],
     )

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from hashcli.hashmodel.images import load_pixels
 from lite_256.data import Data, cached
-from lite_256.settings import LEAST_PART, RESIZE, SIZE, VIEWS, Bytes, Floats
+from lite_256.settings import LEAST_PART, MIDDLE_BLOCK, RESIZE, SIZE, VIEWS, Bytes, Floats
 
 
 class Backbone(nn.Module):
-    """ImageNet's EfficientNet-Lite0 (Tan & Le 2019; the Lite variant), up to its pooled features."""
+    """ImageNet's EfficientNet-Lite0 (Tan & Le 2019; the Lite variant): means over the picture of its last features, and
+    of those of a block in the middle."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,8 +31,13 @@ class Backbone(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:  # uint8 [n, SIZE, SIZE, 3] -> [n, FEATURES]
         x = (pixels.float().permute(0, 3, 1, 2) - 127) / 128
-        pooled: Tensor = self.net.extract_features(x).mean((2, 3))
-        return pooled
+        x = self.net._swish(self.net._bn0(self.net._conv_stem(x)))
+        for i, block in enumerate(self.net._blocks):
+            x = block(x)
+            if i == MIDDLE_BLOCK:
+                middle = x.mean((2, 3))
+        top = self.net._swish(self.net._bn1(self.net._conv_head(x))).mean((2, 3))
+        return torch.cat([top, middle], 1)
 
 
 class Calibration(CalibrationDataReader):
@@ -65,6 +71,7 @@ def export_backbone(data: Data, work: Path, seed: int) -> Path:
         reduce_range=True,  # 7-bit weights: CPUs without VNNI add products in 16 bits, which 8-bit weights overflow
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
+        op_types_to_quantize=["Conv", "Clip", "Add"],  # not the means, which are joined
     )
     unfinished.replace(path)
     return path

@@ -19,11 +19,13 @@ from lite_256.settings import (
     FEATURES,
     FOLDS,
     HIDDEN,
+    MIDDLE,
     PROJECTION_BATCH,
     PROJECTION_STEPS,
     STAY,
     TEMPERATURE,
     TEXT_MAP_STEPS,
+    TOP,
     WIDTH,
     Floats,
 )
@@ -168,11 +170,11 @@ class Guesses(nn.Module):
     @torch.no_grad()
     def centre(self, features: Tensor) -> None:
         """Take the mean guess by names out of every guess: it says nothing of a photo."""
-        self.names.bias -= self.names(self.classifier(features).softmax(-1)).mean(0)
+        self.names.bias -= self.names(self.classifier(features[:, :TOP]).softmax(-1)).mean(0)
 
     def forward(self, features: Tensor) -> Tensor:
         a = unit(self.down(functional.gelu(self.up(features))))
-        c = unit(self.names(self.classifier(features).softmax(-1)))
+        c = unit(self.names(self.classifier(features[:, :TOP]).softmax(-1)))
         return torch.cat([a, c], 1)
 
 
@@ -207,9 +209,11 @@ def class_names(sentences: dict[str, Tensor]) -> Tensor:
 
 
 def feature_statistics(features: dict[str, list[Tensor]]) -> tuple[Tensor, Tensor]:
-    """The mean of each feature, [FEATURES], and the deviation of all, []."""
+    """The mean of each feature and the deviation of all of its layer, both [FEATURES]."""
     mean = torch.cat([features[part][0] for part in ("train", "general")]).mean(0)
-    return mean, (features["general"][0] - mean).std()
+    centred = features["general"][0] - mean
+    layers = centred.split((TOP, MIDDLE), dim=1)
+    return mean, torch.cat([layer.std().expand(layer.shape[1]) for layer in layers])
 
 
 def teacher_photos(guesses: Tensor, share: float) -> Tensor:
