@@ -18,13 +18,12 @@ models, both Apache-2.0: an EfficientNet-Lite0 trained on ImageNet, and the sent
 ## How it was made
 
 Both pretrained parts stay frozen. For a photo there are two guesses at the sentence vector of a fitting description:
-{folds} small networks on the features of the last layer and of one in the middle, joined into one, trained on
-photo-caption pairs (InfoNCE); and the mean of
-ImageNet's class names weighted by the classifier's probabilities (ConSE, Norouzi et al. 2013). Together they score a
-sentence: the float teacher, which leans more on the class names for photos unlike Flickr8k's. Two linear layers to 256
-outputs start from ITQ (Gong & Lazebnik 2011) and learn, through the sign, to rank as that teacher does and to find the
-right caption: mostly with one side's floats against the other's signs, as `hashcli search` ranks, and also from the
-first 64 and 128 bits alone. Bit *i* is 1 where output *i* > 0.
+{folds} small networks on the features of the last layer and of one in the middle, joined into one, trained on photo-caption
+pairs (InfoNCE); and the mean of ImageNet's class names weighted by the classifier's probabilities (ConSE, Norouzi et
+al. 2013). Together they score a sentence: the float teacher, which leans more on the class names for photos unlike
+Flickr8k's. Two linear layers to 256 outputs start from ITQ (Gong & Lazebnik 2011) and learn, through the sign, to rank
+as that teacher does and to find the right caption: mostly with one side's floats against the other's signs, as
+`hashcli search` ranks, and also from the first 64 and 128 bits alone. Bit *i* is 1 where output *i* > 0.
 
     pip install '.[recipe]'
     python examples/train_lite_256.py --flickr8k DIR --general-photos DIR --coco-captions FILE --mirflickr DIR \\
@@ -37,10 +36,9 @@ first 64 and 128 bits alone. Bit *i* is 1 where output *i* > 0.
 | {coco:,} captions of COCO val2017, without photos | sentences to rank | CC BY 4.0 |
 | names and definitions of ImageNet's classes | the second guess | MIT (open_clip), WordNet licence |
 
-{held_out:,} more of those general photos were left out of training (`--held-out`), to look at the result on;
-the model was chosen by such looks, so they flatter it a little: the right one of 400 is among ten for 77.8 % of
-their captions, written for this by eye, and 74.8 % by the first 128 bits; one of 400 captions is the right one among
-ten for 77.0 % of the photos, 71.0 % by 128 bits. 80 short queries ("a dog") have a mean average precision of 0.622.
+{held_out:,} more of those general photos were left out of training (`--held-out`) and captioned by eye. A caption has its photo
+among the first ten for 77.8 %, a photo its caption for 77.0 %; by the first 128 bits 74.8 and 71.0 %. 80 short queries
+("a dog") have a mean average precision of 0.622. Looks at these figures chose settings, so they flatter a little.
 
 ## Files
 
@@ -96,10 +94,9 @@ Figures are text-to-image recall@10 on Flickr8k dev, of single runs, often short
 - Projection and hash layers trained as one from the start: 62.2 asymmetric, against 65.4 in two steps.
 - A start that puts the principal directions into the first bits: better at 64 bits (57.9 against 53.8), worse
   at 256 (62.8 against 65.4).
-- Class names at a share of 0.17 for all photos: 65.2 asymmetric, one point more than this model, but less on
-  the held-out general photos, captioned by eye: 73.8 against 75.5 among 400. The first version gave them 0.4
-  everywhere: 62.0 on Flickr8k dev and 78.5 on those 400, which it had seen without their captions. So general
-  photos paid for Flickr8k, and some of that is left.
+- Class names at a share of 0.17 for all photos: 65.2 asymmetric against 64.2 with 0.2 and, of general photos, 0.45,
+  but 73.8 against 75.5 on the 400 general photos. The first version of the model gave them 0.4 everywhere: 62.0 on
+  Flickr8k dev, and 78.5 on those 400, which it had seen without their captions.
 - Pairs weighted twice and the teacher half: 65.7 against 65.4, but the labels' mAP fell from 55.2 to 53.7.
 - Fine-tuning the backbone's last four blocks (8 epochs with the pair loss, class probabilities held in place):
   68.6 as floats against 67.1 with frozen ones, one network each; but the mean of four networks on frozen features
