@@ -122,7 +122,8 @@ def make_split(pairs: Pairs, seed: int, protocol_name: str | None = None) -> Spl
         if protocol and protocol.per_label and pairs.labels is not None:
             each = tuple(round(number * scale) for number in protocol.per_label)
             query, train = _label_by_label(pairs.labels, order, each, sizes)
-            rest = order[~np.isin(order, query)]
+            # Shuffled again: the first rows of `train` are all of the first label, and validation is the first tenth.
+            train, rest = rng.permutation(train), rng.permutation(order[~np.isin(order, query)])
         else:
             query, rest = order[: sizes[0]], order[sizes[0] :]
             train = rest[: sizes[1]]

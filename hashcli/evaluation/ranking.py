@@ -137,15 +137,16 @@ def evaluate_pairs(
     """Recall@k, the share of queries with one of their own items among the first k: captions and their photos.
 
     Codes are packed uint8 [q, bytes] and [n, bytes]; `query_items` [q] and `database_items` [n] name what belongs
-    together: five captions of a photo have its number, and so has the photo.
+    together: five captions of a photo have its number, and so has the photo. A query without an own item finds none.
     """
-    best = []  # the rank of each query's first own item, from 0
+    best = []  # the rank of each query's first own item, from 0; without one, none that counts
     own_items = []
     for block in _blocks(len(query_codes)):
         own = query_items[block, None] == database_items[None]  # [block, n]
         order = np.argsort(hamming_distances(query_codes[block], database_codes), axis=1, kind="stable")
-        best.append(np.take_along_axis(own, order, axis=1).argmax(axis=1))
         own_items.append(own.sum(axis=1))
+        first = np.take_along_axis(own, order, axis=1).argmax(axis=1)
+        best.append(np.where(own_items[-1] > 0, first, max(recall_at)))
     ranks, counts, n = np.concatenate(best), np.concatenate(own_items), len(database_codes)
     return Report(
         [

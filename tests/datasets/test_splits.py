@@ -68,6 +68,9 @@ def test_a_protocol_that_draws_label_by_label() -> None:
     assert labels[split.query, 23].sum() == 80
     assert labels[trained, 23].sum() == 10
     assert labels[split.query, 0].sum() > 160
+    for column in (0, 1, 22):  # validation is drawn from all that is trained on, not from those of the first labels
+        shares = [labels[part, column].mean() for part in (split.train, split.validation)]
+        assert shares[0] == pytest.approx(shares[1], abs=0.08)
     part = make_split(replace(bare("mirflickr", 2001), labels=labels[:2001]), 0, "MIR-B")
     assert len(part.query) == 16 + 23 * 8
     assert len(part.train) + len(part.validation) == 500

@@ -125,3 +125,10 @@ def test_recall_by_hand() -> None:
     assert [figure.value for figure in report.figures] == pytest.approx([1 / 3, 1])
     assert [figure.chance for figure in report.figures] == pytest.approx([1 / 2, 1])
     assert hamming_distances(captions, photos).tolist() == [[1, 7], [7, 1], [0, 8]]
+
+
+def test_a_query_without_an_own_item_finds_none() -> None:
+    codes = np.zeros((3, 1), np.uint8)
+    report = evaluate_pairs(codes, np.array([0, 1, 9]), codes, np.array([0, 1, 2]), recall_at=(1, 3, 5))
+    assert [figure.value for figure in report.figures] == pytest.approx([1 / 3, 2 / 3, 2 / 3])
+    assert [figure.chance for figure in report.figures] == pytest.approx([2 / 9, 2 / 3, 2 / 3])
