@@ -64,6 +64,8 @@ def run(
     if bool(dataset) == bool(codes):
         stop_with("Give --dataset or --codes.", "For example: hashcli evaluate --codes runs/a/codes-64.npz", status=2)
     cuts, seeds = whole_numbers("--k", k, "50,5000"), whole_numbers("--seed", seed, "0,1,2")
+    if min(cuts) < 1 or min(seeds) < 0:
+        stop_with("--k takes numbers from 1, and --seed from 0.", status=2)
     if plots:
         try:
             import matplotlib  # noqa: F401
@@ -101,12 +103,14 @@ def run(
 def _measure(
     pairs: "Pairs", splits: "list[Split]", model: str, cuts: Sequence[int]
 ) -> "tuple[dict[str, Any], list[Reports]]":
+    from hashcli.datasets.splits import told_of_training
     from hashcli.evaluation.retrieval import measure, rows_of
     from hashcli.hashmodel.model import HashModel
     from hashcli.hashmodel.registry import find_model
 
     hash_model = HashModel(find_model(model), verify=True)
-    for warning in splits[0].warnings:
+    trained = [told_of_training(hash_model.folder.parent / "split.json", pairs, split) for split in splits]
+    for warning in filter(None, [*splits[0].warnings, *trained]):
         say(f"warning: {warning}")
     with ProgressReporter("Encoding") as reporter:
         reporter.planned(len(rows_of(splits)))
@@ -126,9 +130,14 @@ def _measure(
 
 
 def _about_codes(saved: "list[SavedCodes]") -> dict[str, Any]:
-    if len({one.bits for one in saved}) > 1:
-        lengths = ", ".join(f"{one.path} has {one.bits} bits" for one in saved)
-        stop_with(f"Codes of different lengths are not averaged: {lengths}.", "Give --codes of one length.")
+    for what in ("length", "dataset", "protocol", "method"):
+        known = [(one.path, f"{one.bits} bits" if what == "length" else one.about.get(what)) for one in saved]
+        if len({value for _, value in known if value}) > 1:
+            each = ", ".join(f"{path} has {value}" for path, value in known if value)
+            stop_with(
+                f"Codes are not averaged that differ in their {what}: {each}.",
+                "Give runs that differ by their seed alone.",
+            )
     told = {key: _all([one.about.get(key) for one in saved]) for key in saved[0].about}
     return {
         "codes": _all([str(one.path) for one in saved]),

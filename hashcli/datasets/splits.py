@@ -179,6 +179,22 @@ def read_split(path: Path, pairs: Pairs) -> Split:
     return split
 
 
+def told_of_training(path: Path, pairs: Pairs, split: Split) -> str:
+    """What to say where a run, by the split it recorded at `path`, has trained on queries of this one; else nothing."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        trained, seed, dataset = set(told["train"]), told["seed"], told["dataset"]
+    except (OSError, ValueError, KeyError, TypeError):  # no run's: a model may lie anywhere
+        return ""
+    known = sum(pairs.ids[row] in trained for row in split.query) if dataset == pairs.name else 0
+    if not known:
+        return ""
+    return (
+        f"the model was trained on {known:,} of the {len(split.query):,} queries of seed {split.seed}, which "
+        f"flatters it; its own run has seed {seed}"
+    )
+
+
 def check_disjoint(split: Split) -> None:
     """Raise ValueError when an item that trains or validates is also asked for, or does both."""
     parts = {"query": split.query, "train": split.train, "validation": split.validation}

@@ -177,6 +177,14 @@ def test_a_run_is_measured_again_from_its_codes_alone(hashcli: Run, tiny_model: 
     }
     assert again == pytest.approx(of_run)
 
+    command = ("evaluate", "--dataset", "mirflickr", "--root", root, "--model", "run/model-16", "--seed")
+    pairs = load(root)
+    trained = set(make_split(pairs, 0).train)
+    known = sum(row in trained for row in make_split(pairs, 1).query)
+    assert known
+    assert f"was trained on {known} of the 6 queries of seed 1" in hashcli(*command, "0,1").stderr
+    assert "was trained on" not in hashcli(*command, "0").stderr
+
 
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
@@ -186,6 +194,8 @@ def test_a_run_is_measured_again_from_its_codes_alone(hashcli: Run, tiny_model: 
         (("--dataset", "mirflickr", "--root", ".", "--k", "many"), 2, "--k many"),
         (("--dataset", "mirflickr"), 1, "--root"),
         (("--dataset", "mirflickr", "--seed", "x"), 2, "--seed x"),
+        (("--codes", "short.npz", "--k", "50,0"), 2, "--k takes numbers from 1"),
+        (("--dataset", "mirflickr", "--seed=-1"), 2, "--seed from 0"),
         ((), 2, "--dataset or --codes"),
         (("--dataset", "mirflickr", "--codes", "a.npz"), 2, "--dataset or --codes"),
         (("--codes", "nowhere.npz"), 1, "nowhere.npz cannot be read: No such file"),
@@ -193,6 +203,7 @@ def test_a_run_is_measured_again_from_its_codes_alone(hashcli: Run, tiny_model: 
         (("--codes", "array.npz"), 1, "array.npz does not hold a run's codes"),
         (("--codes", "short.npz", "--codes", "long.npz"), 1, "short.npz has 16 bits, long.npz has 32 bits"),
         (("--codes", "short.npz", "--codes", "captions.npz"), 1, "cannot be averaged"),
+        (("--codes", "a/codes.npz", "--codes", "b/codes.npz"), 1, "a/codes.npz has soda, b/codes.npz has ckdh"),
     ],
 )
 def test_errors_say_what_to_do(
@@ -203,4 +214,8 @@ def test_errors_say_what_to_do(
     save_codes(tmp_path / "short.npz")
     save_codes(tmp_path / "long.npz", bits=32)
     save_codes(tmp_path / "captions.npz", labelled=False)
+    for folder, method in (("a", "soda"), ("b", "ckdh")):
+        save_codes(tmp_path / folder / "codes.npz")
+        told = {"dataset": "mine", "protocol": "ours", "split": folder, "config": {"method": method, "seed": 0}}
+        (tmp_path / folder / "run.json").write_text(json.dumps(told))
     assert said in hashcli("evaluate", *arguments, "--model", tiny_model, status=status).stderr
