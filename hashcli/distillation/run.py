@@ -49,6 +49,8 @@ from hashcli.hashmodel.description import Metric
 from hashcli.hashmodel.model import HashModel
 
 CHECKED = 64  # items encoded by the exported model and by torch
+# Settings that an update cannot change: they made the model's heads, or what these are fed.
+ITS_OWN = ("method", "bits", "hidden", "dropout", "words", "tune_teacher", "tune_student")
 DISTILL = {"soda": soda.distill, "ckdh": ckdh.distill, "lcdh": lcdh.distill}
 
 
@@ -110,6 +112,14 @@ def run(
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.allow_tf32 = False  # nor are they those of the exported model
     device = _device(config)
+    before = updated.config if updated else config
+    for name in ITS_OWN:
+        its_own, asked = getattr(before, name), getattr(config, name)
+        if its_own != asked:
+            raise HashcliError(
+                f"The model to update has {name} {_shown(its_own)}, which {_shown(asked)} cannot replace.",
+                f"Leave {name} away: an update goes on with the model's own.",
+            )
     towers = _open_towers(config, device)
     for what, key in updated.towers.items() if updated else ():
         if towers.keys()[what] != key:
@@ -154,7 +164,7 @@ def run(
             towers.student_image,
             towers.student_text,
             data.vocabulary,
-            name=f"{out.name}-{bits}",
+            name=f"{out.resolve().name}-{bits}",
             method=f"{config.method}, our reconstruction",
             teacher=config.teacher,
             metrics=_metrics(reports, pairs, split),
@@ -173,6 +183,11 @@ def run(
         _check_export(model, hashers, data, pairs)
     (out / "metrics.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return rows
+
+
+def _shown(value: Any) -> str:
+    """A setting's value, as it would be set."""
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def _device(config: Config) -> torch.device:
@@ -233,14 +248,20 @@ def _begin(
         before = json.loads(path.read_text(encoding="utf-8"))
         if not resume:
             raise HashcliError(f"{out} holds a run already.", "Go on with it by --resume, or choose another --out.")
+        now = json.loads(json.dumps(told))
+        other = [
+            f"{name} {_shown(before['config'].get(name))}, not {_shown(value)}"
+            for name, value in now["config"].items()
+            if before["config"].get(name) != value
+        ]
         for key, what in (
-            ("config", "other settings"),
+            ("config", f"other settings ({'; '.join(other)})"),
             ("split", "another split"),
             ("data", "other data"),
             ("towers", "other teachers or students of these names"),
             ("updated", "another model to update"),
         ):
-            if before.get(key) != json.loads(json.dumps(told[key])):
+            if before.get(key) != now[key]:
                 raise HashcliError(f"{out} holds a run with {what}.", "Choose another --out.")
         return
     out.mkdir(parents=True, exist_ok=True)

@@ -47,8 +47,11 @@ def train(stage: Stage, seed: int, checkpoints: Path | None, tell: Callable[[Epo
     """Train a stage to its end, from its checkpoint if there is one.
 
     Every epoch's order and dropout are drawn from (seed, epoch) alone, so that a resumed run ends with the weights of
-    an undisturbed one. Raises HashcliError naming the batch when a loss is not finite.
+    an undisturbed one. Raises HashcliError naming the batch when a loss is not finite, and where there is no pair of
+    items to learn from.
     """
+    if stage.items < 2:
+        raise HashcliError(f"{stage.name}: one text with its photo is too little to train on.", "Give more pairs.")
     optimiser = torch.optim.Adam(
         [{"params": module.parameters(), "lr": stage.learning_rates[name]} for name, module in stage.modules.items()],
         fused=True,  # all parameters in one loop, which takes less time

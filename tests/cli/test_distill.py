@@ -162,6 +162,8 @@ def test_a_killed_run_goes_on_to_the_same_model(
     refused = distill(*arguments, "--out", "whole", status=1)
     assert "whole holds a run already" in refused.stderr
     assert "--resume" in refused.stderr
+    refused = distill(*arguments, "--out", "whole", "--resume", "--set", "hidden=8", "--bits", "16", status=1)
+    assert "holds a run with other settings (bits 16, 32, not 16; hidden 16, not 8)" in refused.stderr
     assert (whole / "run.json").read_bytes() == before
 
 
@@ -309,4 +311,7 @@ def test_a_model_learns_new_pairs_and_its_old_codes_go_on_answering(
     done = distill(*update, "old/model-16")
     assert "of the old items' bits" in done.stderr
     assert "another model to update" in distill(*update, "new/model-16", "--resume", status=1).stderr
+    for setting, said in (("bits=32", "bits 16"), ("hidden=32", "hidden 16"), ("method=ckdh", "method soda")):
+        refused = distill(*update, "old/model-16", "--set", setting, status=1)
+        assert f"The model to update has {said}" in refused.stderr
     assert HashModel(tmp_path / "new" / "model-16").fingerprint != HashModel(tmp_path / "old" / "model-16").fingerprint

@@ -68,6 +68,11 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch() -> None:
         ckdh.distill(make_job(material))
 
 
+def test_one_pair_alone_is_refused() -> None:
+    with pytest.raises(HashcliError, match="too little to train on"):
+        ckdh.distill(make_job(make_material(1, seed=1)))
+
+
 def test_a_batch_of_one_is_left_out_and_losses_are_told() -> None:
     """65 items in batches of 64: the 65th is alone, and no pair."""
     told: list[Epoch] = []
