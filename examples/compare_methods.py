@@ -118,9 +118,10 @@ def finished_run(pairs: Pairs, split: Split, config: Config, teacher: str, folde
     begun = (folder / "run.json").exists()
     if begun and (folder / "metrics.json").exists():
         told = json.loads((folder / "run.json").read_text())
-        if told["config"] == config.to_json() and told["towers"]["teacher"] == teacher:
+        known = told["config"], told["towers"]["teacher"], told["split"]
+        if known == (config.to_json(), teacher, split.checksum):
             return list(json.loads((folder / "metrics.json").read_text()))
-        sys.exit(f"{folder} holds a run with other settings or another teacher. Choose another --out.")
+        sys.exit(f"{folder} holds a run with other settings, another teacher or other data. Choose another --out.")
     print(folder, file=sys.stderr)
     cache = user_cache_path("hashcli") / "features"
     return run(pairs, split, config, folder, cache, Teller(), resume=begun, baseline=baseline)

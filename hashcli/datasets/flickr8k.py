@@ -24,20 +24,24 @@ def load(root: Path) -> Pairs:
 
     ids: list[str] = []
     parts: dict[str, np.ndarray] = {}
+    absent = []
     for part, list_name in PARTS.items():
         if (root / list_name).exists():
             listed = (root / list_name).read_text().split()
             named = [name for name in listed if name in captions and (photos / name).exists()]
             parts[part] = np.arange(len(ids), len(ids) + len(named))
             ids += named
+            if len(named) < len(listed):
+                absent.append(f"{len(listed) - len(named):,} of {len(listed):,} {part} photos are not on disk")
+        else:
+            absent.append(f"the {part} list is not on disk")
     if not ids:
         raise HashcliError(f"flickr8k: no photo that a list in {root} names is in {photos}.", f"Expected:\n{LAYOUT}")
-    absent = [part for part in PARTS if part not in parts]
     return Pairs(
         name="flickr8k",
         ids=ids,
         images=[photos / name for name in ids],
         texts=[captions[name] for name in ids],
         parts=parts,
-        missing=f"the {' and '.join(absent)} list is not on disk" if absent else "",
+        missing=", and ".join(absent),
     )

@@ -37,9 +37,17 @@ def load(root: Path, tag_uses: int = TAG_USES) -> Pairs:
 
     label_files = sorted(path for path in annotations.glob("*.txt") if not path.stem.endswith("_r1"))
     label_files = [path for path in label_files if path.stem.lower() != "readme"]
+    if not label_files:
+        raise HashcliError(f"mirflickr: {annotations} holds no labels.", f"Expected:\n{LAYOUT}")
     labels = np.zeros((PHOTOS + 1, len(label_files)), np.uint8)
     for column, path in enumerate(label_files):
-        labels[[int(number) for number in path.read_text().split()], column] = 1
+        try:
+            labels[[int(number) for number in path.read_text().split()], column] = 1
+        except (ValueError, IndexError) as error:
+            raise HashcliError(
+                f"mirflickr: {path} is not a list of photo numbers from 1 to {PHOTOS}: {error}.",
+                "Unpack it again from its archive.",
+            ) from error
 
     tags = {number: _tags(tags_folder / f"tags{number}.txt") for number in numbers}
     uses = Counter(tag for own in tags.values() for tag in own)

@@ -40,6 +40,25 @@ def test_flickr8k_reads_the_official_layout(tmp_path: Path) -> None:
     assert pairs.texts[7] == [f"caption {i} of photo 7" for i in range(5)]
 
 
+def test_flickr8k_says_which_photos_are_missing(tmp_path: Path) -> None:
+    root = make_flickr8k(tmp_path, train=6, dev=4)
+    (root / "Flicker8k_Dataset" / "photo8.jpg").unlink()
+    pairs = load_dataset("flickr8k", root)
+    assert pairs.parts["dev"].tolist() == [6, 7, 8]
+    assert pairs.missing == "1 of 4 dev photos are not on disk, and the test list is not on disk"
+
+
+def test_mirflickr_names_annotations_that_are_none(tmp_path: Path) -> None:
+    folder = make_mirflickr(tmp_path, photos=6) / "mirflickr25k_annotations_v080"
+    (folder / "dog.txt").write_text("1\n25001\n")
+    with pytest.raises(HashcliError, match=r"dog\.txt is not a list of photo numbers from 1 to 25000: .*25001"):
+        load(tmp_path)
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(HashcliError, match="mirflickr25k_annotations_v080 holds no labels"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize("year", [2014, 2017])
 def test_coco_reads_the_official_layout(tmp_path: Path, year: int) -> None:
     """By hand: photo 1 shows nothing and photo 4 is not on disk; two cats in photo 5 are one label."""
