@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 import torch
 
 from hashcli.distillation import ckdh, lcdh, soda
-from hashcli.distillation.material import Encode, NoMeasure
+from hashcli.distillation.material import Encode, Features, NoMeasure
 from hashcli.distillation.training import Epoch
 from hashcli.errors import HashcliError
 from tests.distillation.planted import BITS, CLASSES, make_job, make_material, mean_average_precisions, weights
@@ -146,3 +146,98 @@ def test_the_terms_of_ckdh() -> None:
     within = ((cosine(image, image) - target) ** 2).mean() + ((cosine(text, text) - target) ** 2).mean()
     assert terms["intra"].item() == pytest.approx(0.5 * within)
     assert terms["inter"].item() == pytest.approx(2 * ((cosine(image, text) - target) ** 2).mean())
+
+
+def likelihood(theta: np.ndarray, similar: np.ndarray) -> float:
+    return float((np.log(1 + np.exp(theta)) - similar * theta).mean())
+
+
+def relaxed(head: torch.nn.Module, features: torch.Tensor) -> np.ndarray:
+    with torch.no_grad():
+        return np.tanh(head(features).double().numpy())
+
+
+def values(terms: dict[str, torch.Tensor]) -> dict[str, float]:
+    return {name: term.item() for name, term in terms.items()}
+
+
+def test_the_terms_of_sodas_student() -> None:
+    """The text's codes against each other, the image's fixed codes, and the distances among these."""
+    material = make_material(8, seed=1)
+    job = make_job(material, instance=2.0, relation=3.0, quantisation=0.5)
+    hashers = job.hashers()
+    hashers.modules().eval()
+    rows = torch.tensor([1, 2, 5, 7])
+    codes = np.where(np.random.default_rng(0).random((4, BITS)) < 0.5, -1.0, 1.0)
+    text, similar = relaxed(hashers.text, material.text[rows]), material.similarity(rows).numpy()
+    terms = values(soda._student(job, hashers, torch.tensor(codes).float(), rows))
+    expected = {
+        "likelihood": likelihood(codes @ text.T / 2, similar) + likelihood(text @ text.T / 2, similar) / 2,
+        "instance": 2 * ((text - codes) ** 2).sum() / (4 * BITS),
+        "relation": 3 * (((text @ codes.T - codes @ codes.T) / BITS) ** 2).mean(),
+        "quantisation": 0.5 * ((text - np.where(text > 0, 1, -1)) ** 2).mean(),
+    }
+    assert terms == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("bits", "scale"), [(16, 4), (32, 8), (64, 10), (128, 12), (256, 12)])
+def test_the_terms_of_a_round_of_lcdh(bits: int, scale: float) -> None:
+    """With the teacher's logistic and the labels at 0.3 and 0.7, and anchors of other rows."""
+    material = make_material(12, seed=1)
+    settings: dict[str, Any] = {"teacher_share": 0.3, "lambda1": 0.2, "lambda2": 0.4, "quantisation": 0.5}
+    job = replace(make_job(material, **settings), bits=bits)
+    hashers = job.hashers()
+    hashers.modules().eval()
+    rng = np.random.default_rng(0)
+    teacher, codes = rng.uniform(-1, 1, (12, bits)), np.where(rng.random((5, bits)) < 0.5, -1.0, 1.0)
+    rows, anchors = torch.tensor([1, 2, 5, 7]), torch.tensor([0, 3, 4, 6, 8])
+
+    def target(others: torch.Tensor) -> np.ndarray:
+        told = 1 / (1 + np.exp(-teacher[rows] @ teacher[others].T / 2))
+        return np.asarray(0.3 * told + 0.7 * material.similarity(rows, others).numpy())
+
+    def told(a: np.ndarray, b: np.ndarray, similar: np.ndarray) -> float:
+        return likelihood(scale / bits * a @ b.T, similar)
+
+    image, text = relaxed(hashers.image, material.image[rows]), relaxed(hashers.text, material.text[rows])
+    both = np.where(image + text > 0, 1, -1)
+    now, old = target(rows), target(anchors)
+    expected = {
+        "inter": told(image, text, now),
+        "intra": 0.2 * (told(image, image, now) + told(text, text, now)) / 2,
+        "quantisation": 0.5 * (((image - both) ** 2).mean() + ((text - both) ** 2).mean()),
+        "old": 0.4 * (told(image, codes, old) + told(text, codes, old)) / 2,
+    }
+    tensors = torch.tensor(teacher).float(), rows, anchors, torch.tensor(codes).float()
+    assert values(lcdh._round(job, hashers, *tensors)) == pytest.approx(expected, rel=1e-4)
+    first = lcdh._round(job, hashers, None, rows, anchors[:0], torch.empty(0, bits))
+    assert first.keys() == {"inter", "intra", "quantisation"}
+    labels = material.similarity(rows).numpy()
+    assert first["inter"].item() == pytest.approx(told(image, text, labels), rel=1e-4)
+
+
+def test_the_similarities_that_the_teacher_of_ckdh_tells() -> None:
+    """S_T is a quarter of each modality's cosines and of the two across; P_T its logistic. Both are symmetric."""
+    material = make_material(60, seed=1)
+    job = make_job(material, epochs=1, kappa=0.5)
+    outputs: dict[str, torch.Tensor] = {}
+
+    class Teacher(NoMeasure):
+        def report(self, what: str, encode: Encode) -> None:
+            features = Features(
+                material.photos,
+                material.photo,
+                material.teacher_image,
+                material.teacher_text,
+                material.image,
+                material.text,
+            )
+            with torch.no_grad():
+                outputs.update(encode(features))
+
+    similar, probability = ckdh._teacher(replace(job, measure=Teacher()))(torch.arange(60))
+    image, text = (np.tanh(outputs[kind].double().numpy()) for kind in ("image", "text"))
+    image, text = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (image, text))
+    expected = (image @ image.T + text @ text.T + image @ text.T + text @ image.T) / 4
+    assert similar.numpy() == pytest.approx(expected, abs=1e-5)
+    assert probability.numpy() == pytest.approx(1 / (1 + np.exp(-0.5 * BITS * expected / 2)), abs=1e-5)
