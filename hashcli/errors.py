@@ -34,8 +34,11 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean_path(given: str) -> str:
-    """The same for a path that does not exist: each part that is not there is compared with what is."""
-    found, *parts = Path(os.path.abspath(os.path.expanduser(given))).parts
+    """The same for a path: each part that is not there is compared with what is. Nothing for a path that exists."""
+    absolute = os.path.abspath(os.path.expanduser(given))
+    if os.path.lexists(absolute):
+        return ""
+    found, *parts = Path(absolute).parts
     for part in parts:
         if not os.path.lexists(os.path.join(found, part)):
             part = _closest(part, _some_names(found)) or ""

@@ -102,6 +102,8 @@ def run(
         if json:
             write_json({"removed": photos, "texts_removed": texts})
         else:
+            if not photos and not texts:
+                stop_with(f"The index in {folder} holds no photos or texts of that name, or below it.")
             dropped = f"{photos} photos and {texts} texts" if texts else f"{photos} photos"
             say(f"{dropped} dropped from the index in {folder}. What lies in an indexed folder comes back.")
         raise typer.Exit(0 if photos or texts else 1)

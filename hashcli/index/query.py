@@ -89,9 +89,9 @@ def _image_output(model: HashModel, where: str) -> np.ndarray:
     except (UnreadableImageError, OSError, ValueError) as error:  # ValueError: an address that is none
         shown = "The photo on stdin" if where == "-" else where
         like = did_you_mean_path(where) if isinstance(error, FileNotFoundError) else ""
-        raise HashcliError(
-            f"{shown} cannot be read: {reason_of(error)}.{like}", "Give a photo in a format such as JPEG, PNG or WebP."
-        ) from error
+        unreadable = isinstance(error, UnreadableImageError)
+        remedy = "in a format such as JPEG, PNG or WebP" if unreadable else "by its file or address, or - for stdin"
+        raise HashcliError(f"{shown} cannot be read: {reason_of(error)}.{like}", f"Give a photo {remedy}.") from error
     (output,) = model.encode_pixels(pixels[None])
     return np.asarray(output)
 

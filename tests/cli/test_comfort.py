@@ -158,8 +158,13 @@ def test_did_you_mean(hashcli: Run, index: str, arguments: list[str], status: in
     assert said in hashcli(*arguments, status=status).stderr
 
 
-def test_nothing_is_suggested_where_nothing_is_like_it(hashcli: Run, index: str) -> None:
-    for arguments in (["search", "cat", "--index", "qqqq"], ["encode", "--text", "cat", "--model", "qqqq"]):
+def test_nothing_is_suggested_where_nothing_is_like_it_or_it_is_there(hashcli: Run, index: str) -> None:
+    for arguments in (
+        ["search", "cat", "--index", "qqqq"],
+        ["encode", "--text", "cat", "--model", "qqqq"],
+        ["search", "cat", "--index", "photos"],
+        ["search", "--batch", "photos", "--index", "ix"],
+    ):
         assert "Did you mean" not in hashcli(*arguments, status=1).stderr
 
 

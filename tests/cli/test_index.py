@@ -288,6 +288,8 @@ def test_an_emptied_folder_is_believed(hashcli: Run, photos: Path, index: Path) 
 def test_forget_drops_a_root_and_keeps_the_files(hashcli: Run, photos: Path, index: Path) -> None:
     (row,) = json_rows(hashcli("index", "--forget", photos / "trip", "--index", index, "--json"))
     assert row == {"removed": 2, "texts_removed": 0}
+    again = hashcli("index", "--forget", photos / "trip", "--index", index, status=1)
+    assert "holds no photos or texts of that name" in again.stderr
     hashcli("index", "--forget", photos, "--index", index)
     assert rows(index) == []
     assert "Nothing is indexed" in hashcli("index", "--index", index).stderr

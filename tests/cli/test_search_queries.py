@@ -211,6 +211,7 @@ def test_a_photo_from_the_web_or_stdin_is_like_one_on_disk(
     assert "http://[ cannot be read" in no_address.stderr
     unreachable = hashcli("search", "--image", f"{address}/rocket.jpg", "--index", album / "ix", status=1)
     assert "no connection" in unreachable.stderr
+    assert "format" not in unreachable.stderr
     with photo.open("rb") as stdin:
         command = [sys.executable, "-m", "hashcli", "search", "--image", "-", "--json", "--index", str(album / "ix")]
         assert subprocess.run(command, stdin=stdin, env=environment, capture_output=True, text=True).stdout == on_disk
