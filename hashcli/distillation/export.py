@@ -80,7 +80,8 @@ def check(exported: np.ndarray, trained: np.ndarray, what: str) -> None:
     """Compare outputs [n, bits] of the folder and of torch. Raises HashcliError when they are not the same model."""
     difference = float(np.abs(exported - trained).max())
     bits = np.bitwise_count(pack(exported) ^ pack(trained)).sum() / trained.size
-    if difference > TOLERANCE * max(1.0, float(np.abs(trained).max())) or bits > 1 - BITS_EQUAL:
+    close = difference <= TOLERANCE * max(1.0, float(np.abs(trained).max()))  # not so where either is no number
+    if not close or bits > 1 - BITS_EQUAL:
         raise HashcliError(
             f"The exported {what} encoder differs from the trained one: outputs by up to {difference:.2g}, "
             f"{bits:.2%} of the bits.",

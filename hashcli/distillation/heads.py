@@ -53,7 +53,7 @@ class GraphAttention(nn.Module):
 class GraphTextTeacher(nn.Module):
     """CKDH's text teacher: bag of words [n, words] to r outputs through graph attention over the batch.
 
-    Two texts are neighbours when their bags are among each other's nearest by cosine. Labels stay out of the graph:
+    Two texts are neighbours when one's bag is among the other's nearest by cosine. Labels stay out of the graph:
     they drive the loss already. Without graph attention, the ablation, each text is its own only neighbour.
     """
 

@@ -1,5 +1,6 @@
 """What a method is given to train on, and what it gives back."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -146,7 +147,7 @@ class Material:
         similar = round(self.neighbours * len(alike))
         if 0 < similar < len(alike):  # between two, lest rounding decides
             return float(alike[similar - 1] + alike[similar]) / 2
-        return 1.0 if similar == 0 else -1.0  # no pair, and all
+        return math.inf if similar == 0 else -math.inf  # no pair, and all
 
 
 @dataclass(frozen=True)

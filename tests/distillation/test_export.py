@@ -162,6 +162,8 @@ def test_an_export_that_is_not_the_trained_model_is_refused() -> None:
     check(trained + 5e-5, trained, "image")
     with pytest.raises(HashcliError, match="The exported image encoder differs from the trained one: outputs by up to"):
         check(trained + 0.1, trained, "image")
+    with pytest.raises(HashcliError, match="outputs by up to nan"):
+        check(trained, trained * np.float32("nan"), "image")
     flipped = np.full((64, 64), 1e-5, np.float32)  # outputs near nothing: the difference is small, the bits are not
     with pytest.raises(HashcliError, match=r"100\.00% of the bits"):
         check(-flipped, flipped, "text")

@@ -36,6 +36,10 @@ def test_texts_of_one_photo_are_similar_whatever_the_teacher_finds() -> None:
     material = replace(make_material(6, seed=1, labels=False, neighbours=0), photo=photo)
     expected = (photo[:, None] == photo).float()
     assert torch.equal(material.similarity(torch.arange(6)), expected)
+    twins = replace(
+        material, teacher_image=torch.eye(6)[:1].repeat(6, 1) * 1.001, teacher_text=torch.eye(6)[:1].repeat(6, 1)
+    )
+    assert torch.equal(twins.similarity(torch.arange(6)), expected)  # alike by more than 1, as rounding has it
     assert torch.equal(replace(material, neighbours=1.0).similarity(torch.arange(6)), torch.ones(6, 6))
 
 
