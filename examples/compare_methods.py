@@ -141,7 +141,7 @@ def section(pairs: Pairs, splits: list[Split], rows: list[Row], config: Config, 
         f"{len(split.query):,} queries, {database}. Teacher {config.teacher} ({teacher}), student "
         f"{config.student}, {config.epochs} epochs (LCDH's student: {config.rounds} rounds of {config.round_steps} "
         f"steps). "
-        f"Seeds {seeds}{spread}; a seed decides split, weights and order.",
+        f"Seeds {seeds}{spread}; a seed decides {'validation' if pairs.parts else 'split'}, weights and order.",
     ]
     for warning in split.warnings:
         lines += ["", f"*{warning}.*"]

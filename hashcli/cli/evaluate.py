@@ -58,8 +58,8 @@ def run(
 
     Image to text and text to image, by Hamming distance, chance beside every figure.
     With labels: mean average precision and precision, items being relevant that share a label. With captions: recall
-    of one's own photo or captions. Equal distances are ranked by database row, after one shuffle by the seed. Several
-    seeds give mean and sample standard deviation.
+    of one's own photo or captions. Equal distances are ranked by database row, after one shuffle by the seed that
+    draws the split. Several seeds give mean and sample standard deviation.
     """
     if bool(dataset) == bool(codes):
         stop_with("Give --dataset or --codes.", "For example: hashcli evaluate --codes runs/a/codes-64.npz", status=2)
