@@ -3,7 +3,8 @@
 Our reconstruction: of the paper only the abstract and summaries could be read. Known from them: CLIP features fused by
 attention and a fully connected layer, the teacher's similarity approximated by the online student through a logistic
 likelihood, two weights lambda1 and lambda2 (what they weigh is our guess), and the rounds of a stream. The teacher is
-trained on the whole training set before the stream begins (notes call it T-a).
+trained on the whole training set before the stream begins. After each round the anchors' codes are made anew by the
+student, as the database is in the end, so that old codes may change; in an update (student.py) they stay.
 """
 
 import math
