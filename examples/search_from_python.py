@@ -31,6 +31,8 @@ class Quiet:
 
 
 def main() -> None:
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__)
     photos, words = sys.argv[1:]
     folder = Path("photo-index").resolve()
     update(folder, [canonical(photos)], Quiet())

@@ -152,7 +152,7 @@ def _print_table(found: Answer) -> None:
     for match in found.matches:
         path = Text(_place(match), style=f"link {Path(match.path).as_uri()}")
         if match.path in found.gone:
-            path.append("  (no longer there)", style="red")
+            path.append("  (not there now)", style="red")
         words = [Text(*_text(match))] if texts else []
         table.add_row(str(match.rank), str(match.distance), *words, path)
     console.print(table)

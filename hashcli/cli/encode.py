@@ -13,6 +13,7 @@ from hashcli.cli.common import (
     ProgressReporter,
     complete_model,
     read_lines,
+    say,
     stop_with,
     with_stdin,
     write_json,
@@ -84,7 +85,9 @@ def run(
                 write_json({**row, "code": code.tobytes().hex()})
             else:
                 print(code.tobytes().hex())
-    if out:
+    if out and skipped and not codes:
+        say(f"Nothing could be encoded, so {out} is not written.")
+    elif out:
         _write(out, np.stack(codes) if codes else np.empty((0, hash_model.bits // 8), np.uint8), rows)
     if skipped:
         raise typer.Exit(SKIPPED)

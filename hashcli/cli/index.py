@@ -137,6 +137,8 @@ def run(
     _tell(summary, json=json)
     if not given and not any(summary.counts().values()) and not update.indexed(folder):
         say(f"Nothing is indexed. Name photos or folders of photos: {index_command()} ~/Pictures")
+    elif given and not any(summary.counts().values()):
+        say("No photos were found there.")
     if summary.skipped:
         raise typer.Exit(SKIPPED)
 

@@ -232,7 +232,7 @@ def _say_what_is_missing(opened: "Index", found: "Answer", kinds: "list[Kind]", 
 
 def _say_what_is_gone(gone: set[str]) -> None:
     are = "answer is" if len(gone) == 1 else "answers are"
-    say(f"{len(gone)} {are} no longer there, {min(gone)} for one.")
+    say(f"{len(gone)} {are} not there now, {min(gone)} for one.")
     say(f"To refresh the index: {index_command()}")
 
 

@@ -65,6 +65,16 @@ def test_what_fails_is_named_and_has_no_row(hashcli: Run, photos: Path, tiny_mod
     assert np.array_equal(np.load(tmp_path / "codes.npy"), expected_codes(tiny_model, [given[0], given[3]]))
 
 
+def test_what_was_written_stays_if_nothing_can_be_encoded(
+    hashcli: Run, photos: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    hashcli("encode", photos / "coffee.png", "--model", tiny_model, "--out", "codes.npy")
+    before = [(tmp_path / name).read_bytes() for name in ("codes.npy", "codes.jsonl")]
+    done = hashcli("encode", tmp_path / "no.jpg", "--model", tiny_model, "--out", "codes.npy", status=3)
+    assert "codes.npy is not written" in done.stderr
+    assert [(tmp_path / name).read_bytes() for name in ("codes.npy", "codes.jsonl")] == before
+
+
 def test_a_line_ends_at_its_newline_alone(hashcli: Run, tiny_model: Path) -> None:
     rows = json_rows(
         hashcli("encode", "--texts-from", "-", "--json", "--model", tiny_model, stdin="a cat\u2028on a mat\r\na dog")

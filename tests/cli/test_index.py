@@ -334,6 +334,7 @@ def test_paths_that_are_not_there(hashcli: Run, photos: Path, tiny_model: Path, 
 def test_an_empty_folder_is_fine(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert update(hashcli, tmp_path / "ix", tmp_path / "empty", "--model", tiny_model) == {}
+    assert "No photos were found there." in hashcli("index", "--index", tmp_path / "ix", tmp_path / "empty").stderr
 
 
 def test_no_path_and_no_index_is_a_usage_error(hashcli: Run, tmp_path: Path) -> None:
