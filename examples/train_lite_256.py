@@ -97,7 +97,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--flickr8k", type=Path, required=True, help="folder of Flickr8k in its classic layout")
     parser.add_argument("--general-photos", type=Path, required=True, help="folder of .jpg photos of anything")
-    parser.add_argument("--held-out", type=Path, help="file that lists those of them to leave out, a path a line")
+    held_out = Path(__file__).parent / "lite_256" / "held_out.txt"
+    parser.add_argument(
+        "--held-out", type=Path, default=held_out, help="lists those of them to leave out, a path a line"
+    )
     parser.add_argument("--coco-captions", type=Path, required=True, help="captions in COCO's JSON layout")
     parser.add_argument("--mirflickr", type=Path, help="MIRFlickr-25K, only to measure on: mirflickr/ and annotations")
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made on the way; 1 GB")

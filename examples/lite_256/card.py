@@ -27,7 +27,7 @@ to rank as that teacher does and to find the right caption: mostly with one side
 
     pip install '.[recipe]'
     python examples/train_lite_256.py --flickr8k DIR --general-photos DIR --coco-captions FILE --mirflickr DIR \\
-        {leave_out}--work DIR --out models/lite-256
+        --work DIR --out models/lite-256
 
 | data | used for | licence |
 |---|---|---|
@@ -83,10 +83,10 @@ For research and non-commercial use, because Flickr8k's photos are. The two pret
 
 # Measured by hand, on the weights that ship: the captions are not published.
 HELD_OUT = """\
-{photos:,} more of those general photos were left out of training (`--held-out`) and captioned by eye. A caption has its
-photo among the first ten for 77.8 %, a photo its caption for 77.0 %; by the first 128 bits 74.8 and 71.0 %. 80 short
-queries ("a dog") have a mean average precision of 0.622. Looks at these figures chose settings, so they flatter a
-little.
+{photos:,} more of those general photos were left out of training (`held_out.txt`) and captioned by eye. A caption has
+its photo among the first ten for 77.8 %, a photo its caption for 77.0 %; by the first 128 bits 74.8 and 71.0 %. 80
+short queries ("a dog") have a mean average precision of 0.622. Looks at these figures chose settings, so they flatter
+a little.
 
 """
 
@@ -156,7 +156,6 @@ def card(
         captions=CAPTIONS,
         bits=BITS,
         general=len(data.photos["general"]),
-        leave_out="--held-out FILE " if data.held_out else "",
         held_out=HELD_OUT.format(photos=data.held_out) if data.held_out else "",
         coco=len(data.texts["coco"]),
         size=SIZE,

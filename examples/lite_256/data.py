@@ -59,13 +59,13 @@ MIRFLICKR_QUERIES = {
 
 
 def read_data(
-    flickr8k: Path, general_photos: Path, coco_captions: Path, mirflickr: Path | None, held_out: Path | None
+    flickr8k: Path, general_photos: Path, coco_captions: Path, mirflickr: Path | None, held_out: Path
 ) -> Data:
     """`held_out` lists general photos, by their paths in that folder, one a line."""
     names = {part: (flickr8k / f"Flickr_8k.{part}Images.txt").read_text().split() for part in ("train", "dev")}
     captions = flickr8k_captions(flickr8k / "Flickr8k.token.txt")
     photos = {part: [flickr8k / "Flicker8k_Dataset" / name for name in names[part]] for part in names}
-    left_out = set() if held_out is None else {general_photos / line for line in held_out.read_text().split()}
+    left_out = {general_photos / line for line in held_out.read_text().split()}
     general = sorted(general_photos.rglob("*.jpg"))
     photos["general"] = [photo for photo in general if photo not in left_out]
     texts = {part: [text for name in names[part] for text in captions[name]] for part in names}

@@ -9,6 +9,7 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
+from hashcli.evaluation.ranking import chance_of_average_precision
 from hashcli.hashmodel.description import Match, Metric
 from hashcli.hashmodel.images import load_pixels
 from lite_256.data import MIRFLICKR_PHOTOS, Data
@@ -92,7 +93,8 @@ def measure_one(way: str, score: Score, outputs: Outputs, data: Data) -> list[Me
         relevant = torch.from_numpy(data.labels).T
         value = mean_average_precision(score(outputs.texts["queries"], outputs.images["mirflickr"]), relevant)
         told = f"MIRFlickr-25K, its first {MIRFLICKR_PHOTOS:,} photos, {len(relevant)} labels as words"
-        metrics.append(Metric(f"text-to-image mAP@all, {way}", told, value, relevant.double().mean().item()))
+        chance = chance_of_average_precision(relevant.sum(1).numpy(), MIRFLICKR_PHOTOS).mean()
+        metrics.append(Metric(f"text-to-image mAP@all, {way}", told, value, float(chance)))
     return [Metric(m.name, m.dataset, round(m.value, 4), round(m.chance, 4)) for m in metrics]
 
 

@@ -88,7 +88,10 @@ def evaluate_labels(
         for k in cuts:
             cut = ranked[:, :k]
             measured[f"mAP@{k} (cut, DJSRH)"] = average_precision(cut), chance_of_cut_average_precision(found, n, k)
-            measured[f"mAP@{k} (first {k} relevant, DCHMT)"] = first_relevant_precision(ranked, k), chance
+            measured[f"mAP@{k} (first {k} relevant, DCHMT)"] = (
+                first_relevant_precision(ranked, k),
+                chance_of_first_relevant_precision(found, n, k),
+            )
         for k in precision_at:
             if k <= n:
                 measured[f"precision@{k}"] = ranked[:, :k].mean(axis=1), found / n
@@ -196,6 +199,42 @@ def chance_of_cut_average_precision(relevant: np.ndarray, n: int, k: int) -> np.
     held = np.arange(k + 1)
     given_held = np.where(held > 0, chance_of_average_precision(held, k), 0)
     return np.array([(_hypergeometric(n, int(found), k) * given_held).sum() for found in relevant])
+
+
+def chance_of_first_relevant_precision(relevant: np.ndarray, n: int, k: int) -> np.ndarray:
+    """The same over the first k relevant items of a random order, at whatever rank."""
+    few = chance_of_average_precision(relevant, n)
+    return np.array([_first_of(int(found), n, k) if found > k else few[i] for i, found in enumerate(relevant)])
+
+
+@lru_cache(maxsize=100_000)  # the same for each bit length
+def _first_of(marked: int, n: int, k: int) -> float:
+    """At each rank: given a relevant item there, with H others before it, the mean of (1 + H) where H < k.
+
+    The mean of H is how often a certain other one is before it, with fewer than k - 1 besides.
+    """
+    before = np.arange(n)
+    fewer = _at_most(n, n - 1, marked - 1, k - 1)
+    besides = np.concatenate([[0.0], _at_most(n, n - 2, marked - 2, k - 2)])[:n]
+    hits = fewer + before * (marked - 1) / max(n - 1, 1) * besides
+    return float((marked / n * hits / (before + 1)).sum() / k)
+
+
+def _at_most(n: int, total: int, marked: int, held: int) -> np.ndarray:
+    """The probability that the first 0..total of a random order hold at most `held` of `marked`, which are more."""
+    if held < 0:
+        return np.zeros(total + 1)
+    log_factorial = _log_factorials(n)
+    after = marked - held - 1  # behind the one that is too many
+    place = np.arange(held + 1, total - after + 1)  # where that one stands: C(place - 1, held) C(total - place, after)
+
+    def log_choose(a: np.ndarray, b: int) -> np.ndarray:
+        return np.asarray(log_factorial[a] - log_factorial[b] - log_factorial[a - b])
+
+    stands = np.zeros(total + 1)
+    log_ways = log_choose(place - 1, held) + log_choose(total - place, after)
+    stands[place] = np.exp(log_ways - log_choose(np.array(total), marked))
+    return np.asarray(1 - stands.cumsum())
 
 
 def chance_of_recall(own: np.ndarray, n: int, k: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from hashcli.evaluation.ranking import (
     average_precision,
     chance_of_average_precision,
     chance_of_cut_average_precision,
+    chance_of_first_relevant_precision,
     chance_of_recall,
     evaluate_labels,
     evaluate_pairs,
@@ -52,12 +53,18 @@ def test_chance_is_the_mean_over_all_orders() -> None:
     cut = np.mean([loop_average_precision(order[:3]) for order in orders])
     assert chance_of_cut_average_precision(np.array([2]), 5, 3)[0] == pytest.approx(cut)
     assert chance_of_recall(np.array([2]), 5, 3)[0] == pytest.approx(np.mean([any(order[:3]) for order in orders]))
+    for k in (1, 2):
+        first = first_relevant_precision(np.array(orders), k).mean()
+        assert chance_of_first_relevant_precision(np.array([2, 0]), 5, k) == pytest.approx([first, 0])
 
 
 def test_chance_of_large_databases_stays_a_probability() -> None:
     relevant = np.array([0, 1, 95_000, 190_000])
     assert chance_of_cut_average_precision(relevant, 190_000, 50)[[0, 3]].tolist() == pytest.approx([0, 1])
     assert chance_of_average_precision(relevant, 190_000)[2] == pytest.approx(0.5, abs=1e-3)
+    rare = chance_of_first_relevant_precision(relevant, 190_000, 5_000)
+    assert rare[[0, 3]].tolist() == pytest.approx([0, 1])
+    assert rare[2] == pytest.approx(0.5, abs=1e-3)
 
 
 def random_problem(queries: int, n: int, bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
