@@ -35,6 +35,9 @@ def run(
     dataset: Annotated[str, typer.Option(help="A dataset's name, or a file or folder of your own.")],
     root: Annotated[Path | None, typer.Option(help="The folder that holds the dataset's official files.")] = None,
     protocol: ProtocolName = None,
+    split: Annotated[
+        Path | None, typer.Option(help="The split.json of a run, to repeat it.", show_default="drawn by --seed")
+    ] = None,
     method: Annotated[str | None, typer.Option(help="soda, ckdh or lcdh.", show_default="soda")] = None,
     teacher: Annotated[
         str | None,
@@ -77,8 +80,10 @@ def run(
         stop_with(f"Training needs {error.name}, which is not installed.", "pip install 'hashcli[train]'")
     from platformdirs import user_cache_path
 
-    from hashcli.datasets.splits import make_split
+    from hashcli.datasets.splits import make_split, read_split
 
+    if split and protocol:
+        stop_with("--split has a protocol of its own.", "Leave --protocol away.", status=2)
     if update and (teacher or student or bits or method):
         stop_with("--update goes on with the model's own method, teacher, student and bits.", status=2)
     before = load_student(update) if update else None
@@ -93,16 +98,18 @@ def run(
         seed=seed,
     )
     pairs = open_dataset(dataset, root, protocol, download=download)
-    split = make_split(pairs, settings.seed, protocol)
-    for warning in split.warnings:
+    parts = read_split(split, pairs) if split else make_split(pairs, settings.seed, protocol)
+    for warning in parts.warnings:
         say(f"warning: {warning}")
+    if before and before.label_names and pairs.label_names != before.label_names:
+        say("warning: these labels are not the model's, so the teacher tells how alike old and new items are")
     folder = out or Path("runs") / f"{pairs.name}-{'update' if update else settings.method}-{settings.seed}"
     say(f"Loading the teacher {settings.teacher}")
     with _Teller() as teller:
         try:
             rows = distill(
                 pairs,
-                split,
+                parts,
                 settings,
                 folder,
                 user_cache_path("hashcli") / "features",

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from hashcli.datasets.pairs import Pairs
-from hashcli.errors import HashcliError
+from hashcli.errors import HashcliError, reason_of
 
 _WORD = re.compile(r"[^\W_]+")
 
@@ -39,8 +39,12 @@ def build_vocabulary(training_texts: Iterable[str], most: int | None = None) -> 
 
 def read_vocabulary(path: Path) -> list[str]:
     """A vocabulary from a file, one word a line. Raises HashcliError naming a line that is not one new word."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise HashcliError(f"{path} cannot be read: {reason_of(error)}.", "It is to hold one word a line.") from error
     words: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         found = words_of(line)
         if len(found) != 1:
             raise HashcliError(f"{path}:{number}: not a word: {line!r}.", "One word a line, of letters and digits.")

@@ -41,6 +41,7 @@ class Config:
     hidden: int = _number(512, 1, 10**5)
     dropout: float = _number(0.1, 0, 0.99)
     words: int = _number(1386, 1, 10**6)  # at most, of the bag of words: MIRFlickr's number
+    vocabulary: str = ""  # a file of the bag's words, one a line; without it, those of most training texts
     # The share of pairs that count as similar where there are no labels. On Flickr8k's validation photos CKDH did as
     # well by 0 as by 0.01 and worse by 0.05, its ablation better the more there were, both by losses not yet balanced.
     neighbours: float = _number(0.01, 0, 1)

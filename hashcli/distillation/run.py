@@ -24,7 +24,7 @@ from torch.nn import functional
 import hashcli
 from hashcli.datasets.pairs import Pairs
 from hashcli.datasets.splits import Split
-from hashcli.datasets.vocabulary import bag_of_words, build_vocabulary, texts_of
+from hashcli.datasets.vocabulary import bag_of_words, build_vocabulary, read_vocabulary, texts_of
 from hashcli.distillation import baselines, ckdh, lcdh, soda
 from hashcli.distillation.config import Config
 from hashcli.distillation.export import check, export
@@ -50,7 +50,7 @@ from hashcli.hashmodel.model import HashModel
 
 CHECKED = 64  # items encoded by the exported model and by torch
 # Settings that an update cannot change: they made the model's heads, or what these are fed.
-ITS_OWN = ("method", "bits", "hidden", "dropout", "words", "tune_teacher", "tune_student")
+ITS_OWN = ("method", "bits", "hidden", "dropout", "words", "vocabulary", "tune_teacher", "tune_student")
 DISTILL = {"soda": soda.distill, "ckdh": ckdh.distill, "lcdh": lcdh.distill}
 
 
@@ -317,7 +317,12 @@ def _prepared(
     if towers.student_text:
         text = words(towers.student_text)
     else:
-        vocabulary = updated.vocabulary if updated else build_vocabulary(texts_of(pairs, split.train), config.words)
+        if updated:
+            vocabulary = updated.vocabulary
+        elif config.vocabulary:
+            vocabulary = read_vocabulary(Path(config.vocabulary))
+        else:
+            vocabulary = build_vocabulary(texts_of(pairs, split.train), config.words)
         text = torch.from_numpy(bag_of_words(texts, vocabulary)).float()
     teacher_image, teacher_text = images(towers.teacher_image), words(towers.teacher_text)
 

@@ -167,6 +167,20 @@ def test_a_killed_run_goes_on_to_the_same_model(
     assert (whole / "run.json").read_bytes() == before
 
 
+def test_a_split_and_a_vocabulary_can_be_given(distill: Run, flickr: tuple[object, ...], tmp_path: Path) -> None:
+    distill(*flickr, "--bits", "16", "--out", tmp_path / "first")
+    (tmp_path / "words.txt").write_text("sky\nwater\n")
+    given = ("--split", tmp_path / "first" / "split.json", "--set", f"vocabulary={tmp_path / 'words.txt'}")
+    distill(*flickr, *given, "--seed", "5", "--bits", "16", "--out", tmp_path / "second")
+    splits = [json.loads((tmp_path / run / "split.json").read_text()) for run in ("first", "second")]
+    assert splits[0] == splits[1]
+    tokenizer = json.loads((tmp_path / "second" / "model-16" / "tokenizer.json").read_text())
+    assert list(tokenizer["model"]["vocab"])[1:] == ["sky", "water"]  # the first stands for all others
+    assert "--protocol" in distill(*flickr, *given, "--protocol", "MIR-A", status=2).stderr
+    (tmp_path / "words.txt").unlink()
+    assert "words.txt cannot be read" in distill(*flickr, *given, "--out", tmp_path / "third", status=1).stderr
+
+
 def test_a_log_that_a_kill_cut_off_is_mended(distill: Run, flickr: tuple[object, ...], tmp_path: Path) -> None:
     """Killed while it wrote a line, or after it and before the checkpoint: each epoch stands there once."""
     arguments = (*flickr, "--bits", "16", "--out", "run")
@@ -310,6 +324,7 @@ def test_a_model_learns_new_pairs_and_its_old_codes_go_on_answering(
     update = ("--dataset", "./new.jsonl", "--out", "new", "--set", "epochs=5", "--update")
     done = distill(*update, "old/model-16")
     assert "of the old items' bits" in done.stderr
+    assert "these labels are not the model's" in done.stderr
     assert "another model to update" in distill(*update, "new/model-16", "--resume", status=1).stderr
     for setting, said in (("bits=32", "bits 16"), ("hidden=32", "hidden 16"), ("method=ckdh", "method soda")):
         refused = distill(*update, "old/model-16", "--set", setting, status=1)
