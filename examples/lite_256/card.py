@@ -132,6 +132,9 @@ PICTURE = """\
   first. Each row has the three that did, and at its end the one that was meant:
 
   ![Texts whose photo does not come first]({file})
+
+  They are by NASA, SpaceX and photographers who gave them away: in the public domain or under CC0, as scikit-image's
+  documentation says of each.
 """
 
 MATCH = """A caption's own photo is within {distance} bits for {hit:.1%} of the captions of half of Flickr8k dev (the

@@ -27,7 +27,6 @@ ASKED: Mapping[str, str] = {
     "gravel.png": "gravel",
     "horse.png": "a black horse",
     "hubble_deep_field.jpg": "galaxies in space",
-    "moon.png": "craters on the moon",
     "retina.jpg": "the inside of an eye",
     "rocket.jpg": "a rocket at night",
     "text.png": "handwriting on paper",

@@ -13,7 +13,7 @@ import typer
 import hashcli
 from hashcli.cli import config, distill, duplicates, encode, evaluate, index, info, models, search
 from hashcli.cli.command import Command, Group, ReaderLeftError
-from hashcli.cli.common import Talk, detail, index_command, stop_with
+from hashcli.cli.common import Talk, detail, index_command, keep_in_log, stop_with
 from hashcli.errors import HashcliError, reason_of
 
 app = typer.Typer(
@@ -86,7 +86,7 @@ def _run() -> None:
         if Talk.log:
             import traceback
 
-            traceback.print_exc(file=Talk.log)
+            keep_in_log(traceback.format_exc())
         stop_with(f"{type(error).__name__}: {error}", "This should not happen; --debug shows where it did.")
 
 

@@ -96,6 +96,7 @@ def _set_talk(*, quiet: bool, verbose: bool, log: str | None, debug: bool) -> No
     import os
     import shlex
     import sys
+    from pathlib import Path
 
     from hashcli.cli.common import detail
 
@@ -103,15 +104,18 @@ def _set_talk(*, quiet: bool, verbose: bool, log: str | None, debug: bool) -> No
         stop_with("--quiet says less and --verbose more: choose one.", status=2)
     Talk.quiet, Talk.verbose, Talk.debug = quiet, verbose, debug
     if log:
+        path = Path(os.path.expanduser(log)).absolute()
         try:
-            Talk.log = open(os.path.expanduser(log), "a+", encoding="utf-8")  # noqa: SIM115 - open until the end
-            Talk.log.seek(0)
-            if "\0" in Talk.log.read(4096):
-                raise UnicodeDecodeError("utf-8", b"", 0, 1, "a zero byte")
+            with path.open("a+", encoding="utf-8") as file:  # made if it is not there
+                file.seek(0)
+                is_text = "\0" not in file.read(4096)
         except UnicodeDecodeError:
-            stop_with(f"{log} is there and is no text, so it is no log.", "Choose another --log.", status=2)
+            is_text = False
         except OSError as error:
             stop_with(f"{log} cannot be written: {(error.strerror or str(error)).lower()}.", "Choose another --log.")
+        if not is_text:
+            stop_with(f"{log} is there and is no text, so it is no log.", "Choose another --log.", status=2)
+        Talk.log = path
     detail(f"command: hashcli {shlex.join(sys.argv[1:])}")
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -171,7 +171,7 @@ class Talk:
     quiet = False
     verbose = False
     debug = False
-    log: TextIO | None = None
+    log: Path | None = None  # absolute
     progress: "Progress | None" = None
 
 
@@ -203,11 +203,18 @@ def _talk(level: str, message: str) -> None:
                 Talk.progress.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
             elif shown:
                 print(printable(line), file=sys.stderr)
-            if Talk.log:
-                from datetime import datetime
+        if Talk.log:
+            from datetime import datetime
 
-                now = datetime.now().astimezone().isoformat(sep=" ", timespec="milliseconds")
-                print(f"{now} {level} {printable(line)}", file=Talk.log, flush=True)
+            now = datetime.now().astimezone().isoformat(sep=" ", timespec="milliseconds")
+            keep_in_log(f"{now} {level} {printable(line)}\n")
+
+
+def keep_in_log(text: str) -> None:
+    """Append to the log, where there is one. One that has gone away stops nothing."""
+    if Talk.log:
+        with suppress(OSError), Talk.log.open("a", encoding="utf-8") as file:
+            file.write(text)
 
 
 def write_json(row: dict[str, Any]) -> None:

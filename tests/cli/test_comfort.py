@@ -80,6 +80,9 @@ def test_the_log_keeps_what_was_said_and_more(hashcli: Run, photos: Path, tmp_pa
     assert ["DEBUG", "command: hashcli search cat --index none --quiet --log log.txt"] in said
     assert said[-1][1].startswith("exit status 1 after ")
     assert "cannot be written" in hashcli("info", "--log", "no/such/folder", status=1).stderr
+    photo = (photos / "coffee.png").read_bytes()
+    assert "is no text" in hashcli("info", "--log", photos / "coffee.png", status=2).stderr
+    assert (photos / "coffee.png").read_bytes() == photo
 
 
 def test_an_error_nobody_expected_is_kept_whole_in_the_log(hashcli: Run, tmp_path: Path, index: str) -> None:
