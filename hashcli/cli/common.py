@@ -213,7 +213,7 @@ def _talk(level: str, message: str) -> None:
 def keep_in_log(text: str) -> None:
     """Append to the log, where there is one. One that has gone away stops nothing."""
     if Talk.log:
-        with suppress(OSError), Talk.log.open("a", encoding="utf-8") as file:
+        with suppress(OSError), Talk.log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
 
 

@@ -112,14 +112,8 @@ def run(
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.allow_tf32 = False  # nor are they those of the exported model
     device = _device(config)
-    before = updated.config if updated else config
-    for name in ITS_OWN:
-        its_own, asked = getattr(before, name), getattr(config, name)
-        if its_own != asked:
-            raise HashcliError(
-                f"The model to update has {name} {_shown(its_own)}, which {_shown(asked)} cannot replace.",
-                f"Leave {name} away: an update goes on with the model's own.",
-            )
+    if updated:
+        _check_its_own(updated.config, config)
     towers = _open_towers(config, device)
     for what, key in updated.towers.items() if updated else ():
         if towers.keys()[what] != key:
@@ -183,6 +177,16 @@ def run(
         _check_export(model, hashers, data, pairs)
     (out / "metrics.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return rows
+
+
+def _check_its_own(model: Config, asked: Config) -> None:
+    for name in ITS_OWN:
+        if getattr(model, name) != getattr(asked, name):
+            raise HashcliError(
+                f"The model to update has {name} {_shown(getattr(model, name))}, which "
+                f"{_shown(getattr(asked, name))} cannot replace.",
+                f"Leave {name} away: an update goes on with the model's own.",
+            )
 
 
 def _shown(value: Any) -> str:
