@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from platformdirs import user_cache_path
 
-from hashcli.datasets.pairs import Pairs
+from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.registry import load_dataset
 from hashcli.datasets.splits import Split, make_split
 from hashcli.distillation.config import Config
@@ -55,7 +55,7 @@ class Teller:
         """An epoch is over."""
 
     def measured(self, what: str, bits: int, reports: Reports) -> None:
-        first = {direction: report.figures[0] for direction, report in reports.items()}
+        first = {direction: report.metrics[0] for direction, report in reports.items()}
         shown = ", ".join(f"{direction} {one.name} {one.value:.4f}" for direction, one in first.items())
         print(f"  {bits} bits, {what}: {shown}", file=sys.stderr)
 
@@ -95,7 +95,7 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(","))
 
 
-def all_runs(pairs: Pairs, splits: list[Split], config: Config, teacher: str, out: Path) -> list[Row]:
+def all_runs(pairs: ImageTextDataset, splits: list[Split], config: Config, teacher: str, out: Path) -> list[Row]:
     """Every method with and without its teacher, at every seed, and the baselines; the rows that are to be shown."""
     metric, methods = SHOWN[pairs.name]
     rows = []
@@ -113,7 +113,9 @@ def all_runs(pairs: Pairs, splits: list[Split], config: Config, teacher: str, ou
     return rows
 
 
-def finished_run(pairs: Pairs, split: Split, config: Config, teacher: str, folder: Path, baseline: bool) -> list[Row]:
+def finished_run(
+    pairs: ImageTextDataset, split: Split, config: Config, teacher: str, folder: Path, baseline: bool
+) -> list[Row]:
     """The figures of a run, made now unless it is finished already."""
     begun = (folder / "run.json").exists()
     if begun and (folder / "metrics.json").exists():
@@ -127,7 +129,7 @@ def finished_run(pairs: Pairs, split: Split, config: Config, teacher: str, folde
     return run(pairs, split, config, folder, cache, Teller(), resume=begun, baseline=baseline)
 
 
-def section(pairs: Pairs, splits: list[Split], rows: list[Row], config: Config, teacher: str) -> str:
+def section(pairs: ImageTextDataset, splits: list[Split], rows: list[Row], config: Config, teacher: str) -> str:
     """Two tables, one for each direction, and what each method gains by its teacher."""
     metric, methods = SHOWN[pairs.name]
     split = splits[0]

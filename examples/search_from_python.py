@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from hashcli.index.catalog import Kind
-from hashcli.index.paths import canonical
+from hashcli.index.files.paths import canonical
 from hashcli.index.search import Index
 from hashcli.index.update import update
 

@@ -31,7 +31,7 @@ def test_the_light_rooms_import_no_training_library(tmp_path: Path) -> None:
     modules = imported_by(program, tmp_path)
     assert {
         "hashcli.cli.search",
-        "hashcli.index.hamming",
+        "hashcli.index.code_index",
         "hashcli.hashmodel.model",
         "hashcli.show.thumbnails",
     } <= modules

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hashcli.hashmodel.description import Description, ImageEncoder, Match, Metric, TextEncoder
+from hashcli.hashmodel.description import Description, ImageEncoder, MatchThreshold, ReportedMetric, TextEncoder
 from lite_256.data import Data
 from lite_256.settings import BITS, CAPTIONS, FOLDS, MAX_TOKENS, NAME, RESIZE, SIZE
 
@@ -102,7 +102,7 @@ Figures are text-to-image recall@10 on Flickr8k dev, of single runs, often short
 - Class names at a share of 0.17 for all photos: 65.2 asymmetric against 64.2 with 0.2 and, of general photos, 0.45,
   but 73.8 against 75.5 on the 400 general photos. The first version of the model gave them 0.4 everywhere: 62.0 on
   Flickr8k dev, and 78.5 on those 400, which it had seen without their captions.
-- Pairs weighted twice and the teacher half: 65.7 against 65.4, but the labels' mAP fell from 55.2 to 53.7.
+- ImageTextDataset weighted twice and the teacher half: 65.7 against 65.4, but the labels' mAP fell from 55.2 to 53.7.
 - Fine-tuning the backbone's last four blocks (8 epochs with the pair loss, class probabilities held in place):
   68.6 as floats against 67.1 with frozen ones, one network each; but the mean of four networks on frozen features
   has 69.2 for a sixth of the time, and on the 400 general photos, with class names, 80.0 against 79.0. From image to
@@ -148,8 +148,8 @@ of the nearest photo's distance, as a sign that the own photo is there, is {area
 
 
 def card(
-    metrics: Sequence[Metric],
-    match: tuple[Match, float] | None,
+    metrics: Sequence[ReportedMetric],
+    match: tuple[MatchThreshold, float] | None,
     data: Data,
     bits_equal: tuple[float, float],
     failed: tuple[int, int],
@@ -176,7 +176,7 @@ def card(
     )
 
 
-def table(metrics: Sequence[Metric]) -> str:
+def table(metrics: Sequence[ReportedMetric]) -> str:
     """A row for each way to rank, a column for each figure; the last row is chance."""
     columns = list(dict.fromkeys(metric.name.partition(", ")[0] for metric in metrics))
     ways = list(dict.fromkeys(metric.name.partition(", ")[2] for metric in metrics))
@@ -190,7 +190,7 @@ def table(metrics: Sequence[Metric]) -> str:
     )
 
 
-def tell_match(match: Match, area: float) -> str:
+def tell_match(match: MatchThreshold, area: float) -> str:
     return MATCH.format(
         distance=match.distance,
         hit=1 - match.miss_rate,
@@ -200,7 +200,7 @@ def tell_match(match: Match, area: float) -> str:
     )
 
 
-def describe(metrics: list[Metric], match: Match | None) -> Description:
+def describe(metrics: list[ReportedMetric], match: MatchThreshold | None) -> Description:
     return Description(
         name=NAME,
         bits=BITS,

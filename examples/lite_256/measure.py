@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from hashcli.evaluation.ranking import chance_of_average_precision
-from hashcli.hashmodel.description import Match, Metric
+from hashcli.hashmodel.description import MatchThreshold, ReportedMetric
 from hashcli.hashmodel.images import load_pixels
 from lite_256.data import MIRFLICKR_PHOTOS, Data
 from lite_256.folder import Outputs
@@ -65,7 +65,7 @@ def mean_average_precision(scores: Tensor, relevant: Tensor) -> float:
     return ((precision * found).sum(1) / found.sum(1)).mean().item()
 
 
-def measure(outputs: Outputs, teacher: Outputs, data: Data) -> list[Metric]:
+def measure(outputs: Outputs, teacher: Outputs, data: Data) -> list[ReportedMetric]:
     """The codes cut to each length and ranked both ways; then the float teacher."""
     metrics = []
     for bits in reversed(PREFIXES):
@@ -79,26 +79,26 @@ def first_bits(outputs: Outputs, bits: int) -> Outputs:
     return Outputs(images, texts)
 
 
-def measure_one(way: str, score: Score, outputs: Outputs, data: Data) -> list[Metric]:
+def measure_one(way: str, score: Score, outputs: Outputs, data: Data) -> list[ReportedMetric]:
     images, texts = outputs.images["dev"], outputs.texts["dev"]
     photos = len(images)
     told = f"Flickr8k dev, {photos:,} photos, {CAPTIONS} captions each"
     found, described = photo_rank(score(texts, images)), caption_rank(score(images, texts))
     metrics = [
-        Metric(f"text-to-image recall@1, {way}", told, recall(found, 1), 1 / photos),
-        Metric(f"text-to-image recall@10, {way}", told, recall(found, 10), 10 / photos),
-        Metric(f"image-to-text recall@10, {way}", told, recall(described, 10), 1 - (1 - 1 / photos) ** 10),
+        ReportedMetric(f"text-to-image recall@1, {way}", told, recall(found, 1), 1 / photos),
+        ReportedMetric(f"text-to-image recall@10, {way}", told, recall(found, 10), 10 / photos),
+        ReportedMetric(f"image-to-text recall@10, {way}", told, recall(described, 10), 1 - (1 - 1 / photos) ** 10),
     ]
     if data.labels is not None:
         relevant = torch.from_numpy(data.labels).T
         value = mean_average_precision(score(outputs.texts["queries"], outputs.images["mirflickr"]), relevant)
         told = f"MIRFlickr-25K, its first {MIRFLICKR_PHOTOS:,} photos, {len(relevant)} labels as words"
         chance = chance_of_average_precision(relevant.sum(1).numpy(), MIRFLICKR_PHOTOS).mean()
-        metrics.append(Metric(f"text-to-image mAP@all, {way}", told, value, float(chance)))
-    return [Metric(m.name, m.dataset, round(m.value, 4), round(m.chance, 4)) for m in metrics]
+        metrics.append(ReportedMetric(f"text-to-image mAP@all, {way}", told, value, float(chance)))
+    return [ReportedMetric(m.name, m.dataset, round(m.value, 4), round(m.chance, 4)) for m in metrics]
 
 
-def measure_match(outputs: Outputs) -> tuple[Match, float] | None:
+def measure_match(outputs: Outputs) -> tuple[MatchThreshold, float] | None:
     """The distance within which 98 % of captions have their own photo, and how well distance tells that there is none.
 
     Not 95 %: a short query ("a dog") lies further from its photos than a caption does.
@@ -120,7 +120,7 @@ def measure_match(outputs: Outputs) -> tuple[Match, float] | None:
     false_alarm_rate = (stranger[judged] <= limit).double().mean().item()
     both = nearest[judged][:, None] - stranger[judged][None]
     area = ((both < 0).double() + (both == 0).double() / 2).mean().item()
-    return Match(limit, round(miss_rate, 4), round(false_alarm_rate, 4), len(strangers)), area
+    return MatchThreshold(limit, round(miss_rate, 4), round(false_alarm_rate, 4), len(strangers)), area
 
 
 def check_graphs(outputs: Outputs, heads: Outputs) -> None:

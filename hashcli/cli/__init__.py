@@ -12,13 +12,13 @@ import typer
 
 import hashcli
 from hashcli.cli import config, distill, duplicates, encode, evaluate, index, info, models, search
-from hashcli.cli.command import Command, Group, ReaderLeftError
+from hashcli.cli.command import Command, CommandGroup, ReaderLeftError
 from hashcli.cli.common import Talk, detail, index_command, keep_in_log, stop_with
 from hashcli.errors import HashcliError, reason_of
 
 app = typer.Typer(
     name="hashcli",
-    cls=Group,
+    cls=CommandGroup,
     help="Find photos by meaning: 32 bytes a photo, an answer at once.",
     no_args_is_help=True,
     rich_markup_mode=None,

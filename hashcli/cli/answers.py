@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hashcli.cli.common import from_here, printable, say, stop_with, write_json, write_paths
 
 if TYPE_CHECKING:
-    from hashcli.index.search import Match
+    from hashcli.index.search import SearchResult
 
 
 class Style(Enum):
@@ -53,13 +53,13 @@ class Answer:
     number: int | None
     query: str
     photos: tuple[str, ...]
-    matches: Sequence["Match"]
+    matches: Sequence["SearchResult"]
     smallest: int | None
     gone: frozenset[str]
 
 
 def answer(
-    number: int | None, query: str, photos: tuple[str, ...], matches: Sequence["Match"], smallest: int | None
+    number: int | None, query: str, photos: tuple[str, ...], matches: Sequence["SearchResult"], smallest: int | None
 ) -> Answer:
     gone = frozenset(match.path for match in matches if not os.path.exists(match.path))
     return Answer(number, query, photos, matches, smallest, gone)
@@ -104,7 +104,7 @@ def write(found: Answer, style: Style) -> None:
             print(*number, match.rank, match.distance, _place(match), *_text(match), sep="\t")
 
 
-def _json(found: Answer, match: "Match") -> dict[str, object]:
+def _json(found: Answer, match: "SearchResult") -> dict[str, object]:
     row: dict[str, object] = {} if found.number is None else {"query": found.number}
     row |= {"rank": match.rank, "kind": match.kind, "path": match.path, "distance": match.distance}
     row["similarity"] = round(match.similarity, 4)
@@ -123,13 +123,13 @@ def iso(taken: int) -> str:
     return datetime.fromtimestamp(taken, UTC).replace(tzinfo=None).isoformat()
 
 
-def _place(match: "Match") -> str:
+def _place(match: "SearchResult") -> str:
     """Where an answer is, as seen from here: a photo's path, or a text's file and line."""
     path = printable(from_here(match.path))
     return path if match.line is None else f"{path}:{match.line}"
 
 
-def _text(match: "Match") -> Iterable[str]:
+def _text(match: "SearchResult") -> Iterable[str]:
     return () if match.text is None else (printable(match.text),)
 
 

@@ -45,7 +45,7 @@ class Command(TyperCommand):
             formatter.write("".join(f"{part}\n" for part in _folded("  " * bool(number) + line, formatter.width)))
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """All commands."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:  # prints --help

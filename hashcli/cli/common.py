@@ -18,7 +18,7 @@ from hashcli.printable import printable as printable
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from hashcli.datasets.pairs import Pairs
+    from hashcli.datasets.dataset import ImageTextDataset
 
 _SUGGESTIONS = 5  # looking for what was meant takes a while, and a long list of what is gone is no typing error
 SKIPPED = 3  # exit status: done, but some inputs were skipped
@@ -69,7 +69,7 @@ def whole_numbers(option: str, given: str, example: str) -> tuple[int, ...]:
         stop_with(f"{option} {given} is not a list of whole numbers.", f"For example: {option} {example}", status=2)
 
 
-def open_dataset(name: str, root: Path | None, protocol: str | None, *, download: bool) -> "Pairs":
+def open_dataset(name: str, root: Path | None, protocol: str | None, *, download: bool) -> "ImageTextDataset":
     """A dataset by name below `root`, or one's own by its path; a protocol may take other pairs of it."""
     from hashcli.datasets.registry import load_dataset
 

@@ -150,7 +150,7 @@ class _Teller(ProgressReporter):
 
     def measured(self, what: str, bits: int, reports: "dict[str, Report]") -> None:
         for direction, report in reports.items():
-            for figure in report.figures:
+            for figure in report.metrics:
                 if figure.name in SHOWN:
                     value = f"{figure.name} {figure.value:.4f}, chance {figure.chance:.4f}"
                     say(f"{bits} bits, {what}, {direction}: {value}")

@@ -26,7 +26,7 @@ from hashcli.cli.common import (
 from hashcli.errors import did_you_mean_path
 
 if TYPE_CHECKING:
-    from hashcli.index.duplicates import Photo
+    from hashcli.index.duplicates import DuplicatePhoto
 
 EXAMPLES = """Examples:
 hashcli duplicates                   all groups, in each the one to keep first
@@ -97,7 +97,7 @@ def run(
         )
 
     from hashcli.index.duplicates import find_duplicates
-    from hashcli.index.paths import canonical
+    from hashcli.index.files.paths import canonical
 
     folder = index_folder(index, name)
     within = [canonical(path) for path in with_stdin(paths or [])]
@@ -136,7 +136,7 @@ def run(
         say(f"No duplicates among {found.compared} photos.")
 
 
-def _print(groups: "list[list[Photo]]") -> None:
+def _print(groups: "list[list[DuplicatePhoto]]") -> None:
     """Paths, a blank line between groups; for people, with what tells the members apart before them."""
     for number, group in enumerate(groups):
         if number:

@@ -102,8 +102,8 @@ def _encoded(
     hidden: bool,
 ) -> "Iterator[tuple[dict[str, str], np.ndarray | Exception]]":
     """Yield what names a row, and its float output or why it has none."""
-    from hashcli.hashmodel.ahead import in_batches
     from hashcli.hashmodel.model import TEXT_BATCH
+    from hashcli.hashmodel.prefetch import batched
 
     files = list(_photo_files(paths, reporter, hidden))
     lines = [*texts, *(read_lines(texts_from) if texts_from else [])]
@@ -111,20 +111,20 @@ def _encoded(
     unreadable = {path: reason for path, reason in files if reason}
     for path, result in model.encode_image_files(path for path, _ in files):
         yield {"path": path}, OSError(unreadable[path]) if path in unreadable else result
-    for batch in in_batches(lines, TEXT_BATCH):
+    for batch in batched(lines, TEXT_BATCH):
         for line, output in zip(batch, model.encode_texts(batch), strict=True):
             yield {"text": line}, output if line.strip() else ValueError("an empty text")
 
 
 def _photo_files(paths: list[str], reporter: ProgressReporter, hidden: bool) -> Iterator[tuple[str, str]]:
     """Yield (file, "") in order, and (folder, reason) for a folder that cannot be read."""
-    from hashcli.index.scan import Found, scan
+    from hashcli.index.files.scan import ScannedFiles, scan
 
     for path in with_stdin(paths):
         if not Path(path).is_dir():
             yield path, ""
             continue
-        found = Found()
+        found = ScannedFiles()
         scan([path], found, hidden=hidden, tick=reporter.scanned)
         yield from ((file, "") for file in found.files)
         yield from found.problems

@@ -20,7 +20,7 @@ from hashcli.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from hashcli.datasets.pairs import Pairs
+    from hashcli.datasets.dataset import ImageTextDataset
     from hashcli.datasets.splits import Split
     from hashcli.evaluation.ranking import Report
     from hashcli.evaluation.retrieval import SavedCodes
@@ -76,7 +76,7 @@ def run(
         from hashcli.evaluation.retrieval import read_codes
 
         saved = [read_codes(path) for path in codes]
-        about, repeats = _about_codes(saved), [one.compare(cuts) for one in saved]
+        about, repeats = _about_codes(saved), [one.evaluate(cuts) for one in saved]
     else:
         from hashcli.datasets.splits import make_split
 
@@ -101,10 +101,10 @@ def run(
 
 
 def _measure(
-    pairs: "Pairs", splits: "list[Split]", model: str, cuts: Sequence[int]
+    pairs: "ImageTextDataset", splits: "list[Split]", model: str, cuts: Sequence[int]
 ) -> "tuple[dict[str, Any], list[Reports]]":
     from hashcli.datasets.splits import told_of_training
-    from hashcli.evaluation.retrieval import measure, rows_of
+    from hashcli.evaluation.retrieval import evaluate_model, rows_of
     from hashcli.hashmodel.model import HashModel
     from hashcli.hashmodel.registry import find_model
 
@@ -114,7 +114,7 @@ def _measure(
         say(f"warning: {warning}")
     with ProgressReporter("Encoding") as reporter:
         reporter.planned(len(rows_of(splits)))
-        repeats = measure(hash_model, pairs, splits, cuts, reporter.advanced)
+        repeats = evaluate_model(hash_model, pairs, splits, cuts, reporter.advanced)
     about = {
         "model": hash_model.name,
         "bits": hash_model.bits,
@@ -162,7 +162,7 @@ def _figures(repeats: "list[Reports]") -> list[dict[str, Any]]:
         return [
             {"direction": direction, "metric": figure.name, "value": figure.value, "chance": figure.chance}
             for direction, report in repeats[0].items()
-            for figure in report.figures
+            for figure in report.metrics
         ]
     return [
         {

@@ -24,7 +24,7 @@ from hashcli.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from hashcli.index.report import Summary
+    from hashcli.index.summary import UpdateSummary
 
 EXAMPLES = """Examples:\n
 hashcli index ~/Pictures          index a folder, or bring it up to date\n
@@ -80,8 +80,8 @@ def run(
     """
     from hashcli.index import update
     from hashcli.index.catalog import FILE_NAME
-    from hashcli.index.paths import canonical
-    from hashcli.index.report import Summary
+    from hashcli.index.files.paths import canonical
+    from hashcli.index.summary import UpdateSummary
 
     folder = index_folder(index, name)
     named = list(with_stdin(paths or []))
@@ -95,7 +95,7 @@ def run(
     if paths and not given:  # a search for what is new may find nothing
         say("No path was listed on stdin.")
         if json and not (forget or dry_run):
-            write_json(Summary().counts())
+            write_json(UpdateSummary().counts())
         raise typer.Exit()
     if forget:  # what is reached through a linked folder is known by the link
         photos, texts = update.forget(folder, [*given, *map(os.path.abspath, named)])
@@ -122,7 +122,7 @@ def run(
         say(f"{len(changes)} changes; nothing was done.")
         raise typer.Exit(SKIPPED if left_out else 0)
 
-    def refresh(reporter: ProgressReporter, *, again: bool = False) -> Summary:
+    def refresh(reporter: ProgressReporter, *, again: bool = False) -> UpdateSummary:
         with reporter:
             return update.update(
                 folder, given, reporter, model=model, rehash=rehash and not again, hidden=hidden, texts=not no_texts
@@ -143,7 +143,7 @@ def run(
         raise typer.Exit(SKIPPED)
 
 
-def _tell(summary: "Summary", *, json: bool) -> None:
+def _tell(summary: "UpdateSummary", *, json: bool) -> None:
     """The counts: an object on stdout, or a line on stderr with those that are not zero."""
     counts = summary.counts()
     if json:
@@ -155,13 +155,15 @@ def _tell(summary: "Summary", *, json: bool) -> None:
     say("; texts: ".join(", ".join(part) for part in (said, texts) if part))
 
 
-def _follow(folder: Path, given: list[str], refresh: Callable[..., "Summary"], *, hidden: bool, json: bool) -> NoReturn:
+def _follow(
+    folder: Path, given: list[str], refresh: Callable[..., "UpdateSummary"], *, hidden: bool, json: bool
+) -> NoReturn:
     """Update, and again after each burst of changes. Of later runs only what they changed is told."""
     from time import sleep
 
     from hashcli.index.catalog import FILE_NAME
+    from hashcli.index.files.watch import bursts, check_installed
     from hashcli.index.update import BusyError, indexed
-    from hashcli.index.watch import bursts, check_installed
 
     check_installed()
     reporter = _NewSkips("Encoding")

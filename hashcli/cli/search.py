@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from hashcli.cli.answers import Answer
     from hashcli.index.catalog import Kind
-    from hashcli.index.hamming import Near
+    from hashcli.index.code_index import DistanceLimit
     from hashcli.index.query import Query
     from hashcli.index.search import Filter, Index
 
@@ -99,7 +99,7 @@ def run(
     """
     from hashcli.cli import answers, queries
     from hashcli.index.catalog import Kind
-    from hashcli.index.hamming import Near
+    from hashcli.index.code_index import DistanceLimit
     from hashcli.index.search import Index
 
     style = answers.style(json=json, paths=paths, print0=print0, show=show)
@@ -118,7 +118,7 @@ def run(
         stop_with("--batch brings its own queries.", "Put all of them into it.", status=2)
     kinds = [kind for kind in Kind if for_ in (For.BOTH, For.PHOTOS if kind is Kind.IMAGE else For.TEXTS)]
     chosen = everything or max_distance is not None or within is not None
-    near = Near() if everything else Near(max_distance, within) if chosen else None
+    near = DistanceLimit() if everything else DistanceLimit(max_distance, within) if chosen else None
     if batch is not None and batch.endswith(".npy"):
         rerank = 0  # a code has no finer values than its bits
     page: list[answers.Answer] = []
@@ -163,7 +163,7 @@ class _Asked(NamedTuple):
 def _asked(opened: "Index", single: "Query | None", batch: str | None) -> Iterator[list[_Asked]]:
     """The queries, encoded, in blocks."""
     from hashcli.cli import queries
-    from hashcli.hashmodel.ahead import in_batches
+    from hashcli.hashmodel.prefetch import batched
     from hashcli.index.query import encode
 
     if batch is not None and batch.endswith(".npy"):
@@ -172,7 +172,7 @@ def _asked(opened: "Index", single: "Query | None", batch: str | None) -> Iterat
         return
     model = opened.load_model()
     numbered = [(None, single)] if single else queries.read_queries(batch or "-")
-    for block in in_batches(numbered, _BATCH):
+    for block in batched(numbered, _BATCH):
         outputs = encode(model, [query for _, query in block])
         for_words = model.description.match.distance if model.description.match else None
         yield [
@@ -182,7 +182,13 @@ def _asked(opened: "Index", single: "Query | None", batch: str | None) -> Iterat
 
 
 def _answers(
-    opened: "Index", block: list[_Asked], kinds: "list[Kind]", k: int, rerank: int, where: "Filter", near: "Near | None"
+    opened: "Index",
+    block: list[_Asked],
+    kinds: "list[Kind]",
+    k: int,
+    rerank: int,
+    where: "Filter",
+    near: "DistanceLimit | None",
 ) -> "Iterator[Answer]":
     """The answers to the queries that could be encoded.
 
@@ -192,7 +198,7 @@ def _answers(
 
     from hashcli.cli.answers import answer
     from hashcli.index.catalog import Kind
-    from hashcli.index.hamming import Near
+    from hashcli.index.code_index import DistanceLimit
 
     block = [asked for asked in block if not isinstance(asked.output, HashcliError)]
     outputs = np.array([asked.output for asked in block], np.float32).reshape(len(block), opened.model.bits)
@@ -203,7 +209,7 @@ def _answers(
             k,
             rerank,
             where,
-            [near or Near(asked.match_distance if kind is Kind.IMAGE else None) for asked in block],
+            [near or DistanceLimit(asked.match_distance if kind is Kind.IMAGE else None) for asked in block],
         )
         for kind in kinds
     ]
@@ -237,7 +243,7 @@ def _say_what_is_gone(gone: set[str]) -> None:
 
 
 def _filter(folders: list[str], after: str | None, before: str | None, types: list[str]) -> "Filter":
-    from hashcli.index.paths import canonical
+    from hashcli.index.files.paths import canonical
     from hashcli.index.search import Filter
 
     expanded = [os.path.expanduser(folder) for folder in folders]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hashcli.datasets.pairs import Pairs, require
+from hashcli.datasets.dataset import ImageTextDataset, require
 from hashcli.errors import HashcliError
 
 PHOTOS = 123_287
@@ -23,7 +23,7 @@ LAYOUT = """\
 (or 2014 for 2017 in every name; one of train and val will do)"""
 
 
-def load(root: Path) -> Pairs:
+def load(root: Path) -> ImageTextDataset:
     """Read the official files below `root`. A part of the photos will do."""
     annotations = require(root / "annotations", "coco", LAYOUT)
     year = "2014" if not list(annotations.glob("captions_*2017.json")) else "2017"
@@ -56,7 +56,7 @@ def load(root: Path) -> Pairs:
     labels = np.zeros((len(kept), len(columns)), np.uint8)
     for row, photo in enumerate(kept):
         labels[row, [columns[category] for category in shown[photo]]] = 1
-    return Pairs(
+    return ImageTextDataset(
         name="coco",
         ids=[str(photo) for photo in kept],
         images=[images[photo] for photo in kept],

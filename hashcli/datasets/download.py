@@ -54,14 +54,14 @@ TIMEOUT = 30  # seconds without a byte
 MEBIBYTE = 1 << 20
 
 
-class Reporter(Protocol):
+class DownloadCallback(Protocol):
     """Told how a download goes on, in MiB, for each archive anew."""
 
     def planned(self, count: int) -> None: ...
     def advanced(self, count: int) -> None: ...
 
 
-def download(name: str, root: Path, reporter: Reporter) -> None:
+def download(name: str, root: Path, reporter: DownloadCallback) -> None:
     """Fetch a dataset and unpack it below `root`, in the layout that `load_dataset` reads.
 
     Archives already unpacked are not fetched again; what is under way is in `root`/downloads. Raises HashcliError when
@@ -86,7 +86,7 @@ def download(name: str, root: Path, reporter: Reporter) -> None:
             path.unlink()
 
 
-def _fetch(archive: Archive, path: Path, reporter: Reporter) -> None:
+def _fetch(archive: Archive, path: Path, reporter: DownloadCallback) -> None:
     """Bring an archive to `path`. It is there whole and checked, or not at all; until then it is in a `.part` file."""
     try:
         import requests
@@ -124,7 +124,7 @@ def _fetch(archive: Archive, path: Path, reporter: Reporter) -> None:
     part.rename(path)
 
 
-def _hook(reporter: Reporter) -> Callable[[int, int, int], None]:
+def _hook(reporter: DownloadCallback) -> Callable[[int, int, int], None]:
     """Hand on what has been fetched, including what was there from an earlier attempt, in whole MiB."""
     done = -1
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hashcli.datasets.pairs import Pairs, require
+from hashcli.datasets.dataset import ImageTextDataset, require
 from hashcli.errors import HashcliError
 
 PARTS = {"train": "Flickr_8k.trainImages.txt", "dev": "Flickr_8k.devImages.txt", "test": "Flickr_8k.testImages.txt"}
@@ -14,7 +14,7 @@ LAYOUT = """\
   Flickr_8k.trainImages.txt, Flickr_8k.devImages.txt, Flickr_8k.testImages.txt"""
 
 
-def load(root: Path) -> Pairs:
+def load(root: Path) -> ImageTextDataset:
     """Read the official files below `root`. Parts whose list is missing are left out."""
     photos = require(root / "Flicker8k_Dataset", "flickr8k", LAYOUT)
     captions: dict[str, list[str]] = {}
@@ -37,7 +37,7 @@ def load(root: Path) -> Pairs:
             absent.append(f"the {part} list is not on disk")
     if not ids:
         raise HashcliError(f"flickr8k: no photo that a list in {root} names is in {photos}.", f"Expected:\n{LAYOUT}")
-    return Pairs(
+    return ImageTextDataset(
         name="flickr8k",
         ids=ids,
         images=[photos / name for name in ids],

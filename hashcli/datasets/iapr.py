@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hashcli.datasets.pairs import Pairs, require
+from hashcli.datasets.dataset import ImageTextDataset, require
 from hashcli.errors import HashcliError
 
 PHOTOS = 20_000
@@ -24,7 +24,7 @@ LAYOUT = """\
       for labels: of the SAIAPR extension, also in saiaprtc12ok/benchmark"""
 
 
-def load(root: Path) -> Pairs:
+def load(root: Path) -> ImageTextDataset:
     """Read the official files below `root`. A part of the photos will do."""
     base = root / "iaprtc12" if (root / "iaprtc12").is_dir() else root
     folder = require(base / "images", "iapr", LAYOUT)
@@ -49,7 +49,7 @@ def load(root: Path) -> Pairs:
         names = [words.get(word, str(word)) for word in columns]
     else:
         missing.append("there are no labels, for they come with the extension SAIAPR TC-12")
-    return Pairs(
+    return ImageTextDataset(
         name="iapr",
         ids=[path.stem for path in kept],
         images=kept,

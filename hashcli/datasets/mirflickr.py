@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hashcli.datasets.pairs import Pairs, require
+from hashcli.datasets.dataset import ImageTextDataset, require
 from hashcli.errors import HashcliError
 
 PHOTOS = 25_000
@@ -21,12 +21,12 @@ LAYOUT = """\
   mirflickr25k_annotations_v080/animals.txt ... water.txt"""
 
 
-def load_all(root: Path) -> Pairs:
+def load_all(root: Path) -> ImageTextDataset:
     """The same with every photo that has a label, and all its tags."""
     return load(root, tag_uses=0)
 
 
-def load(root: Path, tag_uses: int = TAG_USES) -> Pairs:
+def load(root: Path, tag_uses: int = TAG_USES) -> ImageTextDataset:
     """Read the official archives, unpacked side by side below `root`. A part of the photos will do."""
     photos = require(root / "mirflickr", "mirflickr", LAYOUT)
     tags_folder = require(photos / "meta" / "tags", "mirflickr", LAYOUT)
@@ -55,7 +55,7 @@ def load(root: Path, tag_uses: int = TAG_USES) -> Pairs:
     texts = {number: " ".join(tag for tag in own if uses[tag] >= least) for number, own in tags.items()}
     kept = [number for number in numbers if labels[number].any() and (texts[number] or not tag_uses)]
     part = f"{len(numbers):,} of {PHOTOS:,} photos are on disk" if len(numbers) < PHOTOS else ""
-    return Pairs(
+    return ImageTextDataset(
         name="mirflickr",
         ids=[f"im{number}" for number in kept],
         images=[photos / f"im{number}.jpg" for number in kept],

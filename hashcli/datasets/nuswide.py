@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hashcli.datasets.pairs import Pairs, require
+from hashcli.datasets.dataset import ImageTextDataset, require
 from hashcli.errors import HashcliError
 
 PHOTOS = 269_648
@@ -29,17 +29,17 @@ LAYOUT = """\
   Flickr/actor/0001_2124494179.jpg ..."""
 
 
-def load_10(root: Path) -> Pairs:
+def load_10(root: Path) -> ImageTextDataset:
     """Read the official files below `root`, with the 10 most frequent concepts as labels."""
     return _load(root, "nuswide10", CONCEPTS_10)
 
 
-def load_21(root: Path) -> Pairs:
+def load_21(root: Path) -> ImageTextDataset:
     """Read the official files below `root`, with the 21 most frequent concepts as labels."""
     return _load(root, "nuswide21", CONCEPTS_21)
 
 
-def _load(root: Path, name: str, concepts: list[str]) -> Pairs:
+def _load(root: Path, name: str, concepts: list[str]) -> ImageTextDataset:
     photos = require(root / "Flickr", name, LAYOUT)
     listed = require(root / "ImageList" / "Imagelist.txt", name, LAYOUT).read_text(encoding="utf-8").splitlines()
     ids = [line.strip().replace("\\", "/") for line in listed if line.strip()]
@@ -69,7 +69,7 @@ def _load(root: Path, name: str, concepts: list[str]) -> Pairs:
     if not there:
         raise HashcliError(f"{name}: none of the photos of Imagelist.txt is in {photos}.", f"Expected:\n{LAYOUT}")
     kept = [row for row in there if texts[row] and labels[row].any()]
-    return Pairs(
+    return ImageTextDataset(
         name=name,
         ids=[ids[row] for row in kept],
         images=[photos / ids[row] for row in kept],

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from hashcli.datasets import coco, flickr8k, iapr, mirflickr, nuswide, own, synthetic
-from hashcli.datasets.pairs import Pairs
+from hashcli.datasets import coco, custom, flickr8k, iapr, mirflickr, nuswide, synthetic
+from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.errors import HashcliError, did_you_mean, did_you_mean_path
 
-DATASETS: dict[str, Callable[[Path], Pairs]] = {
+DATASETS: dict[str, Callable[[Path], ImageTextDataset]] = {
     "coco": coco.load,
     "flickr8k": flickr8k.load,
     "iapr": iapr.load,
@@ -23,7 +23,7 @@ DATASETS: dict[str, Callable[[Path], Pairs]] = {
 OF_PROTOCOL = {("mirflickr", "mir-d"): mirflickr.load_all}  # where a protocol takes other pairs
 
 
-def load_dataset(name: str, root: Path | None = None, protocol: str | None = None) -> Pairs:
+def load_dataset(name: str, root: Path | None = None, protocol: str | None = None) -> ImageTextDataset:
     """A dataset from its official files below `root`; or, where `name` is a path, from a list or a folder of one's own.
 
     Raises HashcliError when they are not there.
@@ -41,4 +41,4 @@ def load_dataset(name: str, root: Path | None = None, protocol: str | None = Non
             f"There is no dataset {name!r}, and no such file or folder.{like}",
             f"Datasets: {', '.join(sorted(DATASETS))}. Your own: a .jsonl or .csv file, or a folder of photos.",
         )
-    return own.load(path)
+    return custom.load(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hashcli.datasets.pairs import Pairs
+from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.errors import HashcliError
 
 
@@ -63,7 +63,7 @@ class Split:
     checksum: str
     warnings: list[str]
 
-    def to_json(self, pairs: Pairs) -> str:
+    def to_json(self, pairs: ImageTextDataset) -> str:
         """The split as lists of ids, for `read_split` to take up again."""
         about = {"dataset": pairs.name, "protocol": self.protocol, "seed": self.seed, "checksum": self.checksum}
         parts = {part: [pairs.ids[row] for row in getattr(self, part)] for part in PARTS}
@@ -85,7 +85,7 @@ def find_protocol(dataset: str, name: str | None) -> Protocol | None:
     )
 
 
-def make_split(pairs: Pairs, seed: int, protocol_name: str | None = None) -> Split:
+def make_split(pairs: ImageTextDataset, seed: int, protocol_name: str | None = None) -> Split:
     """Split a dataset by a protocol: a random one by seed, or the publisher's own parts.
 
     A dataset without either, one's own, has a tenth of its pairs as query set, at most 2,000, and the rest as database
@@ -151,7 +151,7 @@ def _label_by_label(
     return query, np.concatenate([train, free[: max(0, sizes[1] - len(train))]])
 
 
-def read_split(path: Path, pairs: Pairs) -> Split:
+def read_split(path: Path, pairs: ImageTextDataset) -> Split:
     """A split that `Split.to_json` has written. Raises HashcliError when it is of other data or was changed."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
@@ -179,7 +179,7 @@ def read_split(path: Path, pairs: Pairs) -> Split:
     return split
 
 
-def told_of_training(path: Path, pairs: Pairs, split: Split) -> str:
+def told_of_training(path: Path, pairs: ImageTextDataset, split: Split) -> str:
     """What to say where a run, by the split it recorded at `path`, has trained on queries of this one; else nothing."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
@@ -204,7 +204,7 @@ def check_disjoint(split: Split) -> None:
             raise ValueError(f"{len(shared)} items are in both {first} and {second}, row {shared[0]} for one")
 
 
-def _checksum(pairs: Pairs, *parts: np.ndarray) -> str:
+def _checksum(pairs: ImageTextDataset, *parts: np.ndarray) -> str:
     """16 hex digits over the ids of every part in order: two splits with the same one are the same."""
     listed = "\n\n".join("\n".join(pairs.ids[row] for row in part) for part in parts)
     return hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16]

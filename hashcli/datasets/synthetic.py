@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from hashcli.datasets.pairs import Pairs
+from hashcli.datasets.dataset import ImageTextDataset
 
 COLOURS = ["red", "green", "blue", "yellow"]
 SHAPES = ["circle", "square", "triangle"]
@@ -13,7 +13,7 @@ PHOTOS = 240
 SIDE = 96
 
 
-def load(root: Path) -> Pairs:
+def load(root: Path) -> ImageTextDataset:
     """Draw the pictures into `root` where they are not yet, always the same ones."""
     folder = root / "synthetic"
     folder.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ def load(root: Path) -> Pairs:
             _draw(number, colour, shape).save(images[-1])
         texts.append([f"a {colour} {shape}"])
         labels[number, [names.index(colour), names.index(shape)]] = 1
-    return Pairs("synthetic", [path.stem for path in images], images, texts, labels, names)
+    return ImageTextDataset("synthetic", [path.stem for path in images], images, texts, labels, names)
 
 
 def _draw(number: int, colour: str, shape: str) -> Image.Image:

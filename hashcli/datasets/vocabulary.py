@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hashcli.datasets.pairs import Pairs
+from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.errors import HashcliError, reason_of
 
 _WORD = re.compile(r"[^\W_]+")
@@ -22,7 +22,7 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def texts_of(pairs: Pairs, rows: np.ndarray) -> list[str]:
+def texts_of(pairs: ImageTextDataset, rows: np.ndarray) -> list[str]:
     """All texts of some rows of a dataset, say `split.train`."""
     return [text for row in rows.tolist() for text in pairs.texts[row]]
 

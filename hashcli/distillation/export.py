@@ -20,7 +20,7 @@ from hashcli.distillation.material import Hashers
 from hashcli.distillation.towers import HashModelTower, ImageTower, TorchImageTower
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.codes import pack
-from hashcli.hashmodel.description import Description, ImageEncoder, Metric, TextEncoder
+from hashcli.hashmodel.description import Description, ImageEncoder, ReportedMetric, TextEncoder
 from hashcli.hashmodel.model import HashModel
 
 OPSET = 17
@@ -40,7 +40,7 @@ def export(
     name: str,
     method: str,
     teacher: str,
-    metrics: list[Metric],
+    metrics: list[ReportedMetric],
     card: str,
 ) -> HashModel:
     """Write the hash-model folder. `text_tower` None means that texts are bags of the vocabulary's words."""

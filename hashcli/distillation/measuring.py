@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hashcli.datasets.pairs import Pairs
+from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.splits import Split
 from hashcli.distillation.material import Encode, Features
 from hashcli.evaluation.ranking import Report
-from hashcli.evaluation.retrieval import Codes, compare, headline
+from hashcli.evaluation.retrieval import DatasetCodes, evaluate_codes, headline
 from hashcli.hashmodel.codes import pack
 
 Reports = dict[str, Report]  # by direction
@@ -26,7 +26,7 @@ class SplitMeasure:
 
     def __init__(
         self,
-        pairs: Pairs,
+        pairs: ImageTextDataset,
         split: Split,
         features: Features,
         rows: np.ndarray,
@@ -46,24 +46,24 @@ class SplitMeasure:
     def report(self, what: str, encode: Encode) -> None:
         codes = self.codes(encode)
         if self._can_search(codes):
-            self.tell(what, compare(codes, self.pairs.labels, self.split.query, self.split.database))
+            self.tell(what, evaluate_codes(codes, self.pairs.labels, self.split.query, self.split.database))
 
     def report_validation(self, what: str, encode: Encode, seen: Tensor | None) -> None:
         codes = self._validation_codes(encode)
         if codes:
-            self.tell(what, compare(codes, self.pairs.labels, self.split.validation, self._database(seen)))
+            self.tell(what, evaluate_codes(codes, self.pairs.labels, self.split.validation, self._database(seen)))
 
-    def codes(self, encode: Encode) -> Codes:
+    def codes(self, encode: Encode) -> DatasetCodes:
         """Codes of all rows that the run uses."""
         return _codes(encode, self.features, self.rows)
 
-    def _validation_codes(self, encode: Encode) -> Codes | None:
+    def _validation_codes(self, encode: Encode) -> DatasetCodes | None:
         if not len(self.split.validation):
             return None
         codes = _codes(encode, self.validation_features, self.validation_rows)
         return codes if self._can_search(codes) else None
 
-    def _can_search(self, codes: Codes) -> bool:
+    def _can_search(self, codes: DatasetCodes) -> bool:
         """Without labels, what asks finds itself where both sides are of one kind."""
         return self.pairs.labels is not None or len(codes.packed) > 1
 
@@ -74,7 +74,7 @@ class SplitMeasure:
         return train if seen is None else train[np.isin(train, self.trained[seen.numpy()])]
 
 
-def _codes(encode: Encode, features: Features, rows: np.ndarray) -> Codes:
+def _codes(encode: Encode, features: Features, rows: np.ndarray) -> DatasetCodes:
     with torch.no_grad():
         packed = {kind: pack(outputs.cpu().numpy()) for kind, outputs in encode(features).items()}
-    return Codes(rows, rows[features.photo_of.cpu().numpy()], packed)
+    return DatasetCodes(rows, rows[features.photo_of.cpu().numpy()], packed)

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import hashcli
-from hashcli.datasets.pairs import Pairs
+from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.splits import Split
 from hashcli.datasets.vocabulary import bag_of_words, build_vocabulary, read_vocabulary, texts_of
 from hashcli.distillation import baselines, ckdh, lcdh, soda
@@ -44,8 +44,8 @@ from hashcli.distillation.towers import (
 from hashcli.distillation.training import Epoch
 from hashcli.distillation.tuning import tunable, tune
 from hashcli.errors import HashcliError
-from hashcli.evaluation.retrieval import Codes, compare
-from hashcli.hashmodel.description import Metric
+from hashcli.evaluation.retrieval import DatasetCodes, evaluate_codes
+from hashcli.hashmodel.description import ReportedMetric
 from hashcli.hashmodel.model import HashModel
 
 CHECKED = 64  # items encoded by the exported model and by torch
@@ -93,7 +93,7 @@ class _Data:
 
 
 def run(
-    pairs: Pairs,
+    pairs: ImageTextDataset,
     split: Split,
     config: Config,
     out: Path,
@@ -133,21 +133,21 @@ def run(
         def measured(what: str, reports: Reports, bits: int = bits) -> None:
             teller.measured(what, bits, reports)
             for direction, report in reports.items():
-                rows.extend({"of": what, "bits": bits, "direction": direction, **asdict(one)} for one in report.figures)
+                rows.extend({"of": what, "bits": bits, "direction": direction, **asdict(one)} for one in report.metrics)
 
         measure = SplitMeasure(
             pairs, split, features, data.rows, data.rows[data.features.photo_of.numpy()[data.trained]], measured
         )
         if baseline:
             for what, untrained in _baselines(data, bits, config.seed).items():
-                measured(what, compare(untrained, pairs.labels, split.query, split.database))
+                measured(what, evaluate_codes(untrained, pairs.labels, split.query, split.database))
         checkpoints = out / "checkpoints" / str(bits)
         checkpoints.mkdir(parents=True, exist_ok=True)
         job = Job(material, config, bits, checkpoints, partial(tell_epoch, bits), measure)
         hashers = update(job, updated) if updated else DISTILL[config.method](job)
         measure.report_validation("validation", hashers.encode, None)
         codes = measure.codes(hashers.encode)
-        reports = compare(codes, pairs.labels, split.query, split.database)
+        reports = evaluate_codes(codes, pairs.labels, split.query, split.database)
         measured(config.method, reports)
         _save_codes(out / f"codes-{bits}.npz", codes, pairs, split)
         if updated:
@@ -222,7 +222,7 @@ def _open_towers(config: Config, device: torch.device) -> _Towers:
 
 def _begin(
     out: Path,
-    pairs: Pairs,
+    pairs: ImageTextDataset,
     split: Split,
     config: Config,
     towers: _Towers,
@@ -294,7 +294,7 @@ def _logger(out: Path, teller: Teller) -> Callable[[int, Epoch], None]:
 
 
 def _prepared(
-    pairs: Pairs,
+    pairs: ImageTextDataset,
     split: Split,
     config: Config,
     towers: _Towers,
@@ -378,7 +378,7 @@ def _unit(features: np.ndarray) -> Tensor:
     return functional.normalize(torch.from_numpy(np.array(features)))
 
 
-def _baselines(data: _Data, bits: int, seed: int) -> dict[str, Codes]:
+def _baselines(data: _Data, bits: int, seed: int) -> dict[str, DatasetCodes]:
     """Codes from the teacher's features alone, each modality centred by its training mean."""
     photo_of = data.features.photo_of.numpy()
     photos = np.unique(photo_of[data.trained])
@@ -390,12 +390,12 @@ def _baselines(data: _Data, bits: int, seed: int) -> dict[str, Codes]:
         "ITQ of the teacher": baselines.itq(training, image, text, bits, seed),
     }
     return {
-        what: Codes(data.rows, data.rows[photo_of], {"image": image_codes, "text": text_codes})
+        what: DatasetCodes(data.rows, data.rows[photo_of], {"image": image_codes, "text": text_codes})
         for what, (image_codes, text_codes) in made.items()
     }
 
 
-def _save_codes(path: Path, codes: Codes, pairs: Pairs, split: Split) -> None:
+def _save_codes(path: Path, codes: DatasetCodes, pairs: ImageTextDataset, split: Split) -> None:
     arrays = {
         "rows": codes.rows,
         "photos": codes.packed["image"],
@@ -409,7 +409,7 @@ def _save_codes(path: Path, codes: Codes, pairs: Pairs, split: Split) -> None:
     np.savez(path, allow_pickle=False, **arrays)
 
 
-def _check_export(model: HashModel, hashers: Hashers, data: _Data, pairs: Pairs) -> None:
+def _check_export(model: HashModel, hashers: Hashers, data: _Data, pairs: ImageTextDataset) -> None:
     """Encode a few items from their files by the exported folder, and compare with what torch gives."""
     device = next(hashers.image.parameters()).device
     few = data.features.part(torch.arange(min(CHECKED, len(data.rows)))).to(device)
@@ -421,16 +421,16 @@ def _check_export(model: HashModel, hashers: Hashers, data: _Data, pairs: Pairs)
     check(model.encode_texts(texts), trained["text"][: len(texts)], "text")
 
 
-def _metrics(reports: Reports, pairs: Pairs, split: Split) -> list[Metric]:
+def _metrics(reports: Reports, pairs: ImageTextDataset, split: Split) -> list[ReportedMetric]:
     dataset = f"{pairs.name}, {split.protocol}, seed {split.seed}, ties by row"
     return [
-        Metric(f"{direction} {figure.name}", dataset, round(figure.value, 4), round(figure.chance, 4))
+        ReportedMetric(f"{direction} {figure.name}", dataset, round(figure.value, 4), round(figure.chance, 4))
         for direction, report in reports.items()
-        for figure in report.figures
+        for figure in report.metrics
     ]
 
 
-def _card(config: Config, bits: int, reports: Reports, pairs: Pairs, split: Split) -> str:
+def _card(config: Config, bits: int, reports: Reports, pairs: ImageTextDataset, split: Split) -> str:
     lines = [
         f"# A hash model of {bits} bits",
         "",
@@ -442,12 +442,12 @@ def _card(config: Config, bits: int, reports: Reports, pairs: Pairs, split: Spli
         "|---|---|---|---|",
     ]
     for direction, report in reports.items():
-        lines += [f"| {direction} | {one.name} | {one.value:.4f} | {one.chance:.4f} |" for one in report.figures]
+        lines += [f"| {direction} | {one.name} | {one.value:.4f} | {one.chance:.4f} |" for one in report.metrics]
     lines += ["", *(f"Warning: {warning}." for warning in split.warnings)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _data_checksum(pairs: Pairs) -> str:
+def _data_checksum(pairs: ImageTextDataset) -> str:
     """16 hex digits over the ids, texts and labels, and the photos' sizes."""
     digest = hashlib.sha256()
     for row, identity in enumerate(pairs.ids):

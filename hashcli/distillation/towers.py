@@ -22,10 +22,10 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from hashcli.errors import HashcliError, did_you_mean
-from hashcli.hashmodel.ahead import in_batches, map_ahead
 from hashcli.hashmodel.description import Resize
 from hashcli.hashmodel.images import load_pixels
 from hashcli.hashmodel.model import IMAGE_BATCH, HashModel
+from hashcli.hashmodel.prefetch import batched, prefetch
 from hashcli.hashmodel.registry import find_model
 
 TEXT_BATCH = 64
@@ -110,8 +110,8 @@ class TorchImageTower(nn.Module):
 
     def encode_images(self, paths: Iterable[str]) -> Iterator[np.ndarray | Exception]:
         device = self.mean.device
-        loaded = map_ahead(lambda path: load_pixels(path, self.size, self.resize), paths, look_ahead=2 * IMAGE_BATCH)
-        for batch in in_batches(loaded, IMAGE_BATCH):
+        loaded = prefetch(lambda path: load_pixels(path, self.size, self.resize), paths, look_ahead=2 * IMAGE_BATCH)
+        for batch in batched(loaded, IMAGE_BATCH):
             pixels = [result for _, result in batch if isinstance(result, np.ndarray)]
             with torch.inference_mode(), self.arithmetic():
                 stacked = torch.from_numpy(np.stack(pixels)).to(device) if pixels else torch.empty(0)
@@ -135,7 +135,7 @@ class OpenClipTextTower:
         with torch.inference_mode(), _arithmetic(device, self.precision):
             batches = [
                 self.model.encode_text(self.tokenizer(batch).to(device)).float().cpu().numpy()
-                for batch in in_batches(texts, TEXT_BATCH)
+                for batch in batched(texts, TEXT_BATCH)
             ]
         return np.concatenate([np.empty((0, self.width), np.float32), *batches])
 

@@ -16,9 +16,9 @@ from hashcli.distillation.losses import contrast, half_inner, negative_log_likel
 from hashcli.distillation.towers import ImageTower, TorchImageTower
 from hashcli.distillation.training import Epoch, Stage, train
 from hashcli.errors import HashcliError
-from hashcli.hashmodel.ahead import in_batches, map_ahead
 from hashcli.hashmodel.images import load_pixels
 from hashcli.hashmodel.model import IMAGE_BATCH
+from hashcli.hashmodel.prefetch import batched, prefetch
 
 _BLOCK = re.compile(r"(.*\b(?:resblocks|blocks|layers|stages|layer|features)\.?)(\d+)\.")
 
@@ -56,7 +56,7 @@ class TunedTower(nn.Module):
     def features(self, photos: Sequence[Path]) -> Tensor:
         """The same of any number of photos, without gradients."""
         with torch.no_grad():
-            return torch.cat([self(batch) for batch in in_batches(photos, IMAGE_BATCH)])
+            return torch.cat([self(batch) for batch in batched(photos, IMAGE_BATCH)])
 
     def digest(self) -> str:
         """16 hex digits over what was trained."""
@@ -123,7 +123,7 @@ def _parameters(encoder: nn.Module, share: str) -> list[nn.Parameter]:
 def _pixels(tower: TorchImageTower, paths: Sequence[Path]) -> Tensor:
     """uint8 [n, size, size, 3] on the tower's device."""
     pixels = []
-    loaded = map_ahead(lambda path: load_pixels(path, tower.size, tower.resize), paths, len(paths))
+    loaded = prefetch(lambda path: load_pixels(path, tower.size, tower.resize), paths, len(paths))
     for path, result in loaded:
         if isinstance(result, Exception):
             raise HashcliError(f"{path} cannot be read: {result}.", "Restore it from the dataset's archive.")

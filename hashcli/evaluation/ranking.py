@@ -16,7 +16,7 @@ _CURVE_TO = 1000  # the last N of the precision@N curve, where the database hold
 
 
 @dataclass(frozen=True)
-class Figure:
+class MetricValue:
     """A metric's mean over all queries, and what a ranking at random is expected to give."""
 
     name: str
@@ -38,7 +38,7 @@ class Curve:
 class Report:
     """All metrics of one direction."""
 
-    figures: list[Figure]
+    metrics: list[MetricValue]
     curves: list[Curve]
 
 
@@ -113,7 +113,7 @@ def evaluate_labels(
 
     queries = len(query_codes)
     return Report(
-        [Figure(name, float(value) / queries, float(chance) / queries) for name, (value, chance) in sums.items()],
+        [MetricValue(name, float(value) / queries, float(chance) / queries) for name, (value, chance) in sums.items()],
         [Curve(name, x.tolist(), *(total / queries).tolist()) for name, (x, total) in curves.items()],
     )
 
@@ -153,7 +153,7 @@ def evaluate_pairs(
     ranks, counts, n = np.concatenate(best), np.concatenate(own_items), len(database_codes)
     return Report(
         [
-            Figure(f"recall@{k}", float((ranks < k).mean()), float(chance_of_recall(counts, n, k).mean()))
+            MetricValue(f"recall@{k}", float((ranks < k).mean()), float(chance_of_recall(counts, n, k).mean()))
             for k in recall_at
         ],
         [],

@@ -10,7 +10,7 @@ from hashcli.evaluation.ranking import Curve, Report
 
 
 @dataclass(frozen=True)
-class Repeated:
+class RepeatedMetric:
     """A metric over several runs: `deviation` is the sample standard deviation (n - 1), `chance` a mean."""
 
     name: str
@@ -20,14 +20,16 @@ class Repeated:
     values: list[float]
 
 
-def repeated_figures(reports: Sequence[Report]) -> list[Repeated]:
+def repeated_figures(reports: Sequence[Report]) -> list[RepeatedMetric]:
     """Every figure over two or more reports of one direction. Raises HashcliError when they differ in kind."""
     _require_alike(reports)
     repeated = []
-    for same in zip(*(report.figures for report in reports), strict=True):
+    for same in zip(*(report.metrics for report in reports), strict=True):
         values = [figure.value for figure in same]
         chance = float(np.mean([figure.chance for figure in same]))
-        repeated.append(Repeated(same[0].name, float(np.mean(values)), float(np.std(values, ddof=1)), chance, values))
+        repeated.append(
+            RepeatedMetric(same[0].name, float(np.mean(values)), float(np.std(values, ddof=1)), chance, values)
+        )
     return repeated
 
 
@@ -47,7 +49,7 @@ def mean_curves(reports: Sequence[Report]) -> list[Curve]:
 
 def _require_alike(reports: Sequence[Report]) -> None:
     kinds = [
-        ([figure.name for figure in report.figures], [(curve.name, curve.x) for curve in report.curves])
+        ([figure.name for figure in report.metrics], [(curve.name, curve.x) for curve in report.curves])
         for report in reports
     ]
     if any(kind != kinds[0] for kind in kinds):

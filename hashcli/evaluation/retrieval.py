@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hashcli.datasets.pairs import Pairs
+from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.splits import Split
 from hashcli.errors import HashcliError
 from hashcli.evaluation.ranking import Report, evaluate_labels, evaluate_pairs, mean_average_precision
@@ -18,7 +18,7 @@ from hashcli.hashmodel.model import HashModel
 
 
 @dataclass(frozen=True)
-class Codes:
+class DatasetCodes:
     """Packed codes of some rows of a dataset, and of all their texts.
 
     `packed` has "image" uint8 [rows, bytes] and "text" [texts, bytes]; or only one kind, where a model has no more:
@@ -48,7 +48,9 @@ class Codes:
             yield f"{asked} to {answering}", *self.of(asked, query), *self.of(answering, database)
 
 
-def encode(model: HashModel, pairs: Pairs, rows: np.ndarray, advanced: Callable[[int], None]) -> Codes:
+def encode_dataset(
+    model: HashModel, pairs: ImageTextDataset, rows: np.ndarray, advanced: Callable[[int], None]
+) -> DatasetCodes:
     """Codes of the given rows. Raises HashcliError naming a photo that cannot be read: what is left out would change
     what is measured."""
     rows = np.unique(rows)
@@ -60,11 +62,15 @@ def encode(model: HashModel, pairs: Pairs, rows: np.ndarray, advanced: Callable[
         advanced(1)
     texts = model.encode_texts([text for row in rows for text in pairs.texts[row]])
     text_rows = rows.repeat([len(pairs.texts[row]) for row in rows])
-    return Codes(rows, text_rows, {"image": pack(np.stack(photos)), "text": pack(texts)})
+    return DatasetCodes(rows, text_rows, {"image": pack(np.stack(photos)), "text": pack(texts)})
 
 
-def compare(
-    codes: Codes, labels: np.ndarray | None, query: np.ndarray, database: np.ndarray, cuts: Sequence[int] = (50, 5000)
+def evaluate_codes(
+    codes: DatasetCodes,
+    labels: np.ndarray | None,
+    query: np.ndarray,
+    database: np.ndarray,
+    cuts: Sequence[int] = (50, 5000),
 ) -> dict[str, Report]:
     """Reports by direction: mAP and precision where there are labels, recall of one's own photo or captions where not.
 
@@ -79,12 +85,14 @@ def compare(
     return reports
 
 
-def headline(codes: Codes, labels: np.ndarray | None, query: np.ndarray, database: np.ndarray) -> dict[str, float]:
+def headline(
+    codes: DatasetCodes, labels: np.ndarray | None, query: np.ndarray, database: np.ndarray
+) -> dict[str, float]:
     """The one figure of `compare` to watch in each direction: mAP@all, or recall@10 without labels."""
     figures = {}
     for direction, asked, asked_rows, held, held_rows in codes.searches(query, database):
         if labels is None:
-            (recall,) = evaluate_pairs(asked, asked_rows, held, held_rows, [10]).figures
+            (recall,) = evaluate_pairs(asked, asked_rows, held, held_rows, [10]).metrics
             figures[f"{direction} {recall.name}"] = recall.value
         else:
             precision = mean_average_precision(asked, labels[asked_rows], held, labels[held_rows])
@@ -92,12 +100,16 @@ def headline(codes: Codes, labels: np.ndarray | None, query: np.ndarray, databas
     return figures
 
 
-def measure(
-    model: HashModel, pairs: Pairs, splits: Sequence[Split], cuts: Sequence[int], advanced: Callable[[int], None]
+def evaluate_model(
+    model: HashModel,
+    pairs: ImageTextDataset,
+    splits: Sequence[Split],
+    cuts: Sequence[int],
+    advanced: Callable[[int], None],
 ) -> list[dict[str, Report]]:
     """Encode once what the splits ask for, and compare by each."""
-    codes = encode(model, pairs, rows_of(splits), advanced)
-    return [compare(codes, pairs.labels, split.query, split.database, cuts) for split in splits]
+    codes = encode_dataset(model, pairs, rows_of(splits), advanced)
+    return [evaluate_codes(codes, pairs.labels, split.query, split.database, cuts) for split in splits]
 
 
 def rows_of(splits: Sequence[Split]) -> np.ndarray:
@@ -113,7 +125,7 @@ class SavedCodes:
     """
 
     path: Path
-    codes: Codes
+    codes: DatasetCodes
     labels: np.ndarray | None
     query: np.ndarray
     database: np.ndarray
@@ -123,15 +135,15 @@ class SavedCodes:
     def bits(self) -> int:
         return 8 * int(self.codes.packed["image"].shape[1])
 
-    def compare(self, cuts: Sequence[int]) -> dict[str, Report]:
-        return compare(self.codes, self.labels, self.query, self.database, cuts)
+    def evaluate(self, cuts: Sequence[int]) -> dict[str, Report]:
+        return evaluate_codes(self.codes, self.labels, self.query, self.database, cuts)
 
 
 def read_codes(path: Path) -> SavedCodes:
     """The codes-BITS.npz of a run. Raises HashcliError when it is not one."""
     try:
         with np.load(path) as saved:
-            codes = Codes(saved["rows"], saved["text_rows"], {"image": saved["photos"], "text": saved["texts"]})
+            codes = DatasetCodes(saved["rows"], saved["text_rows"], {"image": saved["photos"], "text": saved["texts"]})
             labels = saved.get("labels")
             query, database = saved["query"], saved["database"]
     except OSError as error:

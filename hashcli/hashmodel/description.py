@@ -37,7 +37,7 @@ class TextEncoder:
 
 
 @dataclass(frozen=True)
-class Metric:
+class ReportedMetric:
     """One measured figure with what is needed to trust it. `value` and `chance` are fractions of 1."""
 
     name: str
@@ -47,7 +47,7 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Match:
+class MatchThreshold:
     """When a photo is near enough to a text query to be worth showing, measured on text and photos not trained on.
 
     `distance` is in bits: a photo farther than that is unlikely to be what was meant. `miss_rate` is the share of
@@ -77,8 +77,8 @@ class Description:
     licence: str
     image: ImageEncoder
     text: TextEncoder
-    metrics: list[Metric] = field(default_factory=list)
-    match: Match | None = None
+    metrics: list[ReportedMetric] = field(default_factory=list)
+    match: MatchThreshold | None = None
     files: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
 
@@ -110,7 +110,7 @@ def read(folder: Path) -> Description:
             | {
                 "image": ImageEncoder(**told["image"]),
                 "text": TextEncoder(**told["text"]),
-                "metrics": [Metric(**metric) for metric in told["metrics"]],
+                "metrics": [ReportedMetric(**metric) for metric in told["metrics"]],
                 "match": _match(told.get("match")),
             }
         )
@@ -127,10 +127,10 @@ def read(folder: Path) -> Description:
     return description
 
 
-def _match(told: dict[str, Any] | None) -> Match | None:
+def _match(told: dict[str, Any] | None) -> MatchThreshold | None:
     if told is None:  # as for every model that hashcli distill writes, and for those from before it was measured
         return None
-    match = Match(**told)
+    match = MatchThreshold(**told)
     if not isinstance(match.distance, int) or match.distance < 0:
         raise ValueError(f"match.distance is a number of bits, not {match.distance!r}")
     return match

@@ -61,9 +61,9 @@ class HashModel:
 
     def encode_image_files(self, paths: Iterable[str]) -> Iterator[tuple[str, np.ndarray | Exception]]:
         """Yield (path, float32 [bits] or the reason it has none) in order, decoding ahead of the encoder."""
-        from hashcli.hashmodel.ahead import in_batches, map_ahead
+        from hashcli.hashmodel.prefetch import batched, prefetch
 
-        for batch in in_batches(map_ahead(self.load_pixels, paths, look_ahead=2 * IMAGE_BATCH), IMAGE_BATCH):
+        for batch in batched(prefetch(self.load_pixels, paths, look_ahead=2 * IMAGE_BATCH), IMAGE_BATCH):
             pixels = [result for _, result in batch if isinstance(result, np.ndarray)]
             outputs = iter(self.encode_pixels(np.stack(pixels)) if pixels else [])
             for path, result in batch:

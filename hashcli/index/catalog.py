@@ -18,7 +18,7 @@ import numpy as np
 from hashcli.errors import HashcliError, did_you_mean_path
 
 if TYPE_CHECKING:
-    from hashcli.index.textfiles import Text
+    from hashcli.index.files.text_files import Text
 
 FILE_NAME = "catalog.sqlite"
 SCHEMA_VERSION = 2
@@ -77,7 +77,7 @@ class Kind(IntEnum):
     TEXT = 1
 
 
-class Model(NamedTuple):
+class IndexedModel(NamedTuple):
     """The hash model an index was made with; `source` is what `--model` takes: a shipped name or a folder."""
 
     source: str
@@ -93,7 +93,7 @@ class FileState(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class IndexedFile:
     """A file as the writer remembers it, with the hash of the content it was read with.
 
     A photo has the id of its item. A text file has many items, and 0; `photo` is what it is the sidecar of. What waits
@@ -117,7 +117,7 @@ class Item(NamedTuple):
     taken: int | None
 
 
-class Place(NamedTuple):
+class FilterFields(NamedTuple):
     """What filters look at. `taken` is in seconds of local time, None where the file does not say."""
 
     path: str
@@ -214,14 +214,14 @@ class Catalog:
         return int(self._get("generation") or 0)
 
     @property
-    def model(self) -> Model | None:
+    def model(self) -> IndexedModel | None:
         """The model of the codes; None while the index has never had one."""
         source = self._get("model")
         if source is None:
             return None
-        return Model(str(source), str(self._get("fingerprint")), int(self._get("bits") or 0))
+        return IndexedModel(str(source), str(self._get("fingerprint")), int(self._get("bits") or 0))
 
-    def set_model(self, model: Model) -> None:
+    def set_model(self, model: IndexedModel) -> None:
         """Adopt a model and drop every code in the same transaction: codes of two models never mix."""
         with self.changing_items():
             self._db.execute("UPDATE items SET code = NULL")
@@ -254,7 +254,7 @@ class Catalog:
         """How many items wait to be encoded (again)."""
         return int(self._db.execute("SELECT count(*) - count(code) FROM items").fetchone()[0])
 
-    def known(self, kind: Kind) -> dict[str, Known]:
+    def known(self, kind: Kind) -> dict[str, IndexedFile]:
         """Every photo, or every text file, by its path; a photo with texts in it is no text file."""
         query = "SELECT path, id, size, mtime_ns, hash, code IS NOT NULL, NULL FROM items WHERE kind = 0"
         if kind is Kind.TEXT:
@@ -263,7 +263,7 @@ class Catalog:
                 WHERE kind = 1 AND path IS NOT photo GROUP BY path
             """
         return {
-            self._absolute(path): Known(
+            self._absolute(path): IndexedFile(
                 id_, FileState(size, mtime_ns), content_hash, bool(encoded), photo and self._absolute(photo)
             )
             for path, id_, size, mtime_ns, content_hash, encoded, photo in self._db.execute(query)
@@ -380,7 +380,7 @@ class Catalog:
             for path, text, line, photo, taken in (row,)
         }
 
-    def places(self, kind: Kind) -> Iterator[tuple[int, "Place"]]:
+    def places(self, kind: Kind) -> Iterator[tuple[int, "FilterFields"]]:
         """The id of every item of a kind that can be found, with what filters look at. For a text about a photo, that
         is the photo's path, and its times if it is in the index. A photo that has not been read since the index was
         migrated has no times."""
@@ -391,7 +391,7 @@ class Catalog:
         query = "SELECT id, coalesce(photo, path), taken, mtime_ns FROM items WHERE kind = ? AND code IS NOT NULL"
         for id_, path, *own in self._db.execute(query, (kind,)):
             taken, mtime_ns = times.get(path, own)
-            yield id_, Place(self._absolute(path), taken, mtime_ns or None)
+            yield id_, FilterFields(self._absolute(path), taken, mtime_ns or None)
 
     # --- how things are stored ---
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from hashcli.hashmodel.ahead import map_ahead
 from hashcli.hashmodel.images import RAW_SUFFIXES, opened, pixels_of
-from hashcli.index.catalog import Catalog, Kind, Known
-from hashcli.index.hamming import near_rows
-from hashcli.index.paths import is_within
-from hashcli.index.plan import hash_of_content
+from hashcli.hashmodel.prefetch import prefetch
+from hashcli.index.catalog import Catalog, IndexedFile, Kind
+from hashcli.index.code_index import near_rows
+from hashcli.index.files.paths import is_within
+from hashcli.index.files.plan import hash_of_content
 
 if TYPE_CHECKING:
-    from hashcli.index.report import Reporter
+    from hashcli.index.summary import UpdateCallback
 
 # Two pictures are the same if their 16 x 16 means, brought to mean 0 and deviation 1, differ by no more than this: as a
 # root mean square, and in any one value. On 300 photos and altered copies of them that took in every copy that was
@@ -37,7 +37,7 @@ _ORIENTATION_TAG = 0x0112
 
 
 @dataclass(frozen=True)
-class Photo:
+class DuplicatePhoto:
     """One member of a group. `distance` is in bits, to the first member; `identical`: the file is the same as its.
 
     `width` and `height` are in pixels, upright; None where the format does not tell without decoding.
@@ -52,10 +52,10 @@ class Photo:
 
 
 @dataclass
-class Found:
+class Duplicates:
     """Groups of photos that are the same, each with the one to keep first; and what could not be compared."""
 
-    groups: list[list[Photo]] = field(default_factory=list)
+    groups: list[list[DuplicatePhoto]] = field(default_factory=list)
     compared: int = 0
     stale: list[str] = field(default_factory=list)  # changed or gone since they were indexed
     unreadable: list[str] = field(default_factory=list)
@@ -66,7 +66,7 @@ class _Content:
     """Files of the same content, the one to keep first, and what the picture looks like."""
 
     hash: bytes
-    files: dict[str, Known]
+    files: dict[str, IndexedFile]
     code: np.ndarray  # packed, uint8 [bits / 8]
     width: int | None = None
     height: int | None = None
@@ -94,8 +94,13 @@ def default_distance(bits: int) -> int:
 
 
 def find_duplicates(
-    index_folder: Path, folders: Sequence[str], reporter: "Reporter", *, max_distance: int | None, exact: bool = False
-) -> Found:
+    index_folder: Path,
+    folders: Sequence[str],
+    reporter: "UpdateCallback",
+    *,
+    max_distance: int | None,
+    exact: bool = False,
+) -> Duplicates:
     """Groups of the same photo among those in some folders (all, if none is given), in the order of their first paths.
 
     The folders are `canonical`. Every member of a group is like its first one. With `exact`, only files of the same
@@ -103,7 +108,7 @@ def find_duplicates(
     Files that are no longer as they were indexed, and further names of one file, are left out.
     Raises HashcliError when there is no index.
     """
-    found = Found()
+    found = Duplicates()
     with Catalog.open(index_folder) as catalog, catalog.snapshot():
         known = {path: item for path, item in catalog.known(Kind.IMAGE).items() if item.encoded}
         ids, codes = catalog.codes(Kind.IMAGE)
@@ -123,7 +128,7 @@ def find_duplicates(
     near = _with_near(contents, radius, reporter)
     chosen = [content for content in contents if len(content.files) > 1 or content in near]
     reporter.planned(len(chosen))
-    for content, seen in map_ahead(lambda content: _look_at(content, content in near, found), chosen, look_ahead=32):
+    for content, seen in prefetch(lambda content: _look_at(content, content in near, found), chosen, look_ahead=32):
         if isinstance(seen, Exception):
             found.unreadable.append(next(iter(content.files)))
         reporter.advanced(1)
@@ -132,7 +137,7 @@ def find_duplicates(
     return found
 
 
-def _contents(known: dict[str, Known], codes: dict[int, np.ndarray]) -> list[_Content]:
+def _contents(known: dict[str, IndexedFile], codes: dict[int, np.ndarray]) -> list[_Content]:
     contents: dict[bytes, _Content] = {}
     for path, item in sorted(known.items(), key=lambda entry: (entry[1].state.mtime_ns, entry[0])):
         if item.hash in contents:
@@ -142,7 +147,7 @@ def _contents(known: dict[str, Known], codes: dict[int, np.ndarray]) -> list[_Co
     return list(contents.values())
 
 
-def _with_near(contents: list[_Content], radius: int, reporter: "Reporter") -> set[_Content]:
+def _with_near(contents: list[_Content], radius: int, reporter: "UpdateCallback") -> set[_Content]:
     """The contents whose codes have another one within the radius."""
     near: set[_Content] = set()
     if radius < 0 or not contents:
@@ -155,7 +160,7 @@ def _with_near(contents: list[_Content], radius: int, reporter: "Reporter") -> s
     return near
 
 
-def _look_at(content: _Content, compared: bool, found: Found) -> None:
+def _look_at(content: _Content, compared: bool, found: Duplicates) -> None:
     """Read what is to be known of the files of a content. Runs in a thread."""
     _keep_true_files(content, found)
     if content.files and (compared or len(content.files) > 1):
@@ -164,7 +169,7 @@ def _look_at(content: _Content, compared: bool, found: Found) -> None:
         content.look = _look(path) if compared else None
 
 
-def _keep_true_files(content: _Content, found: Found) -> None:
+def _keep_true_files(content: _Content, found: Duplicates) -> None:
     """Drop the files that are not what was indexed, and all names of a file but one."""
     inodes = set()
     several = len(content.files) > 1
@@ -208,7 +213,7 @@ def _look(path: str) -> np.ndarray | None:
     return np.asarray(cells.round(), np.uint8)
 
 
-def _groups(contents: list[_Content], radius: int) -> Iterator[list[Photo]]:
+def _groups(contents: list[_Content], radius: int) -> Iterator[list[DuplicatePhoto]]:
     """The best content that is not yet in a group takes all that are like it into its own, and so on.
 
     Comparing with the first alone keeps chains apart: of a series, the last photo may be unlike the first.
@@ -234,7 +239,7 @@ def _groups(contents: list[_Content], radius: int) -> Iterator[list[Photo]]:
             pairs = zip(others[alike].tolist(), distances[alike].tolist(), strict=True)
             members += [(seen[other][0], distance) for other, distance in pairs]
         photos = [
-            Photo(path, item.state.size, member.width, member.height, distance, member is content)
+            DuplicatePhoto(path, item.state.size, member.width, member.height, distance, member is content)
             for member, distance in members
             for path, item in member.files.items()
         ]

@@ -12,16 +12,16 @@ import numpy as np
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import find_model
-from hashcli.index.catalog import Catalog, Kind, Place
-from hashcli.index.hamming import Codes, Near
-from hashcli.index.paths import is_within
+from hashcli.index.catalog import Catalog, FilterFields, Kind
+from hashcli.index.code_index import Codes, DistanceLimit
+from hashcli.index.files.paths import is_within
 
 RERANK = 1000  # candidates by Hamming distance that are put in the order of the finer, asymmetric score
 _BLOCK = 1024  # queries answered together
 
 
 @dataclass(frozen=True)
-class Match:
+class SearchResult:
     """One answer. `path` is absolute; `distance` is in bits, of `bits`.
 
     Of a text, `path` is the file it stands in, `line` where (from 1), and `photo` the photo it is about, if any.
@@ -53,7 +53,7 @@ class Found(NamedTuple):
     """The answers to one query, best first. `smallest` is the distance of the nearest item, also when that is too far
     to be an answer; None where there are no items."""
 
-    matches: list[Match]
+    matches: list[SearchResult]
     smallest: int | None
 
 
@@ -71,7 +71,7 @@ class Filter:
     def __bool__(self) -> bool:
         return self != Filter()
 
-    def takes(self, place: Place) -> bool:
+    def takes(self, place: FilterFields) -> bool:
         if self.folders and not any(is_within(place.path, folder) for folder in self.folders):
             return False
         if self.suffixes and os.path.splitext(place.path)[1].lower() not in self.suffixes:
@@ -124,7 +124,7 @@ class Index:
 
     def nearest(
         self, kind: Kind, output: np.ndarray, k: int, rerank: int = RERANK, where: Filter | None = None
-    ) -> list[Match]:
+    ) -> list[SearchResult]:
         """The k items of a kind nearest to a query's float output [bits], best first."""
         return next(self.nearest_each(kind, output[None], k, rerank, where)).matches
 
@@ -135,7 +135,7 @@ class Index:
         k: int,
         rerank: int = RERANK,
         where: Filter | None = None,
-        near: Sequence[Near] | None = None,
+        near: Sequence[DistanceLimit] | None = None,
     ) -> Iterator[Found]:
         """`nearest` for each of many queries [queries, bits], in order; `near`, if given, for each of them."""
         for start in range(0, len(outputs), _BLOCK):
@@ -155,7 +155,7 @@ class Index:
                 pairs = zip(nearest.ids.tolist(), nearest.distances.tolist(), strict=True)
                 known = ((items[id_], distance) for id_, distance in pairs if id_ in items)
                 matches = [
-                    Match(rank, kind.name.lower(), item.path, distance, self.model.bits, *item[1:])
+                    SearchResult(rank, kind.name.lower(), item.path, distance, self.model.bits, *item[1:])
                     for rank, (item, distance) in enumerate(known, start=1)
                 ]
                 yield Found(matches, nearest.smallest if nearest.smallest >= 0 else None)

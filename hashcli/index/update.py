@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from hashcli.errors import HashcliError, did_you_mean_path, reason_of
-from hashcli.hashmodel.ahead import in_batches, map_ahead
 from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.images import MissingExtraError, UnreadableImageError, check_format, opened
 from hashcli.hashmodel.model import IMAGE_BATCH, HashModel
+from hashcli.hashmodel.prefetch import batched, prefetch
 from hashcli.hashmodel.registry import DEFAULT_MODEL, find_model
-from hashcli.index.catalog import FILE_NAME, Catalog, Kind, Known, Model
-from hashcli.index.hamming import Codes
-from hashcli.index.metadata import Metadata, read_metadata
-from hashcli.index.paths import is_within
-from hashcli.index.plan import Candidate, Files, Plan, everything, hash_of_content, make_plan
-from hashcli.index.report import Change, Reporter, Summary
-from hashcli.index.textfiles import Text
+from hashcli.index.catalog import FILE_NAME, Catalog, IndexedFile, IndexedModel, Kind
+from hashcli.index.code_index import Codes
+from hashcli.index.files.metadata import Metadata, read_metadata
+from hashcli.index.files.paths import is_within
+from hashcli.index.files.plan import ChangedFile, Files, Plan, everything, hash_of_content, make_plan
+from hashcli.index.files.text_files import Text
+from hashcli.index.summary import PlannedChange, UpdateCallback, UpdateSummary
 from hashcli.index.update_texts import TextUpdate
 
 LOCK = "lock"  # held by the one writer of an index
@@ -45,13 +45,13 @@ class _Read:
 def update(
     index_folder: Path,
     paths: Sequence[str],
-    reporter: Reporter,
+    reporter: UpdateCallback,
     *,
     model: str | None = None,
     rehash: bool = False,
     hidden: bool = False,
     texts: bool = True,
-) -> Summary:
+) -> UpdateSummary:
     """Index photos, folders of photos and files of texts, or with no paths everything indexed before, and write the
     derived files. Without `texts`, text files are left alone, and what photos say of themselves is written
     down, but waits to be encoded.
@@ -95,17 +95,17 @@ def _check_own(index_folder: Path) -> None:
 def preview(
     index_folder: Path,
     paths: Sequence[str],
-    reporter: Reporter,
+    reporter: UpdateCallback,
     *,
     rehash: bool = False,
     hidden: bool = False,
     texts: bool = True,
-) -> tuple[list[Change], int]:
+) -> tuple[list[PlannedChange], int]:
     """What `update` would do with photos and text files, and how many paths it would skip for not being there.
 
     Nothing is written or decoded; a file is read only where it may have been moved, or touched without a change.
     """
-    known: dict[str, Known] = {}
+    known: dict[str, IndexedFile] = {}
     roots: dict[str, int] = {}
     if (index_folder / FILE_NAME).exists():
         with Catalog.open(index_folder) as catalog:
@@ -118,7 +118,7 @@ def preview(
     return changes, len(skipped)
 
 
-def _changes(files: Files, skipped: list[tuple[str, str]]) -> Iterator[Change]:
+def _changes(files: Files, skipped: list[tuple[str, str]]) -> Iterator[PlannedChange]:
     sizes = {item.state.size for item in files.missing.values()}
     gone: dict[bytes, list[str]] = {}
     for path, item in files.missing.items():
@@ -134,13 +134,13 @@ def _changes(files: Files, skipped: list[tuple[str, str]]) -> Iterator[Change]:
                 sources = gone.get(hash_of_content(candidate.path))
                 if sources:
                     moved.add(sources[0])
-                    yield Change("move", candidate.path, sources.pop(0))
+                    yield PlannedChange("move", candidate.path, sources.pop(0))
                     continue
         except OSError as error:
             skipped.append((candidate.path, reason_of(error)))
             continue
-        yield Change("update" if before else "add", candidate.path)
-    yield from (Change("remove", path) for path in files.missing if path not in moved)
+        yield PlannedChange("update" if before else "add", candidate.path)
+    yield from (PlannedChange("remove", path) for path in files.missing if path not in moved)
 
 
 def indexed(index_folder: Path) -> list[str]:
@@ -170,7 +170,7 @@ def forget(index_folder: Path, paths: Sequence[str]) -> tuple[int, int]:
         return len(photos), texts - catalog.count_all_texts()
 
 
-def _below(known: dict[str, Known], paths: Sequence[str]) -> dict[str, Known]:
+def _below(known: dict[str, IndexedFile], paths: Sequence[str]) -> dict[str, IndexedFile]:
     return {path: item for path, item in known.items() if any(is_within(path, given) for given in paths)}
 
 
@@ -216,7 +216,7 @@ def refresh_codes(catalog: Catalog, index_folder: Path) -> None:
                 ) from error
 
 
-def _choose_model(catalog: Catalog, wanted: str | None, rehash: bool) -> tuple[HashModel, Model | None]:
+def _choose_model(catalog: Catalog, wanted: str | None, rehash: bool) -> tuple[HashModel, IndexedModel | None]:
     """The model to encode with, and what the catalog is to adopt, if it has another one or none."""
     current = catalog.model
     source = wanted or (current.source if current else DEFAULT_MODEL)
@@ -231,13 +231,13 @@ def _choose_model(catalog: Catalog, wanted: str | None, rehash: bool) -> tuple[H
             f"To encode everything again: hashcli index --rehash --model {source}",
         )
     is_folder = os.sep in source or Path(source).is_dir()
-    return model, Model(str(folder) if is_folder else source, model.fingerprint, model.bits)
+    return model, IndexedModel(str(folder) if is_folder else source, model.fingerprint, model.bits)
 
 
 def _update(
-    catalog: Catalog, model: HashModel, plan: Plan, reporter: Reporter, *, rehash: bool, texts: bool
-) -> Summary:
-    summary = Summary()
+    catalog: Catalog, model: HashModel, plan: Plan, reporter: UpdateCallback, *, rehash: bool, texts: bool
+) -> UpdateSummary:
+    summary = UpdateSummary()
     for path, reason in plan.problems:
         summary.skip(path, reason, reporter)
     text_update = TextUpdate(catalog, [*plan.photos.missing, *plan.texts.missing], summary, reporter, rehash=rehash)
@@ -265,8 +265,8 @@ class _PhotoUpdate:
         model: HashModel,
         files: Files,
         texts: TextUpdate,
-        summary: Summary,
-        reporter: Reporter,
+        summary: UpdateSummary,
+        reporter: UpdateCallback,
     ) -> None:
         self._catalog = catalog
         self._model = model
@@ -285,8 +285,8 @@ class _PhotoUpdate:
 
     def read_and_encode(self) -> None:
         self._reporter.planned(len(self._candidates))
-        results = map_ahead(self._read, self._candidates, look_ahead=2 * IMAGE_BATCH)
-        for batch in in_batches(results, IMAGE_BATCH):
+        results = prefetch(self._read, self._candidates, look_ahead=2 * IMAGE_BATCH)
+        for batch in batched(results, IMAGE_BATCH):
             pixels = [read.pixels for _, read in batch if isinstance(read, _Read) and read.pixels is not None]
             codes = iter(pack(self._model.encode_pixels(np.stack(pixels))) if pixels else [])
             with self._catalog.changing_items():
@@ -311,7 +311,7 @@ class _PhotoUpdate:
         self._catalog.remove(self._to_remove)
         self._summary.removed += len(self._to_remove)
 
-    def _read(self, candidate: Candidate) -> _Read:
+    def _read(self, candidate: ChangedFile) -> _Read:
         """Runs in a thread; touches nothing but the file."""
         check_format(candidate.path)
         content_hash, known = hash_of_content(candidate.path), candidate.known
@@ -321,7 +321,7 @@ class _PhotoUpdate:
                 pixels = self._model.pixels_of(image)
             return _Read(content_hash, pixels, read_metadata(image))
 
-    def _set_code(self, candidate: Candidate, read: _Read, code: np.ndarray) -> None:
+    def _set_code(self, candidate: ChangedFile, read: _Read, code: np.ndarray) -> None:
         content = candidate.state, read.content_hash, code, read.metadata.taken
         if candidate.known:
             self._catalog.set_content(candidate.known.id, *content)
@@ -330,7 +330,7 @@ class _PhotoUpdate:
             self._catalog.add_photo(candidate.path, *content)
             self._summary.added += 1
 
-    def _keep_code(self, candidate: Candidate, read: _Read) -> None:
+    def _keep_code(self, candidate: ChangedFile, read: _Read) -> None:
         known, path, state, taken = candidate.known, candidate.path, candidate.state, read.metadata.taken
         if known and _is_encoded(known, read.content_hash):  # only its time has changed
             self._catalog.set_place(known.id, path, state, taken)
@@ -349,7 +349,7 @@ class _PhotoUpdate:
             self._catalog.add_copy(sources[0], path, state, taken)
             self._summary.added += 1
 
-    def _leave_out(self, candidate: Candidate, error: Exception) -> None:
+    def _leave_out(self, candidate: ChangedFile, error: Exception) -> None:
         reason = reason_of(error)
         if isinstance(error, MissingExtraError):  # there may be thousands: one is named, the others are counted
             self._missing_extras[reason] += 1
@@ -363,5 +363,5 @@ class _PhotoUpdate:
         self._summary.skip(candidate.path, reason, self._reporter)
 
 
-def _is_encoded(known: Known | None, content_hash: bytes) -> bool:
+def _is_encoded(known: IndexedFile | None, content_hash: bytes) -> bool:
     return known is not None and known.encoded and known.hash == content_hash

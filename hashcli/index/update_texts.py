@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from hashcli.errors import reason_of
-from hashcli.hashmodel.ahead import in_batches, map_ahead
 from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.model import TEXT_BATCH, HashModel
+from hashcli.hashmodel.prefetch import batched, prefetch
 from hashcli.index.catalog import Catalog, FileState
-from hashcli.index.plan import Candidate, hash_of_content
-from hashcli.index.report import Reporter, Summary
-from hashcli.index.textfiles import Text, TextFileError, holds_lines, read_texts
+from hashcli.index.files.plan import ChangedFile, hash_of_content
+from hashcli.index.files.text_files import Text, TextFileError, holds_lines, read_texts
+from hashcli.index.summary import UpdateCallback, UpdateSummary
 
 FILE_BATCH = 64
 _ENCODED_AHEAD = 8  # batches
@@ -35,7 +35,13 @@ class TextUpdate:
     """One update of the texts. `missing` are the files, photos among them, that are no longer where they were."""
 
     def __init__(
-        self, catalog: Catalog, missing: Iterable[str], summary: Summary, reporter: Reporter, *, rehash: bool
+        self,
+        catalog: Catalog,
+        missing: Iterable[str],
+        summary: UpdateSummary,
+        reporter: UpdateCallback,
+        *,
+        rehash: bool,
     ) -> None:
         self._catalog = catalog
         self._missing = list(missing)
@@ -80,11 +86,11 @@ class TextUpdate:
         for path in self._missing:
             self._catalog.remove_texts(path)
 
-    def read_files(self, candidates: Sequence[Candidate]) -> None:
+    def read_files(self, candidates: Sequence[ChangedFile]) -> None:
         """Read new and changed text files; every batch of them is committed."""
         if candidates:
             self._reporter.planned(len(candidates))
-        for batch in in_batches(map_ahead(_read, candidates, look_ahead=2 * FILE_BATCH), FILE_BATCH):
+        for batch in batched(prefetch(_read, candidates, look_ahead=2 * FILE_BATCH), FILE_BATCH):
             with self._catalog.changing_items():
                 for candidate, result in batch:
                     if isinstance(result, _Read):
@@ -106,8 +112,8 @@ class TextUpdate:
             return
         self._reporter.planned(len(ids))
         model.encode_texts([""])  # loads the encoder once, before every thread would
-        texts = ([(id_, self._catalog.text(id_)) for id_ in batch] for batch in in_batches(ids, TEXT_BATCH))
-        for batch, codes in map_ahead(lambda batch: _codes(model, batch), texts, look_ahead=_ENCODED_AHEAD):
+        texts = ([(id_, self._catalog.text(id_)) for id_ in batch] for batch in batched(ids, TEXT_BATCH))
+        for batch, codes in prefetch(lambda batch: _codes(model, batch), texts, look_ahead=_ENCODED_AHEAD):
             if isinstance(codes, Exception):
                 raise codes
             with self._catalog.changing_items():
@@ -121,7 +127,7 @@ class TextUpdate:
         self._summary.texts_unchanged -= texts
 
 
-def _read(candidate: Candidate) -> _Read:
+def _read(candidate: ChangedFile) -> _Read:
     """Runs in a thread; touches nothing but the file."""
     content_hash, texts = hash_of_content(candidate.path), read_texts(candidate.path, candidate.photo)
     photos = Counter(text.photo for text in texts if text.photo and not holds_lines(candidate.path))

@@ -18,7 +18,7 @@ from hashcli.errors import HashcliError, reason_of
 from hashcli.printable import printable
 
 if TYPE_CHECKING:
-    from hashcli.index.search import Match
+    from hashcli.index.search import SearchResult
 
 _SIDES = ((50, 640), (200, 448))  # for up to so many answers, thumbnails of so many pixels on the longer side
 _SMALLEST_SIDE = 256  # for more: 1,000 answers stay a file that a phone can open
@@ -32,7 +32,7 @@ class Group:
     """One query and its answers, best first: the words that head them, and the photos that were part of the query."""
 
     query: str
-    matches: Sequence["Match"]
+    matches: Sequence["SearchResult"]
     photos: Sequence[str] = ()
 
 
@@ -77,7 +77,7 @@ def open_file(path: Path) -> None:
 
 
 def _page(title: str, groups: Sequence[Group], unshown: dict[str, str]) -> Iterator[str]:
-    from hashcli.hashmodel.ahead import map_ahead
+    from hashcli.hashmodel.prefetch import prefetch
 
     style, script = _asset("contact_sheet.css"), _asset("contact_sheet.js")
     page = Template(_asset("contact_sheet.html")).substitute(
@@ -95,7 +95,7 @@ def _page(title: str, groups: Sequence[Group], unshown: dict[str, str]) -> Itera
     answers = sum(len(group.matches) for group in groups)
     side = next((side for most, side in _SIDES if answers <= most), _SMALLEST_SIDE)
     wanted = ((photo, size) for group in groups for photo, size in _photos_of(group, side))
-    thumbnails = (made for _, made in map_ahead(lambda wanted: _thumbnail(*wanted), wanted, _LOOK_AHEAD))
+    thumbnails = (made for _, made in prefetch(lambda wanted: _thumbnail(*wanted), wanted, _LOOK_AHEAD))
     for number, group in enumerate(groups, start=1):
         yield from _section(number, group, thumbnails, unshown, named_above=len(groups) == 1 and group.query == title)
     yield after
@@ -146,7 +146,7 @@ def _section(
     yield "</section>\n"
 
 
-def _card(id_: str, match: "Match", thumbnail: _Thumbnail | Exception | None, of: int) -> str:
+def _card(id_: str, match: "SearchResult", thumbnail: _Thumbnail | Exception | None, of: int) -> str:
     path, link = _shown(match.path), _file_link(match.path)
     name = _name(match.path) + (f":{match.line}" if match.line is not None else "")
     taken = "" if match.taken is None else f"{datetime.fromtimestamp(match.taken, UTC):%Y-%m-%d}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from hashcli.index.search import Match
+    from hashcli.index.search import SearchResult
 
 _ROWS = 10  # the height of a picture, in cells of the terminal
 _COLUMNS = 26  # the least width of an answer
@@ -37,7 +37,7 @@ def can_print_pictures() -> bool:
     return _is_capable_terminal() and _picture_class() is not None
 
 
-def print_matches(matches: Sequence["Match"], place: Callable[["Match"], str] | None = None) -> None:
+def print_matches(matches: Sequence["SearchResult"], place: Callable[["SearchResult"], str] | None = None) -> None:
     """Print answers on stdout, best first, as many beside one another as fit: the picture, the rank and the distance
     in bits, the text where it is one, and `place`, which says where the answer is; by default, its path.
 
@@ -46,7 +46,7 @@ def print_matches(matches: Sequence["Match"], place: Callable[["Match"], str] | 
     from rich.console import Console
     from rich.table import Table
 
-    from hashcli.hashmodel.ahead import map_ahead
+    from hashcli.hashmodel.prefetch import prefetch
 
     picture_class = _picture_class() if _is_capable_terminal() else None
     console, rows, columns = Console(highlight=False), _ROWS, _COLUMNS
@@ -60,7 +60,7 @@ def print_matches(matches: Sequence["Match"], place: Callable[["Match"], str] | 
             console = Console(highlight=False, color_system="256")
     beside = max(1, (console.width + _GAP) // (columns + _GAP))
     width = (console.width + _GAP) // beside - _GAP
-    thumbnails = map_ahead(_thumbnail if picture_class else lambda match: None, matches, _LOOK_AHEAD)
+    thumbnails = prefetch(_thumbnail if picture_class else lambda match: None, matches, _LOOK_AHEAD)
     with _asked_only_if_it_can_answer():
         for first in range(0, len(matches), beside):
             row = [next(thumbnails) for _ in matches[first : first + beside]]
@@ -122,7 +122,7 @@ def _asked_only_if_it_can_answer() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _thumbnail(match: "Match") -> "Image.Image | None":
+def _thumbnail(match: "SearchResult") -> "Image.Image | None":
     from hashcli.hashmodel.images import load_thumbnail
 
     return None if match.picture is None else load_thumbnail(match.picture, _SIDE)
@@ -145,7 +145,7 @@ def _picture(
     return picture
 
 
-def _caption(match: "Match", place: str) -> "RenderableType":
+def _caption(match: "SearchResult", place: str) -> "RenderableType":
     from pathlib import Path
 
     from rich.text import Text

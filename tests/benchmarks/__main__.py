@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hashcli.hashmodel.ahead import in_batches, map_ahead
+from hashcli.hashmodel.prefetch import batched, prefetch
 from tests.benchmarks.material import make_index, make_photos, mean_path_length
 from tests.benchmarks.timing import process, ratio, seconds
 
@@ -52,7 +52,7 @@ def scan(work: Path) -> None:
 
     from hashcli.hashmodel.codes import pack
     from hashcli.index.catalog import Kind
-    from hashcli.index.hamming import Codes
+    from hashcli.index.code_index import Codes
 
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 256, (1_000_000, 32), dtype=np.uint8)
@@ -114,9 +114,9 @@ def open_clip_rate(photos: list[Path]) -> float:
     model.eval()
 
     def encode(paths: list[Path]) -> None:
-        decoded = map_ahead(lambda path: preprocess(Image.open(path)), paths, look_ahead=64)
+        decoded = prefetch(lambda path: preprocess(Image.open(path)), paths, look_ahead=64)
         with torch.inference_mode():
-            for batch in in_batches(decoded, 32):
+            for batch in batched(decoded, 32):
                 model.encode_image(torch.stack([pixels for _, pixels in batch]))
 
     encode(photos[:32])

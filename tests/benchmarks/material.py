@@ -7,7 +7,7 @@ from PIL import Image
 
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import DEFAULT_MODEL, find_model
-from hashcli.index.catalog import Catalog, FileState, Model
+from hashcli.index.catalog import Catalog, FileState, IndexedModel
 from hashcli.index.update import refresh_codes
 from tests.conftest import SKIMAGE
 
@@ -34,7 +34,7 @@ def make_index(folder: Path, count: int) -> Path:
     model = HashModel(find_model(DEFAULT_MODEL))
     rng = np.random.default_rng(0)
     with Catalog.create_or_open(folder) as catalog:
-        catalog.set_model(Model(DEFAULT_MODEL, model.fingerprint, model.bits))
+        catalog.set_model(IndexedModel(DEFAULT_MODEL, model.fingerprint, model.bits))
         codes = rng.integers(0, 256, (count, model.bits // 8), dtype=np.uint8)
         with catalog.changing_items():
             for number, code in enumerate(codes):

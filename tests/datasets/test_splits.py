@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hashcli.datasets.pairs import Pairs
+from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.registry import DATASETS, load_dataset
 from hashcli.datasets.splits import PROTOCOLS, Split, check_disjoint, make_split, read_split
 from hashcli.errors import HashcliError
 from tests.datasets.layouts import make_flickr8k, make_mirflickr
 
 
-def bare(name: str, count: int, labelled: bool = True) -> Pairs:
+def bare(name: str, count: int, labelled: bool = True) -> ImageTextDataset:
     """A dataset of any size, without photos."""
     labels = np.ones((count, 24), np.uint8) if labelled else None
-    return Pairs(name, [f"im{i}" for i in range(count)], [Path()] * count, [["x"]] * count, labels)
+    return ImageTextDataset(name, [f"im{i}" for i in range(count)], [Path()] * count, [["x"]] * count, labels)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_recorded_split_is_read_again(tmp_path: Path) -> None:
     pairs = bare("own-holiday", 50)
     split = make_split(pairs, seed=3)
     (tmp_path / "split.json").write_text(split.to_json(pairs))
-    turned = Pairs(pairs.name, pairs.ids[::-1], pairs.images, pairs.texts, pairs.labels)
+    turned = ImageTextDataset(pairs.name, pairs.ids[::-1], pairs.images, pairs.texts, pairs.labels)
     again = read_split(tmp_path / "split.json", turned)
     for part in ("query", "database", "train", "validation"):
         rows, rows_again = getattr(split, part), getattr(again, part)

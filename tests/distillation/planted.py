@@ -85,7 +85,7 @@ def mean_average_precisions(hashers: Hashers, query: Material, database: Materia
         ("text to image", query_text, database_image),
     ):
         report = evaluate_labels(asked, query.labels.numpy(), answering, database.labels.numpy())
-        (figure,) = [one for one in report.figures if one.name == "mAP@all"]
+        (figure,) = [one for one in report.metrics if one.name == "mAP@all"]
         measured[direction] = figure.value, figure.chance
     return measured
 

@@ -8,10 +8,10 @@ import pytest
 
 from hashcli.errors import HashcliError
 from hashcli.hashmodel import description
-from hashcli.hashmodel.description import FILE_NAME, Match
+from hashcli.hashmodel.description import FILE_NAME, MatchThreshold
 from tests.conftest import make_tiny_model
 
-MATCH = Match(distance=5, miss_rate=0.05, false_alarm_rate=0.4, photos=1000)
+MATCH = MatchThreshold(distance=5, miss_rate=0.05, false_alarm_rate=0.4, photos=1000)
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+from hashcli.index.code_index import near_rows
 from hashcli.index.duplicates import _alike, _look, default_distance
-from hashcli.index.hamming import near_rows
 from tests.conftest import PHOTOS, SKIMAGE
 
 

@@ -16,17 +16,17 @@ import pytest
 from PIL import Image
 
 from hashcli.errors import HashcliError
-from hashcli.index.search import Match
+from hashcli.index.search import SearchResult
 from hashcli.show.contact_sheet import Group, write
 from tests.conftest import PHOTOS, SKIMAGE
 
 
-def photo(rank: int, path: object, **more: object) -> Match:
-    return Match(rank, "image", str(path), 60 + rank, 256, **more)  # type: ignore[arg-type]
+def photo(rank: int, path: object, **more: object) -> SearchResult:
+    return SearchResult(rank, "image", str(path), 60 + rank, 256, **more)  # type: ignore[arg-type]
 
 
-def text(rank: int, words: str, path: object = "/data/captions.txt", **more: object) -> Match:
-    return Match(rank, "text", str(path), 60 + rank, 256, text=words, **more)  # type: ignore[arg-type]
+def text(rank: int, words: str, path: object = "/data/captions.txt", **more: object) -> SearchResult:
+    return SearchResult(rank, "text", str(path), 60 + rank, 256, text=words, **more)  # type: ignore[arg-type]
 
 
 class Page(HTMLParser):
@@ -226,7 +226,7 @@ def test_the_page_opens_in_the_browser_or_the_message_says_there_is_none(tmp_pat
 
 
 def test_photos_and_texts_of_one_rank_have_ids_of_their_own(tmp_path: Path) -> None:
-    text = Match(1, "text", str(tmp_path / "notes.txt"), 60, 256, text="a cup", line=1)
+    text = SearchResult(1, "text", str(tmp_path / "notes.txt"), 60, 256, text="a cup", line=1)
     write(tmp_path / "page.html", "cup", [Group("cup", [photo(1, SKIMAGE / "coffee.png"), text])])
     ids = re.findall(r' id="(a[^"]*)"', (tmp_path / "page.html").read_text(encoding="utf-8"))
     assert len(ids) == len(set(ids)) == 2

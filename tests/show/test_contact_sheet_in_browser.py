@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hashcli.index.search import Match
+from hashcli.index.search import SearchResult
 from hashcli.show.contact_sheet import Group, write
 from tests.conftest import PHOTOS, SKIMAGE
 
@@ -59,9 +59,12 @@ def sheet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hostile = folder / '"><img src=x onerror=window.ran=1><script>window.ran=1<'
     os.symlink(SKIMAGE / "chelsea.png", hostile)
     paths = [*(str(SKIMAGE / name) for name in NAMES[:10]), str(folder / "gone.jpg"), str(hostile)]
-    photos = [Match(n, "image", path, 60 + n, 256, taken=1_400_000_000) for n, path in enumerate(paths, 1)]
-    texts = [Match(n, "text", paths[n], 70 + n, 256, text=words, photo=paths[n]) for n, words in enumerate(CAPTIONS, 1)]
-    texts.append(Match(4, "text", "/data/captions.txt", 80, 256, text="Alone.", line=3))
+    photos = [SearchResult(n, "image", path, 60 + n, 256, taken=1_400_000_000) for n, path in enumerate(paths, 1)]
+    texts = [
+        SearchResult(n, "text", paths[n], 70 + n, 256, text=words, photo=paths[n])
+        for n, words in enumerate(CAPTIONS, 1)
+    ]
+    texts.append(SearchResult(4, "text", "/data/captions.txt", 80, 256, text="Alone.", line=3))
     groups = [Group("a cat", photos), Group("cat.jpg", texts, photos=[paths[1]]), Group("<b>nothing</b>", [])]
     write(folder / "sheet.html", "3 searches", groups)
     return folder / "sheet.html"
@@ -330,7 +333,7 @@ def test_on_paper_there_are_photos_and_no_buttons(browser: Browser, show: Show) 
 def test_a_thousand_answers_stay_usable(browser: Browser, show: Show, tmp_path: Path) -> None:
     with Image.open(SKIMAGE / "chelsea.png") as photo:
         photo.resize((120, 80)).save(tmp_path / "small.png")
-    many = [Match(n, "image", str(tmp_path / "small.png"), 60, 256) for n in range(1, 1001)]
+    many = [SearchResult(n, "image", str(tmp_path / "small.png"), 60, 256) for n in range(1, 1001)]
     write(tmp_path / "many.html", "a cat", [Group("a cat", many)])
     show(page=tmp_path / "many.html")
     press(browser, "END")

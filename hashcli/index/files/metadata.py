@@ -13,7 +13,7 @@ from unicodedata import category
 
 from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
 
-from hashcli.index.textfiles import shortened
+from hashcli.index.files.text_files import shortened
 
 _IPTC_CAPTION = (2, 120)
 _NO_TEXT = ("Cc", "Cn", "Co")  # Unicode's control characters, and those it gives no meaning

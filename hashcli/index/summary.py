@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 
-class Reporter(Protocol):
+class UpdateCallback(Protocol):
     """Told how an update goes on."""
 
     def scanned(self, count: int) -> None: ...
@@ -14,7 +14,7 @@ class Reporter(Protocol):
 
 
 @dataclass(frozen=True)
-class Change:
+class PlannedChange:
     """What an update would do with one photo or text file."""
 
     action: str  # "add", "update", "move", "remove"
@@ -23,7 +23,7 @@ class Change:
 
 
 @dataclass
-class Summary:
+class UpdateSummary:
     """What an update did. `skipped` are inputs left out, each with its reason.
 
     The first five count photos. A photo that was known keeps its row when it cannot be read now; one whose content is
@@ -54,6 +54,6 @@ class Summary:
             value for name, value in vars(self).items() if name not in ("unchanged", "texts_unchanged", "skipped")
         )
 
-    def skip(self, path: str, reason: str, reporter: Reporter) -> None:
+    def skip(self, path: str, reason: str, reporter: UpdateCallback) -> None:
         self.skipped.append((path, reason))
         reporter.skipped(path, reason)

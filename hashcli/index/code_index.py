@@ -17,8 +17,8 @@ from typing import Any, BinaryIO, NamedTuple
 import faiss
 import numpy as np
 
-from hashcli.hashmodel.ahead import map_ahead
 from hashcli.hashmodel.codes import pack, signs
+from hashcli.hashmodel.prefetch import prefetch
 from hashcli.index.catalog import Kind
 
 # Codes tie often. So many extra candidates are asked for at no cost that the ties at rank k are nearly always whole.
@@ -42,7 +42,7 @@ def _threads(queries: int) -> Iterator[None]:
         faiss.omp_set_num_threads(1)
 
 
-class Nearest(NamedTuple):
+class Neighbours(NamedTuple):
     """Answers to one query, best first: item ids int64 [k] and Hamming distances in bits int64 [k].
 
     `smallest` is the distance of the nearest item of all, also when that is too far to be an answer; -1 without items.
@@ -53,7 +53,7 @@ class Nearest(NamedTuple):
     smallest: int
 
 
-class Near(NamedTuple):
+class DistanceLimit(NamedTuple):
     """How near an answer must be: no more than so many bits, and no more than so many further than the nearest."""
 
     max_distance: int | None = None
@@ -113,27 +113,27 @@ class Codes:
     def __len__(self) -> int:
         return int(self._flat.ntotal)
 
-    def nearest(self, output: np.ndarray, k: int, rerank: int = 0, near: Near | None = None) -> Nearest:
+    def nearest(self, output: np.ndarray, k: int, rerank: int = 0, near: DistanceLimit | None = None) -> Neighbours:
         """The k nearest items to a query's float output [bits], by the Hamming distance of the codes.
 
         Equal distances are ordered by the asymmetric score, the query's float output times the item's -1 and +1, then
         by row. With `rerank`, the first so many candidates are ordered by that score alone. What is not `near` enough
         is no candidate.
         """
-        return self.nearest_each(output[None], k, rerank, [near or Near()])[0]
+        return self.nearest_each(output[None], k, rerank, [near or DistanceLimit()])[0]
 
     def nearest_each(
-        self, outputs: np.ndarray, k: int, rerank: int = 0, near: Sequence[Near] | None = None
-    ) -> list[Nearest]:
+        self, outputs: np.ndarray, k: int, rerank: int = 0, near: Sequence[DistanceLimit] | None = None
+    ) -> list[Neighbours]:
         """`nearest` for each of many queries [queries, bits], on all cores."""
         k, rerank = min(k, len(self)), min(rerank, len(self))
         if k <= 0:
-            return [Nearest(np.empty(0, np.int64), np.empty(0, np.int64), -1) for _ in outputs]
+            return [Neighbours(np.empty(0, np.int64), np.empty(0, np.int64), -1) for _ in outputs]
         codes = pack(outputs)
         asked = min(max(k, rerank) + _MARGIN, len(self))
         with _threads(len(codes)):
             distances, rows = self._flat.search(codes, asked)
-        queries = zip(outputs, codes, distances, rows, near or [Near()] * len(outputs), strict=True)
+        queries = zip(outputs, codes, distances, rows, near or [DistanceLimit()] * len(outputs), strict=True)
         return [self._best(*query, k, rerank) for query in queries]
 
     def _best(
@@ -142,10 +142,10 @@ class Codes:
         code: np.ndarray,
         distances: np.ndarray,
         rows: np.ndarray,
-        near: Near,
+        near: DistanceLimit,
         k: int,
         rerank: int,
-    ) -> Nearest:
+    ) -> Neighbours:
         if len(rows) < len(self) and distances[-1] == distances[k - 1]:  # more may tie with the k-th
             _, distances, rows = self._flat.range_search(code[None], int(distances[-1]) + 1)  # distance < radius
         smallest = int(distances.min())
@@ -156,7 +156,7 @@ class Codes:
         best = np.lexsort((rows, -scores, distances))
         head = best[:rerank]
         best = np.concatenate([head[np.lexsort((rows[head], -scores[head]))], best[rerank:]])[:k]
-        return Nearest(self._ids[rows[best]].astype(np.int64), distances[best].astype(np.int64), smallest)
+        return Neighbours(self._ids[rows[best]].astype(np.int64), distances[best].astype(np.int64), smallest)
 
     def subset(self, wanted: np.ndarray) -> "Codes":
         """A copy of the rows with these ids, in memory."""
@@ -181,7 +181,7 @@ def near_rows(codes: np.ndarray, distance: int) -> Iterator[tuple[np.ndarray, np
         faiss.omp_set_num_threads(1)  # holds for one thread; FAISS's own would wait for each other at every block
         return flat.range_search(codes[start : start + _NEAR_BLOCK], distance + 1)
 
-    for start, found in map_ahead(search, range(0, len(codes), _NEAR_BLOCK), look_ahead=2 * (os.cpu_count() or 1)):
+    for start, found in prefetch(search, range(0, len(codes), _NEAR_BLOCK), look_ahead=2 * (os.cpu_count() or 1)):
         if isinstance(found, Exception):
             raise found
         bounds, distances, rows = found  # distance < radius

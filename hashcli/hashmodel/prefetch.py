@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def map_ahead(
+def prefetch(
     work: Callable[[Item], Result], items: Iterable[Item], look_ahead: int
 ) -> Iterator[tuple[Item, Result | Exception]]:
     """Yield (item, work(item)) in the order of `items`, with at most `look_ahead` of them begun or waiting.
@@ -38,7 +38,7 @@ def map_ahead(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Lists of `size` items, the last one shorter."""
     items = iter(items)
     while batch := list(islice(items, size)):

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 
 from hashcli.index.catalog import FileState
-from hashcli.index.textfiles import holds_lines, photos_by_stem
+from hashcli.index.files.text_files import holds_lines, photos_by_stem
 
 # Pillow opens these names too, but they are not photos: documents, stubs without a decoder, films, data.
 _NOT_PHOTOS = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 
 
 @dataclass
-class Found:
+class ScannedFiles:
     """What a scan has seen. `files` by absolute path; `sidecars` are those of them that hold texts about a photo, with
     its path; `problems` are folders and files that could not be read.
     """
@@ -54,7 +54,9 @@ def _is_photo(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in photo_suffixes()
 
 
-def scan(roots: Iterable[str], found: Found, *, hidden: bool, tick: Callable[[int], None], texts: bool = False) -> None:
+def scan(
+    roots: Iterable[str], found: ScannedFiles, *, hidden: bool, tick: Callable[[int], None], texts: bool = False
+) -> None:
     """Add every photo below some folders to `found`, calling `tick` with the number of files found so far.
 
     With `texts` also their sidecars; other texts are left alone.

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from hashcli.hashmodel.images import opened
-from hashcli.index.metadata import Metadata, read_metadata
+from hashcli.index.files.metadata import Metadata, read_metadata
 from tests.conftest import SKIMAGE
 
 DESCRIPTION, COMMENT, TAKEN = 0x010E, 0x9286, 0x9003

@@ -4,7 +4,7 @@ from threading import Lock
 
 import pytest
 
-from hashcli.hashmodel.ahead import in_batches, map_ahead
+from hashcli.hashmodel.prefetch import batched, prefetch
 
 
 def test_order_is_kept_and_a_failure_takes_its_place() -> None:
@@ -14,7 +14,7 @@ def test_order_is_kept_and_a_failure_takes_its_place() -> None:
             raise ValueError("five")
         return number // 2
 
-    done = list(map_ahead(halve, range(20), look_ahead=6))
+    done = list(prefetch(halve, range(20), look_ahead=6))
     assert [item for item, _ in done] == list(range(20))
     assert [result for item, result in done if item != 5] == [i // 2 for i in range(20) if i != 5]
     assert str(done[5][1]) == "five"
@@ -31,7 +31,7 @@ def test_no_more_is_begun_than_the_look_ahead_allows() -> None:
                 taken += 1
             yield item
 
-    for used, _ in enumerate(map_ahead(lambda item: item, items(), look_ahead=8)):
+    for used, _ in enumerate(prefetch(lambda item: item, items(), look_ahead=8)):
         assert taken <= used + 1 + 8
 
 
@@ -44,7 +44,7 @@ def test_stopping_early_stops_the_work() -> None:
         time.sleep(0.005)
         return item
 
-    results = map_ahead(work, range(1000), look_ahead=4)
+    results = prefetch(work, range(1000), look_ahead=4)
     next(results)
     results.close()  # type: ignore[attr-defined]
     time.sleep(0.05)
@@ -53,6 +53,6 @@ def test_stopping_early_stops_the_work() -> None:
 
 @pytest.mark.parametrize(("size", "sizes"), [(4, [4, 4, 2]), (5, [5, 5]), (20, [10])])
 def test_in_batches(size: int, sizes: list[int]) -> None:
-    batches = list(in_batches(range(10), size))
+    batches = list(batched(range(10), size))
     assert [len(batch) for batch in batches] == sizes
     assert [item for batch in batches for item in batch] == list(range(10))

@@ -9,7 +9,7 @@ from hashcli.errors import HashcliError
 
 
 @dataclass(frozen=True)
-class Pairs:
+class ImageTextDataset:
     """n photos, each with one text or more, in a fixed order.
 
     `labels` is uint8 [n, classes] of 0 and 1, or None. `parts` are the rows of splits that the publisher made.

@@ -7,19 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from hashcli.index.catalog import FileState, Known
-from hashcli.index.paths import is_within
-from hashcli.index.scan import Found, photos_beside, scan
-from hashcli.index.textfiles import holds_lines, is_text_file
+from hashcli.index.catalog import FileState, IndexedFile
+from hashcli.index.files.paths import is_within
+from hashcli.index.files.scan import ScannedFiles, photos_beside, scan
+from hashcli.index.files.text_files import holds_lines, is_text_file
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ChangedFile:
     """A file that is new or changed; `photo` is what a text file is the sidecar of."""
 
     path: str
     state: FileState
-    known: Known | None
+    known: IndexedFile | None
     photo: str | None = None
 
 
@@ -27,8 +27,8 @@ class Candidate:
 class Files:
     """What there is to do for the files of one kind."""
 
-    candidates: list[Candidate]
-    missing: dict[str, Known]  # gone, or moved
+    candidates: list[ChangedFile]
+    missing: dict[str, IndexedFile]  # gone, or moved
     unchanged: int
 
 
@@ -44,7 +44,7 @@ class Plan:
 
 
 def make_plan(
-    known: Mapping[str, Known],
+    known: Mapping[str, IndexedFile],
     roots: dict[str, int],
     paths: Sequence[str],
     tick: Callable[[int], None],
@@ -62,7 +62,7 @@ def make_plan(
     if not texts:
         known = {path: item for path, item in known.items() if not is_text_file(path)}
     asked = list(dict.fromkeys([*paths, *(everything(known, roots) if rehash or not paths else [])]))
-    found = Found()
+    found = ScannedFiles()
     folders: dict[str, int] = {}  # to look into, with their devices
     given_files: set[str] = set()
     unreachable = {root for root, device in roots.items() if _is_unreachable(root, device, [*roots, *asked])}
@@ -147,7 +147,9 @@ def hash_of_content(path: str) -> bytes:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
 
 
-def _files(known: Mapping[str, Known], found: Found, missing: dict[str, Known], *, of_texts: bool) -> Files:
+def _files(
+    known: Mapping[str, IndexedFile], found: ScannedFiles, missing: dict[str, IndexedFile], *, of_texts: bool
+) -> Files:
     """The part of what was found, and of what is missing, that is of one kind."""
     candidates, unchanged = [], 0
     for path, state in found.files.items():
@@ -157,7 +159,7 @@ def _files(known: Mapping[str, Known], found: Found, missing: dict[str, Known], 
         if item and item.state == state and item.encoded and item.photo == photo:
             unchanged += 1
         else:
-            candidates.append(Candidate(path, state, item, photo))
+            candidates.append(ChangedFile(path, state, item, photo))
     return Files(candidates, {path: missing[path] for path in missing if is_text_file(path) == of_texts}, unchanged)
 
 
@@ -190,6 +192,6 @@ def _is_asked(root: str, asked: Sequence[str]) -> bool:
     return any(is_within(root, path) for path in asked)
 
 
-def everything(known: Mapping[str, Known], roots: dict[str, int]) -> list[str]:
+def everything(known: Mapping[str, IndexedFile], roots: dict[str, int]) -> list[str]:
     """All roots, and the files that were given by name."""
     return [*roots, *(path for path in known if not any(is_within(path, root) for root in roots))]

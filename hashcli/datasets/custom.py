@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hashcli.datasets.pairs import Pairs
+from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.errors import HashcliError
-from hashcli.index.textfiles import CAPTIONS, read_captions, read_lines
+from hashcli.index.files.text_files import CAPTIONS, read_captions, read_lines
 
 
-def load(path: Path) -> Pairs:
+def load(path: Path) -> ImageTextDataset:
     """Read a list of pairs or a folder of photos. Raises HashcliError naming the line that will not do."""
     if path.is_dir():
         return _load_folder(path)
@@ -46,7 +46,7 @@ def load(path: Path) -> Pairs:
     for row_number, image in enumerate(kept):
         matrix[row_number, [columns[name] for name in labels[image]]] = 1
     left_out = len(texts) - len(kept)
-    return Pairs(
+    return ImageTextDataset(
         name=f"own-{path.stem}",
         ids=kept,
         images=[path.parent / image for image in kept],
@@ -57,10 +57,10 @@ def load(path: Path) -> Pairs:
     )
 
 
-def _load_folder(folder: Path) -> Pairs:
-    from hashcli.index.scan import Found, scan
+def _load_folder(folder: Path) -> ImageTextDataset:
+    from hashcli.index.files.scan import ScannedFiles, scan
 
-    found = Found()
+    found = ScannedFiles()
     scan([str(folder)], found, hidden=False, texts=True, tick=lambda _: None)
     texts: dict[Path, list[str]] = {}
     for sidecar, photo in sorted(found.sidecars.items()):
@@ -73,7 +73,7 @@ def _load_folder(folder: Path) -> Pairs:
             "Put the texts of photo.jpg into photo.txt beside it, one a line.",
         )
     left_out = len(photos) - len(kept)
-    return Pairs(
+    return ImageTextDataset(
         name=f"own-{folder.resolve().name}",
         ids=[path.relative_to(folder).as_posix() for path in kept],
         images=kept,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hashcli.index.catalog import Kind
-from hashcli.index.hamming import Codes
+from hashcli.index.code_index import Codes
 
 GENERATION = 7
 
@@ -127,7 +127,7 @@ import numpy as np
 from pathlib import Path
 from typing import Any
 from hashcli.index.catalog import Kind
-from hashcli.index.hamming import Codes
+from hashcli.index.code_index import Codes
 
 def own_memory():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon"))

@@ -1,0 +1,1 @@
+"""What is on disk and what has changed there: scanning, planning an update, metadata, text files, watching."""
