@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashcli.cli.common import (
-    Download,
-    Json,
-    ProgressReporter,
-    ProtocolName,
-    open_dataset,
-    say,
-    stop_with,
-    whole_numbers,
-    write_json,
-)
+from hashcli.cli.console import ProgressBar, say, stop_with, write_json
+from hashcli.cli.options import Download, Json, ProtocolName, open_dataset, whole_numbers
 
 if TYPE_CHECKING:
     from hashcli.datasets.dataset import ImageTextDataset
@@ -112,7 +103,7 @@ def _measure(
     trained = [told_of_training(hash_model.folder.parent / "split.json", pairs, split) for split in splits]
     for warning in filter(None, [*splits[0].warnings, *trained]):
         say(f"warning: {warning}")
-    with ProgressReporter("Encoding") as reporter:
+    with ProgressBar("Encoding") as reporter:
         reporter.planned(len(rows_of(splits)))
         repeats = evaluate_model(hash_model, pairs, splits, cuts, reporter.advanced)
     about = {

@@ -8,6 +8,6 @@ def pack(outputs: np.ndarray) -> np.ndarray:
     return np.packbits(outputs > 0, axis=1, bitorder="little")
 
 
-def signs(codes: np.ndarray) -> np.ndarray:
+def unpack(codes: np.ndarray) -> np.ndarray:
     """Packed codes uint8 [n, bits / 8] to float32 [n, bits] of -1 and +1."""
     return np.unpackbits(codes, axis=1, bitorder="little").astype(np.float32) * 2 - 1

@@ -28,6 +28,14 @@ def model_folders() -> Iterator[Path]:
             yield from sorted(path.parent for path in home.glob(f"*/{FILE_NAME}"))
 
 
+def load_model(name_or_folder: "str | os.PathLike[str]") -> "HashModel":
+    """TEMP until merge"""
+    import os
+    from hashcli.hashmodel.model import HashModel
+
+    return HashModel(find_model(os.path.expanduser(name_or_folder)), verify=True)
+
+
 def find_model(name_or_folder: str) -> Path:
     """The folder of a hash model given by name or as a folder. Raises HashcliError naming those there are."""
     given = Path(name_or_folder)
