@@ -54,7 +54,8 @@ def main() -> None:
     try:
         _run()
     except SystemExit as done:
-        detail(f"exit status {done.code or 0} after {time.perf_counter() - began:.2f} s")
+        if "hashcli.cli.messages" in sys.modules:  # a command has run, not just --help
+            detail(f"exit status {done.code or 0} after {time.perf_counter() - began:.2f} s")
         raise
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from hashcli.cli.console import detail, log_to, set_verbosity, stop_with
+from hashcli.cli.console import detail, stop_with
 
 # Options of which one holds: one given more directly puts aside those that come from the environment or the file.
 _ALTERNATIVES = (("index", "name"), ("quiet", "verbose"), ("json", "paths", "print0", "show", "extras"))
@@ -97,13 +97,13 @@ def _message_options() -> list[TyperOption]:
 
 
 def _set_up_messages(*, quiet: bool, verbose: bool, log: str | None, debug: bool) -> None:
+    from hashcli.cli import messages
+
     global _debug
     if quiet and verbose:
         stop_with("--quiet says less and --verbose more: choose one.", status=2)
     _debug = debug
-    set_verbosity(quiet=quiet, verbose=verbose)
-    if log:
-        log_to(_log_file(log))
+    messages.set_up(quiet=quiet, verbose=verbose, log=_log_file(log) if log else None)
     detail(f"command: hashcli {shlex.join(sys.argv[1:])}")
 
 

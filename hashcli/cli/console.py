@@ -1,13 +1,9 @@
-"""What a command says: messages on stderr and in the log file, rows on stdout, progress while it works."""
+"""What a command says: messages on stderr, rows on stdout, progress while it works."""
 
 import json
-import logging
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hashcli.errors import HashcliError, did_you_mean_path
@@ -15,85 +11,45 @@ from hashcli.index.summary import UpdateCallback
 from hashcli.printable import printable as printable
 
 if TYPE_CHECKING:
+    import logging
+
     from rich.progress import Progress, TaskID
 
 SKIPPED = 3  # exit status: done, but some inputs were skipped
 _SUGGESTIONS = 5  # looking for what was meant takes a while, and a long list of what is gone is no typing error
-
-_logger = logging.getLogger("hashcli")
-_logger.setLevel(logging.DEBUG)
-_logger.propagate = False
 
 
 class UsageError(HashcliError):
     """The command was given something that it does not take: exit status 2."""
 
 
-class _Stderr(logging.Handler):
-    """Messages for people; above the progress bar while there is one. A closed stderr is no reason to stop."""
-
-    progress: "Progress | None" = None
-
-    def emit(self, record: logging.LogRecord) -> None:
-        for line in record.getMessage().split("\n"):
-            with suppress(OSError):
-                if self.progress:
-                    self.progress.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
-                else:
-                    print(printable(line), file=sys.stderr)
-
-
-class _LogFile(logging.Handler):
-    """Each line with the time, in a file that is opened for it. A log that has gone away stops nothing."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._path = path
-
-    def emit(self, record: logging.LogRecord) -> None:
-        now = datetime.now().astimezone().isoformat(sep=" ", timespec="milliseconds")
-        lines = record.getMessage().split("\n")
-        with suppress(OSError), self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines(f"{now} {record.levelname} {printable(line)}\n" for line in lines)
-            if record.exc_info:
-                file.write(f"{logging.Formatter().formatException(record.exc_info)}\n")
-
-
-_stderr = _Stderr(logging.INFO)
-_logger.addHandler(_stderr)
-
-
-def set_verbosity(*, quiet: bool, verbose: bool) -> None:
-    """Show errors alone, or details too."""
-    _stderr.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
-
-
-def log_to(path: Path) -> None:
-    """Keep all messages in a file too, and details, whatever is shown."""
-    _logger.addHandler(_LogFile(path))
-
-
 def say(message: str) -> None:
     """A message on stderr; not with --quiet."""
-    _logger.info(message)
+    _logger().info(message)
 
 
 def detail(message: str) -> None:
     """What only --verbose shows and --log keeps."""
-    _logger.debug(message)
+    _logger().debug(message)
 
 
 def stop_with(problem: str, remedy: str = "", status: int = 1) -> NoReturn:
     """Say on stderr what is wrong and what to do, and exit."""
-    _logger.error(f"hashcli: {problem}")
+    _logger().error(f"hashcli: {problem}")
     if remedy:
-        _logger.error(remedy)
+        _logger().error(remedy)
     sys.exit(status)
 
 
 def log_traceback() -> None:
-    """Keep in the log, where there is one, where the error that is being handled came from."""
-    _logger.debug("traceback", exc_info=sys.exc_info())
+    """Show with --verbose, and keep in the log, where the error that is being handled came from."""
+    _logger().debug("This is where it came from:", exc_info=sys.exc_info())
+
+
+def _logger() -> "logging.Logger":
+    from hashcli.cli.messages import logger
+
+    return logger
 
 
 # --- stdout ---
@@ -142,7 +98,9 @@ class ProgressBar(UpdateCallback):
         self._task: TaskID | None = None
 
     def __enter__(self) -> "ProgressBar":
-        if sys.stderr.isatty() and _stderr.level < logging.ERROR:
+        from hashcli.cli.messages import stderr
+
+        if sys.stderr.isatty() and stderr.shows_messages():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -157,13 +115,15 @@ class ProgressBar(UpdateCallback):
             )
             self._task = self._progress.add_task("Looking", total=None, rate="")
             self._progress.start()
-            _stderr.progress = self._progress
+            stderr.progress = self._progress
         return self
 
     def __exit__(self, *_: object) -> None:
+        from hashcli.cli.messages import stderr
+
         if self._progress:
             self._progress.stop()
-            _stderr.progress = None
+            stderr.progress = None
 
     def scanned(self, count: int) -> None:
         if self._progress and self._task is not None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashcli.cli.console import ProgressBar, detail, stop_with
+from hashcli.cli.console import ProgressBar, UsageError, detail, stop_with
 
 if TYPE_CHECKING:
     from hashcli.datasets.dataset import ImageTextDataset
@@ -54,14 +54,17 @@ ProtocolName = Annotated[
 def index_location(index: Path | None, name: str | None = None) -> "IndexLocation":
     """The index to use: the given folder or name; else the one beside the photos; else the one in the data folder."""
     from hashcli.cli.remedies import with_remedies
-    from hashcli.index.locations import locate
+    from hashcli.index.locations import IndexNameError, locate
 
     if index is not None and name is not None:
         stop_with("--index and --name both choose an index: give one of them.", status=2)
     if index is not None and not index.name:
         stop_with("--index needs the name of a folder.", status=2)
-    with with_remedies():
-        location = locate(index, name)
+    try:
+        with with_remedies():
+            location = locate(index, name)
+    except IndexNameError as error:
+        raise UsageError(error.problem, error.remedy) from error
     detail(f"index: {location.folder}")
     return location
 

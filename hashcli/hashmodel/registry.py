@@ -31,6 +31,7 @@ def model_folders() -> Iterator[Path]:
 def load_model(name_or_folder: "str | os.PathLike[str]") -> "HashModel":
     """TEMP until merge"""
     import os
+
     from hashcli.hashmodel.model import HashModel
 
     return HashModel(find_model(os.path.expanduser(name_or_folder)), verify=True)

@@ -114,6 +114,8 @@ class MemoryCodeIndex:
     def _codes(self, rows: np.ndarray) -> np.ndarray:
         """Packed codes uint8 [rows, bits / 8], without touching any others."""
         width = self._flat.code_size
+        if not len(self):  # FAISS has no array to show
+            return np.empty((0, width), np.uint8)
         every = faiss.rev_swig_ptr(self._flat.xb.data(), len(self) * width).reshape(-1, width)
         return every[rows]  # type: ignore[no-any-return]
 

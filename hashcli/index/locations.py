@@ -24,6 +24,10 @@ class ForeignIndexError(HashcliError):
         self.folder = folder
 
 
+class IndexNameError(HashcliError):
+    """A name that no index can have."""
+
+
 @dataclass(frozen=True)
 class IndexLocation:
     """The folder of an index, absolute and without links, whether or not an index is there yet.
@@ -42,7 +46,7 @@ def locate(folder: str | os.PathLike[str] | None = None, name: str | None = None
 
     Without either, it is the index that $HASHCLI_INDEX names; else the one in a `.hashcli` in the working directory or
     in the nearest folder above that has one, as git finds its own; else the default one in the user's data folder.
-    Raises HashcliError for a name that cannot be one, and ForeignIndexError.
+    Raises IndexNameError, ForeignIndexError, and HashcliError for a folder without a name.
     """
     if name is not None:
         return IndexLocation(_resolved(_folder_of_name(name)), name)
@@ -70,7 +74,7 @@ def is_index(folder: Path) -> bool:
 
 def _folder_of_name(name: str) -> Path:
     if not _NAME.fullmatch(name):
-        raise HashcliError(
+        raise IndexNameError(
             f"{name!r} cannot be the name of an index.",
             "A name begins with a letter or digit; letters, digits, - . and _ follow, 64 in all at most.",
         )

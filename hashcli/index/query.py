@@ -150,7 +150,7 @@ def _image_output(model: HashModel, photo: "Photo") -> np.ndarray:
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         like = did_you_mean_path(_name(photo)) if isinstance(error, FileNotFoundError) else ""
         raise HashcliError(
-            f"{_name(photo)} cannot be read: {reason_of(error)}.{like}", "Give a photo's path."
+            f"{_name(photo)} cannot be read: {reason_of(error)}.{like}", "Give the path of a photo."
         ) from error
     (output,) = model.encode_pixels(pixels[None])
     return np.asarray(output)
