@@ -51,9 +51,7 @@ def test_a_name_that_cannot_be_one(name: str) -> None:
         locate(name=name)
 
 
-def test_the_nearest_one_beside_the_photos_comes_before_the_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_nearest_one_beside_the_photos_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / ".hashcli")
     assert locate() == IndexLocation(tmp_path / ".hashcli", was_found=True)
     nearer = make(tmp_path / "work" / ".hashcli")
