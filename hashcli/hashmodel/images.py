@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from io import BytesIO
 from typing import Any
@@ -40,6 +41,9 @@ RAW_SUFFIXES = frozenset(
 _EXTRAS = {"heic": frozenset({".heic", ".heif", ".hif"}), "jxl": frozenset({".jxl"}), "raw": RAW_SUFFIXES}
 EXTRA_SUFFIXES = frozenset().union(*_EXTRAS.values())
 
+# Pillow also opens these, but they are not photos: documents, films, data, and formats it can name but not decode.
+_NOT_PHOTOS = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
+
 _missing_extras: set[str] = set()
 try:
     from pillow_heif import register_heif_opener
@@ -66,6 +70,16 @@ class UnreadableImageError(Exception):
 
 class MissingExtraError(UnreadableImageError):
     """An image whose format needs an extra that is not installed: nothing is wrong with the image."""
+
+
+@cache
+def photo_suffixes() -> frozenset[str]:
+    """The file name endings of the formats that may hold photos: in lower case, with their dot."""
+    Image.init()
+    readable = (set(Image.OPEN) | {"MPO"}) - _NOT_PHOTOS  # MPO is opened as the JPEG it begins with
+    return (
+        frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in readable) | EXTRA_SUFFIXES
+    )
 
 
 def load_pixels(path: str | os.PathLike[str], size: int, resize: Resize) -> np.ndarray:
