@@ -103,13 +103,13 @@ def run(
 def _measure(
     pairs: "ImageTextDataset", splits: "list[Split]", model: str, cuts: Sequence[int]
 ) -> "tuple[dict[str, Any], list[Reports]]":
-    from hashcli.datasets.splits import told_of_training
+    from hashcli.datasets.splits import training_overlap
     from hashcli.evaluation.retrieval import evaluate_model, rows_of
     from hashcli.hashmodel.model import HashModel
     from hashcli.hashmodel.registry import find_model
 
     hash_model = HashModel(find_model(model), verify=True)
-    trained = [told_of_training(hash_model.folder.parent / "split.json", pairs, split) for split in splits]
+    trained = [training_overlap(hash_model.folder.parent / "split.json", pairs, split) for split in splits]
     for warning in filter(None, [*splits[0].warnings, *trained]):
         say(f"warning: {warning}")
     with ProgressReporter("Encoding") as reporter:

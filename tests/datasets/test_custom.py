@@ -132,9 +132,3 @@ def test_a_folder_without_texts_says_what_to_write(folder: Path) -> None:
     with pytest.raises(HashcliError, match="holds 3 photos, and none has a text") as raised:
         load_dataset(str(folder))
     assert "photo.txt" in raised.value.remedy
-
-
-def test_neither_a_dataset_nor_a_path() -> None:
-    with pytest.raises(HashcliError, match="no dataset 'nosuch', and no such file or folder") as raised:
-        load_dataset("nosuch")
-    assert "mirflickr" in raised.value.remedy
