@@ -92,7 +92,7 @@ def read_codes(source: str, bits: int) -> "tuple[list[str], np.ndarray]":
     """Codes as `hashcli encode --out` writes them: a name for each row, and -1 and +1 as float32 [rows, bits]."""
     import numpy as np
 
-    from hashcli.hashmodel.codes import signs
+    from hashcli.hashmodel.codes import unpack
 
     path = Path(source)
     try:
@@ -111,4 +111,4 @@ def read_codes(source: str, bits: int) -> "tuple[list[str], np.ndarray]":
         rows = [json.loads(line) for line in read_lines(str(path.with_suffix(".jsonl")))]
         if len(rows) == len(names):
             names = [row.get("text") or row.get("path") or name for row, name in zip(rows, names, strict=True)]
-    return names, signs(codes)
+    return names, unpack(codes)

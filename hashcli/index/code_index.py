@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import faiss
 import numpy as np
 
-from hashcli.hashmodel.codes import pack, signs
+from hashcli.hashmodel.codes import pack, unpack
 from hashcli.hashmodel.prefetch import prefetch
 from hashcli.index.catalog import Kind
 
@@ -152,7 +152,7 @@ class Codes:
         limit = near.limit(smallest)
         if limit is not None:
             distances, rows = distances[distances <= limit], rows[distances <= limit]
-        scores = signs(self._packed(rows)) @ output  # [candidates]
+        scores = unpack(self._packed(rows)) @ output  # [candidates]
         best = np.lexsort((rows, -scores, distances))
         head = best[:rerank]
         best = np.concatenate([head[np.lexsort((rows[head], -scores[head]))], best[rerank:]])[:k]
