@@ -7,7 +7,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from hashcli.cli.common import Json, printable, say, write_json
+from hashcli.cli.console import printable, say, write_json
+from hashcli.cli.options import Json
 from hashcli.errors import HashcliError, did_you_mean
 
 EXAMPLES = """Examples:

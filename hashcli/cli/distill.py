@@ -6,17 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashcli.cli.common import (
-    Download,
-    Json,
-    ProgressReporter,
-    ProtocolName,
-    open_dataset,
-    say,
-    stop_with,
-    whole_numbers,
-    write_json,
-)
+from hashcli.cli.console import ProgressBar, say, stop_with, write_json
+from hashcli.cli.options import Download, Json, ProtocolName, open_dataset, whole_numbers
 
 if TYPE_CHECKING:
     from hashcli.distillation.training import Epoch
@@ -131,7 +122,7 @@ def run(
     say(f"To use the hash model: hashcli index PATH --model {folder}/model-{settings.bits[0]}")
 
 
-class _Teller(ProgressReporter):
+class _Teller(ProgressBar):
     """Epochs and figures on stderr, as they come."""
 
     def __init__(self) -> None:

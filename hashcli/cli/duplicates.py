@@ -8,21 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashcli.cli.common import (
-    IndexFolder,
-    IndexName,
-    Json,
-    ProgressReporter,
-    from_here,
-    index_command,
-    index_folder,
-    printable,
-    say,
-    stop_with,
-    with_stdin,
-    write_json,
-    write_paths,
-)
+from hashcli.cli.console import ProgressBar, from_here, printable, say, stop_with, write_json, write_paths
+from hashcli.cli.inputs import with_stdin
+from hashcli.cli.options import IndexFolder, IndexName, Json, index_location
+from hashcli.cli.remedies import index_command
 from hashcli.errors import did_you_mean_path
 
 if TYPE_CHECKING:
@@ -99,12 +88,13 @@ def run(
     from hashcli.index.duplicates import find_duplicates
     from hashcli.index.files.paths import canonical
 
-    folder = index_folder(index, name)
+    location = index_location(index, name)
+    folder = location.folder
     within = [canonical(path) for path in with_stdin(paths or [])]
     if paths and not within:
         say("The list of paths is empty: nothing was compared.")
         return
-    with ProgressReporter("Comparing") as reporter:
+    with ProgressBar("Comparing") as reporter:
         found = find_duplicates(folder, within, reporter, max_distance=max_distance, exact=exact)
     if not found.compared:
         missing = next((path for path in within if not os.path.exists(path)), None)
@@ -112,7 +102,7 @@ def run(
             stop_with(f"{missing}: no such file or folder.{did_you_mean_path(missing)}")
         stop_with(
             "No photo there is in the index." if within else f"The index in {folder} holds no photos.",
-            f"Add some: {index_command()} {shlex.join(paths or ['PATH-OF-PHOTOS'])}",
+            f"Add some: {index_command(location)} {shlex.join(paths or ['PATH-OF-PHOTOS'])}",
         )
     if json:
         for group in found.groups:
@@ -125,7 +115,7 @@ def run(
         say(f"{path} could not be read and was not compared.")
     if found.stale:
         say(f"Changed or gone since they were indexed: {len(found.stale)}, {min(found.stale)} for one.")
-        say(f"To refresh the index: {index_command()}")
+        say(f"To refresh the index: {index_command(location)}")
     extra = [photo for group in found.groups for photo in group[1:]]
     if extra:
         megabytes = sum(photo.bytes for photo in extra) / 1e6

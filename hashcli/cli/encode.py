@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashcli.cli.common import (
-    SKIPPED,
-    Json,
-    ProgressReporter,
-    complete_model,
-    read_lines,
-    say,
-    stop_with,
-    with_stdin,
-    write_json,
-)
+from hashcli.cli.console import SKIPPED, ProgressBar, say, stop_with, write_json
+from hashcli.cli.inputs import read_lines, with_stdin
+from hashcli.cli.options import Json, complete_model
 from hashcli.errors import reason_of
 
 if TYPE_CHECKING:
@@ -69,7 +61,7 @@ def run(
     codes: list[np.ndarray] = []
     rows: list[dict[str, str]] = []
     skipped = 0
-    with ProgressReporter("Encoding") as reporter:
+    with ProgressBar("Encoding") as reporter:
         for row, result in _encoded(hash_model, paths or [], text or [], texts_from, reporter, hidden):
             reporter.advanced(1)
             if isinstance(result, Exception):
@@ -97,7 +89,7 @@ def _encoded(
     paths: list[str],
     texts: list[str],
     texts_from: str | None,
-    reporter: ProgressReporter,
+    reporter: ProgressBar,
     hidden: bool,
 ) -> "Iterator[tuple[dict[str, str], np.ndarray | Exception]]":
     """Yield what names a row, and its output, float32 [bits], or the exception that says why it has none."""
@@ -115,7 +107,7 @@ def _encoded(
             yield {"text": line}, output if line.strip() else ValueError("an empty text")
 
 
-def _photo_files(paths: list[str], reporter: ProgressReporter, hidden: bool) -> Iterator[tuple[str, str]]:
+def _photo_files(paths: list[str], reporter: ProgressBar, hidden: bool) -> Iterator[tuple[str, str]]:
     """Yield (file, "") in order, and (folder, reason) for a folder that cannot be read."""
     from hashcli.index.files.scan import ScannedFiles, scan
 

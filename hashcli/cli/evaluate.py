@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashcli.cli.common import (
-    Download,
-    Json,
-    ProgressReporter,
-    ProtocolName,
-    open_dataset,
-    say,
-    stop_with,
-    whole_numbers,
-    write_json,
-)
+from hashcli.cli.console import ProgressBar, say, stop_with, write_json
+from hashcli.cli.options import Download, Json, ProtocolName, open_dataset, whole_numbers
 
 if TYPE_CHECKING:
     from hashcli.datasets.dataset import ImageTextDataset
@@ -109,9 +100,9 @@ def _evaluate_model(name: str, dataset: "ImageTextDataset", splits: "list[Split]
     overlaps = [training_overlap(model.folder.parent / "split.json", dataset, split) for split in splits]
     for warning in filter(None, [*splits[0].warnings, *overlaps]):
         say(f"warning: {warning}")
-    with ProgressReporter("Encoding") as reporter:
-        reporter.planned(len(evaluated_rows(splits)))
-        repeats = evaluate_model(model, dataset, splits, cuts, reporter.advanced)
+    with ProgressBar("Encoding") as progress:
+        progress.planned(len(evaluated_rows(splits)))
+        repeats = evaluate_model(model, dataset, splits, cuts, progress.advanced)
     facts = {
         "model": model.name,
         "bits": model.bits,

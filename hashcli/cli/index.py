@@ -7,21 +7,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from hashcli.cli.common import (
-    SKIPPED,
-    IndexFolder,
-    IndexName,
-    Json,
-    ProgressReporter,
-    complete_model,
-    index_command,
-    index_folder,
-    printable,
-    say,
-    stop_with,
-    with_stdin,
-    write_json,
-)
+from hashcli.cli.console import SKIPPED, ProgressBar, printable, say, stop_with, write_json
+from hashcli.cli.inputs import with_stdin
+from hashcli.cli.options import IndexFolder, IndexName, Json, complete_model, index_location
+from hashcli.cli.remedies import index_command
 
 if TYPE_CHECKING:
     from hashcli.index.summary import UpdateSummary
@@ -83,11 +72,14 @@ def run(
     from hashcli.index.files.paths import canonical
     from hashcli.index.summary import UpdateSummary
 
-    folder = index_folder(index, name)
+    location = index_location(index, name)
+    folder = location.folder
     named = list(with_stdin(paths or []))
     given = [canonical(path) for path in named]
     if not paths and (forget or not (folder / FILE_NAME).exists()):
-        stop_with("No path was given.", f"Name photos or folders of photos: {index_command()} ~/Pictures", status=2)
+        stop_with(
+            "No path was given.", f"Name photos or folders of photos: {index_command(location)} ~/Pictures", status=2
+        )
     if forget and (dry_run or rehash or watch):
         stop_with("--forget stands alone: it cannot be tried or combined.", status=2)
     if watch and dry_run:
@@ -108,7 +100,7 @@ def run(
             say(f"{dropped} dropped from the index in {folder}. What lies in an indexed folder comes back.")
         raise typer.Exit(0 if photos or texts else 1)
     if dry_run:
-        with ProgressReporter("Encoding") as reporter:
+        with ProgressBar("Encoding") as reporter:
             changes, left_out = update.preview(
                 folder, given, reporter, rehash=rehash, hidden=hidden, texts=not no_texts
             )
@@ -122,7 +114,7 @@ def run(
         say(f"{len(changes)} changes; nothing was done.")
         raise typer.Exit(SKIPPED if left_out else 0)
 
-    def refresh(reporter: ProgressReporter, *, again: bool = False) -> UpdateSummary:
+    def refresh(reporter: ProgressBar, *, again: bool = False) -> UpdateSummary:
         with reporter:
             return update.update(
                 folder, given, reporter, model=model, rehash=rehash and not again, hidden=hidden, texts=not no_texts
@@ -131,12 +123,12 @@ def run(
     try:
         if watch:
             _follow(folder, given, refresh, hidden=hidden, json=json)
-        summary = refresh(ProgressReporter("Encoding"))
+        summary = refresh(ProgressBar("Encoding"))
     except KeyboardInterrupt:
         stop_with("Stopped. What was encoded is kept.", "To go on, run the same command again.", status=130)
     _tell(summary, json=json)
     if not given and not any(summary.counts().values()) and not update.indexed(folder):
-        say(f"Nothing is indexed. Name photos or folders of photos: {index_command()} ~/Pictures")
+        say(f"Nothing is indexed. Name photos or folders of photos: {index_command(location)} ~/Pictures")
     elif given and not any(summary.counts().values()):
         say("No photos were found there.")
     if summary.skipped:
@@ -185,7 +177,7 @@ def _follow(
     raise AssertionError("watching ends by an interrupt only")
 
 
-class _NewSkips(ProgressReporter):
+class _NewSkips(ProgressBar):
     """Names what is skipped once, not after each change of something else."""
 
     def __init__(self, doing: str) -> None:

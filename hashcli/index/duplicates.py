@@ -13,7 +13,7 @@ from PIL import Image
 from hashcli.hashmodel.images import RAW_SUFFIXES, opened, pixels_of
 from hashcli.hashmodel.prefetch import prefetch
 from hashcli.index.catalog import Catalog, IndexedFile, Kind
-from hashcli.index.code_index import near_rows
+from hashcli.index.code_index import neighbours_within
 from hashcli.index.files.paths import is_within
 from hashcli.index.files.plan import hash_of_content
 
@@ -152,7 +152,7 @@ def _with_near(contents: list[_Content], radius: int, reporter: "UpdateCallback"
     near: set[_Content] = set()
     if radius < 0 or not contents:
         return near
-    for row, (others, _) in enumerate(near_rows(np.stack([content.code for content in contents]), radius)):
+    for row, (others, _) in enumerate(neighbours_within(np.stack([content.code for content in contents]), radius)):
         if len(others):
             near.add(contents[row])
         if row % 1024 == 0:
@@ -220,7 +220,7 @@ def _groups(contents: list[_Content], radius: int) -> Iterator[list[DuplicatePho
     """
     seen = [(content, content.look) for content in contents if content.look is not None]
     looks = np.stack([look for _, look in seen]) if seen else np.empty((0, _CELLS, _CELLS, 3), np.uint8)
-    near = near_rows(np.stack([content.code for content, _ in seen]), radius) if seen else iter(())
+    near = neighbours_within(np.stack([content.code for content, _ in seen]), radius) if seen else iter(())
     free = np.ones(len(seen), bool)
     raw = np.array([content.is_raw for content, _ in seen], bool)
     row = -1

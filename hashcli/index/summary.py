@@ -1,16 +1,22 @@
 """What an update tells: how it goes on, what it would do, what it did."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 
-class UpdateCallback(Protocol):
-    """Told how an update goes on."""
+class UpdateCallback:
+    """Follows an update: override what is of interest. Files are scanned first; then a number is planned, and done."""
 
-    def scanned(self, count: int) -> None: ...
-    def planned(self, count: int) -> None: ...
-    def advanced(self, count: int) -> None: ...
-    def skipped(self, path: str, reason: str) -> None: ...
+    def scanned(self, count: int) -> None:
+        """So many files have been found up to now."""
+
+    def planned(self, count: int) -> None:
+        """So many files or texts are to be read now."""
+
+    def advanced(self, count: int) -> None:
+        """So many more of them are done."""
+
+    def skipped(self, path: str, reason: str) -> None:
+        """A file was left out."""
 
 
 @dataclass(frozen=True)

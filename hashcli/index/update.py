@@ -17,7 +17,7 @@ from hashcli.hashmodel.model import IMAGE_BATCH, HashModel
 from hashcli.hashmodel.prefetch import batched, prefetch
 from hashcli.hashmodel.registry import DEFAULT_MODEL, find_model
 from hashcli.index.catalog import FILE_NAME, Catalog, IndexedFile, IndexedModel, Kind
-from hashcli.index.code_index import Codes
+from hashcli.index.code_index import FaissCodeIndex
 from hashcli.index.files.metadata import Metadata, read_metadata
 from hashcli.index.files.paths import is_within
 from hashcli.index.files.plan import ChangedFile, Files, Plan, everything, hash_of_content, make_plan
@@ -206,9 +206,10 @@ def refresh_codes(catalog: Catalog, index_folder: Path) -> None:
     for kind in Kind:
         if catalog.count(kind) == 0 and kind is Kind.TEXT:
             continue
-        if Codes.mapped(index_folder, kind, generation, model.bits, check_content=True) is None:
+        files = FaissCodeIndex(index_folder, kind, model.bits, check_content=True)
+        if files.generation != generation:
             try:
-                Codes.in_memory(*catalog.codes(kind)).write(index_folder, kind, generation)
+                files.replace(*catalog.codes(kind), generation)
             except OSError as error:
                 raise HashcliError(
                     f"The search files in {index_folder} cannot be written: {error.strerror}.",

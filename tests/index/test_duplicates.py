@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from hashcli.index.code_index import near_rows
+from hashcli.index.code_index import neighbours_within
 from hashcli.index.duplicates import _alike, _look, default_distance
 from tests.conftest import PHOTOS, SKIMAGE
 
 
 @pytest.mark.parametrize("bits", [32, 64, 256])
-def test_near_rows_are_those_a_count_of_bits_finds(bits: int) -> None:
+def test_neighbours_within_are_those_a_count_of_bits_finds(bits: int) -> None:
     """Of codes drawn near each other, equal ones among them, and more than one block of them."""
     rng = np.random.default_rng(bits)
     centres = rng.integers(0, 2, (40, bits))
     rows = centres[rng.integers(0, 40, 300)] ^ (rng.random((300, bits)) < 0.04)
     codes = np.packbits(rows, axis=1, bitorder="little")
     distances = (rows[:, None] != rows[None]).sum(-1)
-    found = list(near_rows(codes, bits // 16))
+    found = list(neighbours_within(codes, bits // 16))
     assert len(found) == len(codes)
     assert sum(len(others) for others, _ in found) > 300
     for row, (others, away) in enumerate(found):
@@ -27,7 +27,7 @@ def test_near_rows_are_those_a_count_of_bits_finds(bits: int) -> None:
 
 
 def test_no_codes_are_near_nothing() -> None:
-    assert list(near_rows(np.empty((0, 8), np.uint8), 3)) == []
+    assert list(neighbours_within(np.empty((0, 8), np.uint8), 3)) == []
 
 
 def look_at(path: str) -> np.ndarray:
