@@ -53,10 +53,9 @@ def run(
     import numpy as np
 
     from hashcli.hashmodel.codes import pack
-    from hashcli.hashmodel.model import HashModel
-    from hashcli.hashmodel.registry import find_model
+    from hashcli.hashmodel.registry import load_model
 
-    hash_model = HashModel(find_model(model), verify=True)
+    hash_model = load_model(model)
     if out:
         _check_writable(out)
     codes: list[np.ndarray] = []
@@ -93,7 +92,7 @@ def _encoded(
     reporter: ProgressBar,
     hidden: bool,
 ) -> "Iterator[tuple[dict[str, str], np.ndarray | Exception]]":
-    """Yield what names a row, and its float output or why it has none."""
+    """Yield what names a row, and its output, float32 [bits], or the exception that says why it has none."""
     from hashcli.hashmodel.model import TEXT_BATCH
     from hashcli.hashmodel.prefetch import batched
 
@@ -123,7 +122,7 @@ def _photo_files(paths: list[str], reporter: ProgressBar, hidden: bool) -> Itera
 
 
 def _check_writable(out: Path) -> None:
-    """Fail before the work, not after it."""
+    """Stop before the work, not after it."""
     try:
         _unfinished(out).touch()
         _unfinished(out).unlink()

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hashcli.captions import TextFileError, holds_lines
 from hashcli.errors import reason_of
 from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.model import TEXT_BATCH, HashModel
 from hashcli.hashmodel.prefetch import batched, prefetch
 from hashcli.index.catalog import Catalog, FileState
 from hashcli.index.files.plan import ChangedFile, hash_of_content
-from hashcli.index.files.text_files import Text, TextFileError, holds_lines, read_texts
+from hashcli.index.files.text_files import Text, read_texts
 from hashcli.index.summary import UpdateCallback, UpdateSummary
 
 FILE_BATCH = 64

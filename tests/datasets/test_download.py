@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine: one that can go on in the middle, and some that misbehave."""
+"""Downloads from a server on this machine: one that can resume, and some that misbehave."""
 
 import hashlib
 import io
@@ -7,15 +7,17 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from hashcli.datasets import download as room
-from hashcli.datasets.download import ARCHIVES, ATTEMPTS, MEBIBYTE, Archive, download
+from hashcli.datasets.dataset import ImageTextDataset
+from hashcli.datasets.download import ATTEMPTS, MEBIBYTE, download
 from hashcli.datasets.registry import DATASETS
+from hashcli.datasets.source import Archive, DatasetSource
 from hashcli.errors import HashcliError
 
 pytest.importorskip("resumable")
@@ -83,7 +85,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     with tarfile.open(fileobj=tar, mode="w:gz") as content:
         content.addfile(tarfile.TarInfo("photos/c.jpg"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(room, "ARCHIVES", {})
+    monkeypatch.setitem(DATASETS, "some", DatasetSource("some", lambda _: ImageTextDataset("some", [], [], [])))
     with Server() as running:
         running.files = {"/a.zip": archive.getvalue(), "/c.tgz": tar.getvalue()}
         threading.Thread(target=running.serve_forever, daemon=True).start()
@@ -92,7 +94,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def offer(server: Server, path: str, into: str = "photos", md5: str | None = None) -> None:
-    room.ARCHIVES["some"] = [Archive(f"{server.url}{path}", into, md5)]
+    archive = Archive(f"{server.url}{path}", into, md5)
+    DATASETS["some"] = replace(DATASETS["some"], archives=(archive,))
 
 
 def md5_of(content: bytes) -> str:
@@ -138,7 +141,7 @@ def test_a_later_run_goes_on_with_what_an_earlier_one_left(server: Server, tmp_p
     server.breaks = [2 * MEBIBYTE] + [0] * ATTEMPTS
     with pytest.raises(HashcliError, match="could not be fetched") as raised:
         download("some", tmp_path, Progress())
-    assert "MiB of it are here: the same command goes on" in raised.value.remedy
+    assert "MiB of it are here: try again, and it resumes" in raised.value.remedy
     assert not (tmp_path / "photos").exists()
     had = (tmp_path / "downloads" / "a.zip.part").stat().st_size
     assert MEBIBYTE < had <= 2 * MEBIBYTE
@@ -195,7 +198,7 @@ def test_an_address_that_is_not_there_is_asked_once(server: Server, tmp_path: Pa
 
 
 def test_no_server_at_all(server: Server, tmp_path: Path) -> None:
-    room.ARCHIVES["some"] = [Archive("http://127.0.0.1:9/a.zip")]
+    DATASETS["some"] = replace(DATASETS["some"], archives=(Archive("http://127.0.0.1:9/a.zip"),))
     with pytest.raises(HashcliError, match="could not be fetched"):
         download("some", tmp_path, Progress())
 
@@ -221,7 +224,3 @@ def test_what_is_not_offered_says_so(tmp_path: Path) -> None:
     with pytest.raises(HashcliError, match="nuswide10 is not offered") as raised:
         download("nuswide10", tmp_path, Progress())
     assert "mirflickr" in raised.value.remedy
-
-
-def test_what_is_offered_can_be_read() -> None:
-    assert set(ARCHIVES) < set(DATASETS)

@@ -1,4 +1,4 @@
-"""What a photo says of itself: when it was taken, and what somebody wrote about it.
+"""The metadata of a photo: when it was taken, and what somebody wrote about it.
 
 Descriptions are looked for where photo managers put them: EXIF ImageDescription and UserComment, the IPTC caption, and
 XMP dc:description. What cameras and editors write there by themselves is no description.

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from hashcli.captions import holds_lines
 from hashcli.index.catalog import FileState, IndexedFile
 from hashcli.index.files.paths import is_within
 from hashcli.index.files.scan import ScannedFiles, photos_beside, scan
-from hashcli.index.files.text_files import holds_lines, is_text_file
+from hashcli.index.files.text_files import is_text_file
 
 
 @dataclass(frozen=True, slots=True)

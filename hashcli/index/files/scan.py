@@ -5,13 +5,11 @@ import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 
+from hashcli.captions import holds_lines, photos_by_stem
+from hashcli.hashmodel.images import photo_suffixes
 from hashcli.index.catalog import FileState
-from hashcli.index.files.text_files import holds_lines, photos_by_stem
-
-# Pillow opens these names too, but they are not photos: documents, stubs without a decoder, films, data.
-_NOT_PHOTOS = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 
 
 @dataclass
@@ -26,20 +24,6 @@ class ScannedFiles:
 
     def problem(self, path: str, error: OSError) -> None:
         self.problems.append((path, (error.strerror or str(error)).lower()))
-
-
-@cache
-def photo_suffixes() -> frozenset[str]:
-    """The file name endings, in lower case with their dot, of the formats that may hold photos."""
-    from PIL import Image
-
-    from hashcli.hashmodel.images import EXTRA_SUFFIXES
-
-    Image.init()
-    readable = (set(Image.OPEN) | {"MPO"}) - _NOT_PHOTOS  # MPO is opened as the JPEG it begins with
-    return (
-        frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in readable) | EXTRA_SUFFIXES
-    )
 
 
 def photos_beside(folder: str) -> dict[str, str]:

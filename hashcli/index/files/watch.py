@@ -6,8 +6,8 @@ from pathlib import Path
 from time import sleep
 
 from hashcli.errors import HashcliError, reason_of
+from hashcli.hashmodel.images import photo_suffixes
 from hashcli.index.files.paths import is_within
-from hashcli.index.files.scan import photo_suffixes
 from hashcli.index.files.text_files import is_text_file
 
 # In milliseconds. A burst has ended when nothing changes for so long: a card is copied file by file.

@@ -1,10 +1,6 @@
-"""How well lite-256 finds photos by their captions, through the command alone, where Flickr8k is on disk.
-
-HASHCLI_TEST_DATA names the folder that holds `flickr8k/` in its official layout; the tests skip without it.
-"""
+"""How well lite-256 finds photos by their captions, where Flickr8k is on disk."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-DATA = Path(os.environ.get("HASHCLI_TEST_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
+from tests.datasets.layouts import DATA
+
 FLICKR8K = DATA / "flickr8k"
 
 
