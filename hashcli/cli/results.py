@@ -63,11 +63,11 @@ def write(answer: Answer, style: Style) -> None:
         for result in answer.results:
             write_json(_json(answer.number, result))
     elif style is Style.PICTURES:
-        from hashcli.show.thumbnails import print_matches
+        from hashcli.show.thumbnails import print_results
 
         if answer.number is not None:
             print(answer.number, printable(answer.query), sep="  ")
-        print_matches(answer.results, _place)
+        print_results(answer.results, _place)
     elif style is Style.TABLE and answer.results:
         _print_table(answer)
     else:
@@ -78,14 +78,14 @@ def write(answer: Answer, style: Style) -> None:
 
 def write_page(answers: Sequence[Answer], html: Path | None, *, open_: bool) -> None:
     """Write answers as a page of pictures, to `html` or, only to be looked at, to a temporary file."""
-    from hashcli.show.contact_sheet import Group, open_file, write
+    from hashcli.show.contact_sheet import QueryResults, open_file, write
 
     if html is None:
         import tempfile
 
         html = Path(tempfile.mkdtemp(prefix="hashcli-")) / "answers.html"
     groups = [
-        Group(answer.query, answer.results, [path for path in answer.results.query.photos if os.path.exists(path)])
+        QueryResults(answer.query, answer.results, list(filter(os.path.exists, answer.results.query.photos)))
         for answer in answers
     ]
     unshown = write(html, answers[0].query if len(answers) == 1 else f"{len(answers)} searches", groups)

@@ -46,7 +46,7 @@ def test_labels_both_ways_with_chance(hashcli: Run, tiny_model: Path, tmp_path: 
     assert figures["mAP@all"]["split"] == split.checksum
 
 
-def test_a_protocol_decides_who_is_asked_for(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_protocol_decides_the_query_set(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
     """MIR-D takes the photo without tags too."""
     root = make_mirflickr(tmp_path / "data", photos=60)
     command = ("evaluate", "--dataset", "mirflickr", "--root", root, "--model", tiny_model, "--json", "--protocol")
@@ -59,7 +59,7 @@ def test_a_protocol_decides_who_is_asked_for(hashcli: Run, tiny_model: Path, tmp
     assert "too few to split" in hashcli(*command, "MIR-B", status=1).stderr  # 80 of a label are none here
 
 
-def test_what_cannot_be_downloaded_is_said(hashcli: Run, tiny_model: Path) -> None:
+def test_what_cannot_be_downloaded_is_named(hashcli: Run, tiny_model: Path) -> None:
     command = ("evaluate", "--dataset", "flickr8k", "--root", "here", "--model", tiny_model, "--download")
     assert "flickr8k" in hashcli(*command, status=1).stderr
 
@@ -83,8 +83,8 @@ def test_a_photo_that_cannot_be_read_stops_the_measurement(hashcli: Run, tiny_mo
 def test_saved_codes_are_measured_without_model_and_data(hashcli: Run, tmp_path: Path) -> None:
     """Against a plain loop, ties by the database's order; from run.json, what the codes are of."""
     saved = save_codes(tmp_path / "run" / "codes-16.npz")
-    told = {"dataset": "mine", "protocol": "ours", "split": "abc", "config": {"method": "ckdh", "seed": 7}}
-    (tmp_path / "run" / "run.json").write_text(json.dumps(told))
+    description = {"dataset": "mine", "protocol": "ours", "split": "abc", "config": {"method": "ckdh", "seed": 7}}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(description))
     rows = json_rows(hashcli("evaluate", "--codes", "run/codes-16.npz", "--json"))
     about = {"dataset": "mine", "method": "ckdh", "seed": 7, "bits": 16, "query": 10, "database": 30}
     assert all(row.items() >= about.items() for row in rows)
@@ -150,9 +150,11 @@ def test_a_terminal_gets_a_table(tmp_path: Path, environment: dict[str, str]) ->
     assert max(map(len, shown)) <= 60
 
 
-def test_plots_without_matplotlib_name_the_install_line(hashcli: Run, tmp_path: Path) -> None:
+def test_plots_without_matplotlib_name_the_install_line(
+    hashcli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save_codes(tmp_path / "codes.npz")
-    (tmp_path / "matplotlib.py").write_text("raise ImportError\n")  # found before the real one, if there is one
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as where it is not installed
     done = hashcli("evaluate", "--codes", "codes.npz", "--plots", "drawn", status=1)
     assert "pip install 'hashcli[train]'" in done.stderr
     assert done.stdout == ""
@@ -178,16 +180,16 @@ def test_a_run_is_measured_again_from_its_codes_alone(hashcli: Run, tiny_model: 
     assert again == pytest.approx(of_run)
 
     command = ("evaluate", "--dataset", "mirflickr", "--root", root, "--model", "run/model-16", "--seed")
-    pairs = load(root)
-    trained = set(make_split(pairs, 0).train)
-    known = sum(row in trained for row in make_split(pairs, 1).query)
-    assert known
-    assert f"was trained on {known} of the 6 queries of seed 1" in hashcli(*command, "0,1").stderr
+    dataset = load(root)
+    trained = set(make_split(dataset, 0).train)
+    shared = sum(row in trained for row in make_split(dataset, 1).query)
+    assert shared
+    assert f"was trained on {shared} of the 6 queries of seed 1" in hashcli(*command, "0,1").stderr
     assert "was trained on" not in hashcli(*command, "0").stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "said"),
+    ("arguments", "status", "message"),
     [
         (("--dataset", "nosuch", "--root", "."), 1, "Datasets: coco, flickr8k, iapr, mirflickr, nuswide10, nuswide21"),
         (("--dataset", "mirflickr", "--root", "nowhere"), 1, "mirflickr/meta/tags/tags1.txt"),
@@ -207,7 +209,7 @@ def test_a_run_is_measured_again_from_its_codes_alone(hashcli: Run, tiny_model: 
     ],
 )
 def test_errors_say_what_to_do(
-    hashcli: Run, tiny_model: Path, tmp_path: Path, arguments: tuple[str, ...], status: int, said: str
+    hashcli: Run, tiny_model: Path, tmp_path: Path, arguments: tuple[str, ...], status: int, message: str
 ) -> None:
     (tmp_path / "text.npz").write_text("no archive")
     np.savez(tmp_path / "array.npz", rows=np.arange(3))
@@ -216,6 +218,6 @@ def test_errors_say_what_to_do(
     save_codes(tmp_path / "captions.npz", labelled=False)
     for folder, method in (("a", "soda"), ("b", "ckdh")):
         save_codes(tmp_path / folder / "codes.npz")
-        told = {"dataset": "mine", "protocol": "ours", "split": folder, "config": {"method": method, "seed": 0}}
-        (tmp_path / folder / "run.json").write_text(json.dumps(told))
-    assert said in hashcli("evaluate", *arguments, "--model", tiny_model, status=status).stderr
+        description = {"dataset": "mine", "protocol": "ours", "split": folder, "config": {"method": method, "seed": 0}}
+        (tmp_path / folder / "run.json").write_text(json.dumps(description))
+    assert message in hashcli("evaluate", *arguments, "--model", tiny_model, status=status).stderr

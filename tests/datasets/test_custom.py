@@ -96,7 +96,7 @@ def test_linked_folders_are_followed_once(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("pairs.jsonl", '{"image": "a.jpg", "text": "x"}\n{"image": ', r"pairs\.jsonl:2: not JSON"),
         ("pairs.jsonl", '["a.jpg", "x"]', r"pairs\.jsonl:1: not an object"),
@@ -115,9 +115,9 @@ def test_linked_folders_are_followed_once(folder: Path, tmp_path: Path) -> None:
         ("pairs.tsv", "", "neither a folder nor a list"),
     ],
 )
-def test_a_broken_row_is_named(folder: Path, name: str, content: str, said: str) -> None:
+def test_a_broken_row_is_named(folder: Path, name: str, content: str, message: str) -> None:
     (folder / name).write_text(content)
-    with pytest.raises(HashcliError, match=said):
+    with pytest.raises(HashcliError, match=message):
         load_dataset(str(folder / name))
 
 

@@ -108,16 +108,18 @@ def test_nuswide_has_10_concepts_among_21() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "content", "said"),
+    ("path", "content", "message"),
     [
         ("Groundtruth/AllLabels/Labels_sky.txt", "0\n1\n", r"Labels_sky\.txt has 2 lines, but Imagelist\.txt names 6"),
         ("NUS_WID_Tags/AllTags1k.txt", "1 0 1\n1 0\n", r"AllTags1k\.txt:2: 2 columns, but TagList1k\.txt has 3 words"),
         ("NUS_WID_Tags/AllTags1k.txt", "1 0 1\n", r"AllTags1k\.txt has 1 lines"),
     ],
 )
-def test_nuswide_refuses_files_that_do_not_belong_together(tmp_path: Path, path: str, content: str, said: str) -> None:
+def test_nuswide_refuses_files_that_do_not_belong_together(
+    tmp_path: Path, path: str, content: str, message: str
+) -> None:
     (make_nuswide(tmp_path) / path).write_text(content)
-    with pytest.raises(HashcliError, match=said):
+    with pytest.raises(HashcliError, match=message):
         load_dataset("nuswide21", tmp_path)
 
 

@@ -32,13 +32,13 @@ class Server(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.breaks: list[int] = []
         self.ranges = True
-        self.asked: list[str] = []
+        self.ranges_requested: list[str] = []
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server = cast(Server, self.server)
-        server.asked.append(self.headers.get("Range", "all"))
+        server.ranges_requested.append(self.headers.get("Range", "all"))
         content = server.files.get(self.path)
         if content is None:
             self.send_error(404)
@@ -111,7 +111,7 @@ def test_it_is_fetched_checked_and_unpacked_once(server: Server, tmp_path: Path)
     assert (progress.plans, progress.count) == ([3], 3)
     assert [path.name for path in (tmp_path / "downloads").iterdir()] == ["a.zip.unpacked"]
     download("some", tmp_path, progress)
-    assert server.asked == ["all"]
+    assert server.ranges_requested == ["all"]
 
 
 def test_a_tar_is_unpacked(server: Server, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_what_breaks_off_goes_on_where_it_was(server: Server, tmp_path: Path) ->
     offer(server, "/a.zip", md5=md5_of(server.files["/a.zip"]))
     server.breaks = [MEBIBYTE, 100_000]
     download("some", tmp_path, Progress())
-    starts = [int(asked[6:-1]) for asked in server.asked[1:]]
+    starts = [int(ranges_requested[6:-1]) for ranges_requested in server.ranges_requested[1:]]
     assert 0 < starts[0] <= MEBIBYTE
     assert starts[0] < starts[1] <= starts[0] + 100_000
     assert (tmp_path / "photos" / "b.jpg").exists()
@@ -145,10 +145,10 @@ def test_a_later_run_goes_on_with_what_an_earlier_one_left(server: Server, tmp_p
     assert not (tmp_path / "photos").exists()
     had = (tmp_path / "downloads" / "a.zip.part").stat().st_size
     assert MEBIBYTE < had <= 2 * MEBIBYTE
-    server.asked.clear()
+    server.ranges_requested.clear()
     progress = Progress()
     download("some", tmp_path, progress)
-    assert server.asked == [f"bytes={had}-"]
+    assert server.ranges_requested == [f"bytes={had}-"]
     assert (progress.plans, progress.count) == ([3], 3)
     assert (tmp_path / "photos" / "b.jpg").exists()
 
@@ -165,7 +165,7 @@ def test_a_whole_file_left_unchecked_is_not_fetched_again(server: Server, tmp_pa
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads" / "a.zip.part").write_bytes(server.files["/a.zip"])
     download("some", tmp_path, Progress())
-    assert server.asked == [f"bytes={len(server.files['/a.zip'])}-"]
+    assert server.ranges_requested == [f"bytes={len(server.files['/a.zip'])}-"]
     assert (tmp_path / "photos" / "b.jpg").exists()
 
 
@@ -190,11 +190,11 @@ def test_a_damaged_archive_without_checksum_is_refused_and_forgotten(server: Ser
         assert not list((tmp_path / "downloads").iterdir())
 
 
-def test_an_address_that_is_not_there_is_asked_once(server: Server, tmp_path: Path) -> None:
+def test_an_address_that_is_not_there_is_requested_once(server: Server, tmp_path: Path) -> None:
     offer(server, "/nosuch.zip")
     with pytest.raises(HashcliError, match=r"nosuch\.zip could not be fetched.*404"):
         download("some", tmp_path, Progress())
-    assert len(server.asked) == 1
+    assert len(server.ranges_requested) == 1
 
 
 def test_no_server_at_all(server: Server, tmp_path: Path) -> None:

@@ -154,14 +154,14 @@ def test_a_recorded_split_of_something_else_is_refused(tmp_path: Path) -> None:
     dataset = bare("own-holiday", 50)
     path = tmp_path / "split.json"
     recorded = json.loads(make_split(dataset, seed=0).to_json(dataset))
-    for change, said in (
+    for change, message in (
         ({"query": recorded["query"][1:]}, "checksum"),
         ({"query": ["nosuch", *recorded["query"]]}, "names 1 photos .* such as nosuch"),
         ({"dataset": "coco"}, "is a split of coco, not of own-holiday"),
         ({"seed": "x"}, "is not a recorded split"),
     ):
         path.write_text(json.dumps(recorded | change))
-        with pytest.raises(HashcliError, match=said):
+        with pytest.raises(HashcliError, match=message):
             read_split(path, dataset)
     path.write_text("[]")
     with pytest.raises(HashcliError, match="is not a recorded split"):

@@ -49,7 +49,7 @@ def test_a_given_vocabulary_keeps_its_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("sky\nnew york\n", r"words\.txt:2: not a word: 'new york'"),
         ("sky\n\nred\n", r"words\.txt:2: not a word: ''"),
@@ -57,8 +57,8 @@ def test_a_given_vocabulary_keeps_its_order(tmp_path: Path) -> None:
         ("", "holds no words"),
     ],
 )
-def test_a_line_that_is_not_one_new_word_is_named(tmp_path: Path, content: str, said: str) -> None:
+def test_a_line_that_is_not_one_new_word_is_named(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "words.txt"
     path.write_text(content)
-    with pytest.raises(HashcliError, match=said):
+    with pytest.raises(HashcliError, match=message):
         read_vocabulary(path)

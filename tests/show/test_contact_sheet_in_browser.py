@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hashcli.index.search import SearchResult
-from hashcli.show.contact_sheet import Group, write
+from hashcli.show.contact_sheet import QueryResults, write
 from tests.conftest import PHOTOS, SKIMAGE
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -65,8 +65,12 @@ def sheet(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for n, words in enumerate(CAPTIONS, 1)
     ]
     texts.append(SearchResult(4, "text", "/data/captions.txt", 80, 256, text="Alone.", line=3))
-    groups = [Group("a cat", photos), Group("cat.jpg", texts, photos=[paths[1]]), Group("<b>nothing</b>", [])]
-    write(folder / "sheet.html", "3 searches", groups)
+    searches = [
+        QueryResults("a cat", photos),
+        QueryResults("cat.jpg", texts, photos=[paths[1]]),
+        QueryResults("<b>nothing</b>", []),
+    ]
+    write(folder / "sheet.html", "3 searches", searches)
     return folder / "sheet.html"
 
 
@@ -334,7 +338,7 @@ def test_a_thousand_answers_stay_usable(browser: Browser, show: Show, tmp_path: 
     with Image.open(SKIMAGE / "chelsea.png") as photo:
         photo.resize((120, 80)).save(tmp_path / "small.png")
     many = [SearchResult(n, "image", str(tmp_path / "small.png"), 60, 256) for n in range(1, 1001)]
-    write(tmp_path / "many.html", "a cat", [Group("a cat", many)])
+    write(tmp_path / "many.html", "a cat", [QueryResults("a cat", many)])
     show(page=tmp_path / "many.html")
     press(browser, "END")
     assert focused(browser) == 999

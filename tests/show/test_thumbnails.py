@@ -35,10 +35,10 @@ import sys
 {before}
 from hashcli.errors import HashcliError
 from hashcli.index.search import SearchResult
-from hashcli.show.thumbnails import can_print_pictures, print_matches
+from hashcli.show.thumbnails import can_print_pictures, print_results
 try:
     print("able", can_print_pictures())
-    print_matches([SearchResult(n, "image", path, 60 + n, 256) for n, path in enumerate(sys.argv[1:], 1)])
+    print_results([SearchResult(n, "image", path, 60 + n, 256) for n, path in enumerate(sys.argv[1:], 1)])
 except HashcliError as error:
     print(error.problem, error.remedy)
 """
