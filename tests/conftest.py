@@ -84,7 +84,7 @@ def hashcli(tmp_path: Path, environment: dict[str, str]) -> Run:
             for name, value in (environment | more).items():
                 patch.setenv(name, value)
             returncode = run_main()
-        output, errors = (stream.buffer.getvalue().decode("utf-8", "backslashreplace") for stream in streams[1:])  # type: ignore[attr-defined]
+        output, errors = (stream.buffer.getvalue().decode("utf-8", "backslashreplace") for stream in streams[1:])
         done = subprocess.CompletedProcess(command, returncode, output, errors)
         return checked(done, status)
 

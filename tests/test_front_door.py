@@ -45,7 +45,7 @@ def test_a_name_that_is_not_offered() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'open_idnex'"):
         hashcli.open_idnex  # noqa: B018
     with pytest.raises(ImportError):
-        from hashcli import no_such_name  # type: ignore[attr-defined] # noqa: F401
+        from hashcli import no_such_name  # noqa: F401
 
 
 def test_importing_it_loads_nothing_but_what_python_has_loaded_already(tmp_path: Path) -> None:

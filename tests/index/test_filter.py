@@ -41,7 +41,8 @@ def test_folders_by_their_name_or_through_a_link(tmp_path: Path, monkeypatch: py
     (tmp_path / "link").symlink_to("photos")
     monkeypatch.chdir(tmp_path)
     inside = str(tmp_path / "photos" / "a.jpg")
-    for folders in ("photos", ["photos"], tmp_path / "photos", ["no", Path("link")], "link"):
+    given: list[Any] = ["photos", ["photos"], tmp_path / "photos", ["no", Path("link")], "link"]
+    for folders in given:
         assert takes(Filter(folders), inside)
     assert takes(Filter("link"), str(tmp_path / "link" / "a.jpg"))  # where the index knows it by the link
     assert takes(Filter(inside), inside)

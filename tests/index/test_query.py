@@ -85,7 +85,9 @@ def test_queries_are_encoded_in_order_and_errors_keep_their_place(model: HashMod
     gone, unreadable = tmp_path / "gone.jpg", tmp_path / "notes.jpg"
     outputs = encode(model, [Query("cat"), Query(images=gone), Query(images=unreadable), Query("dog")])
     cat, dog = model.encode_texts(["cat", "dog"])
+    assert isinstance(outputs[0], np.ndarray)
     assert np.array_equal(outputs[0], cat)
+    assert isinstance(outputs[3], np.ndarray)
     assert np.array_equal(outputs[3], dog)
     assert isinstance(outputs[1], HashcliError)
     assert outputs[1].problem.startswith(f"{gone} cannot be read: no such file or directory.")

@@ -106,7 +106,11 @@ def test_the_terminal_and_python_give_the_same_answers(
 
 def test_many_queries_are_answered_like_each_alone(index: Index) -> None:
     """Encoded together, an output may differ by so little that it flips a bit where it is nearly 0."""
-    queries = ["a cat", Query(images=SKIMAGE / "coffee.png"), Query(["a clock"], without_texts=["grass"])]
+    queries: list[str | Query] = [
+        "a cat",
+        Query(images=SKIMAGE / "coffee.png"),
+        Query(["a clock"], without_texts=["grass"]),
+    ]
     for query, results in zip(queries, index.search_many(queries, k=5), strict=True):
         alone = index.search(query, k=5)
         assert [result.path for result in results] == [result.path for result in alone]
