@@ -9,7 +9,7 @@ import pytest
 
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.registry import DATASETS, load_dataset
-from hashcli.datasets.splits import Split, check_disjoint, make_split, read_split
+from hashcli.datasets.splits import Split, check_disjoint, make_split, read_split, training_overlap
 from hashcli.errors import HashcliError
 from tests.datasets.layouts import make_flickr8k, make_mirflickr
 
@@ -168,3 +168,18 @@ def test_a_recorded_split_of_something_else_is_refused(tmp_path: Path) -> None:
         read_split(path, dataset)
     with pytest.raises(HashcliError, match="cannot be read"):
         read_split(tmp_path / "nowhere.json", dataset)
+
+
+def test_queries_that_a_run_has_trained_on_are_counted(tmp_path: Path) -> None:
+    dataset = bare("own-holiday", 50)
+    own, other = make_split(dataset, 0), make_split(dataset, 1)
+    path = tmp_path / "split.json"
+    assert training_overlap(path, dataset, own) == ""  # no run's model
+    path.write_text(own.to_json(dataset))
+    assert training_overlap(path, dataset, own) == ""
+    shared = len(np.intersect1d(own.train, other.query))
+    assert shared
+    assert f"trained on {shared} of the 5 queries of seed 1" in training_overlap(path, dataset, other)
+    assert training_overlap(path, replace(dataset, name="own-other"), other) == ""
+    path.write_text("[]")
+    assert training_overlap(path, dataset, other) == ""
