@@ -11,20 +11,12 @@ from pathlib import Path
 from hashcli.index.catalog import Kind
 from hashcli.index.files.paths import canonical
 from hashcli.index.search import Index
+from hashcli.index.summary import UpdateCallback
 from hashcli.index.update import update
 
 
-class Quiet:
-    """An update tells how it goes on; here only what was skipped is printed."""
-
-    def scanned(self, count: int) -> None:
-        """So many files were found so far."""
-
-    def planned(self, count: int) -> None:
-        """So many files are to be read."""
-
-    def advanced(self, count: int) -> None:
-        """So many more were read."""
+class Quiet(UpdateCallback):
+    """Prints only what was skipped."""
 
     def skipped(self, path: str, reason: str) -> None:
         print(f"skipped {path}: {reason}", file=sys.stderr)
@@ -35,7 +27,7 @@ def main() -> None:
         raise SystemExit(__doc__)
     photos, words = sys.argv[1:]
     folder = Path("photo-index").resolve()
-    update(folder, [canonical(photos)], Quiet())
+    update(folder, [canonical(photos)], callback=Quiet())
     with Index(folder) as index:
         (output,) = index.load_model().encode_texts([words])
         for match in index.nearest(Kind.IMAGE, output, k=5):

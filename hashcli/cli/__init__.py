@@ -70,8 +70,7 @@ def _run() -> None:
     except HashcliError as error:
         if Talk.debug:
             raise
-        # What is below the command line knows what to do, but not how this index is chosen.
-        stop_with(error.problem, error.remedy.replace("hashcli index", index_command()), error.status)
+        stop_with(error.problem, _remedy(error), error.status)
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
@@ -88,6 +87,20 @@ def _run() -> None:
 
             keep_in_log(traceback.format_exc())
         stop_with(f"{type(error).__name__}: {error}", "This should not happen; --debug shows where it did.")
+
+
+def _remedy(error: HashcliError) -> str:
+    """What to do about an error, as commands of the terminal where the library cannot name them."""
+    commands = {
+        "IndexNotFoundError": "Make one: hashcli index PATH-OF-PHOTOS",
+        "DamagedIndexError": "Delete the index folder and run hashcli index again.",
+        "UnusableIndexFolderError": "Choose another folder with --index.",
+        "OtherModelError": f"To encode everything again: hashcli index --rehash --model {getattr(error, 'model', '')}",
+        "SearchFilesError": "Nothing is lost: free some disk space and run hashcli index again.",
+        "CannotWatchError": "There may be more of them than the system watches (fs.inotify.max_user_watches). "
+        "Without --watch, run hashcli index from cron.",
+    }
+    return commands.get(type(error).__name__, error.remedy).replace("hashcli index", index_command())
 
 
 def _open_closed_streams() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from hashcli.errors import did_you_mean_path, reason_of
+from hashcli.index.summary import UpdateCallback
 from hashcli.printable import printable as printable
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ def read_lines(source: str) -> list[str]:
         stop_with(f"{source} is not UTF-8: {error.reason} at byte {error.start}.", "Convert it with iconv.")
 
 
-class ProgressReporter:
+class ProgressReporter(UpdateCallback):
     """Progress on stderr while it is a terminal; what is skipped is named in any case."""
 
     def __init__(self, doing: str) -> None:

@@ -96,7 +96,7 @@ def run(
             "Files are compared byte for byte, so --max-distance has no meaning.", "Or --extras with --edited?", 2
         )
 
-    from hashcli.index.duplicates import find_duplicates
+    from hashcli.index.duplicates import DuplicateOptions, find_duplicates
     from hashcli.index.files.paths import canonical
 
     folder = index_folder(index, name)
@@ -104,8 +104,8 @@ def run(
     if paths and not within:
         say("The list of paths is empty: nothing was compared.")
         return
-    with ProgressReporter("Comparing") as reporter:
-        found = find_duplicates(folder, within, reporter, max_distance=max_distance, exact=exact)
+    with ProgressReporter("Comparing") as progress:
+        found = find_duplicates(folder, DuplicateOptions(tuple(within), max_distance, exact), progress)
     if not found.compared:
         missing = next((path for path in within if not os.path.exists(path)), None)
         if missing:

@@ -58,10 +58,9 @@ def load(path: Path) -> ImageTextDataset:
 
 
 def _load_folder(folder: Path) -> ImageTextDataset:
-    from hashcli.index.files.scan import ScannedFiles, scan
+    from hashcli.index.files.scan import scan
 
-    found = ScannedFiles()
-    scan([str(folder)], found, hidden=False, texts=True, tick=lambda _: None)
+    found = scan([str(folder)], texts=True)
     texts: dict[Path, list[str]] = {}
     for sidecar, photo in sorted(found.sidecars.items()):
         texts.setdefault(Path(photo), []).extend(text for _, text in read_lines(Path(sidecar)))

@@ -146,7 +146,7 @@ class Index:
                     )
                 codes = self._codes(kind)
                 if where:
-                    taken = [id_ for id_, place in self.catalog.places(kind) if where.takes(place)]
+                    taken = [id_ for id_, place in self.catalog.filter_fields(kind) if where.takes(place)]
                     codes = codes.subset(np.array(taken, np.int64))
                 block = slice(start, start + _BLOCK)
                 found = codes.nearest_each(outputs[block], k, rerank, near and near[block])

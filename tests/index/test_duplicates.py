@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from hashcli.index.code_index import near_rows
-from hashcli.index.duplicates import _alike, _look, default_distance
+from hashcli.index.duplicates import default_distance, same_picture, thumbnail
 from tests.conftest import PHOTOS, SKIMAGE
 
 
@@ -30,25 +30,25 @@ def test_no_codes_are_near_nothing() -> None:
     assert list(near_rows(np.empty((0, 8), np.uint8), 3)) == []
 
 
-def look_at(path: str) -> np.ndarray:
-    look = _look(path)
-    assert look is not None
-    return look
+def cells_of(path: str) -> np.ndarray:
+    cells = thumbnail(path)
+    assert cells is not None
+    return cells
 
 
 @pytest.fixture(scope="module")
-def looks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
-    return {name: look_at(str(SKIMAGE / name)) for name in PHOTOS}
+def thumbnails(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    return {name: cells_of(str(SKIMAGE / name)) for name in PHOTOS}
 
 
-def test_different_photos_are_not_alike(looks: dict[str, np.ndarray]) -> None:
+def test_different_photos_are_notsame_picture(thumbnails: dict[str, np.ndarray]) -> None:
     """Not even the left and the right picture of a stereo pair."""
-    every = np.stack([*looks.values(), look_at(str(SKIMAGE / "motorcycle_right.png"))])
+    every = np.stack([*thumbnails.values(), cells_of(str(SKIMAGE / "motorcycle_right.png"))])
     for number, look in enumerate(every):
-        assert np.flatnonzero(_alike(look, every)).tolist() == [number]
+        assert np.flatnonzero(same_picture(look, every)).tolist() == [number]
 
 
-def test_altered_copies_are_alike_and_edited_ones_are_not(looks: dict[str, np.ndarray], tmp_path: object) -> None:
+def test_altered_copies_are_alike_and_edited_ones_are_not(thumbnails: dict[str, np.ndarray], tmp_path: object) -> None:
     for name in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png"):
         photo = Image.open(SKIMAGE / name).convert("RGB")
         width, height = photo.size
@@ -64,7 +64,7 @@ def test_altered_copies_are_alike_and_edited_ones_are_not(looks: dict[str, np.nd
             for what, picture in pictures.items():
                 path = f"{tmp_path}/{what}.png"
                 picture.save(path)
-                assert bool(_alike(looks[name], look_at(path)[None])[0]) is wanted, (name, what)
+                assert bool(same_picture(thumbnails[name], cells_of(path)[None])[0]) is wanted, (name, what)
 
 
 def test_flat_pictures_are_told_apart_by_their_colour() -> None:
@@ -72,7 +72,7 @@ def test_flat_pictures_are_told_apart_by_their_colour() -> None:
     flat[1] = 255
     flat[2] = [200, 0, 0]
     flat[3] = 3  # noise
-    assert _alike(flat[0], flat).tolist() == [True, False, False, True]
+    assert same_picture(flat[0], flat).tolist() == [True, False, False, True]
 
 
 def test_the_default_distance_goes_with_the_length_of_the_codes() -> None:
