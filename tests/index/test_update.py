@@ -1,4 +1,4 @@
-"""Bringing the photos of an index up to date: what is encoded, what keeps its code, what is kept and what is dropped."""
+"""Bringing the photos of an index up to date: which are encoded, which keep their codes, and which are dropped."""
 
 import os
 import shutil
