@@ -179,7 +179,7 @@ def test_a_catalog_on_a_read_only_disk_can_be_read(folder: Path) -> None:
 def test_a_catalog_that_was_copied_with_its_log_to_a_read_only_disk(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its writer was killed: the last changes are only in the log, and the file by which readers share it is missing."""
+    """Its writer was killed: the last changes are only in the log, and the file that readers share is missing."""
     make_catalog(folder, "a.jpg")
     copy = tmp_path / "copy" / "ix"
     copy.mkdir(parents=True)
