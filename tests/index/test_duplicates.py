@@ -215,8 +215,9 @@ def test_photos_below_a_linked_folder(new_index: IndexFolder, album: Path, tmp_p
         shutil.copyfile(album / "coins.png", outside / name)
     (album / "link").symlink_to("../outside")
     new_index.update(album)
-    options = DuplicateOptions(folders=(str(outside),), exact=True)
-    assert groups(find_duplicates(new_index.folder, options)) == [["one.png", "two.png"]]
+    for folders in ((str(outside),), (str(outside / "one.png"), str(outside / "two.png"))):
+        found = find_duplicates(new_index.folder, DuplicateOptions(folders, exact=True))
+        assert groups(found) == [["one.png", "two.png"]]
     options = DuplicateOptions(folders=(str(album / "trip"),), exact=True)
     assert find_duplicates(new_index.folder, options).groups == []
 
