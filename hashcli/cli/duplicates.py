@@ -11,7 +11,7 @@ import typer
 from hashcli.cli.console import ProgressBar, from_here, printable, say, stop_with, write_json, write_paths
 from hashcli.cli.inputs import with_stdin
 from hashcli.cli.options import IndexFolder, IndexName, Json, index_location
-from hashcli.cli.remedies import index_command
+from hashcli.cli.remedies import index_command, with_remedies
 from hashcli.errors import did_you_mean_path
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def run(
             "Files are compared byte for byte, so --max-distance has no meaning.", "Or --extras with --edited?", 2
         )
 
-    from hashcli.index.duplicates import find_duplicates
+    from hashcli.index.duplicates import DuplicateOptions, find_duplicates
     from hashcli.index.files.paths import canonical
 
     location = index_location(index, name)
@@ -94,8 +94,8 @@ def run(
     if paths and not within:
         say("The list of paths is empty: nothing was compared.")
         return
-    with ProgressBar("Comparing") as reporter:
-        found = find_duplicates(folder, within, reporter, max_distance=max_distance, exact=exact)
+    with with_remedies(location), ProgressBar("Comparing") as progress:
+        found = find_duplicates(folder, DuplicateOptions(tuple(within), max_distance, exact), progress)
     if not found.compared:
         missing = next((path for path in within if not os.path.exists(path)), None)
         if missing:

@@ -109,14 +109,13 @@ def _encoded(
 
 def _photo_files(paths: list[str], reporter: ProgressBar, hidden: bool) -> Iterator[tuple[str, str]]:
     """Yield (file, "") in order, and (folder, reason) for a folder that cannot be read."""
-    from hashcli.index.files.scan import ScannedFiles, scan
+    from hashcli.index.files.scan import scan
 
     for path in with_stdin(paths):
         if not Path(path).is_dir():
             yield path, ""
             continue
-        found = ScannedFiles()
-        scan([path], found, hidden=hidden, tick=reporter.scanned)
+        found = scan([path], hidden=hidden, on_progress=reporter.scanned)
         yield from ((file, "") for file in found.files)
         yield from found.problems
 

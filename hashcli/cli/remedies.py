@@ -13,11 +13,17 @@ if TYPE_CHECKING:
 # By the name of the error's class. {index} is the command that refreshes the index in use; other names in braces are
 # attributes of the error.
 _REMEDIES = {
+    "CannotWatchError": "There may be more of them than the system watches (fs.inotify.max_user_watches). "
+    "Without --watch, run {index} from cron.",
+    "DamagedIndexError": "Delete the index folder and run {index} again.",
     "EmptyIndexError": "Add photos: {index} PATH-OF-PHOTOS",
     "ForeignIndexError": "To use it all the same: --index {folder}",
     "IndexNotFoundError": "Make one: {index} PATH-OF-PHOTOS",
     "ModelChangedError": "Encode everything again: {index} --rehash",
     "ModelMissingError": "Put it back, or encode everything with another: {index} --rehash --model NAME",
+    "OtherModelError": "To encode everything again: {index} --rehash --model {model}",
+    "SearchFilesError": "Nothing is lost: free some disk space and run {index} again.",
+    "UnusableIndexFolderError": "Choose another folder with --index.",
 }
 
 

@@ -9,8 +9,8 @@ from platformdirs import user_data_path
 
 from hashcli.config_file import read_config
 from hashcli.errors import HashcliError
+from hashcli.index.catalog_file import FILE_NAME
 
-CATALOG = "catalog.sqlite"  # the file by which a folder is known to be an index
 BESIDE_PHOTOS = ".hashcli"  # an index of this name is found from the folder it is in and from all below it
 DEFAULT_NAME = "default"
 ENVIRONMENT_VARIABLE = "HASHCLI_INDEX"
@@ -74,7 +74,7 @@ def named_indexes() -> dict[str, Path]:
 
 def is_index(folder: Path) -> bool:
     """Whether an index is there; it may be damaged. False, too, where we may not look."""
-    return os.path.isfile(folder / CATALOG)
+    return os.path.isfile(folder / FILE_NAME)
 
 
 def _folder_of_name(name: str) -> Path:

@@ -25,7 +25,7 @@ from hashcli.index.filter import CompiledFilter, Filter
 from hashcli.index.locations import is_index, locate
 from hashcli.index.query import Query, encode
 from hashcli.index.ranking import RERANKED, DistanceLimit, Neighbours, rank
-from hashcli.index.summary import UpdateCallback, UpdateSummary
+from hashcli.index.summary import UpdateCallback, UpdateOptions, UpdateSummary
 
 if TYPE_CHECKING:
     from hashcli.index.duplicates import Duplicates
@@ -313,7 +313,7 @@ class Index:
         """The best items of one kind for each query. Within a snapshot."""
         among = None
         if settings.where:
-            taken = [id_ for id_, fields in self.catalog.places(kind) if settings.where.takes(fields)]
+            taken = [id_ for id_, fields in self.catalog.filter_fields(kind) if settings.where.takes(fields)]
             among = np.array(taken, np.int64)
         count = max(settings.k, settings.reranked)
         candidates = code_index.search(pack(outputs), settings.k, count, among)
@@ -387,11 +387,11 @@ class Index:
         Only those in some folders are compared, or all. Photos whose codes differ in `max_distance` bits at most (by
         default 3 of 32) are looked at themselves; with `exact`, only files of the same bytes count.
         """
-        from hashcli.index.duplicates import find_duplicates
+        from hashcli.index.duplicates import DuplicateOptions, find_duplicates
         from hashcli.index.files.paths import canonical
 
-        folders = [canonical(path) for path in _expanded(paths)]
-        return find_duplicates(self.folder, folders, _callback(progress), max_distance=max_distance, exact=exact)
+        folders = tuple(canonical(path) for path in _expanded(paths))
+        return find_duplicates(self.folder, DuplicateOptions(folders, max_distance, exact), _callback(progress))
 
     # --- bringing it up to date ---
 
@@ -419,15 +419,8 @@ class Index:
         from hashcli.index.update import update
 
         self.close()  # it may be given another model, or another version of the catalog
-        return update(
-            self.folder,
-            [canonical(path) for path in _expanded(paths)],
-            _callback(progress),
-            model=None if model is None else os.path.expanduser(model),
-            rehash=rehash,
-            hidden=hidden,
-            texts=texts,
-        )
+        options = UpdateOptions(None if model is None else os.path.expanduser(model), rehash, hidden, texts)
+        return update(self.folder, [canonical(path) for path in _expanded(paths)], options, _callback(progress))
 
 
 @dataclass(frozen=True)
