@@ -26,6 +26,7 @@ hashcli duplicates --extras -0 | xargs -0 trash      keep one of each file"""
 _LOOK_FIRST = "Pages of text and screenshots of one layout may be called the same: look before you delete."
 
 
+# Long because typer reads the options from the signature.
 def run(
     paths: Annotated[
         list[str] | None,
@@ -71,14 +72,7 @@ def run(
     that one. What is written in the files (date, description) does not count for which one is kept. Photos that have
     changed since they were indexed are left out, and so are further names of the same file.
     """
-    if print0 and not extras:
-        stop_with("-0 is for other programs, and in whole groups nothing says what to keep: add --extras.", status=2)
-    if json and extras:
-        stop_with("--json prints whole groups, --extras paths: choose one.", status=2)
-    if edited and not extras:
-        stop_with("--edited goes with --extras; whole groups show edited photos without it.", status=2)
-    if edited and exact:
-        stop_with("--edited prints more than copies, --exact only copies: choose one.", status=2)
+    _check_output_options(exact=exact, extras=extras, edited=edited, json=json, print0=print0)
     exact = exact or (extras and not edited)
     if exact and max_distance is not None:
         stop_with(
@@ -124,6 +118,18 @@ def run(
             say(_LOOK_FIRST)
     else:
         say(f"No duplicates among {found.compared} photos.")
+
+
+def _check_output_options(*, exact: bool, extras: bool, edited: bool, json: bool, print0: bool) -> None:
+    """Stop if some of them exclude each other."""
+    if print0 and not extras:
+        stop_with("-0 is for other programs, and in whole groups nothing says what to keep: add --extras.", status=2)
+    if json and extras:
+        stop_with("--json prints whole groups, --extras paths: choose one.", status=2)
+    if edited and not extras:
+        stop_with("--edited goes with --extras; whole groups show edited photos without it.", status=2)
+    if edited and exact:
+        stop_with("--edited prints more than copies, --exact only copies: choose one.", status=2)
 
 
 def _print(groups: "list[list[DuplicatePhoto]]") -> None:

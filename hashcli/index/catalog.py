@@ -39,7 +39,7 @@ class IndexedModel(NamedTuple):
 
 
 class FileState(NamedTuple):
-    """By what a file is known to have changed: its size in bytes, and when it was last modified."""
+    """What shows whether a file has changed: its size in bytes, and when it was last modified."""
 
     size: int
     mtime_ns: int

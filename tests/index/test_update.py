@@ -78,7 +78,7 @@ def test_a_new_time_alone_encodes_nothing(index: IndexFolder, album: Path) -> No
     assert len(index.planted()) == ALL
     assert index.report.stages == [[1, 1]]
     index.update(album)
-    assert index.report.stages == [[0, 0]]  # the new time is known by now
+    assert index.report.stages == [[0, 0]]  # the new time has been recorded
 
 
 def test_photos_that_cannot_be_read_are_named_and_the_rest_is_indexed(new_index: IndexFolder, album: Path) -> None:
@@ -162,7 +162,7 @@ def test_an_empty_mount_point_keeps_its_photos(index: IndexFolder, album: Path, 
 
 
 def test_an_unmounted_folder_inside_an_indexed_one_keeps_its_photos(index: IndexFolder, album: Path) -> None:
-    """The inner folder was indexed by itself too, so it is known to have been on another disk."""
+    """The inner folder was indexed by itself too, so the catalog says that it was on another disk."""
     index.update(album / "trip")
     index.move_roots_to_another_disk("path LIKE '%trip'")
     for photo in list((album / "trip").iterdir()):

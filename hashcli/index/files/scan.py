@@ -49,7 +49,7 @@ def scan(
     """Every photo below some folders, and with `texts` also their sidecars; other text files are left alone.
 
     Hidden files and folders are left out unless `hidden`. Links are followed after everything real, and each folder
-    and file is taken once, so that loops end and a photo is known by its real place. `on_progress` is called with the
+    and file is taken once, so that loops end and a photo has its real path. `on_progress` is called with the
     number of files found so far.
     """
     scanner = _Scanner(hidden, texts, on_progress or (lambda count: None))
