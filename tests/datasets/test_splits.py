@@ -36,8 +36,8 @@ def test_protocols_at_their_official_size(name: str, query: int, train: int, dat
     split = make_split(dataset, seed=0)
     assert (len(split.query), len(split.database)) == (query, database)
     assert (len(split.train), len(split.validation)) == (train * 9 // 10, train // 10)
-    assert set(split.train) | set(split.validation) <= set(split.database)
-    assert sorted([*split.query, *split.database]) == list(range(len(dataset.ids)))
+    assert np.isin(np.concatenate([split.train, split.validation]), split.database).all()
+    assert np.array_equal(np.sort(np.concatenate([split.query, split.database])), np.arange(len(dataset.ids)))
     assert not split.warnings
 
 

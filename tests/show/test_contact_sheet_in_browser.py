@@ -201,12 +201,12 @@ def test_the_large_view_opens_moves_and_gives_the_focus_back(browser: Browser, s
     assert content(browser, "#view-name") == NAMES[2]
     press(browser, "ESCAPE")
     assert not is_open(browser)
-    assert focused(browser) == 2
+    wait_for(lambda: focused(browser) == 2)  # given back by an event, a moment later
     browser.find_element("css selector", "#q2 .open").click()
     assert is_open(browser)
     assert CAPTIONS[0] in content(browser, "#stage")
     browser.find_element("css selector", "#close").click()
-    assert focused(browser) == 12
+    wait_for(lambda: focused(browser) == 12)
 
 
 def test_the_path_is_copied_and_the_file_opened(browser: Browser, show: Show) -> None:

@@ -1,7 +1,7 @@
 """The metadata of a photo: when it was taken, and what somebody wrote about it.
 
 Descriptions are looked for where photo managers put them: EXIF ImageDescription and UserComment, the IPTC caption, and
-XMP dc:description. What cameras and editors write there by themselves is no description.
+XMP dc:description. What cameras and editors write there automatically does not count.
 """
 
 import calendar
@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
 from hashcli.index.files.text_files import shortened
 
 _IPTC_CAPTION = (2, 120)
-_NO_TEXT = ("Cc", "Cn", "Co")  # Unicode's control characters, and those it gives no meaning
+_NO_TEXT = ("Cc", "Cn", "Co")  # Unicode's control, unassigned and private characters
 _XMP_DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
 _NOT_BY_PEOPLE = re.compile(r"(created|edited|made|processed) (with|by|in|using) |[{\[<]|\w+=", re.IGNORECASE)
 _BY_CAMERAS = re.compile(
@@ -34,14 +34,17 @@ _BY_CAMERAS = re.compile(
 
 
 class Metadata(NamedTuple):
-    """When a photo was taken, in seconds since 1970 of its local time as if that were UTC, and its descriptions."""
+    """When a photo was taken, and its descriptions.
+
+    `taken` is the camera's local time in seconds since 1970, as if that were UTC; None where it is not known.
+    """
 
     taken: int | None
     descriptions: list[str]
 
 
 def read_metadata(image: Image.Image) -> Metadata:
-    """Of an image that is opened. What is damaged here is passed over: it must not cost the photo."""
+    """The metadata of an opened image. Damaged parts are skipped, because the photo itself may be fine."""
     taken = None
     with suppress(Exception):
         taken = _taken(image)
@@ -62,11 +65,11 @@ def _taken(image: Image.Image) -> int | None:
 
 def _image_description(image: Image.Image) -> list[str]:
     description = image.getexif().get(ExifTags.Base.ImageDescription)
-    return [_decoded(description.encode("latin-1"))] if description else []  # that is how Pillow decoded it
+    return [_decoded(description.encode("latin-1"))] if description else []  # as Pillow has decoded it
 
 
 def _user_comment(image: Image.Image) -> list[str]:
-    """Eight bytes that name the encoding stand before the text."""
+    """The comment begins with eight bytes that name its encoding."""
     exif = image.getexif()
     comment = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
     if not comment:
@@ -77,7 +80,8 @@ def _user_comment(image: Image.Image) -> list[str]:
     if text.startswith((b"\xff\xfe", b"\xfe\xff")):
         return [text.decode("utf-16")]
     little = exif.endian == "<"
-    if any(text[::2]) != any(text[1::2]):  # letters of ASCII tell, and not every program keeps to the order of the file
+    # Some programs ignore the file's byte order. Where every second byte is 0, the text is ASCII and shows the order.
+    if any(text[::2]) != any(text[1::2]):
         little = any(text[::2])
     return [text.decode("utf-16-le" if little else "utf-16-be")]
 
@@ -90,7 +94,7 @@ def _iptc_caption(image: Image.Image) -> list[str]:
 
 
 def _xmp_descriptions(image: Image.Image) -> list[str]:
-    """In every language it is given in."""
+    """In every language given."""
     if "xmp" not in image.info:
         return []
     from defusedxml import ElementTree
@@ -100,7 +104,7 @@ def _xmp_descriptions(image: Image.Image) -> list[str]:
 
 
 def _decoded(text: bytes) -> str:
-    """Nothing says reliably how a text is encoded: mostly as UTF-8, and what is not UTF-8 is older."""
+    """No metadata says reliably how its text is encoded. Most is UTF-8; what is not, we take for Latin-1."""
     try:
         return text.decode()
     except UnicodeDecodeError:
@@ -108,6 +112,6 @@ def _decoded(text: bytes) -> str:
 
 
 def _is_description(text: str) -> bool:
-    """Not OLYMPUS DIGITAL CAMERA, nor a program's own notes, nor what is no text."""
+    """Whether a person wrote it: not a camera (OLYMPUS DIGITAL CAMERA) or a program, and not binary data."""
     by_people = any(char.isalpha() for char in text) and not _NOT_BY_PEOPLE.match(text)
     return by_people and not _BY_CAMERAS.fullmatch(text) and all(category(char) not in _NO_TEXT for char in text)
