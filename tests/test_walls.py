@@ -1,6 +1,7 @@
 """The half that is used never imports the half that trains, and --help imports next to nothing."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,10 @@ from pathlib import Path
 import pytest
 
 import hashcli
+from tests.cli.test_models_and_info import COMMANDS
 from tests.conftest import SKIMAGE
+
+PACKAGE = Path(hashcli.__file__).parent
 
 TRAINING = {"torch", "torchvision", "open_clip", "timm", "transformers", "hashcli.distillation"}
 HEAVY = {"numpy", "faiss", "onnxruntime", "tokenizers", "PIL", "sqlite3", "rich", "platformdirs", "filelock"}
@@ -92,3 +96,18 @@ def imports_of(path: Path) -> Iterator[str]:
             assert node.module
             assert not node.level, f"{path} imports a module by its relative name"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_the_library_names_no_command_and_no_option() -> None:
+    """Python users have none: the terminal adds them to the library's errors (cli/remedies.py). Docstrings may."""
+    found = [
+        f"{path.name}:{node.lineno}: {node.value}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.parent != PACKAGE / "cli"
+        for tree in [ast.parse(path.read_text(encoding="utf-8"))]
+        for docstrings in [{id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+        if re.search(rf"\bhashcli ({'|'.join(COMMANDS)})\b|(?<![\w-])--[a-z]", node.value)
+    ]
+    assert found == []

@@ -14,6 +14,7 @@ import hashcli
 from hashcli.cli import config, distill, duplicates, encode, evaluate, index, info, models, search
 from hashcli.cli.command import Command, CommandGroup, ReaderLeftError, shows_traceback
 from hashcli.cli.console import UsageError, detail, log_traceback, stop_with
+from hashcli.config_file import ConfigFileError
 from hashcli.errors import HashcliError, reason_of
 
 app = typer.Typer(
@@ -79,7 +80,8 @@ def _run() -> None:
 def _stop_for(error: Exception) -> NoReturn:
     """Say in a line or two what is wrong, without a traceback, and exit."""
     if isinstance(error, HashcliError):
-        stop_with(error.problem, error.remedy, status=2 if isinstance(error, UsageError) else 1)
+        is_usage = isinstance(error, UsageError | ConfigFileError)
+        stop_with(error.problem, error.remedy, status=2 if is_usage else 1)
     if isinstance(error, OSError):
         if error.errno == errno.EBADF and not error.filename:
             stop_with("stdin or stdout is closed.")

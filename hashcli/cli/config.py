@@ -1,6 +1,5 @@
 """hashcli config, and the config file for all commands."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typer.core import TyperGroup
 
 from hashcli.cli.console import UsageError, printable, say, write_json
 from hashcli.cli.options import Json
+from hashcli.config_file import config_path, read_config
 from hashcli.errors import did_you_mean
 
 EXAMPLES = """Examples:
@@ -24,8 +24,7 @@ def run(ctx: typer.Context, json: Json = False) -> None:
     every command that has the option --name, and k = 20 below [search] for hashcli search. The command line and
     environment variables take precedence. $HASHCLI_CONFIG names another file; where it is empty, none is read.
     """
-    path = config_path()
-    settings = _read(path) if path else {}
+    path, settings = config_path(), read_config()
     if json:
         write_json({"file": str(path) if path else None, "exists": bool(path and path.exists()), "settings": settings})
         return
@@ -40,23 +39,12 @@ def run(ctx: typer.Context, json: Json = False) -> None:
             print(f"{key if inner is None else f'[{key}] {inner}'} = {printable(_shown(one))}")
 
 
-def config_path() -> Path | None:
-    """Where the config file is, or would be; None where $HASHCLI_CONFIG says that none is read."""
-    given = os.environ.get("HASHCLI_CONFIG")
-    if given is None:
-        from platformdirs import user_config_path
-
-        return user_config_path("hashcli") / "config.toml"
-    return Path(given).expanduser() if given else None
-
-
 def defaults(ctx: typer.Context) -> dict[str, Any]:
     """What the config file says for the command of this context, by the names of its parameters.
 
-    The whole file is checked. Raises UsageError for what no command understands.
+    The whole file is checked. Raises UsageError for what no command understands, and ConfigFileError.
     """
-    path = config_path()
-    settings = _read(path) if path else {}
+    path, settings = config_path(), read_config()
     if not path or not settings:
         return {}
     root = ctx.find_root().command
@@ -111,20 +99,6 @@ class _Config:
             option = self.commands[name][key]
             found[option.name] = _checked(value, option, self.ctx, f"{self.path}: [{name}] {key}")
         return found if name == self.ctx.command.name else {}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.exists() and "HASHCLI_CONFIG" not in os.environ:
-        return {}
-    import tomllib
-
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {(error.strerror or '').lower()}.") from error
-    except ValueError as error:  # not TOML, or not UTF-8
-        raise UsageError(f"{path} is not TOML: {error}.") from error
 
 
 def _options(command: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
+from hashcli.config_file import read_config
 from hashcli.errors import HashcliError
 
 CATALOG = "catalog.sqlite"  # the file by which a folder is known to be an index
@@ -44,14 +45,18 @@ class IndexLocation:
 def locate(folder: str | os.PathLike[str] | None = None, name: str | None = None) -> IndexLocation:
     """The index in a folder, or the one of a name, or the one that is found.
 
-    Without either, it is the index that $HASHCLI_INDEX names; else the one in a `.hashcli` in the working directory or
-    in the nearest folder above that has one, as git finds its own; else the default one in the user's data folder.
+    Without either, it is the index that $HASHCLI_INDEX names; else the one that `index` or `name` at the top of the
+    config file chooses; else the one in a `.hashcli` in the working directory or in the nearest folder above that has
+    one, as git finds its own; else the default one in the user's data folder.
     Raises IndexNameError, ForeignIndexError, and HashcliError for a folder without a name.
     """
+    if folder is None and name is None:
+        folder = os.environ.get(ENVIRONMENT_VARIABLE) or None
+    if folder is None and name is None:
+        config = read_config()
+        folder, name = config.get("index"), config.get("name")
     if name is not None:
         return IndexLocation(_resolved(_folder_of_name(name)), name)
-    if folder is None:
-        folder = os.environ.get(ENVIRONMENT_VARIABLE) or None
     if folder is None:
         return _find()
     if not Path(folder).name:

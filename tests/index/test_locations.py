@@ -16,6 +16,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's data folder of hashcli, and nothing chosen by the environment."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.delenv("HASHCLI_INDEX", raising=False)
+    monkeypatch.setenv("HASHCLI_CONFIG", "")
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "data" / "hashcli"
@@ -78,6 +79,20 @@ def test_the_environment_comes_before_what_is_found(tmp_path: Path, monkeypatch:
         hashcli.open_index()
     monkeypatch.setenv("HASHCLI_INDEX", "")
     assert locate().folder == tmp_path / "work" / ".hashcli"
+
+
+def test_the_config_file_comes_after_the_environment(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HASHCLI_CONFIG", str(tmp_path / "config.toml"))
+    (tmp_path / "config.toml").write_text('name = "family"\n[search]\nk = 3\n')
+    make(tmp_path / "work" / ".hashcli")
+    assert locate() == IndexLocation(data / "indexes" / "family", "family")
+    (tmp_path / "config.toml").write_text('index = "~/ix"\n')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert locate().folder == tmp_path / "ix"
+    monkeypatch.setenv("HASHCLI_INDEX", "chosen")
+    assert locate().folder == tmp_path / "work" / "chosen"
 
 
 def test_a_folder_may_begin_at_home_and_be_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
