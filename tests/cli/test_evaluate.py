@@ -181,7 +181,7 @@ def test_a_run_is_measured_again_from_its_codes_alone(hashcli: Run, tiny_model: 
     assert again == pytest.approx(of_run)
 
 
-def test_queries_that_the_model_was_trained_on_are_warned_of(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_warning_about_queries_that_the_model_was_trained_on(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
     root = make_mirflickr(tmp_path / "data", photos=60)
     shutil.copytree(tiny_model, tmp_path / "run" / "model-64")
     dataset = load(root)

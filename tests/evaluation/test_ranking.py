@@ -75,7 +75,7 @@ def random_problem(queries: int, n: int, bits: int) -> tuple[np.ndarray, np.ndar
 
 
 @pytest.mark.parametrize("bits", [16, 64])
-def test_all_figures_against_plain_loops(bits: int) -> None:
+def test_all_metrics_against_plain_loops(bits: int) -> None:
     query_codes, query_labels, codes, labels = random_problem(40, 200, bits)
     report = evaluate_labels(query_codes, query_labels, codes, labels, cuts=(50,), precision_at=(10, 500))
     expected: dict[str, list[float]] = {"mAP@all": [], "mAP@50 (cut, DJSRH)": [], "precision@10": []}

@@ -31,6 +31,6 @@ def test_mean_and_sample_deviation() -> None:
         assert curve.values[5] == pytest.approx(statistics.mean(at_5))
 
 
-def test_measurements_of_different_databases_are_not_averaged() -> None:
+def test_reports_of_different_databases_are_not_averaged() -> None:
     with pytest.raises(HashcliError, match="differ"):
         repeated_metrics([report(0), report(0, n=70)])
