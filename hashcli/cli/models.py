@@ -1,4 +1,4 @@
-"""hashcli models: which hash models there are."""
+"""hashcli models: the hash models that are installed."""
 
 import sys
 

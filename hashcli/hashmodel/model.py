@@ -68,18 +68,14 @@ class HashModel:
 
         if isinstance(images, (str, Path)):
             raise TypeError('images must be a list of photos, such as ["dog.jpg"], not a single photo')
-        # Copied here, in one thread: decoding would change the caller's image, which may also be given twice.
-        own = (os.path.expanduser(image) if isinstance(image, (str, Path)) else image.copy() for image in images)
+        sources = (_path_or_copy(image, number) for number, image in enumerate(images, start=1))
         outputs = [np.empty((0, self.bits), np.float32)]
-        done = 0
-        for batch in batched(prefetch(self._any_pixels, own, look_ahead=2 * IMAGE_BATCH), IMAGE_BATCH):
+        for batch in batched(prefetch(self._any_pixels, sources, look_ahead=2 * IMAGE_BATCH), IMAGE_BATCH):
             pixels = []
-            for image, result in batch:
+            for source, result in batch:
                 if isinstance(result, Exception):
-                    name = image if isinstance(image, str) else f"image {done + 1}"
-                    raise HashcliError(f"{name} cannot be read: {reason_of(result)}.") from result
+                    raise HashcliError(f"{source} cannot be read: {reason_of(result)}.") from result
                 pixels.append(result)
-                done += 1
             outputs.append(self.encode_pixels(np.stack(pixels)))
         return np.concatenate(outputs)
 
@@ -177,3 +173,13 @@ class HashModel:
             raise HashcliError(
                 f"{self.folder / file} cannot be loaded ({error}).", "Copy the hash model folder again."
             ) from error
+
+
+def _path_or_copy(image: "str | Path | Image.Image", number: int) -> "str | Image.Image":
+    """What `encode_images` may decode. Decoding changes an open image, so the caller's is copied, in one thread."""
+    if isinstance(image, (str, Path)):
+        return os.path.expanduser(image)
+    try:
+        return image.copy()
+    except Exception as error:  # decoders raise nearly anything on a damaged file
+        raise HashcliError(f"Image {number} of those given cannot be read: {reason_of(error)}.") from error

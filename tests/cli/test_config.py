@@ -25,7 +25,7 @@ def count(hashcli: Run, *arguments: object, **more: str) -> int:
     return len(hashcli("search", "cat", *arguments, **more).stdout.splitlines())
 
 
-def test_it_gives_defaults_and_the_command_line_goes_before(hashcli: Run, index: str, config: Path) -> None:
+def test_it_gives_defaults_and_the_command_line_overrides_them(hashcli: Run, index: str, config: Path) -> None:
     config.write_text('name = "mine"\n[search]\nk = 2\n')
     assert count(hashcli) == 2
     assert count(hashcli, "-k", "3") == 3
@@ -36,7 +36,7 @@ def test_it_gives_defaults_and_the_command_line_goes_before(hashcli: Run, index:
     assert "There is no index" in hashcli("info", status=1, HASHCLI_INDEX="other").stderr
 
 
-def test_a_table_goes_before_the_top(hashcli: Run, index: str, config: Path) -> None:
+def test_a_table_overrides_the_top_of_the_file(hashcli: Run, index: str, config: Path) -> None:
     config.write_text('name = "none"\nquiet = true\n[search]\nname = "mine"\nquiet = false\n')
     assert count(hashcli)
     assert hashcli("index", "--name", "mine").stderr == ""

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hashcli.datasets import synthetic
 from hashcli.datasets.mirflickr import load
 from hashcli.datasets.nuswide import CONCEPTS_10, CONCEPTS_21
 from hashcli.datasets.registry import DATASETS, load_dataset
@@ -47,7 +48,7 @@ def test_flickr8k_says_which_photos_are_missing(tmp_path: Path) -> None:
     assert dataset.missing == "1 of 4 dev photos are not on disk, and the test list is not on disk"
 
 
-def test_mirflickr_names_annotations_that_are_none(tmp_path: Path) -> None:
+def test_mirflickr_names_a_file_that_is_not_a_list_of_photos(tmp_path: Path) -> None:
     folder = make_mirflickr(tmp_path, photos=6) / "mirflickr25k_annotations_v080"
     (folder / "dog.txt").write_text("1\n25001\n")
     with pytest.raises(HashcliError, match=r"dog\.txt is not a list of photo numbers from 1 to 25000: .*25001"):
@@ -165,7 +166,10 @@ def test_the_real_mirflickr_has_the_fields_24_labels() -> None:
     assert len(dataset.ids) <= 20_015
 
 
-def test_the_synthetic_dataset_is_drawn_once_and_always_the_same(tmp_path: Path) -> None:
+def test_the_synthetic_dataset_is_drawn_once_and_always_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthetic, "PHOTOS", 24)
     first = load_dataset("synthetic", tmp_path / "a")
     again = load_dataset("synthetic", tmp_path / "b")
     assert [path.read_bytes() for path in first.images] == [path.read_bytes() for path in again.images]

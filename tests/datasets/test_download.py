@@ -126,7 +126,7 @@ def test_an_archive_that_does_not_name_its_folder_goes_into_it(server: Server, t
     assert (tmp_path / "dataset" / "photos" / "b.jpg").exists()
 
 
-def test_what_breaks_off_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
+def test_an_interrupted_download_is_resumed(server: Server, tmp_path: Path) -> None:
     offer(server, "/a.zip", md5=md5_of(server.files["/a.zip"]))
     server.breaks = [MEBIBYTE, 100_000]
     download("some", tmp_path, Progress())
@@ -136,7 +136,7 @@ def test_what_breaks_off_goes_on_where_it_was(server: Server, tmp_path: Path) ->
     assert (tmp_path / "photos" / "b.jpg").exists()
 
 
-def test_a_later_run_goes_on_with_what_an_earlier_one_left(server: Server, tmp_path: Path) -> None:
+def test_a_later_run_resumes_what_an_earlier_one_left(server: Server, tmp_path: Path) -> None:
     offer(server, "/a.zip", md5=md5_of(server.files["/a.zip"]))
     server.breaks = [2 * MEBIBYTE] + [0] * ATTEMPTS
     with pytest.raises(HashcliError, match="could not be fetched") as raised:
@@ -153,7 +153,7 @@ def test_a_later_run_goes_on_with_what_an_earlier_one_left(server: Server, tmp_p
     assert (tmp_path / "photos" / "b.jpg").exists()
 
 
-def test_a_server_that_cannot_go_on_starts_anew(server: Server, tmp_path: Path) -> None:
+def test_without_ranges_the_download_starts_again(server: Server, tmp_path: Path) -> None:
     offer(server, "/a.zip", md5=md5_of(server.files["/a.zip"]))
     server.ranges, server.breaks = False, [MEBIBYTE]
     download("some", tmp_path, Progress())
@@ -204,7 +204,7 @@ def test_no_server_at_all(server: Server, tmp_path: Path) -> None:
 
 
 def test_names_that_lead_out_of_the_folder_stay_in_it(server: Server, tmp_path: Path) -> None:
-    """A zip's are bent straight, and a tar of such names is refused."""
+    """A zip's names are corrected, and a tar with such names is refused."""
     archive, tar = io.BytesIO(), io.BytesIO()
     with zipfile.ZipFile(archive, "w") as content:
         content.writestr("../../out.jpg", b"")

@@ -36,8 +36,8 @@ def test_protocols_at_their_official_size(name: str, query: int, train: int, dat
     split = make_split(dataset, seed=0)
     assert (len(split.query), len(split.database)) == (query, database)
     assert (len(split.train), len(split.validation)) == (train * 9 // 10, train // 10)
-    assert set(split.train) | set(split.validation) <= set(split.database)
-    assert sorted([*split.query, *split.database]) == list(range(len(dataset.ids)))
+    assert np.isin(np.concatenate([split.train, split.validation]), split.database).all()
+    assert np.array_equal(np.sort(np.concatenate([split.query, split.database])), np.arange(len(dataset.ids)))
     assert not split.warnings
 
 
@@ -76,7 +76,7 @@ def test_a_protocol_that_draws_label_by_label() -> None:
     assert len(part.train) + len(part.validation) == 500
 
 
-def test_a_protocol_that_there_is_not() -> None:
+def test_an_unknown_protocol_is_named() -> None:
     with pytest.raises(HashcliError, match="mirflickr has no protocol 'MIR-X'") as raised:
         make_split(bare("mirflickr", 100), 0, "MIR-X")
     assert "MIR-A, MIR-B, MIR-C, MIR-D" in raised.value.remedy
@@ -116,7 +116,7 @@ def test_own_data_has_a_tenth_as_query(count: int, query: int) -> None:
     assert "ours" in split.protocol
 
 
-def test_without_labels_the_held_out_photos_are_looked_for_among_themselves() -> None:
+def test_without_labels_the_held_out_photos_are_the_database() -> None:
     split = make_split(bare("own-holiday", 100, labelled=False), seed=0)
     assert split.query.tolist() == split.database.tolist()
     assert len(split.query) == 10
@@ -137,7 +137,7 @@ def test_an_overlap_is_refused_loudly() -> None:
 
 
 def test_a_recorded_split_is_read_again(tmp_path: Path) -> None:
-    """Also where the data on disk stands in another order."""
+    """Even when the data on disk are in another order."""
     dataset = bare("own-holiday", 50)
     split = make_split(dataset, seed=3)
     (tmp_path / "split.json").write_text(split.to_json(dataset))

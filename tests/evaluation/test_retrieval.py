@@ -72,7 +72,7 @@ def test_the_headline_is_one_metric_of_the_report(labelled: bool) -> None:
 
 
 def test_a_dataset_is_encoded_once_for_several_splits(tiny_model: Path) -> None:
-    """Rows in ascending order, whatever is asked for; the reports are those of each split's own codes."""
+    """Rows are in ascending order, however they were given; the reports are those of each split's own codes."""
     names = ["chelsea.png", "coffee.png", "rocket.jpg", "coins.png"] * 10
     images = [SKIMAGE / name for name in names]
     labels = np.eye(4, dtype=np.uint8)[np.arange(40) % 4]

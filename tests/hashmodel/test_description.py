@@ -37,7 +37,7 @@ def test_a_description_from_before_match_distances_is_read(model: Path) -> None:
 @pytest.mark.parametrize(
     "match", [{"distance": 5}, {**vars(MATCH), "distance": "5"}, {**vars(MATCH), "distance": -1}, 5]
 )
-def test_a_match_that_is_not_one_is_damage(model: Path, match: object) -> None:
+def test_a_wrong_match_threshold_is_damage(model: Path, match: object) -> None:
     content = json.loads((model / FILE_NAME).read_text())
     (model / FILE_NAME).write_text(json.dumps(content | {"match": match}))
     with pytest.raises(HashcliError, match="damaged"):

@@ -79,6 +79,11 @@ def test_the_first_photo_that_cannot_be_read_is_named(model: HashModel, tmp_path
         model.encode_images(photos)
     with pytest.raises(HashcliError, match=r"gone\.jpg cannot be read: no such file"):
         model.encode_images(photos[2:])
+    with Image.open(SKIMAGE / "rocket.jpg") as photo:
+        photo.save(tmp_path / "whole.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:4000])
+    with Image.open(tmp_path / "cut.jpg") as cut, pytest.raises(HashcliError, match="Image 2 of those given"):
+        model.encode_images([photos[0], cut])
     results = dict(model.encode_image_files(map(str, photos)))
     assert [type(result).__name__ for result in results.values()] == [
         "ndarray",

@@ -140,7 +140,7 @@ def test_photos_stand_upright(tmp_path: Path) -> None:
     assert thumbnail.size == (300, 451)
 
 
-def test_what_cannot_be_shown_is_told_and_keeps_a_quiet_place(tmp_path: Path) -> None:
+def test_what_cannot_be_shown_is_reported_and_has_a_placeholder(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"nothing")
     results = [photo(1, tmp_path / "bad.jpg"), photo(2, tmp_path / "gone.jpg"), photo(3, SKIMAGE / "coffee.png")]
     unshown = write(tmp_path / "out.html", "coffee", [QueryResults("coffee", results)])
