@@ -70,6 +70,7 @@ def hashcli(tmp_path: Path, environment: dict[str, str]) -> Run:
     def run(
         *arguments: object, status: int | None = 0, stdin: str = "", cwd: Path = tmp_path, **more: str
     ) -> subprocess.CompletedProcess[str]:
+        assert "PYTHONPATH" not in more, "what a process of its own imports: use hashcli_process"
         command = ["hashcli", *map(str, arguments)]
         streams = [
             io.TextIOWrapper(io.BytesIO(given), "utf-8", "surrogateescape") for given in (stdin.encode(), b"", b"")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import hashcli
+import hashcli.datasets
 import hashcli.index
 from hashcli.cli import remedies
 
@@ -56,8 +57,9 @@ def test_importing_it_loads_nothing_but_what_python_has_loaded_already(tmp_path:
 
 def test_the_terminal_knows_no_remedy_for_an_error_that_is_not_there() -> None:
     """The remedies go by the name of the error's class, so that looking one up loads nothing."""
-    for module in pkgutil.walk_packages(hashcli.index.__path__, "hashcli.index."):
-        importlib.import_module(module.name)
+    for room in (hashcli.index, hashcli.datasets):
+        for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
+            importlib.import_module(module.name)
     known, waiting = {hashcli.HashcliError}, [hashcli.HashcliError]
     while waiting:
         classes = waiting.pop().__subclasses__()

@@ -79,6 +79,7 @@ def whole_numbers(option: str, given: str, example: str) -> tuple[int, ...]:
 
 def open_dataset(name: str, root: Path | None, protocol: str | None, *, download: bool) -> "ImageTextDataset":
     """A dataset by name below `root`, or one's own by its path; a protocol may take other pairs of it."""
+    from hashcli.cli.remedies import with_remedies
     from hashcli.datasets.registry import load_dataset
 
     if download:
@@ -88,4 +89,5 @@ def open_dataset(name: str, root: Path | None, protocol: str | None, *, download
             stop_with("--download: where to?", "Give --root, the folder for the dataset's files.", status=2)
         with ProgressBar("Downloading (MiB)") as progress:
             fetch(name, root, progress)
-    return load_dataset(name, root, protocol)
+    with with_remedies():
+        return load_dataset(name, root, protocol)

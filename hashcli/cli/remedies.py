@@ -22,6 +22,7 @@ _REMEDIES = {
     "ModelChangedError": "Encode everything again: {index} --rehash",
     "ModelMissingError": "Put it back, or encode everything with another: {index} --rehash --model NAME",
     "OtherModelError": "To encode everything again: {index} --rehash --model {model}",
+    "RootMissingError": "Give --root, the folder that holds its official files.",
     "SearchFilesError": "Nothing is lost: free some disk space and run {index} again.",
     "UnusableIndexFolderError": "Choose another folder with --index.",
 }

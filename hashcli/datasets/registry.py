@@ -21,6 +21,13 @@ DATASETS: dict[str, DatasetSource] = {
 }
 
 
+class RootMissingError(HashcliError):
+    """Nobody said where the files of a dataset are."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name}: where is it?", "Give the root folder, which holds its official files.")
+
+
 def load_dataset(name: str, root: str | Path | None = None, protocol: str | None = None) -> ImageTextDataset:
     """A dataset from its official files below `root`; or, where `name` is a path, from a list or folder of one's own.
 
@@ -36,9 +43,7 @@ def load_dataset(name: str, root: str | Path | None = None, protocol: str | None
     if root is None and source.default_root:
         root = source.default_root()
     if root is None:
-        raise HashcliError(
-            f"{name}: its root folder was not given.", "Give the root folder, which holds its official files."
-        )
+        raise RootMissingError(name)
     known = [one for one in source.protocols if protocol and one.name.lower() == protocol.lower()]
     load = known[0].load if known and known[0].load else source.load
     return load(Path(root).expanduser())

@@ -16,7 +16,7 @@ from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import DEFAULT_MODEL, find_model
 from hashcli.index.catalog import Catalog, IndexedFile, IndexedModel, Kind
 from hashcli.index.catalog_file import FILE_NAME
-from hashcli.index.code_index import FaissCodeIndex
+from hashcli.index.code_index import FILE_NAMES, FaissCodeIndex
 from hashcli.index.files.paths import is_within
 from hashcli.index.files.plan import IndexedPaths, UpdatePlan, make_plan
 from hashcli.index.lock import LOCK_FILE, writer_lock
@@ -24,7 +24,8 @@ from hashcli.index.summary import UpdateCallback, UpdateOptions, UpdateReport, U
 from hashcli.index.update_photos import PhotoUpdate
 from hashcli.index.update_texts import TextUpdate
 
-_OWN_FILE = re.compile(rf"{LOCK_FILE}|{re.escape(FILE_NAME)}(-\w+)?|(images|texts)\.(faiss|ids\.npy)(\.tmp)?")
+_DERIVED_FILES = "|".join(re.escape(name) for names in FILE_NAMES.values() for name in names)
+_OWN_FILE = re.compile(rf"{LOCK_FILE}|{re.escape(FILE_NAME)}(-\w+)?|({_DERIVED_FILES})(\.tmp)?")
 
 
 class NotAnIndexFolderError(HashcliError):

@@ -197,7 +197,7 @@ def test_a_warning_about_queries_that_the_model_was_trained_on(hashcli: Run, tin
         (("--dataset", "nosuch", "--root", "."), 1, "Datasets: coco, flickr8k, iapr, mirflickr, nuswide10, nuswide21"),
         (("--dataset", "mirflickr", "--root", "nowhere"), 1, "mirflickr/meta/tags/tags1.txt"),
         (("--dataset", "mirflickr", "--root", ".", "--k", "many"), 2, "--k many"),
-        (("--dataset", "mirflickr"), 1, "Give the root folder"),
+        (("--dataset", "mirflickr"), 1, "Give --root"),
         (("--dataset", "mirflickr", "--seed", "x"), 2, "--seed x"),
         (("--codes", "short.npz", "--k", "50,0"), 2, "--k takes numbers from 1"),
         (("--dataset", "mirflickr", "--seed=-1"), 2, "--seed from 0"),

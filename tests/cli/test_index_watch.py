@@ -151,11 +151,11 @@ def test_wrong_usage(hashcli: Run, photos: Path) -> None:
 
 
 def test_without_its_extra_watching_names_it(
-    hashcli: Run, environment: dict[str, str], photos: Path, tmp_path: Path
+    hashcli_process: Run, environment: dict[str, str], photos: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "without").mkdir()
     (tmp_path / "without" / "watchfiles.py").write_text("raise ImportError")
     path = os.pathsep.join([str(tmp_path / "without"), environment.get("PYTHONPATH", "")])
-    done = hashcli("index", photos, "--watch", "--index", "ix", PYTHONPATH=path, status=1)
+    done = hashcli_process("index", photos, "--watch", "--index", "ix", PYTHONPATH=path, status=1)
     assert "pip install 'hashcli[watch]'" in done.stderr
     assert not (tmp_path / "ix").exists()
