@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from hashcli.index.filter import Filter as Filter
     from hashcli.index.query import Query as Query
     from hashcli.index.ranking import DistanceLimit as DistanceLimit
+    from hashcli.index.results import SearchResult as SearchResult
+    from hashcli.index.results import SearchResults as SearchResults
     from hashcli.index.search import Index as Index
-    from hashcli.index.search import SearchResult as SearchResult
-    from hashcli.index.search import SearchResults as SearchResults
     from hashcli.index.search import open_index as open_index
     from hashcli.index.summary import UpdateCallback as UpdateCallback
     from hashcli.index.summary import UpdateSummary as UpdateSummary
@@ -39,8 +39,8 @@ _MODULES = {
     "HashcliError": "hashcli.errors",
     "Index": "hashcli.index.search",
     "Query": "hashcli.index.query",
-    "SearchResult": "hashcli.index.search",
-    "SearchResults": "hashcli.index.search",
+    "SearchResult": "hashcli.index.results",
+    "SearchResults": "hashcli.index.results",
     "UpdateCallback": "hashcli.index.summary",
     "UpdateSummary": "hashcli.index.summary",
     "load_model": "hashcli.hashmodel.registry",

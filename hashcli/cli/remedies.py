@@ -17,7 +17,7 @@ _REMEDIES = {
     "Without --watch, run {index} from cron.",
     "DamagedIndexError": "Delete the index folder and run {index} again.",
     "EmptyIndexError": "Add photos: {index} PATH-OF-PHOTOS",
-    "ForeignIndexError": "To use it all the same: --index {folder}",
+    "ForeignIndexError": "To use it anyway: --index {index_folder}",
     "IndexNotFoundError": "Make one: {index} PATH-OF-PHOTOS",
     "ModelChangedError": "Encode everything again: {index} --rehash",
     "ModelMissingError": "Put it back, or encode everything with another: {index} --rehash --model NAME",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hashcli.cli.console import from_here, printable, say, stop_with, write_json, write_paths
 
 if TYPE_CHECKING:
-    from hashcli.index.search import SearchResult, SearchResults
+    from hashcli.index.results import SearchResult, SearchResults
 
 
 class Style(Enum):

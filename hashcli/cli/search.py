@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from hashcli.index.locations import IndexLocation
     from hashcli.index.query import Query
     from hashcli.index.ranking import DistanceLimit
-    from hashcli.index.search import Index, KindName, SearchResults
+    from hashcli.index.results import SearchResults
+    from hashcli.index.search import Index, KindName
 
 EXAMPLES = """Examples:\n
 hashcli search dog on a beach\n
@@ -212,7 +213,7 @@ def _opened(
 
 def _say_why_none(found: "SearchResults", index: "Index", location: "IndexLocation", settings: _Settings) -> None:
     from hashcli.cli.remedies import index_command
-    from hashcli.index.search import WhyNone
+    from hashcli.index.results import WhyNone
 
     name = " or ".join({"image": "photos", "text": "texts"}[kind] for kind in settings.kinds)
     if found.why_none is WhyNone.TOO_FAR:

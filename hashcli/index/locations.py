@@ -18,11 +18,11 @@ _NAME = re.compile(r"\w[\w.-]{0,63}")
 
 
 class ForeignIndexError(HashcliError):
-    """An index was found that belongs to another user, who could have put it in our way. `folder` is where it is."""
+    """The index that was found, in `index_folder`, belongs to another user, who could have put it in our way."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(f"The index in {folder} belongs to another user.", "Give its folder by name to use it anyway.")
-        self.folder = folder
+    def __init__(self, index_folder: Path) -> None:
+        super().__init__(f"The index in {index_folder} belongs to another user.", "To use it anyway, give its folder.")
+        self.index_folder = index_folder
 
 
 class IndexNameError(HashcliError):

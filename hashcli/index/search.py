@@ -7,10 +7,9 @@ merging of photos and texts. The terminal and Python get the same answers becaus
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from hashcli.index.filter import CompiledFilter, Filter
 from hashcli.index.locations import is_index, locate
 from hashcli.index.query import Query, encode
 from hashcli.index.ranking import RERANKED, DistanceLimit, Neighbours, rank
+from hashcli.index.results import SearchResult, SearchResults, WhyNone
 from hashcli.index.summary import UpdateCallback, UpdateOptions, UpdateSummary
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ Progress = Callable[[int, int], None] | UpdateCallback | None
 
 
 class EmptyIndexError(HashcliError):
-    """The index in `folder` has never held an item."""
+    """The index in `index_folder` has never held an item."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(f"The index in {folder} is empty.", "Add photos to it.")
-        self.folder = folder
+    def __init__(self, index_folder: Path) -> None:
+        super().__init__(f"The index in {index_folder} is empty.", "Add photos to it.")
+        self.index_folder = index_folder
 
 
 class ModelMissingError(HashcliError):
@@ -52,76 +52,6 @@ class ModelMissingError(HashcliError):
 
 class ModelChangedError(HashcliError):
     """The hash model that an index was made with is another one by now."""
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """One answer.
-
-    rank        its place among the answers of its kind, from 1
-    kind        "image" or "text"
-    path        absolute; of a text, the file it stands in
-    distance    how many of the `bits` of its code differ from the query's
-    text, line  of a text: its words, and where it stands in the file, from 1 (None inside a photo)
-    photo       of a text: the path of the photo it is about, if it is about one
-    taken       of a photo: when, in seconds since 1970 of its local time; None where the file does not say
-    is_missing  whether the file is not there now: it was moved or deleted since the index was brought up to date
-    """
-
-    rank: int
-    kind: str
-    path: str
-    distance: int
-    bits: int
-    text: str | None = None
-    line: int | None = None
-    photo: str | None = None
-    taken: int | None = None
-    is_missing: bool = False
-
-    @property
-    def similarity(self) -> float:
-        """The share of bits that agree, from 0 to 1."""
-        return 1 - self.distance / self.bits
-
-    @property
-    def picture(self) -> str | None:
-        """The photo that shows it: itself, or the one that a text is about; None for a text about none."""
-        return self.path if self.text is None else self.photo
-
-
-class WhyNone(Enum):
-    """Why a search has no results."""
-
-    TOO_FAR = "items are there, and none is near enough"
-    FILTERED = "the filter leaves none"
-    NO_ITEMS = "the index holds no items of this kind"
-
-
-@dataclass(frozen=True)
-class SearchResults(Sequence[SearchResult]):
-    """The answers to one query, best first; photos before texts where both were searched.
-
-    `nearest_distance` is the distance in bits of the nearest item, even if that is too far away to be an answer; None
-    if there is none. Where there are no answers, `why_none` says why. `error` says why a query of `search_many` could
-    not be encoded, a photo that cannot be read, say; there are no answers then.
-    """
-
-    query: Query
-    results: tuple[SearchResult, ...] = ()
-    nearest_distance: int | None = None
-    why_none: WhyNone | None = None
-    error: HashcliError | None = None
-
-    @overload
-    def __getitem__(self, index: int) -> SearchResult: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[SearchResult, ...]: ...
-    def __getitem__(self, index: int | slice) -> SearchResult | tuple[SearchResult, ...]:
-        return self.results[index]
-
-    def __len__(self) -> int:
-        return len(self.results)
 
 
 @dataclass(frozen=True)
@@ -340,7 +270,7 @@ class Index:
             )
 
     def _limit(self, kind: Kind, query: Query, limit: DistanceLimit | None) -> DistanceLimit:
-        """How far away an answer may be: as was asked for, or for words as the model says where a photo still fits."""
+        """How far away an answer may be: the given limit, or for words how near the model says that a photo must be."""
         if limit is not None:
             return limit
         match = self.load_model().description.match if kind is Kind.IMAGE and query.is_words else None

@@ -18,7 +18,7 @@ from hashcli.errors import HashcliError, reason_of
 from hashcli.printable import printable
 
 if TYPE_CHECKING:
-    from hashcli.index.search import SearchResult
+    from hashcli.index.results import SearchResult
 
 _SIDES = ((50, 640), (200, 448))  # up to 50 results, thumbnails have 640 pixels on their longer side, and so on
 _SMALLEST_SIDE = 256  # for more: a page of 1,000 results is still small enough for a phone

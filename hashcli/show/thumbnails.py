@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from hashcli.index.search import SearchResult
+    from hashcli.index.results import SearchResult
 
 _ROWS = 10  # the height of a picture, in cells of the terminal
 _COLUMNS = 26  # the least width of a result

@@ -99,7 +99,7 @@ class NoProgress:
 
 
 def test_a_named_dataset_needs_its_root_folder() -> None:
-    with pytest.raises(HashcliError, match="mirflickr: where is it?") as raised:
+    with pytest.raises(HashcliError, match="mirflickr: where is it") as raised:
         load_dataset("mirflickr")
     assert "official files" in raised.value.remedy
 

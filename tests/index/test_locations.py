@@ -66,7 +66,7 @@ def test_one_that_belongs_to_somebody_else_is_not_taken(tmp_path: Path, monkeypa
     monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
     with pytest.raises(ForeignIndexError) as raised:
         locate()
-    assert raised.value.folder == folder
+    assert raised.value.index_folder == folder
     assert locate(folder).folder == folder
 
 

@@ -13,7 +13,8 @@ from PIL import Image
 import hashcli as library
 from hashcli import DistanceLimit, Filter, HashcliError, Query
 from hashcli.hashmodel.registry import find_model
-from hashcli.index.search import EmptyIndexError, Index, ModelChangedError, ModelMissingError, WhyNone
+from hashcli.index.results import WhyNone
+from hashcli.index.search import EmptyIndexError, Index, ModelChangedError, ModelMissingError
 from tests.conftest import PHOTOS, SKIMAGE, Run, json_rows, make_tiny_model
 
 CAPTIONS = {"chelsea": "a cat looks at you", "coffee": "a cup of coffee", "brick": "a red wall"}

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from hashcli.errors import HashcliError
-from hashcli.index.search import SearchResult
+from hashcli.index.results import SearchResult
 from hashcli.show.contact_sheet import QueryResults, write
 from tests.conftest import PHOTOS, SKIMAGE
 

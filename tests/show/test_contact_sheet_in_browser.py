@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hashcli.index.search import SearchResult
+from hashcli.index.results import SearchResult
 from hashcli.show.contact_sheet import QueryResults, write
 from tests.conftest import PHOTOS, SKIMAGE
 

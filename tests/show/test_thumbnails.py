@@ -34,7 +34,7 @@ PROGRAM = """
 import sys
 {before}
 from hashcli.errors import HashcliError
-from hashcli.index.search import SearchResult
+from hashcli.index.results import SearchResult
 from hashcli.show.thumbnails import can_print_pictures, print_results
 try:
     print("able", can_print_pictures())

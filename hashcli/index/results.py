@@ -1,0 +1,79 @@
+"""What a search gives back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import overload
+
+from hashcli.errors import HashcliError
+from hashcli.index.query import Query
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """One answer.
+
+    rank        its place among the answers of its kind, from 1
+    kind        "image" or "text"
+    path        absolute; of a text, the file it stands in
+    distance    how many of the `bits` of its code differ from the query's
+    text, line  of a text: its words, and where it stands in the file, from 1 (None inside a photo)
+    photo       of a text: the path of the photo it is about, if it is about one
+    taken       of a photo: when, in seconds since 1970 of its local time; None where the file does not say
+    is_missing  whether the file is not there now: it was moved or deleted since the index was brought up to date
+    """
+
+    rank: int
+    kind: str
+    path: str
+    distance: int
+    bits: int
+    text: str | None = None
+    line: int | None = None
+    photo: str | None = None
+    taken: int | None = None
+    is_missing: bool = False
+
+    @property
+    def similarity(self) -> float:
+        """The share of bits that agree, from 0 to 1."""
+        return 1 - self.distance / self.bits
+
+    @property
+    def picture(self) -> str | None:
+        """The photo that shows it: itself, or the one that a text is about; None for a text about none."""
+        return self.path if self.text is None else self.photo
+
+
+class WhyNone(Enum):
+    """Why a search has no results."""
+
+    TOO_FAR = "items are there, and none is near enough"
+    FILTERED = "the filter leaves none"
+    NO_ITEMS = "the index holds no items of this kind"
+
+
+@dataclass(frozen=True)
+class SearchResults(Sequence[SearchResult]):
+    """The answers to one query, best first; photos before texts where both were searched.
+
+    `nearest_distance` is the distance in bits of the nearest item, even if that is too far away to be an answer; None
+    if there is none. Where there are no answers, `why_none` says why. `error` says why a query of `search_many` could
+    not be encoded, a photo that cannot be read, say; there are no answers then.
+    """
+
+    query: Query
+    results: tuple[SearchResult, ...] = ()
+    nearest_distance: int | None = None
+    why_none: WhyNone | None = None
+    error: HashcliError | None = None
+
+    @overload
+    def __getitem__(self, index: int) -> SearchResult: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[SearchResult, ...]: ...
+    def __getitem__(self, index: int | slice) -> SearchResult | tuple[SearchResult, ...]:
+        return self.results[index]
+
+    def __len__(self) -> int:
+        return len(self.results)
