@@ -1,8 +1,6 @@
 """Small runs, in process: the dataset, a plan, and a callback that keeps what it is called with."""
 
 import json
-import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from hashcli.distillation.registry import METHODS
 from hashcli.distillation.resolve import resolve_settings
 from hashcli.distillation.run import RunPlan
 from hashcli.distillation.settings import Settings
+from hashcli.distillation.student import load_student
 from hashcli.distillation.training import EpochReport
 from hashcli.evaluation.ranking import Report
 from tests.datasets.layouts import make_mirflickr
@@ -26,8 +25,6 @@ torch.set_num_threads(1)
 
 SHORT = {"epochs": 2, "hidden": 16, "bits": 16}
 OWN_SHORT: dict[str, dict[str, Any]] = {"lcdh": {"rounds": 2, "round_steps": 2}}
-
-MakePlan = Callable[..., RunPlan]
 
 
 class Kept(RunCallback):
@@ -71,8 +68,6 @@ def resumed(plan: RunPlan, **settings: Any) -> RunPlan:
 
 def update_plan(model: Path, dataset: ImageTextDataset, folder: Path, name: str, **settings: Any) -> RunPlan:
     """An update of a model with a dataset."""
-    from hashcli.distillation.student import load_student
-
     resolved = resolve_settings(base=load_student(model).settings, **settings)
     return replace(small_plan(dataset, resolved, folder, name), update=model)
 
@@ -105,7 +100,3 @@ def same_codes(one: Path, other: Path) -> bool:
     """Whether two codes-BITS.npz hold the same."""
     first, second = np.load(one), np.load(other)
     return first.files == second.files and all(np.array_equal(first[name], second[name]) for name in first.files)
-
-
-def copy_model(source: Path, target: Path) -> Path:
-    return Path(shutil.copytree(source, target))

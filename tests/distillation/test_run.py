@@ -18,7 +18,8 @@ from hashcli.distillation.run import train_hash_models
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.model import HashModel
 from tests.conftest import make_tiny_model
-from tests.distillation.runs import Kept, resumed, short_settings, small_mirflickr, small_plan
+from tests.distillation.runs import Kept, resumed, short_settings, small_mirflickr, small_plan, some_pairs
+from tests.distillation.small_clip import make_small_clip
 
 
 @pytest.fixture(scope="module")
@@ -206,5 +207,21 @@ def test_captions_without_labels(tiny_model: Path, mirflickr: ImageTextDataset, 
     assert not any(row["of"] == "lcdh's teacher" for row in rows)  # a pair finds itself
 
 
-def test_a_default_run_has_the_method_soda() -> None:
-    assert resolve_settings().method == "soda"
+@pytest.mark.parametrize("student", ["timm:test_resnet/random", "the teacher"])
+def test_an_open_clip_teacher_and_a_student_with_a_torch_tower(
+    mirflickr: ImageTextDataset, tmp_path: Path, student: str
+) -> None:
+    """The teacher is tuned within CKDH, in half precision; as a student its tower is another, in whole precision."""
+    pytest.importorskip("open_clip", exc_type=ImportError)
+    teacher = f"local-dir:{make_small_clip(tmp_path / 'clip')}"
+    names = {"teacher": teacher, "student": teacher if student == "the teacher" else student}
+    values: dict[str, Any] = {"bits": 16, "epochs": 1, "hidden": 16, "tune_teacher": "last", "precision": "bfloat16"}
+    settings = resolve_settings(method="ckdh", **values | names)
+    plan = small_plan(some_pairs(mirflickr, range(24)), settings, tmp_path)
+    train_hash_models(plan, Kept())
+    saved = json.loads((plan.out / "run.json").read_text())
+    assert (saved["config"]["teacher"], saved["config"]["student"]) == (teacher, names["student"])
+    assert saved["towers"]["teacher"].endswith("-bfloat16")
+    assert not saved["towers"]["student"].endswith("-bfloat16")
+    size = 32 if student == "the teacher" else 160
+    assert HashModel(plan.out / "model-16").description.image.size == size

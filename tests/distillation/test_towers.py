@@ -104,6 +104,18 @@ def test_a_teacher_that_cannot_be_loaded_names_the_other_ways(
     assert "local-dir:FOLDER" in raised.value.remedy
 
 
+def test_untrained_weights_by_an_architectures_name() -> None:
+    """They are the same each time, since they are drawn from a fixed seed."""
+    pytest.importorskip("open_clip", exc_type=ImportError)
+    tower, again = (open_teacher("ViT-S-32-alt/random")[0] for _ in range(2))
+    assert tower.key == "open_clip-ViT-S-32-alt/random"
+    assert isinstance(tower, TorchImageTower)
+    assert isinstance(again, TorchImageTower)
+    pixels = torch.zeros(1, tower.size, tower.size, 3, dtype=torch.uint8)
+    with torch.inference_mode():
+        assert torch.equal(tower(pixels), again(pixels))
+
+
 def test_a_folder_without_weights_is_no_teacher(tmp_path: Path) -> None:
     pytest.importorskip("open_clip", exc_type=ImportError)
     folder = make_small_clip(tmp_path / "clip")
