@@ -153,19 +153,10 @@ def run(
     data = open_dataset(dataset, root, protocol, download=download)
     parts = read_split(split, data) if split else make_split(data, resolved.seed, protocol)
     _warn(data, parts, old)
-    rows = _train(
-        RunPlan(
-            data,
-            parts,
-            resolved,
-            out or Path("runs") / f"{data.name}-{'update' if update else resolved.method}-{resolved.seed}",
-            user_cache_path("hashcli") / "features",
-            resume=resume,
-            baselines=baselines,
-            update=update,
-        )
-    )
-    _print_rows(rows, json)
+    folder = out or Path("runs") / f"{data.name}-{'update' if update else resolved.method}-{resolved.seed}"
+    cache = user_cache_path("hashcli") / "features"
+    _print_rows(_train(RunPlan(data, parts, resolved, folder, cache, resume, baselines, update)), json)
+    say(f"To use the hash model: hashcli index PATH --model {folder}/model-{resolved.bits[0]}")
 
 
 def _require_extra() -> None:
@@ -189,13 +180,11 @@ def _train(plan: "RunPlan") -> "list[MetricRow]":
     say(f"Loading the teacher {plan.settings.teacher}")
     with _RunProgress() as progress:
         try:
-            rows = train_hash_models(plan, progress)
+            return train_hash_models(plan, progress)
         except KeyboardInterrupt:
             stop_with("Stopped.", f"To go on: the same command with --resume --out {plan.out}", status=130)
         except RunExistsError as error:
             stop_with(error.problem, "Go on with it by --resume, or choose another --out.")
-    say(f"To use the hash model: hashcli index PATH --model {plan.out}/model-{plan.settings.bits[0]}")
-    return rows
 
 
 def _print_rows(rows: "list[MetricRow]", json: bool) -> None:

@@ -60,11 +60,10 @@ def make_training_set(
     )
 
 
-QUICK: dict[str, dict[str, Any]] = {
-    "soda": {"epochs": 12, "batch": 64, "hidden": 64, "anchors": 50},
-    "ckdh": {"epochs": 12, "batch": 64, "hidden": 64, "anchors": 50},
-    "lcdh": {"epochs": 12, "batch": 64, "hidden": 64, "anchors": 50, "rounds": 3, "round_steps": 36},
-}
+def quick_settings(method: str) -> dict[str, Any]:
+    """Settings for a training of a second or two."""
+    own = {"rounds": 3, "round_steps": 36} if method == "lcdh" else {}
+    return {"epochs": 12, "batch": 64, "hidden": 64, "anchors": 50} | own
 
 
 def make_trainer(
@@ -75,7 +74,7 @@ def make_trainer(
     **settings: Any,
 ) -> Trainer[Any]:
     """A trainer with settings for a quick training, or those given."""
-    chosen = load_method(method).settings(method=method, **QUICK[method] | settings)
+    chosen = load_method(method).settings(method=method, **quick_settings(method) | settings)
     return Trainer(training_set, chosen, BITS, checkpoints, on_epoch)
 
 

@@ -20,7 +20,6 @@ from hashcli.distillation.run import train_hash_models
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.model import HashModel
 from tests.distillation.planted import (
-    QUICK,
     make_trainer,
     make_training_set,
     mean_average_precisions,
@@ -46,7 +45,6 @@ def triplet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "modules" / f"{module}.py").write_text(file)
     monkeypatch.syspath_prepend(tmp_path / "modules")
     monkeypatch.setitem(METHODS, name, module)
-    monkeypatch.setitem(QUICK, name, QUICK["soda"])
     yield
     sys.modules.pop(module, None)
 

@@ -18,7 +18,7 @@ from hashcli.hashmodel.description import Resize
 
 
 class Counted:
-    """A tower that sees of a photo how large its file is, and counts the photos it has seen."""
+    """A tower whose features are the size of a photo's file and the length of its path. It counts the photos."""
 
     key = "counted"
     width = 2
@@ -37,7 +37,7 @@ class Counted:
 
 
 def nothing(count: int) -> None:
-    """Progress that no one asks for."""
+    """A progress callback that does nothing."""
 
 
 @pytest.fixture
@@ -47,14 +47,14 @@ def files(tmp_path: Path) -> list[Path]:
     return sorted(tmp_path.glob("*.jpg"))
 
 
-def test_features_are_computed_once_and_told_of(files: list[Path], tmp_path: Path) -> None:
+def test_features_are_computed_once_and_counted(files: list[Path], tmp_path: Path) -> None:
     tower = Counted()
-    told: list[int] = []
-    first = FeatureCache(tmp_path / "cache", "set", told.append).images(tower, files)
+    counts: list[int] = []
+    first = FeatureCache(tmp_path / "cache", "set", counts.append).images(tower, files)
     assert first[:, 0].tolist() == [0, 1, 2, 3, 4]
     assert first.dtype == np.float32
-    assert sum(told) == tower.seen == 5
-    again = FeatureCache(tmp_path / "cache", "set", told.append).images(tower, files)
+    assert sum(counts) == tower.seen == 5
+    again = FeatureCache(tmp_path / "cache", "set", counts.append).images(tower, files)
     assert np.array_equal(first, again)
     assert isinstance(again, np.memmap)
     assert tower.seen == 5

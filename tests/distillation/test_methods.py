@@ -22,10 +22,10 @@ from hashcli.errors import HashcliError
 from tests.distillation.planted import (
     BITS,
     CLASSES,
-    QUICK,
     make_trainer,
     make_training_set,
     mean_average_precisions,
+    quick_settings,
     train,
     weights,
 )
@@ -61,7 +61,7 @@ def test_a_method_learns_both_directions(method: str) -> None:
 def test_each_ablation_learns_and_is_not_the_method(method: str, settings: dict[str, Any]) -> None:
     training_set = make_training_set(400, seed=1)
     without = train(make_trainer(method, training_set, **settings))
-    one_step: dict[str, Any] = {name: 1 for name in ("epochs", "round_steps") if name in QUICK[method]}
+    one_step: dict[str, Any] = {name: 1 for name in ("epochs", "round_steps") if name in quick_settings(method)}
     whole = train(make_trainer(method, training_set, **one_step))
     short = train(make_trainer(method, training_set, **one_step | settings))
     if settings.get("label_input") == "names":  # this planted teacher finds the same names in both sentences

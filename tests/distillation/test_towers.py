@@ -32,12 +32,12 @@ def test_a_hash_model_gives_its_outputs(photos: Path, tiny_model: Path, tmp_path
     model = HashModel(tiny_model)
     assert features == pytest.approx(np.stack([model.encode_pixels(model.load_pixels(str(p))[None])[0] for p in paths]))
     texts = ["a cat", "a dog"] * 50
-    told: list[int] = []
-    given = FeatureCache(tmp_path / "cache", "set", told.append).texts(text_tower, texts)
+    counts: list[int] = []
+    given = FeatureCache(tmp_path / "cache", "set", counts.append).texts(text_tower, texts)
     assert given == pytest.approx(model.encode_texts(texts), abs=1e-5)
-    assert sum(told) == 100
-    FeatureCache(tmp_path / "cache", "set", told.append).texts(text_tower, texts)
-    assert sum(told) == 100
+    assert sum(counts) == 100
+    FeatureCache(tmp_path / "cache", "set", counts.append).texts(text_tower, texts)
+    assert sum(counts) == 100
 
 
 def test_a_small_open_clip_model_from_a_folder(photos: Path, tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from hashcli.distillation.registry import METHODS
 from hashcli.distillation.trainer import HashHeads, Trainer
 from hashcli.distillation.training import EpochReport
 from hashcli.errors import HashcliError
-from tests.distillation.planted import QUICK, make_trainer, make_training_set, train, weights
+from tests.distillation.planted import make_trainer, make_training_set, quick_settings, train, weights
 
 
 def short(method: str) -> dict[str, Any]:
-    return {name: 2 for name in ("epochs", "round_steps") if name in QUICK[method]}
+    return {name: 2 for name in ("epochs", "round_steps") if name in quick_settings(method)}
 
 
 class StoppedError(Exception):

@@ -25,8 +25,8 @@ def test_without_labels_a_share_of_all_pairs_is_similar(neighbours: float) -> No
     chosen = similar[pairs] == 1
     assert chosen.mean() == pytest.approx(neighbours, abs=1 / len(chosen))
     image, text = training_set.teacher_image, training_set.teacher_text
-    alike = (image @ image.T + text @ text.T).numpy()[pairs]
-    assert alike[chosen].min() > alike[~chosen].max()
+    similarity = (image @ image.T + text @ text.T).numpy()[pairs]
+    assert similarity[chosen].min() > similarity[~chosen].max()
     some, others = torch.tensor([3, 50, 7]), torch.tensor([9, 3])
     assert np.array_equal(training_set.similarity(some, others).numpy(), similar[np.ix_(some, others)])
 
@@ -39,7 +39,7 @@ def test_texts_of_one_photo_are_similar_whatever_the_teacher_finds() -> None:
     twins = replace(
         training_set, teacher_image=torch.eye(6)[:1].repeat(6, 1) * 1.001, teacher_text=torch.eye(6)[:1].repeat(6, 1)
     )
-    assert torch.equal(twins.similarity(torch.arange(6)), expected)  # alike by more than 1, as rounding has it
+    assert torch.equal(twins.similarity(torch.arange(6)), expected)  # more similar than 1, by rounding errors
     assert torch.equal(replace(training_set, neighbours=1.0).similarity(torch.arange(6)), torch.ones(6, 6))
 
 
