@@ -155,7 +155,8 @@ def run(
     _warn(data, parts, old)
     folder = out or Path("runs") / f"{data.name}-{'update' if update else resolved.method}-{resolved.seed}"
     cache = user_cache_path("hashcli") / "features"
-    _print_rows(_train(RunPlan(data, parts, resolved, folder, cache, resume, baselines, update)), json)
+    plan = RunPlan(data, parts, resolved, folder, cache, resume=resume, baselines=baselines, update=update)
+    _print_rows(_train(plan), json)
     say(f"To use the hash model: hashcli index PATH --model {folder}/model-{resolved.bits[0]}")
 
 

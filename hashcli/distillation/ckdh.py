@@ -28,6 +28,8 @@ Similarities = tuple[Tensor, Tensor]  # S_T in [-1, 1] and P_T in [0, 1], each [
 
 @dataclass(frozen=True, kw_only=True)
 class CkdhSettings(Settings):
+    """What CKDH needs beside the shared settings. The defaults are ours: the paper's are not public."""
+
     tune_teacher: str = choice(
         "head",
         TUNING,

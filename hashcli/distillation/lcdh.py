@@ -23,6 +23,8 @@ from hashcli.distillation.trainer import HashHeads, Method, Outputs, Trainer
 
 @dataclass(frozen=True, kw_only=True)
 class LcdhSettings(Settings):
+    """What LCDH needs beside the shared settings. The defaults are ours: the paper's are not public."""
+
     attention: bool = flag(True, "false: the teacher joins image and text without attention, an ablation")
     rounds: int = number(5, 1, 10**6, "parts of the stream, each trained on before the next is seen")
     round_steps: int = number(200, 1, 10**6, "batches in each round, at least: a small round has more passes")

@@ -69,20 +69,19 @@ class SettingDescription:
 
 def describe_settings(method: str | None = None) -> list[SettingDescription]:
     """All settings, or those of one method: first the shared ones, then each method's own."""
-    described = [_describe(None, name, rule) for name, rule in Settings.rules().items()]
-    for one in [method] if method else METHODS:
-        described += [_describe(one, name, rule) for name, rule in _own_rules(one).items()]
-    return described
+    shared = Settings.rules()
+    own = {
+        one: {name: rule for name, rule in load_method(one).settings.rules().items() if rule is not shared.get(name)}
+        for one in ([method] if method else METHODS)
+    }
+    overridden = own[method] if method else {}  # a method may declare another default for a shared setting
+    described = [_describe(None, name, rule) for name, rule in shared.items() if name not in overridden]
+    return described + [_describe(one, name, rule) for one, rules in own.items() for name, rule in rules.items()]
 
 
 def _describe(method: str | None, name: str, rule: Rule) -> SettingDescription:
     default = str(rule.default).lower() if isinstance(rule.default, bool) else shown(rule.default)
     return SettingDescription(method, name, default, rule.allowed, rule.meaning)
-
-
-def _own_rules(method: str) -> dict[str, Rule]:
-    shared = Settings.rules()
-    return {name: rule for name, rule in load_method(method).settings.rules().items() if name not in shared}
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def code_lengths(default: tuple[int, ...], meaning: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What every method needs. The defaults are ours: the papers' are not public.
+    """What every method needs. The defaults are ours.
 
     `method` is the name in the registry; `resolve.resolve_settings` sets it.
     """

@@ -30,6 +30,8 @@ LABEL_INPUTS = ("prompt", "names", "mean", "classes")
 
 @dataclass(frozen=True, kw_only=True)
 class SodaSettings(Settings):
+    """What SODA needs beside the shared settings. The defaults are ours: the paper's are not public."""
+
     prompt: str = template("a photo of {}.", "the sentence that labels become; {} stands for them")
     label_input: str = choice(
         "prompt",

@@ -1,8 +1,10 @@
 """Where settings come from, and which values are refused."""
 
 import re
-from dataclasses import fields
+import sys
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from hashcli.distillation.ckdh import CkdhSettings
 from hashcli.distillation.lcdh import LcdhSettings
 from hashcli.distillation.registry import METHODS, load_method
 from hashcli.distillation.resolve import describe_settings, resolve_settings, settings_from_json
-from hashcli.distillation.settings import Settings
+from hashcli.distillation.settings import Settings, number
 from hashcli.distillation.soda import SodaSettings
 from hashcli.errors import HashcliError
 
@@ -127,6 +129,21 @@ def test_every_setting_is_listed_with_its_declaration(method: str) -> None:
     assert (described["epochs"].default, described["epochs"].allowed) == ("30", "1 to 1,000,000")
     assert (described["distil"].default, described["distil"].allowed) == ("true", "true, false")
     assert described["bits"].default == "64"
+
+
+def test_another_default_of_a_shared_setting_is_listed_as_the_methods_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class LongSettings(SodaSettings):
+        epochs: int = number(90, 1, 10**6, "passes")
+
+    module = SimpleNamespace(METHOD=replace(load_method("soda"), settings=LongSettings))
+    monkeypatch.setitem(sys.modules, "long_soda", module)  # type: ignore[arg-type]
+    monkeypatch.setitem(METHODS, "long", "long_soda")
+    assert resolve_settings(method="long").epochs == 90
+    listed = [(one.method, one.default) for one in describe_settings("long") if one.name == "epochs"]
+    assert listed == [("long", "90")]
+    listed = [(one.method, one.default) for one in describe_settings() if one.name == "epochs"]
+    assert listed == [(None, "30"), ("long", "90")]
 
 
 def test_the_list_of_all_settings_has_each_shared_one_once() -> None:

@@ -1,7 +1,6 @@
-"""Which training rows are similar, and parts of features."""
+"""Which training rows are similar."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ pytest.importorskip("torch")
 
 import torch
 
-from hashcli.distillation.features import Features
 from tests.distillation.planted import make_training_set
 
 
@@ -41,19 +39,3 @@ def test_texts_of_one_photo_are_similar_whatever_the_teacher_finds() -> None:
     )
     assert torch.equal(twins.similarity(torch.arange(6)), expected)  # more similar than 1, by rounding errors
     assert torch.equal(replace(training_set, neighbours=1.0).similarity(torch.arange(6)), torch.ones(6, 6))
-
-
-def test_a_part_of_the_features_has_its_photos_and_all_their_texts() -> None:
-    features = Features(
-        photos=[Path(name) for name in "abc"],
-        photo_of=torch.tensor([0, 0, 1, 2, 2]),
-        teacher_image=torch.arange(3.0)[:, None],
-        teacher_text=torch.arange(5.0)[:, None],
-        image=torch.arange(3.0)[:, None] + 10,
-        text=torch.arange(5.0)[:, None] + 10,
-    )
-    part = features.part(torch.tensor([0, 2]))
-    assert part.photos == [Path("a"), Path("c")]
-    assert part.photo_of.tolist() == [0, 0, 1, 1]
-    assert part.teacher_image.flatten().tolist() == [0, 2]
-    assert part.text.flatten().tolist() == [10, 11, 13, 14]
