@@ -1,46 +1,12 @@
-"""Index a folder of photos and search it, from Python instead of the command line.
-
-    python examples/search_from_python.py ~/Pictures "dog on a beach"
-
-Reads and writes the same index folder as `hashcli --index ./photo-index` would.
-"""
+"""Index a folder of photos and search it: python examples/search_from_python.py ~/Pictures "dog on a beach" """
 
 import sys
-from pathlib import Path
 
-from hashcli.index.catalog import Kind
-from hashcli.index.files.paths import canonical
-from hashcli.index.search import Index
-from hashcli.index.update import update
+import hashcli
 
-
-class Quiet:
-    """An update tells how it goes on; here only what was skipped is printed."""
-
-    def scanned(self, count: int) -> None:
-        """So many files were found so far."""
-
-    def planned(self, count: int) -> None:
-        """So many files are to be read."""
-
-    def advanced(self, count: int) -> None:
-        """So many more were read."""
-
-    def skipped(self, path: str, reason: str) -> None:
+photos, words = sys.argv[1:]
+with hashcli.open_index("photo-index", create=True) as index:
+    for path, reason in index.update([photos]).skipped:
         print(f"skipped {path}: {reason}", file=sys.stderr)
-
-
-def main() -> None:
-    if len(sys.argv) != 3:
-        raise SystemExit(__doc__)
-    photos, words = sys.argv[1:]
-    folder = Path("photo-index").resolve()
-    update(folder, [canonical(photos)], Quiet())
-    with Index(folder) as index:
-        (output,) = index.load_model().encode_texts([words])
-        for match in index.nearest(Kind.IMAGE, output, k=5):
-            print(f"{match.distance:>4} of {match.bits} bits differ  {match.path}")
-
-
-if __name__ == "__main__":
-    main()
+    for result in index.search(words, k=5):
+        print(f"{result.distance:>4} of {result.bits} bits differ  {result.path}")

@@ -9,15 +9,13 @@ from pathlib import Path
 class HashcliError(Exception):
     """Something the user can put right. Printed as one or two lines, without a traceback.
 
-    `problem` says what is wrong and with which input; `remedy`, if any, what to do about it; `status` is the exit
-    status, 2 for wrong usage.
+    `problem` says what is wrong and with which input; `remedy`, if there is one, what to do about it.
     """
 
-    def __init__(self, problem: str, remedy: str = "", status: int = 1) -> None:
+    def __init__(self, problem: str, remedy: str = "") -> None:
         super().__init__(problem)
         self.problem = problem
         self.remedy = remedy
-        self.status = status
 
 
 def reason_of(error: Exception) -> str:

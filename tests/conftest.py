@@ -1,11 +1,13 @@
 """What the tests share: real photos, the real command, and a second, tiny hash model."""
 
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,52 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def hashcli(tmp_path: Path, environment: dict[str, str]) -> Run:
+    """Run the command line in this process, with `tmp_path` as working directory: what a process of its own would do,
+    without the time it takes to start one. `hashcli_process` starts one."""
+
+    def run(
+        *arguments: object, status: int | None = 0, stdin: str = "", cwd: Path = tmp_path, **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        command = ["hashcli", *map(str, arguments)]
+        streams = [
+            io.TextIOWrapper(io.BytesIO(given), "utf-8", "surrogateescape") for given in (stdin.encode(), b"", b"")
+        ]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(cwd)
+            patch.setattr(sys, "argv", command)
+            for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+                patch.setattr(sys, name, stream)
+            for name in os.environ.keys() - environment.keys():
+                patch.delenv(name)
+            for name, value in (environment | more).items():
+                patch.setenv(name, value)
+            returncode = run_main()
+        output, errors = (stream.buffer.getvalue().decode("utf-8", "backslashreplace") for stream in streams[1:])
+        done = subprocess.CompletedProcess(command, returncode, output, errors)
+        return checked(done, status)
+
+    return run
+
+
+def run_main() -> int:
+    """Run the command line as sys.argv, sys.stdin and so on are now; its exit status."""
+    from hashcli.cli import main
+    from hashcli.cli.messages import logger, stderr
+
+    try:
+        with warnings.catch_warnings():
+            main()
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        logger.handlers = [stderr]  # no log file
+    return 0
+
+
+@pytest.fixture
+def hashcli_process(tmp_path: Path, environment: dict[str, str]) -> Run:
     """Run the real command in a process of its own, with `tmp_path` as working directory."""
 
     def run(
@@ -76,12 +124,16 @@ def hashcli(tmp_path: Path, environment: dict[str, str]) -> Run:
             env=environment | more,
             check=False,
         )
-        if status is not None:
-            assert done.returncode == status, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done
+        return checked(done, status)
 
     return run
+
+
+def checked(done: subprocess.CompletedProcess[str], status: int | None) -> subprocess.CompletedProcess[str]:
+    if status is not None:
+        assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
 
 
 def json_rows(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The commands of docs/scripts.md and docs/photos.md, run as they stand there."""
+"""The commands of docs/scripts.md and docs/photos.md, and the code of docs/python.md, run as they stand there."""
 
 import json
 import os
@@ -147,3 +147,28 @@ def test_the_guide_to_photos_can_be_followed(home: Path, tmp_path: Path) -> None
     assert rows(printed["Words for a photo"])[0][3] == "Chelsea on her favourite blanket"
     assert "coffee (2).png" in printed["Doubles"]
     assert rows(printed["More than one collection"])[-1][2] == "chelsea.png"
+
+
+def test_the_guide_to_python_can_be_followed(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of its code, from top to bottom, as one program."""
+    own = Path(shutil.copytree(home, tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(own))
+    monkeypatch.chdir(own)
+    text = (Path(__file__).parent.parent / "docs" / "python.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    exec(compile(code, "docs/python.md", "exec"), {"__name__": "guide"})
+    printed = capsys.readouterr().out
+    assert f"{len(PHOTOS) + 1} added, 0 moved, 0 removed" in printed
+    assert "skipped: no/such/photo.jpg cannot be read" in printed
+    assert "a cat 1 " in printed
+    assert "coffee (2).png" in printed
+    assert "There is no index in" in printed
+
+
+def test_the_example_finds_photos(home: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(home, tmp_path / "home"))
+    example = Path(__file__).parent.parent / "examples" / "search_from_python.py"
+    command = f"PYTHONPATH={example.parent.parent} {sys.executable} {example} Pictures 'a cup of coffee'"
+    assert "coffee" in run(command, own).splitlines()[0]

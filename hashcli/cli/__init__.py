@@ -6,14 +6,15 @@ import sys
 import time
 import warnings
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 import hashcli
 from hashcli.cli import config, distill, duplicates, encode, evaluate, index, info, models, search
-from hashcli.cli.command import Command, CommandGroup, ReaderLeftError
-from hashcli.cli.common import Talk, detail, index_command, keep_in_log, stop_with
+from hashcli.cli.command import Command, CommandGroup, ReaderLeftError, shows_traceback
+from hashcli.cli.console import UsageError, detail, log_traceback, stop_with
+from hashcli.config_file import ConfigFileError
 from hashcli.errors import HashcliError, reason_of
 
 app = typer.Typer(
@@ -55,7 +56,8 @@ def main() -> None:
     try:
         _run()
     except SystemExit as done:
-        detail(f"exit status {done.code or 0} after {time.perf_counter() - began:.2f} s")
+        if "hashcli.cli.messages" in sys.modules:  # a command has run, not just --help
+            detail(f"exit status {done.code or 0} after {time.perf_counter() - began:.2f} s")
         raise
 
 
@@ -68,31 +70,29 @@ def _run() -> None:
     except ReaderLeftError:
         _drop_stdout()
         sys.exit(0)
-    except HashcliError as error:
-        if Talk.debug:
-            raise
-        # What is below the command line knows what to do, but not how this index is chosen.
-        stop_with(error.problem, error.remedy.replace("hashcli index", index_command()), error.status)
     except KeyboardInterrupt:
         sys.exit(130)
-    except OSError as error:
-        if Talk.debug:
+    except Exception as error:
+        if shows_traceback():
             raise
+        _stop_for(error)
+
+
+def _stop_for(error: Exception) -> NoReturn:
+    """Say in a line or two what is wrong, without a traceback, and exit."""
+    if isinstance(error, HashcliError):
+        is_usage = isinstance(error, UsageError | ConfigFileError)
+        stop_with(error.problem, error.remedy, status=2 if is_usage else 1)
+    if isinstance(error, OSError):
         if error.errno == errno.EBADF and not error.filename:
             stop_with("stdin or stdout is closed.")
         stop_with(f"{error.filename or 'input or output'}: {reason_of(error)}.")
-    except Exception as error:
-        if Talk.debug:
-            raise
-        if Talk.log:
-            import traceback
-
-            keep_in_log(traceback.format_exc())
-        stop_with(f"{type(error).__name__}: {error}", "This should not happen; --debug shows where it did.")
+    log_traceback()
+    stop_with(f"{type(error).__name__}: {error}", "This should not happen; --debug shows where it did.")
 
 
 def _open_closed_streams() -> None:
-    """Where the shell has closed stdin or stdout (`>&-`), using it must fail plainly; talk to a closed stderr is lost.
+    """Where the shell has closed stdin or stdout (`>&-`), using it must fail plainly; messages to stderr may be lost.
 
     Left free, their numbers would be given to the next files that are opened, and a library's output end up in them.
     """

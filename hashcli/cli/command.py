@@ -1,13 +1,17 @@
 """What every command has beside its own options: how much it says, defaults from the config file, whole examples."""
 
+import os
 import re
+import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from hashcli.cli.common import Talk, stop_with
+from hashcli.cli.console import detail, stop_with
 
 # Options of which one holds: one given more directly puts aside those that come from the environment or the file.
 _ALTERNATIVES = (("index", "name"), ("quiet", "verbose"), ("json", "paths", "print0", "show", "extras"))
@@ -23,7 +27,7 @@ class Command(TyperCommand):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params += _talk_options()
+        self.params += _message_options()
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not (ctx.resilient_parsing or {"-h", "--help"} & set(args)):
@@ -34,7 +38,7 @@ class Command(TyperCommand):
         for names in _ALTERNATIVES:
             _keep_most_direct(ctx, names)
         if not ctx.resilient_parsing:
-            _set_talk(**{name: ctx.params.pop(name) for name in ("quiet", "verbose", "log", "debug")})
+            _set_up_messages(**{name: ctx.params.pop(name) for name in ("quiet", "verbose", "log", "debug")})
         return rest
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
@@ -78,7 +82,7 @@ def _folded(line: str, width: int) -> Iterator[str]:
     yield from (f"      {text}" for text in remark)
 
 
-def _talk_options() -> list[TyperOption]:
+def _message_options() -> list[TyperOption]:
     return [
         TyperOption(param_decls=["-q", "--quiet"], is_flag=True, default=False, help="Say nothing but errors."),
         TyperOption(param_decls=["-v", "--verbose"], is_flag=True, default=False, help="Say more."),
@@ -92,31 +96,39 @@ def _talk_options() -> list[TyperOption]:
     ]
 
 
-def _set_talk(*, quiet: bool, verbose: bool, log: str | None, debug: bool) -> None:
-    import os
-    import shlex
-    import sys
-    from pathlib import Path
+def _set_up_messages(*, quiet: bool, verbose: bool, log: str | None, debug: bool) -> None:
+    from hashcli.cli import messages
 
-    from hashcli.cli.common import detail
-
+    global _debug
     if quiet and verbose:
         stop_with("--quiet says less and --verbose more: choose one.", status=2)
-    Talk.quiet, Talk.verbose, Talk.debug = quiet, verbose, debug
-    if log:
-        path = Path(os.path.expanduser(log)).absolute()
-        try:
-            with path.open("a+", encoding="utf-8") as file:  # made if it is not there
-                file.seek(0)
-                is_text = "\0" not in file.read(4096)
-        except UnicodeDecodeError:
-            is_text = False
-        except OSError as error:
-            stop_with(f"{log} cannot be written: {(error.strerror or str(error)).lower()}.", "Choose another --log.")
-        if not is_text:
-            stop_with(f"{log} is there and is no text, so it is no log.", "Choose another --log.", status=2)
-        Talk.log = path
+    _debug = debug
+    messages.set_up(quiet=quiet, verbose=verbose, log=_log_file(log) if log else None)
     detail(f"command: hashcli {shlex.join(sys.argv[1:])}")
+
+
+_debug = False
+
+
+def shows_traceback() -> bool:
+    """Whether an error is to be shown with where it came from."""
+    return _debug
+
+
+def _log_file(log: str) -> Path:
+    """The file for the log, made if it is not there. Ends the program when it cannot be one."""
+    path = Path(os.path.expanduser(log)).absolute()
+    try:
+        with path.open("a+", encoding="utf-8") as file:
+            file.seek(0)
+            is_text = "\0" not in file.read(4096)
+    except UnicodeDecodeError:
+        is_text = False
+    except OSError as error:
+        stop_with(f"{log} cannot be written: {(error.strerror or str(error)).lower()}.", "Choose another --log.")
+    if not is_text:
+        stop_with(f"{log} is there and is no text, so it is no log.", "Choose another --log.", status=2)
+    return path
 
 
 def _keep_most_direct(ctx: Any, names: Sequence[str]) -> None:

@@ -1,14 +1,16 @@
-"""hashcli config: what the config file says. And the reading of it, for all commands."""
+"""hashcli config, and the config file for all commands."""
 
-import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from hashcli.cli.common import Json, printable, say, write_json
-from hashcli.errors import HashcliError, did_you_mean
+from hashcli.cli.console import UsageError, printable, say, write_json
+from hashcli.cli.options import Json
+from hashcli.config_file import config_path, read_config
+from hashcli.errors import did_you_mean
 
 EXAMPLES = """Examples:
 hashcli config            where the file is, and what it says
@@ -20,10 +22,9 @@ def run(ctx: typer.Context, json: Json = False) -> None:
 
     It holds defaults for the options of the commands, under the same names, as TOML: name = "family" at the top is for
     every command that has the option --name, and k = 20 below [search] for hashcli search. The command line and
-    environment variables go before it. $HASHCLI_CONFIG names another file; where it is empty, none is read.
+    environment variables take precedence. $HASHCLI_CONFIG names another file; where it is empty, none is read.
     """
-    path = config_path()
-    settings = _read(path) if path else {}
+    path, settings = config_path(), read_config()
     if json:
         write_json({"file": str(path) if path else None, "exists": bool(path and path.exists()), "settings": settings})
         return
@@ -38,76 +39,66 @@ def run(ctx: typer.Context, json: Json = False) -> None:
             print(f"{key if inner is None else f'[{key}] {inner}'} = {printable(_shown(one))}")
 
 
-def config_path() -> Path | None:
-    """Where the config file is, or would be; None if none is to be read."""
-    given = os.environ.get("HASHCLI_CONFIG")
-    if given is None:
-        from platformdirs import user_config_path
-
-        return user_config_path("hashcli") / "config.toml"
-    return Path(given).expanduser() if given else None
-
-
 def defaults(ctx: typer.Context) -> dict[str, Any]:
     """What the config file says for the command of this context, by the names of its parameters.
 
-    The whole file is checked. Raises HashcliError for what no command understands.
+    The whole file is checked. Raises UsageError for what no command understands, and ConfigFileError.
     """
-    path = config_path()
-    if path is None:
-        return {}
-    settings = _read(path)
-    if not settings:
+    path, settings = config_path(), read_config()
+    if not path or not settings:
         return {}
     root = ctx.find_root().command
     assert isinstance(root, TyperGroup)
-    commands = {name: _options(command) for name, command in root.commands.items()}
-    tables = {key: value for key, value in settings.items() if isinstance(value, dict)}
+    config = _Config(path, {name: _options(command) for name, command in root.commands.items()}, ctx)
     found: dict[str, Any] = {}
     for key, value in settings.items():
-        if key in tables:
-            continue
-        takers = {name: options[key] for name, options in commands.items() if key in options}
-        if not takers:
-            known = {option for options in commands.values() for option in options} | set(commands)
-            raise HashcliError(f"{path}: no command has the option {key!r}.{did_you_mean(key, known)}", status=2)
-        unfit = {}
-        for name, option in takers.items():
-            try:
-                checked = _checked(value, option, ctx, f"{path}: {key}")
-            except HashcliError as error:
-                unfit[name] = error
-                continue
-            if name == ctx.command.name:
-                found[option.name] = checked
-        if len(unfit) == len(takers):  # -k of search is a number, --k of evaluate a text: one of them is meant
-            raise next(iter(unfit.values()))
-    for name, table in tables.items():
-        if name not in commands:
-            raise HashcliError(f"{path}: there is no command {name!r}.{did_you_mean(name, commands)}", status=2)
-        for key, value in table.items():
-            if key not in commands[name]:
-                suggestion = did_you_mean(key, commands[name])
-                raise HashcliError(f"{path}: hashcli {name} has no option {key!r}.{suggestion}", status=2)
-            option = commands[name][key]
-            checked = _checked(value, option, ctx, f"{path}: [{name}] {key}")
-            if name == ctx.command.name:
-                found[option.name] = checked
+        if not isinstance(value, dict):
+            found |= config.for_all_commands(key, value)
+    for name, table in settings.items():  # after what is for all commands, which a command's own table overrides
+        if isinstance(table, dict):
+            found |= config.for_one_command(name, table)
     return found
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.exists() and "HASHCLI_CONFIG" not in os.environ:
-        return {}
-    import tomllib
+@dataclass(frozen=True)
+class _Config:
+    """A config file and what it may say: `commands` are the options of each command by their names in the file."""
 
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise HashcliError(f"{path} cannot be read: {(error.strerror or '').lower()}.", status=2) from error
-    except ValueError as error:  # not TOML, or not UTF-8
-        raise HashcliError(f"{path} is not TOML: {error}.", status=2) from error
+    path: Path
+    commands: dict[str, dict[str, Any]]
+    ctx: typer.Context
+
+    def for_all_commands(self, key: str, value: Any) -> dict[str, Any]:
+        """A setting at the top of the file, if it is for this command: it must fit at least one that has the option."""
+        takers = {name: options[key] for name, options in self.commands.items() if key in options}
+        if not takers:
+            known = {option for options in self.commands.values() for option in options} | set(self.commands)
+            raise UsageError(f"{self.path}: no command has the option {key!r}.{did_you_mean(key, known)}")
+        found, errors = {}, []
+        for name, option in takers.items():
+            try:
+                checked = _checked(value, option, self.ctx, f"{self.path}: {key}")
+            except UsageError as error:
+                errors.append(error)
+                continue
+            if name == self.ctx.command.name:
+                found[option.name] = checked
+        if len(errors) == len(takers):  # -k of search is a number, --k of evaluate a text: one of them is meant
+            raise errors[0]
+        return found
+
+    def for_one_command(self, name: str, table: dict[str, Any]) -> dict[str, Any]:
+        """The settings below [name], if that is this command."""
+        if name not in self.commands:
+            raise UsageError(f"{self.path}: there is no command {name!r}.{did_you_mean(name, self.commands)}")
+        found = {}
+        for key, value in table.items():
+            if key not in self.commands[name]:
+                suggestion = did_you_mean(key, self.commands[name])
+                raise UsageError(f"{self.path}: hashcli {name} has no option {key!r}.{suggestion}")
+            option = self.commands[name][key]
+            found[option.name] = _checked(value, option, self.ctx, f"{self.path}: [{name}] {key}")
+        return found if name == self.ctx.command.name else {}
 
 
 def _options(command: Any) -> dict[str, Any]:
@@ -122,25 +113,25 @@ def _options(command: Any) -> dict[str, Any]:
 
 
 def _checked(value: Any, option: Any, ctx: typer.Context, where: str) -> Any:
-    """The value, if it is of the kind that the option takes."""
+    """The value. Raises UsageError when it is not of the kind that the option takes."""
     if option.multiple:
         if not isinstance(value, list):
-            raise HashcliError(f"{where} must be a list in [ ], not {_shown(value)}.", status=2)
+            raise UsageError(f"{where} must be a list in [ ], not {_shown(value)}.")
     elif isinstance(value, list):
-        raise HashcliError(f"{where} must be one value, not a list.", status=2)
-    kind, said = _kind(option)
+        raise UsageError(f"{where} must be one value, not a list.")
+    kind, kind_name = _kind(option)
     for one in value if option.multiple else [value]:
         if not isinstance(one, kind) or (isinstance(one, bool) and kind is not bool):  # a bool is an int to Python
-            raise HashcliError(f"{where} must be {said}, not {_shown(one)}.", status=2)
+            raise UsageError(f"{where} must be {kind_name}, not {_shown(one)}.")
     try:
         option.type_cast_value(ctx, value)
     except typer.BadParameter as error:
-        raise HashcliError(f"{where}: {error.message}", status=2) from error
+        raise UsageError(f"{where}: {error.message}") from error
     return value
 
 
 def _kind(option: Any) -> tuple[type | tuple[type, ...], str]:
-    """What TOML must give for an option, and its name."""
+    """The type that an option's value must have in TOML, and what to call it in a message."""
     if option.is_flag:
         return bool, "true or false"
     if option.type.name.startswith("int"):  # and ranges

@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hashcli.cli.command import Command
-from hashcli.cli.common import (
-    Download,
-    Json,
-    ProgressReporter,
-    ProtocolName,
-    open_dataset,
-    say,
-    stop_with,
-    whole_numbers,
-    write_json,
-)
+from hashcli.cli.console import ProgressBar, print_table, say, stop_with, write_json
+from hashcli.cli.options import Download, Json, ProtocolName, open_dataset, whole_numbers
+from hashcli.cli.remedies import with_remedies
 
 if TYPE_CHECKING:
     from hashcli.datasets.dataset import ImageTextDataset
@@ -67,7 +59,6 @@ def _print_settings(method: str | None) -> None:
     if method is None:
         return
     _require_extra()
-    from hashcli.cli.info import print_table
     from hashcli.distillation.registry import METHODS, load_method
     from hashcli.distillation.resolve import describe_settings
 
@@ -176,16 +167,13 @@ def _warn(data: "ImageTextDataset", split: "Split", student: "Student | None") -
 
 def _train(plan: "RunPlan") -> "list[MetricRow]":
     from hashcli.distillation.run import train_hash_models
-    from hashcli.distillation.run_folder import RunExistsError
 
     say(f"Loading the teacher {plan.settings.teacher}")
-    with _RunProgress() as progress:
+    with _RunProgress() as progress, with_remedies():
         try:
             return train_hash_models(plan, progress)
         except KeyboardInterrupt:
             stop_with("Stopped.", f"To go on: the same command with --resume --out {plan.out}", status=130)
-        except RunExistsError as error:
-            stop_with(error.problem, "Go on with it by --resume, or choose another --out.")
 
 
 def _print_rows(rows: "list[MetricRow]", json: bool) -> None:
@@ -197,7 +185,7 @@ def _print_rows(rows: "list[MetricRow]", json: bool) -> None:
             print(f"{row['of']}\t{row['bits']} bits\t{row['direction']}\t{row['name']}\t{value}")
 
 
-class _RunProgress(ProgressReporter):
+class _RunProgress(ProgressBar):
     """A run's callback: epochs and metrics on stderr as they come."""
 
     def __init__(self) -> None:

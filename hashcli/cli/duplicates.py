@@ -8,21 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashcli.cli.common import (
-    IndexFolder,
-    IndexName,
-    Json,
-    ProgressReporter,
-    from_here,
-    index_command,
-    index_folder,
-    printable,
-    say,
-    stop_with,
-    with_stdin,
-    write_json,
-    write_paths,
-)
+from hashcli.cli.console import ProgressBar, from_here, printable, say, stop_with, write_json, write_paths
+from hashcli.cli.inputs import with_stdin
+from hashcli.cli.options import IndexFolder, IndexName, Json, index_location
+from hashcli.cli.remedies import index_command, with_remedies
 from hashcli.errors import did_you_mean_path
 
 if TYPE_CHECKING:
@@ -37,6 +26,7 @@ hashcli duplicates --extras -0 | xargs -0 trash      keep one of each file"""
 _LOOK_FIRST = "Pages of text and screenshots of one layout may be called the same: look before you delete."
 
 
+# Long because typer reads the options from the signature.
 def run(
     paths: Annotated[
         list[str] | None,
@@ -82,37 +72,31 @@ def run(
     that one. What is written in the files (date, description) does not count for which one is kept. Photos that have
     changed since they were indexed are left out, and so are further names of the same file.
     """
-    if print0 and not extras:
-        stop_with("-0 is for other programs, and in whole groups nothing says what to keep: add --extras.", status=2)
-    if json and extras:
-        stop_with("--json prints whole groups, --extras paths: choose one.", status=2)
-    if edited and not extras:
-        stop_with("--edited goes with --extras; whole groups show edited photos without it.", status=2)
-    if edited and exact:
-        stop_with("--edited prints more than copies, --exact only copies: choose one.", status=2)
+    _check_output_options(exact=exact, extras=extras, edited=edited, json=json, print0=print0)
     exact = exact or (extras and not edited)
     if exact and max_distance is not None:
         stop_with(
             "Files are compared byte for byte, so --max-distance has no meaning.", "Or --extras with --edited?", 2
         )
 
-    from hashcli.index.duplicates import find_duplicates
+    from hashcli.index.duplicates import DuplicateOptions, find_duplicates
     from hashcli.index.files.paths import canonical
 
-    folder = index_folder(index, name)
+    location = index_location(index, name)
+    folder = location.folder
     within = [canonical(path) for path in with_stdin(paths or [])]
     if paths and not within:
         say("The list of paths is empty: nothing was compared.")
         return
-    with ProgressReporter("Comparing") as reporter:
-        found = find_duplicates(folder, within, reporter, max_distance=max_distance, exact=exact)
+    with with_remedies(location), ProgressBar("Comparing") as progress:
+        found = find_duplicates(folder, DuplicateOptions(tuple(within), max_distance, exact), progress)
     if not found.compared:
         missing = next((path for path in within if not os.path.exists(path)), None)
         if missing:
             stop_with(f"{missing}: no such file or folder.{did_you_mean_path(missing)}")
         stop_with(
             "No photo there is in the index." if within else f"The index in {folder} holds no photos.",
-            f"Add some: {index_command()} {shlex.join(paths or ['PATH-OF-PHOTOS'])}",
+            f"Add some: {index_command(location)} {shlex.join(paths or ['PATH-OF-PHOTOS'])}",
         )
     if json:
         for group in found.groups:
@@ -125,7 +109,7 @@ def run(
         say(f"{path} could not be read and was not compared.")
     if found.stale:
         say(f"Changed or gone since they were indexed: {len(found.stale)}, {min(found.stale)} for one.")
-        say(f"To refresh the index: {index_command()}")
+        say(f"To refresh the index: {index_command(location)}")
     extra = [photo for group in found.groups for photo in group[1:]]
     if extra:
         megabytes = sum(photo.bytes for photo in extra) / 1e6
@@ -134,6 +118,18 @@ def run(
             say(_LOOK_FIRST)
     else:
         say(f"No duplicates among {found.compared} photos.")
+
+
+def _check_output_options(*, exact: bool, extras: bool, edited: bool, json: bool, print0: bool) -> None:
+    """Stop if some of them exclude each other."""
+    if print0 and not extras:
+        stop_with("-0 is for other programs, and in whole groups nothing says what to keep: add --extras.", status=2)
+    if json and extras:
+        stop_with("--json prints whole groups, --extras paths: choose one.", status=2)
+    if edited and not extras:
+        stop_with("--edited goes with --extras; whole groups show edited photos without it.", status=2)
+    if edited and exact:
+        stop_with("--edited prints more than copies, --exact only copies: choose one.", status=2)
 
 
 def _print(groups: "list[list[DuplicatePhoto]]") -> None:

@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashcli.cli.common import (
-    SKIPPED,
-    Json,
-    ProgressReporter,
-    complete_model,
-    read_lines,
-    say,
-    stop_with,
-    with_stdin,
-    write_json,
-)
+from hashcli.cli.console import SKIPPED, ProgressBar, say, stop_with, write_json
+from hashcli.cli.inputs import read_lines, with_stdin
+from hashcli.cli.options import Json, complete_model
 from hashcli.errors import reason_of
 
 if TYPE_CHECKING:
@@ -61,21 +53,23 @@ def run(
     import numpy as np
 
     from hashcli.hashmodel.codes import pack
-    from hashcli.hashmodel.model import HashModel
-    from hashcli.hashmodel.registry import find_model
+    from hashcli.hashmodel.registry import load_model
 
-    hash_model = HashModel(find_model(model), verify=True)
+    hash_model = load_model(model)
     if out:
         _check_writable(out)
     codes: list[np.ndarray] = []
     rows: list[dict[str, str]] = []
     skipped = 0
-    with ProgressReporter("Encoding") as reporter:
-        for row, result in _encoded(hash_model, paths or [], text or [], texts_from, reporter, hidden):
-            reporter.advanced(1)
+    with ProgressBar("Encoding") as progress:
+        files = list(_photo_files(paths or [], progress, hidden))
+        texts = [*(text or []), *(read_lines(texts_from) if texts_from else [])]
+        progress.planned(len(files) + len(texts))
+        for row, result in _encoded(hash_model, files, texts):
+            progress.advanced(1)
             if isinstance(result, Exception):
                 skipped += 1
-                reporter.skipped(next(iter(row.values())), reason_of(result))
+                progress.skipped(next(iter(row.values())), reason_of(result))
                 continue
             code = pack(result[None])[0]
             if out:
@@ -94,44 +88,35 @@ def run(
 
 
 def _encoded(
-    model: "HashModel",
-    paths: list[str],
-    texts: list[str],
-    texts_from: str | None,
-    reporter: ProgressReporter,
-    hidden: bool,
+    model: "HashModel", files: list[tuple[str, str]], texts: list[str]
 ) -> "Iterator[tuple[dict[str, str], np.ndarray | Exception]]":
-    """Yield what names a row, and its float output or why it has none."""
+    """Yield what names a row, and its output, float32 [bits], or the exception that says why it has none."""
     from hashcli.hashmodel.model import TEXT_BATCH
     from hashcli.hashmodel.prefetch import batched
 
-    files = list(_photo_files(paths, reporter, hidden))
-    lines = [*texts, *(read_lines(texts_from) if texts_from else [])]
-    reporter.planned(len(files) + len(lines))
     unreadable = {path: reason for path, reason in files if reason}
     for path, result in model.encode_image_files(path for path, _ in files):
         yield {"path": path}, OSError(unreadable[path]) if path in unreadable else result
-    for batch in batched(lines, TEXT_BATCH):
-        for line, output in zip(batch, model.encode_texts(batch), strict=True):
-            yield {"text": line}, output if line.strip() else ValueError("an empty text")
+    for batch in batched(texts, TEXT_BATCH):
+        for text, output in zip(batch, model.encode_texts(batch), strict=True):
+            yield {"text": text}, output if text.strip() else ValueError("an empty text")
 
 
-def _photo_files(paths: list[str], reporter: ProgressReporter, hidden: bool) -> Iterator[tuple[str, str]]:
+def _photo_files(paths: list[str], progress: ProgressBar, hidden: bool) -> Iterator[tuple[str, str]]:
     """Yield (file, "") in order, and (folder, reason) for a folder that cannot be read."""
-    from hashcli.index.files.scan import ScannedFiles, scan
+    from hashcli.index.files.scan import scan
 
     for path in with_stdin(paths):
         if not Path(path).is_dir():
             yield path, ""
             continue
-        found = ScannedFiles()
-        scan([path], found, hidden=hidden, tick=reporter.scanned)
+        found = scan([path], hidden=hidden, on_progress=progress.scanned)
         yield from ((file, "") for file in found.files)
         yield from found.problems
 
 
 def _check_writable(out: Path) -> None:
-    """Fail before the work, not after it."""
+    """Stop before the work, not after it."""
     try:
         _unfinished(out).touch()
         _unfinished(out).unlink()

@@ -1,23 +1,15 @@
-"""hashcli evaluate: a hash model against a dataset's protocol."""
+"""hashcli evaluate: the metrics of a hash model on a dataset, by the dataset's protocol."""
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashcli.cli.common import (
-    Download,
-    Json,
-    ProgressReporter,
-    ProtocolName,
-    open_dataset,
-    say,
-    stop_with,
-    whole_numbers,
-    write_json,
-)
+from hashcli.cli.console import ProgressBar, say, stop_with, write_json
+from hashcli.cli.options import Download, Json, ProtocolName, open_dataset, whole_numbers
 
 if TYPE_CHECKING:
     from hashcli.datasets.dataset import ImageTextDataset
@@ -56,10 +48,10 @@ def run(
 ) -> None:
     """Measure a hash model by a dataset's protocol.
 
-    Image to text and text to image, by Hamming distance, chance beside every figure.
-    With labels: mean average precision and precision, items being relevant that share a label. With captions: recall
-    of one's own photo or captions. Equal distances are ranked by database row, after one shuffle by the seed that
-    draws the split. Several seeds give mean and sample standard deviation.
+    Image to text and text to image, by Hamming distance, chance beside every metric.
+    With labels: mean average precision and precision, where items are relevant that share a label. With captions:
+    recall of a caption's own photo and of a photo's own captions. Equal distances are ranked by database row, after one
+    shuffle by the seed that draws the split. Several seeds give mean and sample standard deviation.
     """
     if bool(dataset) == bool(codes):
         stop_with("Give --dataset or --codes.", "For example: hashcli evaluate --codes runs/a/codes-64.npz", status=2)
@@ -73,134 +65,135 @@ def run(
             stop_with("Plots need matplotlib, which is not installed.", "pip install 'hashcli[train]'")
 
     if codes:
-        from hashcli.evaluation.retrieval import read_codes
-
-        saved = [read_codes(path) for path in codes]
-        about, repeats = _about_codes(saved), [one.evaluate(cuts) for one in saved]
+        evaluation = _evaluate_codes(codes, cuts)
     else:
         from hashcli.datasets.splits import make_split
 
         assert dataset
-        saved = []
-        pairs = open_dataset(dataset, root, protocol, download=download)
-        splits = [make_split(pairs, one, protocol) for one in seeds]
-        about, repeats = _measure(pairs, splits, model, cuts)
-    figures = _figures(repeats)
+        opened = open_dataset(dataset, root, protocol, download=download)
+        evaluation = _evaluate_model(model, opened, [make_split(opened, one, protocol) for one in seeds], cuts)
+    rows = _rows(evaluation.repeats)
     if json:
-        _print_json(about, figures, repeats)
+        _print_json(evaluation, rows)
     else:
-        say(", ".join(f"{key} {value}" for key, value in about.items()))
-        if sys.stdout.isatty():
-            _print_table(figures)
-        else:
-            for row in figures:
-                measured = f"mean {row['mean']:.4f}\tsd {row['sd']:.4f}" if "sd" in row else f"{row['value']:.4f}"
-                print(f"{row['direction']}\t{row['metric']}\t{measured}\tchance {row['chance']:.4f}")
+        say(", ".join(f"{key} {value}" for key, value in evaluation.facts.items()))
+        _print_rows(rows)
     if plots:
-        _draw(plots, about, repeats, saved)
+        _draw(plots, evaluation)
 
 
-def _measure(
-    pairs: "ImageTextDataset", splits: "list[Split]", model: str, cuts: Sequence[int]
-) -> "tuple[dict[str, Any], list[Reports]]":
-    from hashcli.datasets.splits import told_of_training
-    from hashcli.evaluation.retrieval import evaluate_model, rows_of
-    from hashcli.hashmodel.model import HashModel
-    from hashcli.hashmodel.registry import find_model
+@dataclass(frozen=True)
+class _Evaluation:
+    """`facts` name what was evaluated; `repeats` are the reports of each seed; `saved`, the codes of runs, if any."""
 
-    hash_model = HashModel(find_model(model), verify=True)
-    trained = [told_of_training(hash_model.folder.parent / "split.json", pairs, split) for split in splits]
-    for warning in filter(None, [*splits[0].warnings, *trained]):
+    facts: dict[str, Any]
+    repeats: "list[Reports]"
+    saved: "list[SavedCodes]" = field(default_factory=list)
+
+
+def _evaluate_model(name: str, dataset: "ImageTextDataset", splits: "list[Split]", cuts: Sequence[int]) -> _Evaluation:
+    from hashcli.datasets.splits import training_overlap
+    from hashcli.evaluation.retrieval import evaluate_model, evaluated_rows
+    from hashcli.hashmodel.registry import load_model
+
+    model = load_model(name)
+    overlaps = [training_overlap(model.folder.parent / "split.json", dataset, split) for split in splits]
+    for warning in filter(None, [*splits[0].warnings, *overlaps]):
         say(f"warning: {warning}")
-    with ProgressReporter("Encoding") as reporter:
-        reporter.planned(len(rows_of(splits)))
-        repeats = evaluate_model(hash_model, pairs, splits, cuts, reporter.advanced)
-    about = {
-        "model": hash_model.name,
-        "bits": hash_model.bits,
-        "dataset": pairs.name,
+    with ProgressBar("Encoding") as progress:
+        progress.planned(len(evaluated_rows(splits)))
+        repeats = evaluate_model(model, dataset, splits, cuts, progress.advanced)
+    facts = {
+        "model": model.name,
+        "bits": model.bits,
+        "dataset": dataset.name,
         "protocol": splits[0].protocol,
-        "seed": _all([split.seed for split in splits]),
-        "split": _all([split.checksum for split in splits]),
+        "seed": _common([split.seed for split in splits]),
+        "split": _common([split.checksum for split in splits]),
         "query": len(splits[0].query),
         "database": len(splits[0].database),
         "ties": "by database row",
     }
-    return about, repeats
+    return _Evaluation(facts, repeats)
 
 
-def _about_codes(saved: "list[SavedCodes]") -> dict[str, Any]:
-    for what in ("length", "dataset", "protocol", "method"):
-        known = [(one.path, f"{one.bits} bits" if what == "length" else one.about.get(what)) for one in saved]
-        if len({value for _, value in known if value}) > 1:
-            each = ", ".join(f"{path} has {value}" for path, value in known if value)
-            stop_with(
-                f"Codes are not averaged that differ in their {what}: {each}.",
-                "Give runs that differ by their seed alone.",
-            )
-    told = {key: _all([one.about.get(key) for one in saved]) for key in saved[0].about}
-    return {
-        "codes": _all([str(one.path) for one in saved]),
+def _evaluate_codes(paths: list[Path], cuts: Sequence[int]) -> _Evaluation:
+    from hashcli.evaluation.retrieval import check_averageable, read_codes
+
+    saved = [read_codes(path) for path in paths]
+    check_averageable(saved)
+    facts = {
+        "codes": _common([str(one.path) for one in saved]),
         "bits": saved[0].bits,
-        **told,
+        **{key: _common([one.origin.get(key) for one in saved]) for key in saved[0].origin},
         "query": len(saved[0].query),
         "database": len(saved[0].database),
         "ties": "by database row",
     }
+    return _Evaluation(facts, [one.evaluate(cuts) for one in saved], saved)
 
 
-def _all(values: list[Any]) -> Any:
-    """What all have in common, or each one's own."""
+def _common(values: list[Any]) -> Any:
+    """The value that all have in common, or the list of them."""
     return values[0] if all(value == values[0] for value in values) else values
 
 
-def _figures(repeats: "list[Reports]") -> list[dict[str, Any]]:
-    """A row for each figure: its value, or the mean and deviation of several seeds."""
-    from hashcli.evaluation.repeats import repeated_figures
+def _rows(repeats: "list[Reports]") -> list[dict[str, Any]]:
+    """A row for each metric: its value, or the mean and deviation over several seeds."""
+    from hashcli.evaluation.repeats import repeated_metrics
 
     if len(repeats) == 1:
         return [
-            {"direction": direction, "metric": figure.name, "value": figure.value, "chance": figure.chance}
+            {"direction": direction, "metric": metric.name, "value": metric.value, "chance": metric.chance}
             for direction, report in repeats[0].items()
-            for figure in report.metrics
+            for metric in report.metrics
         ]
     return [
         {
             "direction": direction,
-            "metric": figure.name,
-            "mean": figure.mean,
-            "sd": figure.deviation,
-            "values": figure.values,
-            "chance": figure.chance,
+            "metric": metric.name,
+            "mean": metric.mean,
+            "sd": metric.deviation,
+            "values": metric.values,
+            "chance": metric.chance,
         }
         for direction in repeats[0]
-        for figure in repeated_figures([reports[direction] for reports in repeats])
+        for metric in repeated_metrics([reports[direction] for reports in repeats])
     ]
 
 
-def _print_json(about: dict[str, Any], figures: list[dict[str, Any]], repeats: "list[Reports]") -> None:
+def _print_json(evaluation: _Evaluation, rows: list[dict[str, Any]]) -> None:
     from hashcli.evaluation.repeats import mean_curves
 
-    for row in figures:
-        write_json({**about, **row})
-    for direction in repeats[0]:
-        for curve in mean_curves([reports[direction] for reports in repeats]):
-            drawn = {"curve": curve.name, "x": curve.x, "values": curve.values, "chance": curve.chance}
-            write_json({**about, "direction": direction, **drawn})
+    for row in rows:
+        write_json({**evaluation.facts, **row})
+    for direction in evaluation.repeats[0]:
+        for curve in mean_curves([reports[direction] for reports in evaluation.repeats]):
+            points = {"curve": curve.name, "x": curve.x, "values": curve.values, "chance": curve.chance}
+            write_json({**evaluation.facts, "direction": direction, **points})
 
 
-def _print_table(figures: list[dict[str, Any]]) -> None:
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    if sys.stdout.isatty():
+        _print_table(rows)
+        return
+    for row in rows:
+        value = f"mean {row['mean']:.4f}\tsd {row['sd']:.4f}" if "sd" in row else f"{row['value']:.4f}"
+        print(f"{row['direction']}\t{row['metric']}\t{value}\tchance {row['chance']:.4f}")
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    numbers = [column for column in ("value", "mean", "sd", "chance") if column in figures[0]]
+    numbers = [column for column in ("value", "mean", "sd", "chance") if column in rows[0]]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("metric", overflow="fold")
     for number in numbers:
         table.add_column(number, justify="right", no_wrap=True)
     direction = None
-    for row in figures:
+    for row in rows:
         if row["direction"] != direction:
             direction = row["direction"]
             table.add_section()
@@ -209,15 +202,16 @@ def _print_table(figures: list[dict[str, Any]]) -> None:
     Console(highlight=False).print(table)
 
 
-def _draw(folder: Path, about: dict[str, Any], repeats: "list[Reports]", saved: "list[SavedCodes]") -> None:
+def _draw(folder: Path, evaluation: _Evaluation) -> None:
     from hashcli.evaluation.plots import plot_losses, plot_precision_at, plot_precision_recall
     from hashcli.evaluation.repeats import mean_curves
 
     folder.mkdir(parents=True, exist_ok=True)
+    facts, repeats = evaluation.facts, evaluation.repeats
     drawn = []
     curves = {direction: mean_curves([reports[direction] for reports in repeats]) for direction in repeats[0]}
     if all(curves.values()):
-        names = [about.get("model") or about.get("method"), about.get("dataset"), f"{about['bits']} bits"]
+        names = [facts.get("model") or facts.get("method"), facts.get("dataset"), f"{facts['bits']} bits"]
         title = ", ".join(str(name) for name in names if name)
         title += f", mean of {len(repeats)} seeds" if len(repeats) > 1 else ""
         drawn = [folder / "precision-recall.png", folder / "precision-at-n.png"]
@@ -225,7 +219,7 @@ def _draw(folder: Path, about: dict[str, Any], repeats: "list[Reports]", saved: 
         plot_precision_at(curves, drawn[1], title)
     else:
         say("There is no precision to draw: this dataset has no labels.")
-    for one in saved:
+    for one in evaluation.saved:
         log = one.path.parent / "log.jsonl"
         if log.exists():
             drawn.append(folder / f"loss-{one.path.resolve().parent.name}.png")

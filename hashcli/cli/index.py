@@ -1,30 +1,20 @@
 """hashcli index: make or refresh an index."""
 
 import os
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from hashcli.cli.common import (
-    SKIPPED,
-    IndexFolder,
-    IndexName,
-    Json,
-    ProgressReporter,
-    complete_model,
-    index_command,
-    index_folder,
-    printable,
-    say,
-    stop_with,
-    with_stdin,
-    write_json,
-)
+from hashcli.cli.console import SKIPPED, ProgressBar, printable, say, stop_with, write_json
+from hashcli.cli.inputs import with_stdin
+from hashcli.cli.options import IndexFolder, IndexName, Json, complete_model, index_location
+from hashcli.cli.remedies import index_command, with_remedies
 
 if TYPE_CHECKING:
-    from hashcli.index.summary import UpdateSummary
+    from hashcli.index.locations import IndexLocation
+    from hashcli.index.summary import UpdateOptions, UpdateSummary
 
 EXAMPLES = """Examples:\n
 hashcli index ~/Pictures          index a folder, or bring it up to date\n
@@ -35,6 +25,7 @@ hashcli index --watch ~/Pictures  keep it up to date until Ctrl-C\n
 hashcli index --index ./photos/.hashcli ./photos      an index that moves with its photos"""
 
 
+# Long because typer reads the options from the signature.
 def run(
     paths: Annotated[
         list[str] | None,
@@ -78,16 +69,17 @@ def run(
     Files that were moved or renamed keep their codes, those that are gone are removed, and a folder that cannot be
     reached keeps its photos. It can be stopped at any moment: run it again and it goes on.
     """
-    from hashcli.index import update
-    from hashcli.index.catalog import FILE_NAME
+    from hashcli.index.catalog_file import FILE_NAME
     from hashcli.index.files.paths import canonical
-    from hashcli.index.summary import UpdateSummary
+    from hashcli.index.summary import UpdateOptions, UpdateSummary
 
-    folder = index_folder(index, name)
+    location = index_location(index, name)
+    folder = location.folder
     named = list(with_stdin(paths or []))
     given = [canonical(path) for path in named]
     if not paths and (forget or not (folder / FILE_NAME).exists()):
-        stop_with("No path was given.", f"Name photos or folders of photos: {index_command()} ~/Pictures", status=2)
+        remedy = f"Name photos or folders of photos: {index_command(location)} ~/Pictures"
+        stop_with("No path was given.", remedy, status=2)
     if forget and (dry_run or rehash or watch):
         stop_with("--forget stands alone: it cannot be tried or combined.", status=2)
     if watch and dry_run:
@@ -97,102 +89,131 @@ def run(
         if json and not (forget or dry_run):
             write_json(UpdateSummary().counts())
         raise typer.Exit()
-    if forget:  # what is reached through a linked folder is known by the link
-        photos, texts = update.forget(folder, [*given, *map(os.path.abspath, named)])
-        if json:
-            write_json({"removed": photos, "texts_removed": texts})
+    options = UpdateOptions(model, rehash=rehash, hidden=hidden, texts=not no_texts)
+    with with_remedies(location):
+        if forget:  # what is reached through a linked folder is indexed under the link's name
+            _forget(folder, [*given, *map(os.path.abspath, named)], json=json)
+        elif dry_run:
+            _preview(folder, given, options, json=json)
         else:
-            if not photos and not texts:
-                stop_with(f"The index in {folder} holds no photos or texts of that name, or below it.")
-            dropped = f"{photos} photos and {texts} texts" if texts else f"{photos} photos"
-            say(f"{dropped} dropped from the index in {folder}. What lies in an indexed folder comes back.")
-        raise typer.Exit(0 if photos or texts else 1)
-    if dry_run:
-        with ProgressReporter("Encoding") as reporter:
-            changes, left_out = update.preview(
-                folder, given, reporter, rehash=rehash, hidden=hidden, texts=not no_texts
-            )
-        for change in changes:
-            if json:
-                moved_from = {"moved_from": change.moved_from} if change.moved_from else {}
-                write_json({"action": change.action, "path": change.path} | moved_from)
-            else:
-                source = f"{change.moved_from} -> " if change.moved_from else ""
-                print(f"{change.action}\t{printable(source + change.path)}")
-        say(f"{len(changes)} changes; nothing was done.")
-        raise typer.Exit(SKIPPED if left_out else 0)
+            try:
+                if watch:
+                    _follow(folder, given, options, json=json)
+                _update(location, given, options, json=json)
+            except KeyboardInterrupt:
+                stop_with("Stopped. What was encoded is kept.", "To go on, run the same command again.", status=130)
 
-    def refresh(reporter: ProgressReporter, *, again: bool = False) -> UpdateSummary:
-        with reporter:
-            return update.update(
-                folder, given, reporter, model=model, rehash=rehash and not again, hidden=hidden, texts=not no_texts
-            )
 
-    try:
-        if watch:
-            _follow(folder, given, refresh, hidden=hidden, json=json)
-        summary = refresh(ProgressReporter("Encoding"))
-    except KeyboardInterrupt:
-        stop_with("Stopped. What was encoded is kept.", "To go on, run the same command again.", status=130)
-    _tell(summary, json=json)
-    if not given and not any(summary.counts().values()) and not update.indexed(folder):
-        say(f"Nothing is indexed. Name photos or folders of photos: {index_command()} ~/Pictures")
-    elif given and not any(summary.counts().values()):
+def _forget(folder: Path, paths: list[str], *, json: bool) -> None:
+    from hashcli.index.update import forget
+
+    photos, texts = forget(folder, paths)
+    if json:
+        write_json({"removed": photos, "texts_removed": texts})
+    elif photos or texts:
+        dropped = f"{photos} photos and {texts} texts" if texts else f"{photos} photos"
+        say(f"{dropped} dropped from the index in {folder}. Whatever is in an indexed folder comes back.")
+    else:
+        stop_with(f"The index in {folder} holds no photos or texts of that name, or below it.")
+    raise typer.Exit(0 if photos or texts else 1)
+
+
+def _preview(folder: Path, given: list[str], options: "UpdateOptions", *, json: bool) -> None:
+    """One line for each change: an object, or the action and the path after a tab."""
+    from hashcli.index.preview import preview
+
+    with _UpdateProgress("Encoding") as progress:
+        changes, skipped = preview(folder, given, options, progress)
+    for change in changes:
+        if json:
+            moved_from = {"moved_from": change.moved_from} if change.moved_from else {}
+            write_json({"action": change.action, "path": change.path} | moved_from)
+        else:
+            source = f"{change.moved_from} -> " if change.moved_from else ""
+            print(f"{change.action}\t{printable(source + change.path)}")
+    say(f"{len(changes)} changes; nothing was done.")
+    raise typer.Exit(SKIPPED if skipped else 0)
+
+
+def _update(location: "IndexLocation", given: list[str], options: "UpdateOptions", *, json: bool) -> None:
+    from hashcli.index.update import indexed_paths, update
+
+    with _UpdateProgress("Encoding") as progress:
+        summary = update(location.folder, given, options, progress)
+    _print_summary(summary, json=json)
+    found_nothing = not any(summary.counts().values())
+    if found_nothing and not given and not indexed_paths(location.folder):
+        say(f"Nothing is indexed. Name photos or folders of photos: {index_command(location)} ~/Pictures")
+    elif found_nothing and given:
         say("No photos were found there.")
     if summary.skipped:
         raise typer.Exit(SKIPPED)
 
 
-def _tell(summary: "UpdateSummary", *, json: bool) -> None:
+def _follow(folder: Path, given: list[str], options: "UpdateOptions", *, json: bool) -> NoReturn:
+    """Update, and again after each burst of changes; later updates print their counts only if they changed anything."""
+    from hashcli.index.catalog_file import FILE_NAME
+    from hashcli.index.files.watch import check_installed, wait_for_changes
+    from hashcli.index.update import indexed_paths
+
+    check_installed()
+    progress = _UpdateProgress("Encoding", repeats=False)
+    is_first = True
+    for _ in wait_for_changes(given or indexed_paths(folder), folder, hidden=options.hidden):
+        if not is_first and not (folder / FILE_NAME).exists():
+            continue  # its disk is away: no new index must be made in the empty mount point
+        summary = _update_when_free(folder, given, options, progress)
+        if is_first or summary.changed():
+            _print_summary(summary, json=json)
+        if is_first:
+            say("Watching for changes; Ctrl-C ends it.")
+        is_first = False
+        options = replace(options, rehash=False)
+    raise AssertionError("watching ends by an interrupt only")
+
+
+def _update_when_free(
+    folder: Path, given: list[str], options: "UpdateOptions", progress: "_UpdateProgress"
+) -> "UpdateSummary":
+    """Update, as soon as no other process is writing the index."""
+    from time import sleep
+
+    from hashcli.index.lock import IndexBusyError
+    from hashcli.index.update import update
+
+    while True:
+        try:
+            with progress:
+                return update(folder, given, options, progress)
+        except IndexBusyError:
+            sleep(1)
+
+
+def _print_summary(summary: "UpdateSummary", *, json: bool) -> None:
     """The counts: an object on stdout, or a line on stderr with those that are not zero."""
     counts = summary.counts()
     if json:
         write_json(counts)
         return
     photos = [name for name in counts if not name.startswith("texts_")]
-    said = [f"{counts[name]} {name}" for name in photos if counts[name] or name in ("added", "skipped")]
-    texts = [f"{count} {name.removeprefix('texts_')}" for name, count in counts.items() if count and name not in photos]
-    say("; texts: ".join(", ".join(part) for part in (said, texts) if part))
+    of_photos = [f"{counts[name]} {name}" for name in photos if counts[name] or name in ("added", "skipped")]
+    of_texts = [f"{n} {name.removeprefix('texts_')}" for name, n in counts.items() if n and name not in photos]
+    say("; texts: ".join(", ".join(part) for part in (of_photos, of_texts) if part))
 
 
-def _follow(
-    folder: Path, given: list[str], refresh: Callable[..., "UpdateSummary"], *, hidden: bool, json: bool
-) -> NoReturn:
-    """Update, and again after each burst of changes. Of later runs only what they changed is told."""
-    from time import sleep
+class _UpdateProgress(ProgressBar):
+    """Progress of updates. Without `repeats`, what is skipped in every one of them is named once."""
 
-    from hashcli.index.catalog import FILE_NAME
-    from hashcli.index.files.watch import bursts, check_installed
-    from hashcli.index.update import BusyError, indexed
-
-    check_installed()
-    reporter = _NewSkips("Encoding")
-    again = False
-    for _ in bursts(given or indexed(folder), folder, hidden=hidden):
-        if again and not (folder / FILE_NAME).exists():
-            continue  # away with the disk it is on: it must not be made anew in the empty mount point
-        while True:
-            try:
-                summary = refresh(reporter, again=again)
-                break
-            except BusyError:
-                sleep(1)
-        if not again or summary.changed():
-            _tell(summary, json=json)
-        if not again:
-            say("Watching for changes; Ctrl-C ends it.")
-        again = True
-    raise AssertionError("watching ends by an interrupt only")
-
-
-class _NewSkips(ProgressReporter):
-    """Names what is skipped once, not after each change of something else."""
-
-    def __init__(self, doing: str) -> None:
+    def __init__(self, doing: str, *, repeats: bool = True) -> None:
         super().__init__(doing)
+        self._repeats = repeats
         self._named: set[tuple[str, str]] = set()
 
     def skipped(self, path: str, reason: str) -> None:
-        if (path, reason) not in self._named:
-            self._named.add((path, reason))
-            super().skipped(path, reason)
+        from hashcli.index.files.plan import NOT_REACHABLE
+
+        if not self._repeats and (path, reason) in self._named:
+            return
+        self._named.add((path, reason))
+        hint = " (--forget drops them)" if reason.startswith(NOT_REACHABLE) else ""
+        super().skipped(path, reason + hint)

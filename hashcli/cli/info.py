@@ -2,21 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashcli.cli.common import (
-    IndexFolder,
-    IndexName,
-    Json,
-    all_indexes,
-    complete_model,
-    index_folder,
-    printable,
-    say,
-    write_json,
-)
+from hashcli.cli.console import print_table, printable, say, write_json
+from hashcli.cli.options import IndexFolder, IndexName, Json, complete_model, index_location
+
+if TYPE_CHECKING:
+    from hashcli.index.search import IndexInfo
 
 EXAMPLES = """Examples:\n
 hashcli info                      the index
@@ -39,7 +33,12 @@ def run(
         _print_all(json)
         return
     if model is None:
-        facts = index_facts(index_folder(index, name))
+        from hashcli.cli.remedies import with_remedies
+        from hashcli.index.search import Index
+
+        location = index_location(index, name)
+        with with_remedies(location), Index(location.folder) as opened:
+            facts = _index_facts(opened.info())
     else:
         from hashcli.hashmodel.description import read, verify
         from hashcli.hashmodel.registry import find_model
@@ -51,7 +50,7 @@ def run(
         write_json(facts)
         return
     for key, value in facts.items():
-        if key == "texts_from":  # said with their count
+        if key == "texts_from":  # shown with their count
             continue
         if key == "texts" and facts["texts_from"]:
             value = f"{value} ({', '.join(f'{count} from {source}' for source, count in facts['texts_from'].items())})"
@@ -61,11 +60,14 @@ def run(
 
 def _print_all(json: bool) -> None:
     from hashcli.errors import HashcliError
+    from hashcli.index.locations import named_indexes
+    from hashcli.index.search import Index
 
     rows = []
-    for name, folder in all_indexes().items():
+    for name, folder in named_indexes().items():
         try:
-            rows.append({"name": name} | index_facts(folder))
+            with Index(folder) as index:
+                rows.append({"name": name} | _index_facts(index.info()))
         except HashcliError as error:
             say(f"skipped {name}: {error.problem}")
     if json:
@@ -82,24 +84,9 @@ def _print_all(json: bool) -> None:
             print("\t".join(printable(str(row[column])) for column in columns))
 
 
-def index_facts(folder: Path) -> dict[str, Any]:
-    """What an index holds."""
-    from hashcli.index.catalog import Catalog, Kind
-
-    with Catalog.open(folder) as catalog:
-        model = catalog.model
-        return {
-            "index": str(folder),
-            "photos": catalog.count(Kind.IMAGE),
-            "texts": catalog.count(Kind.TEXT),
-            "texts_from": catalog.count_texts(),
-            "waiting": catalog.count_waiting(),
-            "roots": list(catalog.roots()),
-            "model": model.source if model else None,
-            "fingerprint": model.fingerprint if model else None,
-            "bits": model.bits if model else None,
-            "bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
-        }
+def _index_facts(info: "IndexInfo") -> dict[str, Any]:
+    facts = dict(vars(info))
+    return {"index": str(facts.pop("folder"))} | facts
 
 
 def model_facts(folder: Path) -> dict[str, Any]:
@@ -120,18 +107,6 @@ def model_facts(folder: Path) -> dict[str, Any]:
         "megabytes": round(sum(path.stat().st_size for path in folder.iterdir()) / 1e6, 1),
         "metrics": [asdict(metric) for metric in description.metrics],
     }
-
-
-def print_table(columns: tuple[str, ...], rows: list[list[str]]) -> None:
-    """A table as wide as the terminal, for people."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    Console(file=sys.stdout).print(table)
 
 
 def _line(item: Any) -> str:

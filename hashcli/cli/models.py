@@ -1,8 +1,9 @@
-"""hashcli models: which hash models there are."""
+"""hashcli models: the hash models that are installed."""
 
 import sys
 
-from hashcli.cli.common import Json, say, write_json
+from hashcli.cli.console import print_table, say, write_json
+from hashcli.cli.options import Json
 
 EXAMPLES = """Examples:\n
 hashcli models\n
@@ -11,7 +12,7 @@ hashcli info --model lite-256     more about one of them"""
 
 def run(json: Json = False) -> None:
     """List the hash models that ship, and your own."""
-    from hashcli.cli.info import model_facts, print_table
+    from hashcli.cli.info import model_facts
     from hashcli.errors import HashcliError
     from hashcli.hashmodel.registry import model_folders, model_homes
 

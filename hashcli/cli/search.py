@@ -2,25 +2,26 @@
 
 import os
 import shlex
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashcli.cli.common import SKIPPED, IndexFolder, IndexName, Json, index_command, index_folder, say, stop_with
+from hashcli.cli.console import SKIPPED, UsageError, say, stop_with
+from hashcli.cli.options import IndexFolder, IndexName, Json, index_location
 from hashcli.errors import HashcliError, did_you_mean_path
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from hashcli.cli.answers import Answer
-    from hashcli.index.catalog import Kind
-    from hashcli.index.code_index import DistanceLimit
+    from hashcli.cli.query_input import WrittenQuery
+    from hashcli.cli.results import Answer
+    from hashcli.index.filter import Filter
+    from hashcli.index.locations import IndexLocation
     from hashcli.index.query import Query
-    from hashcli.index.search import Filter, Index
+    from hashcli.index.ranking import DistanceLimit
+    from hashcli.index.search import Index, KindName, SearchResults
 
 EXAMPLES = """Examples:\n
 hashcli search dog on a beach\n
@@ -30,7 +31,7 @@ hashcli search "birthday cake" --after 2023 --in ~/Pictures/family\n
 hashcli search -0 "birthday cake" | xargs -0 -I {} cp {} cakes/\n
 hashcli search --batch queries.txt --json"""
 
-_BATCH = 256  # queries encoded together
+_BATCH = 256  # queries that are read and answered together
 
 
 class For(StrEnum):
@@ -97,179 +98,158 @@ def run(
     The distance is how many bits of the two codes differ: fewer is better, and half of all bits is chance.
     Several words and photos are looked for together: an answer should fit all of them.
     """
-    from hashcli.cli import answers, queries
-    from hashcli.index.catalog import Kind
-    from hashcli.index.code_index import DistanceLimit
+    from hashcli.cli import results
+    from hashcli.cli.query_input import begins_with_weight
+    from hashcli.cli.remedies import with_remedies
     from hashcli.index.search import Index
 
-    style = answers.style(json=json, paths=paths, print0=print0, show=show)
+    style = results.choose_style(json=json, paths=paths, print0=print0, show=show)
     if html and html.suffix.lower() not in (".html", ".htm"):
         stop_with(f"--html {html} must end in .html.", f"For example: --html {html.with_suffix('.html')}", status=2)
-    where = _filter(folders or [], after, before, types or [])
-    if words and queries.begins_with_weight(words[0]):
+    if words and begins_with_weight(words[0]):
         say(f"{words[0]} is looked for as it stands. Weights belong to options: --text {shlex.quote(words[0])}")
-    single = None
-    if batch is None:
-        try:
-            single = queries.query(" ".join(words or []), text or [], image or [], not_ or [], not_image or [])
-        except ValueError as error:
-            stop_with(f"This is no query: {error}.", 'For example: hashcli search "dog on a beach"', status=2)
-    elif words or text or image or not_ or not_image:
-        stop_with("--batch brings its own queries.", "Put all of them into it.", status=2)
-    kinds = [kind for kind in Kind if for_ in (For.BOTH, For.PHOTOS if kind is Kind.IMAGE else For.TEXTS)]
-    chosen = everything or max_distance is not None or within is not None
-    near = DistanceLimit() if everything else DistanceLimit(max_distance, within) if chosen else None
-    if batch is not None and batch.endswith(".npy"):
-        rerank = 0  # a code has no finer values than its bits
-    page: list[answers.Answer] = []
-    gone: set[str] = set()
-    failed = False
-    with Index(index_folder(index, name)) as opened:
-        for block in _asked(opened, single, batch):
-            for asked in block:
-                if isinstance(asked.output, HashcliError):
-                    if asked.number is None:
-                        raise asked.output
-                    say(f"skipped query {asked.number}: {asked.output.problem}")
-                    failed = True
-            for found in _answers(opened, block, kinds, k, rerank, where, near):
-                answers.write(found, style)
-                gone |= found.gone
-                if found.number is None:
-                    _say_what_is_missing(opened, found, kinds, chosen=chosen)
-                if html or open_:
-                    page.append(found)
-    if gone:
-        _say_what_is_gone(gone)
+    is_codes = batch is not None and batch.endswith(".npy")
+    settings = _Settings(
+        k,
+        _KINDS[for_],
+        _filter(folders or [], after, before, types or []),
+        _limit(max_distance, within, everything=everything),
+        0 if is_codes else rerank,  # a code has no finer values than its bits
+    )
+    single = _single(words or [], text or [], image or [], not_ or [], not_image or [], batch)
+    location = index_location(index, name)
+    page: list[Answer] = []
+    missing: set[str] = set()
+    skipped = False
+    with with_remedies(location), Index(location.folder) as opened:
+        for number, found in _answers(opened, single, batch, settings):
+            if isinstance(found, HashcliError):
+                if number is None:
+                    raise found
+                say(f"skipped query {number}: {found.problem}")
+                skipped = True
+                continue
+            answer = results.Answer(number, found)
+            results.write(answer, style)
+            missing.update(result.path for result in found if result.is_missing)
+            if number is None and not found:
+                _say_why_none(found, opened, location, settings)
+            if html or open_:
+                page.append(answer)
+    if missing:
+        _say_what_is_missing(missing, location)
     if html or open_:
-        answers.write_page(page, html, open_=open_)
-    if failed:
+        results.write_page(page, html, open_=open_)
+    if skipped:
         raise typer.Exit(SKIPPED)
 
 
-class _Asked(NamedTuple):
-    """A query with its float output [bits], or why it has none. `number` is its line in a batch.
+@dataclass(frozen=True)
+class _Settings:
+    """What the queries of one command have in common: the arguments of Index.search."""
 
-    `match_distance` is how near a photo is that fits; None for other queries than words, or where the model is silent.
-    """
-
-    number: int | None
-    name: str
-    photos: tuple[str, ...]
-    match_distance: int | None
-    output: "np.ndarray | HashcliError"
+    k: int
+    kinds: "tuple[KindName, ...]"
+    where: "Filter"
+    limit: "DistanceLimit | None"
+    reranked: int
 
 
-def _asked(opened: "Index", single: "Query | None", batch: str | None) -> Iterator[list[_Asked]]:
-    """The queries, encoded, in blocks."""
-    from hashcli.cli import queries
-    from hashcli.hashmodel.prefetch import batched
-    from hashcli.index.query import encode
+_KINDS: "dict[For, tuple[KindName, ...]]" = {
+    For.PHOTOS: ("image",),
+    For.TEXTS: ("text",),
+    For.BOTH: ("image", "text"),
+}
 
-    if batch is not None and batch.endswith(".npy"):
-        rows = zip(*queries.read_codes(batch, opened.model.bits), strict=True)
-        yield [_Asked(number, name, (), None, output) for number, (name, output) in enumerate(rows, start=1)]
-        return
-    model = opened.load_model()
-    numbered = [(None, single)] if single else queries.read_queries(batch or "-")
-    for block in batched(numbered, _BATCH):
-        outputs = encode(model, [query for _, query in block])
-        for_words = model.description.match.distance if model.description.match else None
-        yield [
-            _Asked(number, query.name, query.photos, for_words if query.is_words else None, output)
-            for (number, query), output in zip(block, outputs, strict=True)
-        ]
+
+def _single(
+    words: list[str], texts: list[str], images: list[str], nots: list[str], not_images: list[str], batch: str | None
+) -> "WrittenQuery | None":
+    """The one query of the command line; None where a batch brings its own."""
+    from hashcli.cli.query_input import written_query
+
+    if batch is not None:
+        if words or texts or images or nots or not_images:
+            stop_with("--batch brings its own queries.", "Put all of them into it.", status=2)
+        return None
+    try:
+        return written_query(" ".join(words), texts, images, nots, not_images)
+    except ValueError as error:
+        stop_with(f"This is no query: {error}.", 'For example: hashcli search "dog on a beach"', status=2)
 
 
 def _answers(
-    opened: "Index",
-    block: list[_Asked],
-    kinds: "list[Kind]",
-    k: int,
-    rerank: int,
-    where: "Filter",
-    near: "DistanceLimit | None",
-) -> "Iterator[Answer]":
-    """The answers to the queries that could be encoded.
+    index: "Index", single: "WrittenQuery | None", batch: str | None, settings: _Settings
+) -> "Iterator[tuple[int | None, SearchResults | HashcliError]]":
+    """The results of each query, or why it has none, with the query's line in a batch."""
+    from hashcli.cli.query_input import read_codes, read_queries
+    from hashcli.hashmodel.prefetch import batched
 
-    Unless `near` bounds them, photos for words must be as near as the model says that a fitting one is.
-    """
-    import numpy as np
-
-    from hashcli.cli.answers import answer
-    from hashcli.index.catalog import Kind
-    from hashcli.index.code_index import DistanceLimit
-
-    block = [asked for asked in block if not isinstance(asked.output, HashcliError)]
-    outputs = np.array([asked.output for asked in block], np.float32).reshape(len(block), opened.model.bits)
-    found = [
-        opened.nearest_each(
-            kind,
-            outputs,
-            k,
-            rerank,
-            where,
-            [near or DistanceLimit(asked.match_distance if kind is Kind.IMAGE else None) for asked in block],
-        )
-        for kind in kinds
-    ]
-    for asked, *of_kinds in zip(block, *found, strict=True):
-        smallest = min((one.smallest for one in of_kinds if one.smallest is not None), default=None)
-        matches = [match for one in of_kinds for match in one.matches]
-        yield answer(asked.number, asked.name, asked.photos, matches, smallest)
+    queries: Iterable[tuple[int | None, Query | HashcliError]]
+    if batch is not None and batch.endswith(".npy"):
+        queries = enumerate(read_codes(batch, index.indexed_model.bits), start=1)
+    else:
+        queries = _opened(index, [(None, single)] if single else read_queries(batch or "-"))
+    for block in batched(queries, _BATCH):
+        searched = [query for _, query in block if not isinstance(query, HashcliError)]
+        found = index.search_many(searched, **vars(settings))
+        for number, query in block:
+            answer = query if isinstance(query, HashcliError) else next(found)
+            yield number, answer if isinstance(answer, HashcliError) else answer.error or answer
 
 
-def _say_what_is_missing(opened: "Index", found: "Answer", kinds: "list[Kind]", *, chosen: bool) -> None:
-    """Say why nothing was found. `chosen` tells whether the user set how near an answer must be."""
-    from hashcli.index.catalog import Kind
+def _opened(
+    index: "Index", written: "Iterable[tuple[int | None, WrittenQuery]]"
+) -> "Iterator[tuple[int | None, Query | HashcliError]]":
+    """Each query with its photos, or why they cannot be had."""
+    model = index.load_model()
+    for number, query in written:
+        try:
+            yield number, query.open(model)
+        except HashcliError as error:
+            yield number, error
 
-    if found.matches:
-        return
-    name = " or ".join({Kind.IMAGE: "photos", Kind.TEXT: "texts"}[kind] for kind in kinds)
-    if found.smallest is not None:
-        say(f"No {name} are near enough: the nearest differ in {found.smallest} of {opened.model.bits} bits.")
-        if not chosen:
+
+def _say_why_none(found: "SearchResults", index: "Index", location: "IndexLocation", settings: _Settings) -> None:
+    from hashcli.cli.remedies import index_command
+    from hashcli.index.search import WhyNone
+
+    name = " or ".join({"image": "photos", "text": "texts"}[kind] for kind in settings.kinds)
+    if found.why_none is WhyNone.TOO_FAR:
+        bits = index.indexed_model.bits
+        say(f"No {name} are near enough: the nearest differ in {found.nearest_distance} of {bits} bits.")
+        if settings.limit is None:
             say("--all shows the nearest all the same.")
-    elif any(opened.catalog.count(kind) for kind in kinds):
+    elif found.why_none is WhyNone.FILTERED:
         say(f"No {name} of the index are such as --in, --after, --before or --type asks for.")
     else:
-        say(f"The index in {opened.folder} holds no {name}. Add some: {index_command()} PATH-OF-PHOTOS")
+        say(f"The index in {index.folder} holds no {name}. Add some: {index_command(location)} PATH-OF-PHOTOS")
 
 
-def _say_what_is_gone(gone: set[str]) -> None:
-    are = "answer is" if len(gone) == 1 else "answers are"
-    say(f"{len(gone)} {are} not there now, {min(gone)} for one.")
-    say(f"To refresh the index: {index_command()}")
+def _say_what_is_missing(missing: set[str], location: "IndexLocation") -> None:
+    from hashcli.cli.remedies import index_command
+
+    answers_are = "answer is" if len(missing) == 1 else "answers are"
+    say(f"{len(missing)} {answers_are} not there now, {min(missing)} for one.")
+    say(f"To refresh the index: {index_command(location)}")
+
+
+def _limit(max_distance: int | None, within: int | None, *, everything: bool) -> "DistanceLimit | None":
+    """How far away an answer may be; None for the default, by the hash model."""
+    from hashcli.index.ranking import DistanceLimit
+
+    if everything:
+        return DistanceLimit()
+    return None if max_distance is None and within is None else DistanceLimit(max_distance, within)
 
 
 def _filter(folders: list[str], after: str | None, before: str | None, types: list[str]) -> "Filter":
-    from hashcli.index.files.paths import canonical
-    from hashcli.index.search import Filter
+    from hashcli.index.filter import Filter
 
-    expanded = [os.path.expanduser(folder) for folder in folders]
-    for folder in expanded:
+    for folder in map(os.path.expanduser, folders):
         if not os.path.exists(folder):
             say(f"{folder} is not there now.{did_you_mean_path(folder)}")
-    same = {"jpg": "jpeg", "tif": "tiff", "heif": "heic"}
-    same |= {other: one for one, other in same.items()}
-    plain = {name.lower().lstrip(".") for name in types}
-    return Filter(
-        tuple(path for folder in expanded for path in (canonical(folder), os.path.abspath(folder))),
-        frozenset(f".{name}" for one in plain for name in (one, same.get(one, one))),
-        _seconds("--after", after),
-        _seconds("--before", before),
-    )
-
-
-def _seconds(option: str, day: str | None) -> float | None:
-    """2023, 2023-05, 2023-05-14 or 2023-05-14T18:30 as seconds of local time."""
-    if day is None:
-        return None
     try:
-        return (
-            datetime.fromisoformat(day + "-01-01"[3 * day.count("-") :] if len(day) < 8 else day)
-            .replace(tzinfo=UTC)
-            .timestamp()
-        )
-    except ValueError:
-        stop_with(f"{option} {day} is not a day.", f"For example: {option} 2023, {option} 2023-05-14", status=2)
+        return Filter(folders, types, after, before)
+    except HashcliError as error:
+        raise UsageError(f"--{error.problem}", "For example: --after 2023, --before 2023-05-14") from error

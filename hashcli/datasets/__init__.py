@@ -1,1 +1,1 @@
-"""Image-text pairs with labels, read from their official files, and their official protocols. No torch here."""
+"""Image-text datasets: read from their official files, and split by the field's protocols. No torch here."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hashcli.datasets.dataset import ImageTextDataset, require
+from hashcli.datasets.source import Archive, DatasetSource, Protocol
 from hashcli.errors import HashcliError
 
 PHOTOS = 123_287
@@ -20,16 +21,16 @@ LAYOUT = """\
   annotations/captions_train2017.json, captions_val2017.json
   annotations/instances_train2017.json, instances_val2017.json
   train2017/*.jpg, val2017/*.jpg
-(or 2014 for 2017 in every name; one of train and val will do)"""
+(or 2014 for 2017 in every name; train or val alone is enough)"""
 
 
 def load(root: Path) -> ImageTextDataset:
-    """Read the official files below `root`. A part of the photos will do."""
+    """Read the official files below `root`. They may hold only some of the photos."""
     annotations = require(root / "annotations", "coco", LAYOUT)
     year = "2014" if not list(annotations.glob("captions_*2017.json")) else "2017"
     parts = [part for part in ("train", "val") if (annotations / f"captions_{part}{year}.json").exists()]
     if not parts:
-        raise HashcliError(f"coco: {annotations} holds no captions.", f"Expected below --root:\n{LAYOUT}")
+        raise HashcliError(f"coco: {annotations} holds no captions.", f"Expected below its root folder:\n{LAYOUT}")
 
     images: dict[int, Path] = {}
     captions: dict[int, list[str]] = {}
@@ -38,16 +39,16 @@ def load(root: Path) -> ImageTextDataset:
     for part in parts:
         folder = require(root / f"{part}{year}", "coco", LAYOUT)
         on_disk = {path.name for path in folder.iterdir()}
-        told = _read(annotations / f"captions_{part}{year}.json")
-        seen = _read(annotations / f"instances_{part}{year}.json")
+        captioned = _read(annotations / f"captions_{part}{year}.json")
+        objects = _read(annotations / f"instances_{part}{year}.json")
         images |= {
-            photo["id"]: folder / photo["file_name"] for photo in told["images"] if photo["file_name"] in on_disk
+            photo["id"]: folder / photo["file_name"] for photo in captioned["images"] if photo["file_name"] in on_disk
         }
-        for caption in told["annotations"]:
+        for caption in captioned["annotations"]:
             captions.setdefault(caption["image_id"], []).append(" ".join(caption["caption"].split()))
-        for instance in seen["annotations"]:
+        for instance in objects["annotations"]:
             shown.setdefault(instance["image_id"], set()).add(instance["category_id"])
-        categories |= {category["id"]: category["name"] for category in seen["categories"]}
+        categories |= {category["id"]: category["name"] for category in objects["categories"]}
     if not images:
         raise HashcliError(f"coco: none of the photos named in {annotations} is in {root}.", f"Expected:\n{LAYOUT}")
 
@@ -77,6 +78,20 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
-    """The outlines of the objects are most of the half gigabyte, and no one asks for them here."""
+    """Drop the outlines of the objects, which are most of the half gigabyte and are not used here."""
     entry.pop("segmentation", None)
     return entry
+
+
+_URL = "http://images.cocodataset.org"
+
+SOURCE = DatasetSource(
+    "coco",
+    load,
+    (Protocol("COCO", 122_218, 5_000, 10_000, "MITH, DCHMT, NACD"),),
+    (
+        Archive(f"{_URL}/annotations/annotations_trainval2017.zip", "annotations", "f4bbac642086de4f52a3fdda2de5fa2c"),
+        Archive(f"{_URL}/zips/val2017.zip", "val2017", "442b8da7639aecaf257c1dceb8ba8c80"),
+        Archive(f"{_URL}/zips/train2017.zip", "train2017", "cced6f7f71b7629ddf16f17bbcfab6b2"),
+    ),
+)

@@ -6,28 +6,34 @@
                     beach/1.jpg,a dog on the beach,dog;beach
     a folder        beach/1.jpg with beach/1.txt or beach/1.jpg.txt, one text a line; no labels
 
-Paths are relative to the file. A photo may stand in several rows: its texts and labels are put together. Where some
+Paths are relative to the file. Where a photo stands in several rows, its texts and labels are put together. Where some
 photos have labels, those without are left out.
 """
 
+import os
+from collections import deque
 from pathlib import Path
 
 import numpy as np
 
+from hashcli.captions import CAPTIONS_SUFFIXES, holds_lines, photos_by_stem, read_captions, read_lines
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.errors import HashcliError
-from hashcli.index.files.text_files import CAPTIONS, read_captions, read_lines
+from hashcli.hashmodel.images import photo_suffixes
 
 
 def load(path: Path) -> ImageTextDataset:
-    """Read a list of pairs or a folder of photos. Raises HashcliError naming the line that will not do."""
+    """Read a list of pairs or a folder of photos. Raises HashcliError naming the first line that cannot be used."""
     if path.is_dir():
         return _load_folder(path)
-    if path.suffix.lower() not in CAPTIONS:
+    if path.suffix.lower() not in CAPTIONS_SUFFIXES:
         raise HashcliError(
-            f"{path} is neither a folder nor a list of pairs.", f"A list ends in {' or '.join(CAPTIONS)}."
+            f"{path} is neither a folder nor a list of pairs.", f"A list ends in {' or '.join(CAPTIONS_SUFFIXES)}."
         )
+    return _load_list(path)
 
+
+def _load_list(path: Path) -> ImageTextDataset:
     texts: dict[str, list[str]] = {}
     labels: dict[str, set[str]] = {}
     for row in read_captions(path):
@@ -58,15 +64,11 @@ def load(path: Path) -> ImageTextDataset:
 
 
 def _load_folder(folder: Path) -> ImageTextDataset:
-    from hashcli.index.files.scan import ScannedFiles, scan
-
-    found = ScannedFiles()
-    scan([str(folder)], found, hidden=False, texts=True, tick=lambda _: None)
+    photos, sidecars = _find_photos(folder)
     texts: dict[Path, list[str]] = {}
-    for sidecar, photo in sorted(found.sidecars.items()):
-        texts.setdefault(Path(photo), []).extend(text for _, text in read_lines(Path(sidecar)))
-    photos = sorted(Path(path) for path in found.files if path not in found.sidecars)
-    kept = [path for path in photos if texts.get(path)]
+    for sidecar, photo in sorted(sidecars.items()):
+        texts.setdefault(photo, []).extend(text for _, text in read_lines(Path(sidecar)))
+    kept = sorted(photo for photo in photos if texts.get(photo))
     if not kept:
         raise HashcliError(
             f"{folder} holds {len(photos):,} photos, and none has a text.",
@@ -80,3 +82,56 @@ def _load_folder(folder: Path) -> ImageTextDataset:
         texts=[texts[path] for path in kept],
         missing=f"{left_out:,} of {len(photos):,} photos are left out, having no text beside them" if left_out else "",
     )
+
+
+def _find_photos(top: Path) -> tuple[set[Path], dict[str, Path]]:
+    """The photos below a folder, and its sidecars with the photo of each. Hidden files and folders are left out.
+
+    Links are followed after all real files and folders, and each folder and linked file is taken once, so that loops
+    end and a photo is known by its real place. What cannot be read is passed over.
+    """
+    photos: set[Path] = set()
+    sidecars: dict[str, Path] = {}
+    folders, links = [str(top)], deque[str]()
+    seen_folders: set[tuple[int, int]] = set()
+    seen_files: set[tuple[int, int]] = set()
+    while folders or links:
+        path = folders.pop() if folders else links.popleft()
+        if not os.path.isdir(path):
+            if _is_photo(path) and os.path.isfile(path) and _identity(path) not in seen_files:
+                seen_files.add(_identity(path))
+                photos.add(Path(path))
+            continue
+        try:
+            if _identity(path) in seen_folders:
+                continue
+            seen_folders.add(_identity(path))
+            with os.scandir(path) as scanned:
+                entries = sorted((entry for entry in scanned if entry.name[0] != "."), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        by_stem = photos_by_stem(entry.name for entry in entries if _is_photo(entry.name))
+        below = []
+        for entry in entries:
+            if holds_lines(entry.name) and entry.is_file():
+                if photo := by_stem.get(os.path.splitext(entry.name)[0]):
+                    seen_files.add(_identity(entry.path))
+                    sidecars[entry.path] = Path(path, photo)
+            elif entry.is_symlink():
+                links.append(entry.path)
+            elif entry.is_dir():
+                below.append(entry.path)
+            elif _is_photo(entry.name) and entry.is_file():
+                seen_files.add(_identity(entry.path))
+                photos.add(Path(entry.path))
+        folders.extend(reversed(below))
+    return photos, sidecars
+
+
+def _is_photo(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in photo_suffixes()
+
+
+def _identity(path: str) -> tuple[int, int]:
+    state = os.stat(path)
+    return state.st_dev, state.st_ino

@@ -12,8 +12,8 @@ from hashcli.errors import HashcliError
 class ImageTextDataset:
     """n photos, each with one text or more, in a fixed order.
 
-    `labels` is uint8 [n, classes] of 0 and 1, or None. `parts` are the rows of splits that the publisher made.
-    `missing` says, if anything, what of the official data is not on disk.
+    `labels` is uint8 [n, classes] of 0 and 1, or None. `parts` are the publisher's own splits: the rows of each, int64.
+    `missing` says what of the official data is not on disk; it is empty when all is there.
     """
 
     name: str
@@ -27,7 +27,7 @@ class ImageTextDataset:
 
 
 def require(path: Path, dataset: str, layout: str) -> Path:
-    """A file or folder a dataset cannot do without. Raises HashcliError that shows the layout expected."""
+    """The path, if it exists. Else raises HashcliError, which shows the layout that the dataset needs."""
     if not path.exists():
-        raise HashcliError(f"{dataset}: {path} is not there.", f"Expected below --root:\n{layout}")
+        raise HashcliError(f"{dataset}: {path} is not there.", f"Expected below its root folder:\n{layout}")
     return path

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from hashcli.datasets.dataset import ImageTextDataset, require
+from hashcli.datasets.source import DatasetSource
 from hashcli.errors import HashcliError
 
 PARTS = {"train": "Flickr_8k.trainImages.txt", "dev": "Flickr_8k.devImages.txt", "test": "Flickr_8k.testImages.txt"}
@@ -45,3 +46,6 @@ def load(root: Path) -> ImageTextDataset:
         parts=parts,
         missing=", and ".join(absent),
     )
+
+
+SOURCE = DatasetSource("flickr8k", load)

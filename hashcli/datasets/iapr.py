@@ -4,7 +4,7 @@ The labels are not part of it. They come from its extension SAIAPR TC-12 (Escala
 region of every photo by one of 255 words; a photo's labels are the words of its regions. Without the extension the
 pairs have no labels. Photos without a description are dropped, and with the extension, those without a region.
 
-The layout of both is as public code that reads them has it, and was not checked against the files themselves.
+The layout of both is taken from public code that reads them, and was not checked against the files themselves.
 """
 
 import html
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hashcli.datasets.dataset import ImageTextDataset, require
+from hashcli.datasets.source import Archive, DatasetSource, Protocol
 from hashcli.errors import HashcliError
 
 PHOTOS = 20_000
@@ -25,7 +26,7 @@ LAYOUT = """\
 
 
 def load(root: Path) -> ImageTextDataset:
-    """Read the official files below `root`. A part of the photos will do."""
+    """Read the official files below `root`. They may hold only some of the photos."""
     base = root / "iaprtc12" if (root / "iaprtc12").is_dir() else root
     folder = require(base / "images", "iapr", LAYOUT)
     descriptions = require(base / "annotations_complete_eng", "iapr", LAYOUT)
@@ -69,7 +70,7 @@ def _description(path: Path) -> str:
 
 
 def _regions(extension: Path) -> dict[str, set[int]]:
-    """By photo number, the words of its regions: of lines `photo region word`, all three numbers."""
+    """The words of the regions of each photo, by photo number. Lines are `photo region word`, all three numbers."""
     shown: dict[str, set[int]] = {}
     for path in sorted(extension.glob("*/labels.txt")):
         for number, line in enumerate(path.read_text().splitlines(), start=1):
@@ -91,3 +92,11 @@ def _words(extension: Path) -> dict[int, str]:
         if number.strip().isdecimal():
             words[int(number)] = word.strip()
     return words
+
+
+SOURCE = DatasetSource(
+    "iapr",
+    load,
+    (Protocol("IAPR TC-12", 20_000, 2_000, 5_000, "UCCH"),),
+    (Archive("http://www-i6.informatik.rwth-aachen.de/imageclef/resources/iaprtc12.tgz"),),
+)

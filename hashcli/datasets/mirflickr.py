@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hashcli.datasets.dataset import ImageTextDataset, require
+from hashcli.datasets.source import Archive, DatasetSource, Protocol
 from hashcli.errors import HashcliError
 
 PHOTOS = 25_000
@@ -21,13 +22,8 @@ LAYOUT = """\
   mirflickr25k_annotations_v080/animals.txt ... water.txt"""
 
 
-def load_all(root: Path) -> ImageTextDataset:
-    """The same with every photo that has a label, and all its tags."""
-    return load(root, tag_uses=0)
-
-
 def load(root: Path, tag_uses: int = TAG_USES) -> ImageTextDataset:
-    """Read the official archives, unpacked side by side below `root`. A part of the photos will do."""
+    """Read the official archives, unpacked side by side below `root`. They may hold only some of the photos."""
     photos = require(root / "mirflickr", "mirflickr", LAYOUT)
     tags_folder = require(photos / "meta" / "tags", "mirflickr", LAYOUT)
     annotations = require(root / "mirflickr25k_annotations_v080", "mirflickr", LAYOUT)
@@ -66,7 +62,30 @@ def load(root: Path, tag_uses: int = TAG_USES) -> ImageTextDataset:
     )
 
 
+def load_all(root: Path) -> ImageTextDataset:
+    """The same with every photo that has a label, and all its tags."""
+    return load(root, tag_uses=0)
+
+
 def _tags(path: Path) -> list[str]:
     if not path.exists():
         return []
     return [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+
+
+_URL = "https://press.liacs.nl/mirflickr/mirflickr25k.v3b"
+
+SOURCE = DatasetSource(
+    "mirflickr",
+    load,
+    (
+        Protocol("MIR-A", 20_015, 2_000, 10_000, "DCMH, SSAH, MITH"),
+        Protocol("MIR-B", 20_015, 2_000, 5_000, "DJSRH, CFRH", per_label=(80, 200)),
+        Protocol("MIR-C", 20_015, 2_000, 18_015, "UCCH, which trains on all of the database"),
+        Protocol("MIR-D", 24_581, 5_000, 10_000, "DCHMT, DSPH", load=load_all),
+    ),
+    (
+        Archive(f"{_URL}/mirflickr25k_annotations_v080.zip", "mirflickr25k_annotations_v080"),
+        Archive(f"{_URL}/mirflickr25k.zip", "mirflickr", "a23d0a8564ee84cda5622a6c2f947785"),
+    ),
+)

@@ -1,8 +1,9 @@
 """NUS-WIDE (Chua et al. 2009) as cross-modal hashing uses it, with its 10 or 21 most frequent concepts as labels.
 
-A photo's text is those of its Flickr tags that are in the publisher's list of 1,000 (`TagList1k.txt`, told for each
-photo by `AllTags1k.txt`), in the order of the list: the 1,000 words of the papers' bag of words. `All_Tags.txt`, which
-holds every tag, is not read. Photos without such a tag, or without one of the concepts, are dropped.
+A photo's text is those of its Flickr tags that are in the publisher's list of 1,000, in the order of the list: the
+1,000 words of the papers' bag of words. `TagList1k.txt` is the list, and `AllTags1k.txt` says which of them each photo
+has. `All_Tags.txt`, which holds every tag, is not read. Photos without such a tag, or without one of the concepts, are
+dropped.
 
 The 21 concepts are those of the lists that published code carries. The 10 are from memory, and are among the 21.
 The publisher gives the photos on request only; those that are not on disk are left out.
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hashcli.datasets.dataset import ImageTextDataset, require
+from hashcli.datasets.source import DatasetSource, Protocol
 from hashcli.errors import HashcliError
 
 PHOTOS = 269_648
@@ -86,3 +88,7 @@ def _check_length(path: Path, lines: int, photos: int) -> None:
             f"{path} has {lines:,} lines, but Imagelist.txt names {photos:,} photos.",
             "They belong together line by line: unpack both again from the publisher's archives.",
         )
+
+
+SOURCE_10 = DatasetSource("nuswide10", load_10, (Protocol("NUS-10", 186_577, 2_100, 5_000, "UCCH, DJSRH"),))
+SOURCE_21 = DatasetSource("nuswide21", load_21, (Protocol("NUS-21", 190_421, 2_100, 10_500, "MITH, NACD"),))

@@ -1,39 +1,67 @@
-"""The datasets by name, and the user's own by path."""
+"""The datasets by name, and one's own by path."""
 
-from collections.abc import Callable
 from pathlib import Path
-
-from platformdirs import user_cache_path
 
 from hashcli.datasets import coco, custom, flickr8k, iapr, mirflickr, nuswide, synthetic
 from hashcli.datasets.dataset import ImageTextDataset
+from hashcli.datasets.source import DatasetSource, Protocol
 from hashcli.errors import HashcliError, did_you_mean, did_you_mean_path
 
-DATASETS: dict[str, Callable[[Path], ImageTextDataset]] = {
-    "coco": coco.load,
-    "flickr8k": flickr8k.load,
-    "iapr": iapr.load,
-    "mirflickr": mirflickr.load,
-    "nuswide10": nuswide.load_10,
-    "nuswide21": nuswide.load_21,
-    "synthetic": synthetic.load,
+DATASETS: dict[str, DatasetSource] = {
+    source.name: source
+    for source in (
+        coco.SOURCE,
+        flickr8k.SOURCE,
+        iapr.SOURCE,
+        mirflickr.SOURCE,
+        nuswide.SOURCE_10,
+        nuswide.SOURCE_21,
+        synthetic.SOURCE,
+    )
 }
 
 
-OF_PROTOCOL = {("mirflickr", "mir-d"): mirflickr.load_all}  # where a protocol takes other pairs
+def load_dataset(name: str, root: str | Path | None = None, protocol: str | None = None) -> ImageTextDataset:
+    """A dataset from its official files below `root`; or, where `name` is a path, from a list or folder of one's own.
 
+    A protocol may keep other pairs than the others do; it is matched without regard to case. Raises HashcliError when
+    there is no such dataset, and naming the files that are missing.
 
-def load_dataset(name: str, root: Path | None = None, protocol: str | None = None) -> ImageTextDataset:
-    """A dataset from its official files below `root`; or, where `name` is a path, from a list or a folder of one's own.
-
-    Raises HashcliError when they are not there.
+        dataset = load_dataset("mirflickr", "~/data/mirflickr25k", "MIR-D")
+        dataset = load_dataset("holiday/captions.csv")
     """
-    if name in DATASETS:
-        if root is None and name == "synthetic":
-            root = user_cache_path("hashcli")
-        if root is None:
-            raise HashcliError(f"{name}: where is it?", "Give --root, the folder that holds its official files.")
-        return OF_PROTOCOL.get((name, (protocol or "").lower()), DATASETS[name])(root)
+    if name not in DATASETS:
+        return _load_own(name)
+    source = DATASETS[name]
+    if root is None and source.default_root:
+        root = source.default_root()
+    if root is None:
+        raise HashcliError(
+            f"{name}: its root folder was not given.", "Give the root folder, which holds its official files."
+        )
+    known = [one for one in source.protocols if protocol and one.name.lower() == protocol.lower()]
+    load = known[0].load if known and known[0].load else source.load
+    return load(Path(root).expanduser())
+
+
+def find_protocol(dataset_name: str, name: str | None) -> Protocol | None:
+    """A dataset's protocol by its name in any case, or its first; None for a dataset without protocols.
+
+    Raises HashcliError when the dataset has no protocol of that name.
+    """
+    known = DATASETS[dataset_name].protocols if dataset_name in DATASETS else ()
+    if name is None:
+        return known[0] if known else None
+    for protocol in known:
+        if protocol.name.lower() == name.lower():
+            return protocol
+    names = ", ".join(protocol.name for protocol in known)
+    raise HashcliError(
+        f"{dataset_name} has no protocol {name!r}.", f"It has {names}." if known else "Name none: it has no protocols."
+    )
+
+
+def _load_own(name: str) -> ImageTextDataset:
     path = Path(name).expanduser()
     if not path.exists():
         like = did_you_mean(name, DATASETS) or did_you_mean_path(name)

@@ -1,11 +1,15 @@
-"""Drawn shapes with their names: a dataset that needs no files, for a quick check that a run works. No benchmark."""
+"""Drawn shapes with their names: a dataset that needs no files, to check quickly that a run works. It is not a
+benchmark.
+"""
 
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from platformdirs import user_cache_path
 
 from hashcli.datasets.dataset import ImageTextDataset
+from hashcli.datasets.source import DatasetSource
 
 COLOURS = ["red", "green", "blue", "yellow"]
 SHAPES = ["circle", "square", "triangle"]
@@ -14,7 +18,7 @@ SIDE = 96
 
 
 def load(root: Path) -> ImageTextDataset:
-    """Draw the pictures into `root` where they are not yet, always the same ones."""
+    """Draw the pictures into `root`, always the same ones, unless they are there already."""
     folder = root / "synthetic"
     folder.mkdir(parents=True, exist_ok=True)
     names = COLOURS + SHAPES
@@ -44,3 +48,6 @@ def _draw(number: int, colour: str, shape: str) -> Image.Image:
     else:
         draw.polygon([(left, top + size), (left + size, top + size), (left + size // 2, top)], fill=colour)
     return picture
+
+
+SOURCE = DatasetSource("synthetic", load, default_root=lambda: user_cache_path("hashcli"))

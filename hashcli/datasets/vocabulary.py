@@ -1,4 +1,4 @@
-"""Bags of words: which words a text has, out of a vocabulary that is given or built from training texts.
+"""Bags of words: which words of a vocabulary a text has. The vocabulary is given, or built from training texts.
 
 A word is a run of letters and digits of any script, in lower case. Nothing is stemmed and no word is left out for being
 common.
@@ -22,16 +22,15 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def texts_of(pairs: ImageTextDataset, rows: np.ndarray) -> list[str]:
-    """All texts of some rows of a dataset, say `split.train`."""
-    return [text for row in rows.tolist() for text in pairs.texts[row]]
+def texts_of(dataset: ImageTextDataset, rows: np.ndarray) -> list[str]:
+    """All texts of some rows of a dataset, for example of `split.train`."""
+    return [text for row in rows.tolist() for text in dataset.texts[row]]
 
 
 def build_vocabulary(training_texts: Iterable[str], most: int | None = None) -> list[str]:
-    """The words that most training texts have, at most `most`, the most frequent first and equals in alphabetical
-    order.
+    """The `most` words that the most training texts have: the most frequent first, equals in alphabetical order.
 
-    Give it texts of training rows only: a word that only a query has is one the model could not have learned.
+    Give it texts of training rows only: the model cannot have learned a word that only a query has.
     """
     uses = Counter(word for text in training_texts for word in set(words_of(text)))
     return sorted(uses, key=lambda word: (-uses[word], word))[:most]
@@ -42,12 +41,12 @@ def read_vocabulary(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise HashcliError(f"{path} cannot be read: {reason_of(error)}.", "It is to hold one word a line.") from error
+        raise HashcliError(f"{path} cannot be read: {reason_of(error)}.", "Give a file of one word a line.") from error
     words: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         found = words_of(line)
         if len(found) != 1:
-            raise HashcliError(f"{path}:{number}: not a word: {line!r}.", "One word a line, of letters and digits.")
+            raise HashcliError(f"{path}:{number}: not a word: {line!r}.", "Write one word a line: letters and digits.")
         if found[0] in words:
             raise HashcliError(f"{path}:{number}: {found[0]!r} is already in line {words[found[0]]}.")
         words[found[0]] = number

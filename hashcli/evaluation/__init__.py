@@ -1,1 +1,1 @@
-"""Hamming-ranking metrics and their reports."""
+"""Hamming-ranking metrics, their reports and plots. No torch here."""

@@ -1,4 +1,4 @@
-"""Pictures of a measurement and of a training run, as PNG files. Needs matplotlib."""
+"""Plots of an evaluation and of a training run, as PNG files. They need matplotlib."""
 
 import json
 from collections import defaultdict
@@ -13,43 +13,63 @@ from hashcli.errors import HashcliError
 from hashcli.evaluation.ranking import Curve
 
 Curves = dict[str, list[Curve]]  # by direction
+Epochs = dict[int, dict[str, dict[str, float]]]  # by number: the values of "losses" and "validation" by name
 
-COLOURS = {"image to text": "#0072b2", "text to image": "#d55e00"}  # told apart by the colour-blind as well
+COLOURS = {"image to text": "#0072b2", "text to image": "#d55e00"}  # a pair that the colour-blind can tell apart
 CHANCE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.2}
 
 
 def plot_precision_recall(curves: Curves, path: Path, title: str) -> None:
-    """Precision against recall, a point for each Hamming radius. Radii within which no query found anything are left
-    out."""
+    """Draw precision against recall, a point for each Hamming radius within which some query found something."""
     figure, axes = _figure(title, "recall, a point for each Hamming radius", "precision (0 where nothing is within)")
-    for direction, own in curves.items():
-        by_name = {curve.name: curve for curve in own}
+    for direction, of_direction in curves.items():
+        by_name = {curve.name: curve for curve in of_direction}
         precision, recall = by_name["precision within Hamming radius"], by_name["recall within Hamming radius"]
-        held = [place for place, chance in enumerate(precision.chance) if chance > 0]
-        x, y = [recall.values[place] for place in held], [precision.values[place] for place in held]
+        used = [radius for radius, chance in enumerate(precision.chance) if chance > 0]
+        x, y = [recall.values[radius] for radius in used], [precision.values[radius] for radius in used]
         axes.plot(x, y, marker=".", markersize=4, color=COLOURS[direction], label=direction)
-        axes.plot(x, [precision.chance[place] for place in held], color=COLOURS[direction], **CHANCE)
+        axes.plot(x, [precision.chance[radius] for radius in used], color=COLOURS[direction], **CHANCE)
     _save(figure, axes, path)
 
 
 def plot_precision_at(curves: Curves, path: Path, title: str) -> None:
-    """Precision among the first N."""
+    """Draw the precision among the first N results."""
     figure, axes = _figure(title, "N, the nearest by Hamming distance", "precision@N")
-    for direction, own in curves.items():
-        curve = next(curve for curve in own if curve.name == "precision@N")
+    for direction, of_direction in curves.items():
+        curve = next(curve for curve in of_direction if curve.name == "precision@N")
         axes.plot(curve.x, curve.values, color=COLOURS[direction], label=direction)
         axes.plot(curve.x, curve.chance, color=COLOURS[direction], **CHANCE)
     _save(figure, axes, path)
 
 
 def plot_losses(log: Path, bits: int, path: Path) -> None:
-    """The terms of the loss by epoch and, dashed, the validation figures; a panel for each stage of training.
+    """Draw the terms of the loss by epoch and, dashed, the validation metrics; a panel for each stage of training.
 
-    Taken from the log.jsonl of a run.
-
-    Raises HashcliError when it cannot be read or knows nothing of these bits.
+    `log` is the log.jsonl of a run. Raises HashcliError when it cannot be read, and when it has no epochs of `bits`.
     """
-    stages: dict[str, dict[int, dict[str, dict[str, float]]]] = defaultdict(dict)
+    stages = _read_log(log, bits)
+    columns = min(len(stages), 3)
+    rows = -(-len(stages) // columns)
+    figure = Figure(figsize=(4 * columns + 1.5, 3 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    legend: dict[str, Line2D] = {}
+    for axes, (stage, epochs) in zip(panels, stages.items(), strict=False):
+        _plot_stage(axes, epochs, legend)
+        axes.set_title(stage, fontsize="medium")
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+    for axes in panels[len(stages) :]:
+        axes.remove()
+    figure.legend(handles=list(legend.values()), loc="outside right upper", frameon=False)
+    figure.suptitle(
+        f"{log.resolve().parent.name}, {bits} bits: the terms of the loss; dashed, on the right: validation"
+    )
+    figure.savefig(path, dpi=150)
+
+
+def _read_log(log: Path, bits: int) -> dict[str, Epochs]:
+    """The epochs of a log by stage."""
+    stages: dict[str, Epochs] = defaultdict(dict)
     try:
         for line in log.read_text(encoding="utf-8").splitlines():
             epoch = json.loads(line)
@@ -59,31 +79,20 @@ def plot_losses(log: Path, bits: int, path: Path) -> None:
         raise HashcliError(f"{log} is not a training log: {error}.") from error
     if not stages:
         raise HashcliError(f"{log} has no epochs of {bits} bits.")
-    columns = min(len(stages), 3)
-    rows = -(-len(stages) // columns)
-    figure = Figure(figsize=(4 * columns + 1.5, 3 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    lines: dict[str, Line2D] = {}  # by name, as the legend shows them
-    for axes, (stage, epochs) in zip(panels, stages.items(), strict=False):
-        right = axes.twinx()
-        right.set_ylim(0, 1.02)
-        for own_axes, kind, style in ((axes, "losses", "-"), (right, "validation", "--")):
-            for name in dict.fromkeys(name for told in epochs.values() for name in told[kind]):
-                shown = lines.setdefault(name, Line2D([], [], color=f"C{len(lines)}", linestyle=style, label=name))
-                numbers = [number for number, told in epochs.items() if name in told[kind]]
-                values = [epochs[number][kind][name] for number in numbers]
-                marker = "." if len(values) == 1 else ""
-                own_axes.plot(numbers, values, color=shown.get_color(), linestyle=style, marker=marker)
-        axes.set_title(stage, fontsize="medium")
-        axes.set_xlabel("epoch")
-        axes.grid(alpha=0.3)
-    for axes in panels[len(stages) :]:
-        axes.remove()
-    figure.legend(handles=list(lines.values()), loc="outside right upper", frameon=False)
-    figure.suptitle(
-        f"{log.resolve().parent.name}, {bits} bits: the terms of the loss; dashed, on the right: validation"
-    )
-    figure.savefig(path, dpi=150)
+    return stages
+
+
+def _plot_stage(axes: Axes, epochs: Epochs, legend: dict[str, Line2D]) -> None:
+    """Losses on the left axis and validation on the right. A name keeps its colour, which `legend` records."""
+    right = axes.twinx()
+    right.set_ylim(0, 1.02)
+    for own_axes, kind, style in ((axes, "losses", "-"), (right, "validation", "--")):
+        for name in dict.fromkeys(name for epoch in epochs.values() for name in epoch[kind]):
+            line = legend.setdefault(name, Line2D([], [], color=f"C{len(legend)}", linestyle=style, label=name))
+            numbers = [number for number, epoch in epochs.items() if name in epoch[kind]]
+            values = [epochs[number][kind][name] for number in numbers]
+            marker = "." if len(values) == 1 else ""
+            own_axes.plot(numbers, values, color=line.get_color(), linestyle=style, marker=marker)
 
 
 def _figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:

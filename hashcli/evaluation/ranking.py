@@ -1,10 +1,10 @@
 """The field's Hamming-ranking metrics, each under a name that carries its convention.
 
-The database is ranked by Hamming distance, equal distances by database row: shuffle the database once before it is
-encoded, or rows sorted by label will flatter. Queries are taken a block at a time, so that a database of 190,000 fits.
+The database is ranked by Hamming distance, and at equal distances by database row. The database must therefore be
+shuffled before it is encoded: rows that are sorted by label give better values than the codes deserve. Queries are
+taken in blocks, so that a database of 190,000 items fits in memory.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,12 +12,19 @@ from functools import lru_cache
 import numpy as np
 
 _BLOCK = 32  # queries at a time: with 190,000 items, some 150 MB
-_CURVE_TO = 1000  # the last N of the precision@N curve, where the database holds as many
+_LAST_N = 1000  # of the precision@N curve, if the database is that large
+
+_PRECISION_WITHIN = "precision within Hamming radius"
+_RECALL_WITHIN = "recall within Hamming radius"
+_PRECISION_AT = "precision@N"
+
+# By name, the values of a metric [queries] or of a curve [queries, points], and what chance gives.
+_Values = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class MetricValue:
-    """A metric's mean over all queries, and what a ranking at random is expected to give."""
+    """A metric's mean over all queries, and the value expected of a random ranking."""
 
     name: str
     value: float
@@ -26,7 +33,7 @@ class MetricValue:
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric along `x`, at each point the mean over all queries and what chance gives: as many items, any items."""
+    """A metric at each of the points `x`: the mean over all queries, and its value for as many items at random."""
 
     name: str
     x: list[int]
@@ -36,7 +43,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Report:
-    """All metrics of one direction."""
+    """All metrics of one direction, such as image to text."""
 
     metrics: list[MetricValue]
     curves: list[Curve]
@@ -58,75 +65,101 @@ def evaluate_labels(
     cuts: Sequence[int] = (50, 5000),
     precision_at: Sequence[int] = (1, 10, 50, 100, 500, 1000),
 ) -> Report:
-    """Metrics for items that are relevant to a query when they share a label.
+    """Metrics where an item is relevant to a query when they share a label.
 
-    Codes are packed uint8 [q, bytes] and [n, bytes]; labels are 0 or 1, [q, classes] and [n, classes]. A query without
-    a relevant item counts as 0 and stays in the mean, as in the public code of DCMH and those that follow it. So does
-    the precision within a radius that holds nothing.
+    Codes are packed uint8 [q, bytes] and [n, bytes]; labels are 0 or 1, [q, classes] and [n, classes]. `cuts` are the k
+    of mAP@k. A query without a relevant item counts as 0 and stays in the mean, as in the public code of DCMH (Jiang
+    and Li 2017) and those that follow it. So does the precision within a radius that holds no item.
     """
-    n, bits = len(database_codes), 8 * query_codes.shape[1]
-    sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))  # name: value and chance, over all queries
-    radii, first = np.arange(bits + 1), np.arange(1, min(_CURVE_TO, n) + 1)
-    curves = {  # name: x, and value and chance at each, over all queries
-        "precision within Hamming radius": (radii, np.zeros((2, bits + 1))),
-        "recall within Hamming radius": (radii, np.zeros((2, bits + 1))),
-        "precision@N": (first, np.zeros((2, len(first)))),
-    }
-    wanted, held = query_labels.astype(np.float32), database_labels.astype(np.float32).T
-
+    bits = 8 * query_codes.shape[1]
+    metrics: _Values = {}  # sums over the queries so far
+    curves: _Values = {}
+    query_labels, database_labels = query_labels.astype(np.float32), database_labels.astype(np.float32).T
     for block in _blocks(len(query_codes)):
         distances = hamming_distances(query_codes[block], database_codes)
-        relevant = wanted[block] @ held > 0  # [block, n]
+        relevant = query_labels[block] @ database_labels > 0  # [block, n]
         ranked = np.take_along_axis(relevant, np.argsort(distances, axis=1, kind="stable"), axis=1)
         items, hits = _by_distance(distances, relevant, bits)  # [block, bits + 1] each
-        found = relevant.sum(axis=1)
-        chance = chance_of_average_precision(found, n)
-        measured = {
-            "mAP@all": (average_precision(ranked), chance),
-            "mAP@all (mean over ties)": (tie_averaged_precision(items, hits), chance),
-        }
-        for k in cuts:
-            cut = ranked[:, :k]
-            measured[f"mAP@{k} (cut, DJSRH)"] = average_precision(cut), chance_of_cut_average_precision(found, n, k)
-            measured[f"mAP@{k} (first {k} relevant, DCHMT)"] = (
-                first_relevant_precision(ranked, k),
-                chance_of_first_relevant_precision(found, n, k),
-            )
-        for k in precision_at:
-            if k <= n:
-                measured[f"precision@{k}"] = ranked[:, :k].mean(axis=1), found / n
-        for name, (values, at_random) in measured.items():
-            sums[name] += values.sum(), at_random.sum()
-        items_within, hits_within = items.cumsum(axis=1), hits.cumsum(axis=1)
-        share = (found / n)[:, None]
-        along = {
-            "precision within Hamming radius": (hits_within / np.maximum(items_within, 1), share * (items_within > 0)),
-            "recall within Hamming radius": (
-                hits_within / np.maximum(found, 1)[:, None],
-                items_within / n * (share > 0),
-            ),
-            "precision@N": (ranked[:, : len(first)].cumsum(axis=1) / first, share),
-        }
-        for name, both in along.items():
-            for total, values in zip(curves[name][1], both, strict=True):
-                total += values.sum(axis=0)
-
-    queries = len(query_codes)
+        _add(metrics, _metrics(ranked, items, hits, cuts, precision_at))
+        _add(curves, _curves(ranked, items, hits))
+    queries, points = len(query_codes), _curve_points(bits, len(database_codes))
     return Report(
-        [MetricValue(name, float(value) / queries, float(chance) / queries) for name, (value, chance) in sums.items()],
-        [Curve(name, x.tolist(), *(total / queries).tolist()) for name, (x, total) in curves.items()],
+        [
+            MetricValue(name, float(values) / queries, float(chance) / queries)
+            for name, (values, chance) in metrics.items()
+        ],
+        [
+            Curve(
+                name,
+                points[name].tolist(),
+                (values / queries).tolist(),
+                np.broadcast_to(chance / queries, values.shape).tolist(),
+            )
+            for name, (values, chance) in curves.items()
+        ],
     )
+
+
+def _metrics(
+    ranked: np.ndarray, items: np.ndarray, hits: np.ndarray, cuts: Sequence[int], precision_at: Sequence[int]
+) -> _Values:
+    """Each metric of a block of queries. `ranked` bool [q, n] says which items are relevant, best first; `items` and
+    `hits` [q, bits + 1] count the items, and the relevant ones, at each distance.
+    """
+    n = ranked.shape[1]
+    relevant = ranked.sum(axis=1)
+    chance = chance_of_average_precision(relevant, n)
+    values: _Values = {
+        "mAP@all": (average_precision(ranked), chance),
+        "mAP@all (mean over ties)": (tie_averaged_precision(items, hits), chance),
+    }
+    for k in cuts:
+        values[f"mAP@{k} (cut, DJSRH)"] = (
+            average_precision(ranked[:, :k]),
+            chance_of_cut_average_precision(relevant, n, k),
+        )
+        values[f"mAP@{k} (first {k} relevant, DCHMT)"] = (
+            first_relevant_precision(ranked, k),
+            chance_of_first_relevant_precision(relevant, n, k),
+        )
+    for k in precision_at:
+        if k <= n:
+            values[f"precision@{k}"] = ranked[:, :k].mean(axis=1), relevant / n
+    return values
+
+
+def _curves(ranked: np.ndarray, items: np.ndarray, hits: np.ndarray) -> _Values:
+    """Each curve of a block of queries, at the points of `_curve_points`. The arguments are those of `_metrics`.
+
+    A chance that is the same at all points has one column.
+    """
+    n = ranked.shape[1]
+    first = np.arange(1, min(_LAST_N, n) + 1)
+    items_within, hits_within = items.cumsum(axis=1), hits.cumsum(axis=1)
+    relevant = ranked.sum(axis=1)[:, None]
+    share = relevant / n
+    return {
+        _PRECISION_WITHIN: (hits_within / np.maximum(items_within, 1), share * (items_within > 0)),
+        _RECALL_WITHIN: (hits_within / np.maximum(relevant, 1), items_within / n * (share > 0)),
+        _PRECISION_AT: (ranked[:, : len(first)].cumsum(axis=1) / first, share),
+    }
+
+
+def _curve_points(bits: int, n: int) -> dict[str, np.ndarray]:
+    radii = np.arange(bits + 1)
+    return {_PRECISION_WITHIN: radii, _RECALL_WITHIN: radii, _PRECISION_AT: np.arange(1, min(_LAST_N, n) + 1)}
 
 
 def mean_average_precision(
     query_codes: np.ndarray, query_labels: np.ndarray, database_codes: np.ndarray, database_labels: np.ndarray
 ) -> float:
-    """mAP@all as in `evaluate_labels`, alone and so in less time, to be watched during training."""
-    wanted, held = query_labels.astype(np.float32), database_labels.astype(np.float32).T
+    """mAP@all as in `evaluate_labels`, without the other metrics and so in less time, to watch during training."""
+    query_labels, database_labels = query_labels.astype(np.float32), database_labels.astype(np.float32).T
     total = 0.0
     for block in _blocks(len(query_codes)):
         order = np.argsort(hamming_distances(query_codes[block], database_codes), axis=1, kind="stable")
-        total += average_precision(np.take_along_axis(wanted[block] @ held > 0, order, axis=1)).sum()
+        relevant = query_labels[block] @ database_labels > 0
+        total += average_precision(np.take_along_axis(relevant, order, axis=1)).sum()
     return total / len(query_codes)
 
 
@@ -137,12 +170,13 @@ def evaluate_pairs(
     database_items: np.ndarray,
     recall_at: Sequence[int] = (1, 5, 10),
 ) -> Report:
-    """Recall@k, the share of queries with one of their own items among the first k: captions and their photos.
+    """Recall@k: the share of queries that have an item of their own among the first k, as a caption has its photo.
 
-    Codes are packed uint8 [q, bytes] and [n, bytes]; `query_items` [q] and `database_items` [n] name what belongs
-    together: five captions of a photo have its number, and so has the photo. A query without an own item finds none.
+    Codes are packed uint8 [q, bytes] and [n, bytes]. A query and an item belong together where `query_items` [q] and
+    `database_items` [n] are equal: five captions of a photo have its number, and so has the photo. A query without an
+    item of its own finds none.
     """
-    best = []  # the rank of each query's first own item, from 0; without one, none that counts
+    best = []  # the rank from 0 of each query's first own item; max(recall_at) where it has none
     own_items = []
     for block in _blocks(len(query_codes)):
         own = query_items[block, None] == database_items[None]  # [block, n]
@@ -161,98 +195,105 @@ def evaluate_pairs(
 
 
 def average_precision(ranked: np.ndarray) -> np.ndarray:
-    """bool [q, n], best first, to [q]: the mean, over the relevant items in it, of the precision at each one's rank.
+    """The mean of the precision at the rank of each relevant item. `ranked` is bool [q, n], best first; gives [q].
 
-    Over a whole ranking this is the AP of mAP@all; over the first k, that of mAP@k as DJSRH counts it.
+    Over a whole ranking this is the AP of mAP@all; over the first k, that of mAP@k as in DJSRH (Su et al., ICCV 2019).
     """
     precision = ranked.cumsum(axis=1) / np.arange(1, ranked.shape[1] + 1)
     return np.asarray((precision * ranked).sum(axis=1) / np.maximum(ranked.sum(axis=1), 1))
 
 
 def first_relevant_precision(ranked: np.ndarray, k: int) -> np.ndarray:
-    """The AP of mAP@k as DCHMT's code counts it: over the first k relevant items, at whatever rank. [q, n] to [q]."""
+    """The AP of mAP@k as in the code of DCHMT: over the first k relevant items, whatever their rank. [q, n] to [q]."""
     return average_precision(ranked & (ranked.cumsum(axis=1) <= k))
 
 
 def tie_averaged_precision(items: np.ndarray, hits: np.ndarray) -> np.ndarray:
-    """Average precision expected when equal distances are ordered at random (McSherry and Najork, ECIR 2008).
+    """Average precision expected when equal distances are ordered at random (McSherry and Najork, ECIR 2008), [q].
 
-    `items` and `hits` [q, distances] count the items, and the relevant ones, at each distance; to [q].
+    `items` and `hits` [q, distances] count the items, and the relevant ones, at each distance.
     """
     before, hits_before = items.cumsum(axis=1) - items, hits.cumsum(axis=1) - hits
     harmonic = np.concatenate([[0.0], (1 / np.arange(1, items.sum(axis=1).max(initial=0) + 1)).cumsum()])
     inverse_ranks = harmonic[before + items] - harmonic[before]  # sum of 1 / rank over the ranks of a tie
-    others = (hits - 1) / np.maximum(items - 1, 1)  # the chance that another of the tie is relevant, given one is
+    others = (hits - 1) / np.maximum(items - 1, 1)  # the chance that another of the tie is relevant, given that one is
     expected = (hits_before + 1) * inverse_ranks + others * (items - (before + 1) * inverse_ranks)
     total = (np.where(hits > 0, hits / np.maximum(items, 1), 0) * expected).sum(axis=1)
     return np.asarray(total / np.maximum(hits.sum(axis=1), 1))
 
 
 def chance_of_average_precision(relevant: np.ndarray, n: int) -> np.ndarray:
-    """The average precision expected of a random order of n items, [q] of which are relevant: one tie of them all."""
+    """Average precision expected of a random order of n items, `relevant` [q] of which are relevant: a single tie."""
     return tie_averaged_precision(np.full((len(relevant), 1), n), relevant[:, None])
 
 
 def chance_of_cut_average_precision(relevant: np.ndarray, n: int, k: int) -> np.ndarray:
-    """The same for the first k of a random order: over how many relevant items those k may hold (hypergeometric)."""
+    """The same for the first k of a random order. How many relevant items these hold is hypergeometric."""
     k = min(k, n)
-    held = np.arange(k + 1)
-    given_held = np.where(held > 0, chance_of_average_precision(held, k), 0)
-    return np.array([(_hypergeometric(n, int(found), k) * given_held).sum() for found in relevant])
+    count = np.arange(k + 1)
+    given_count = np.where(count > 0, chance_of_average_precision(count, k), 0)
+    return np.array([(_hypergeometric(n, int(total), k) * given_count).sum() for total in relevant])
 
 
 def chance_of_first_relevant_precision(relevant: np.ndarray, n: int, k: int) -> np.ndarray:
-    """The same over the first k relevant items of a random order, at whatever rank."""
-    few = chance_of_average_precision(relevant, n)
-    return np.array([_first_of(int(found), n, k) if found > k else few[i] for i, found in enumerate(relevant)])
+    """The same for the first k relevant items of a random order, whatever their rank. The derivation is ours."""
+    all_of_them = chance_of_average_precision(relevant, n)
+    return np.array(
+        [_chance_of_first(int(total), n, k) if total > k else all_of_them[i] for i, total in enumerate(relevant)]
+    )
 
 
-@lru_cache(maxsize=100_000)  # the same for each bit length
-def _first_of(marked: int, n: int, k: int) -> float:
-    """At each rank: given a relevant item there, with H others before it, the mean of (1 + H) where H < k.
+@lru_cache(maxsize=100_000)  # the same for each code length
+def _chance_of_first(relevant: int, n: int, k: int) -> float:
+    """The average precision over the first k of more than k relevant items, expected of a random order of n.
 
-    The mean of H is how often a certain other one is before it, with fewer than k - 1 besides.
+    Sums over the ranks: given a relevant item there, with H other relevant ones before it, the mean of (1 + H) where
+    H < k. By symmetry, the mean of H where H < k is the number of items before, times the chance that a certain one of
+    them is relevant, times the chance that at most k - 2 of the others are.
     """
     before = np.arange(n)
-    fewer = _at_most(n, n - 1, marked - 1, k - 1)
-    besides = np.concatenate([[0.0], _at_most(n, n - 2, marked - 2, k - 2)])[:n]
-    hits = fewer + before * (marked - 1) / max(n - 1, 1) * besides
-    return float((marked / n * hits / (before + 1)).sum() / k)
+    at_most_k_1 = _chance_of_at_most(n, n - 1, relevant - 1, k - 1)
+    at_most_k_2 = np.concatenate([[0.0], _chance_of_at_most(n, n - 2, relevant - 2, k - 2)])[:n]
+    hits = at_most_k_1 + before * (relevant - 1) / max(n - 1, 1) * at_most_k_2
+    return float((relevant / n * hits / (before + 1)).sum() / k)
 
 
-def _at_most(n: int, total: int, marked: int, held: int) -> np.ndarray:
-    """The probability that the first 0..total of a random order hold at most `held` of `marked`, which are more."""
-    if held < 0:
+def _chance_of_at_most(n: int, total: int, relevant: int, most: int) -> np.ndarray:
+    """The chance that the first 0..`total` items of a random order of `total` hold at most `most` relevant ones.
+
+    There are more relevant ones than that. `n` is the table of factorials to use, at least `total`.
+    """
+    if most < 0:
         return np.zeros(total + 1)
     log_factorial = _log_factorials(n)
-    after = marked - held - 1  # behind the one that is too many
-    place = np.arange(held + 1, total - after + 1)  # where that one stands: C(place - 1, held) C(total - place, after)
+    after = relevant - most - 1  # relevant items behind the first one that is too many
+    place = np.arange(most + 1, total - after + 1)  # of that one: C(place - 1, most) C(total - place, after) orders
 
     def log_choose(a: np.ndarray, b: int) -> np.ndarray:
         return np.asarray(log_factorial[a] - log_factorial[b] - log_factorial[a - b])
 
-    stands = np.zeros(total + 1)
-    log_ways = log_choose(place - 1, held) + log_choose(total - place, after)
-    stands[place] = np.exp(log_ways - log_choose(np.array(total), marked))
-    return np.asarray(1 - stands.cumsum())
+    chance_of_place = np.zeros(total + 1)
+    log_ways = log_choose(place - 1, most) + log_choose(total - place, after)
+    chance_of_place[place] = np.exp(log_ways - log_choose(np.array(total), relevant))
+    return np.asarray(1 - chance_of_place.cumsum())
 
 
 def chance_of_recall(own: np.ndarray, n: int, k: int) -> np.ndarray:
-    """The chance that the first k of a random order of n hold one of [q] own items."""
+    """The chance that the first k of a random order of n hold one of a query's own items, whose number is `own` [q]."""
     return np.array([1 - _hypergeometric(n, int(count), min(k, n))[0] for count in own])
 
 
-def _hypergeometric(n: int, marked: int, drawn: int) -> np.ndarray:
-    """The probability of each count 0..drawn of marked ones when `drawn` of n are taken."""
+def _hypergeometric(n: int, relevant: int, drawn: int) -> np.ndarray:
+    """The probability of each count 0..`drawn` of relevant items when `drawn` of n are taken at random."""
     log_factorial = _log_factorials(n)
 
     def log_choose(a: int, b: np.ndarray) -> np.ndarray:
         return np.asarray(log_factorial[a] - log_factorial[b] - log_factorial[a - b])
 
-    held = np.arange(drawn + 1)
-    possible = held[(held <= marked) & (drawn - held <= n - marked)]
+    count = np.arange(drawn + 1)
+    possible = count[(count <= relevant) & (drawn - count <= n - relevant)]
     probability = np.zeros(drawn + 1)
-    log_ways = log_choose(marked, possible) + log_choose(n - marked, drawn - possible)
+    log_ways = log_choose(relevant, possible) + log_choose(n - relevant, drawn - possible)
     probability[possible] = np.exp(log_ways - log_choose(n, np.array(drawn)))
     return probability
 
@@ -264,12 +305,19 @@ def _log_factorials(n: int) -> np.ndarray:
 
 
 def _by_distance(distances: np.ndarray, relevant: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """How many items, and how many relevant ones, each query has at each distance: two of int [q, bits + 1]."""
+    """How many items, and how many relevant ones, each query has at each distance: int [q, bits + 1] each."""
     shape = (len(distances), bits + 1)
     cells = distances + np.arange(len(distances))[:, None] * (bits + 1)
     items = np.bincount(cells.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
     hits = np.bincount(cells[relevant], minlength=shape[0] * shape[1]).reshape(shape)
     return items, hits
+
+
+def _add(totals: _Values, block: _Values) -> None:
+    """Add a block's values to the sums over all queries."""
+    for name, (values, chance) in block.items():
+        value_sum, chance_sum = totals.get(name, (np.float64(0), np.float64(0)))
+        totals[name] = value_sum + values.sum(axis=0), chance_sum + chance.sum(axis=0)
 
 
 def _blocks(queries: int) -> Iterator[slice]:

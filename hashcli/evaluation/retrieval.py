@@ -1,4 +1,4 @@
-"""A hash model against a dataset's protocol: query codes of one modality, database codes of the other."""
+"""Cross-modal retrieval on a dataset: query codes of one modality, database codes of the other."""
 
 import json
 import zipfile
@@ -18,11 +18,22 @@ from hashcli.hashmodel.model import HashModel
 
 
 @dataclass(frozen=True)
-class DatasetCodes:
-    """Packed codes of some rows of a dataset, and of all their texts.
+class Direction:
+    """One direction of search, such as "image to text": packed codes uint8 [n, bytes] and the row of each code."""
 
-    `packed` has "image" uint8 [rows, bytes] and "text" [texts, bytes]; or only one kind, where a model has no more:
-    "image", or "pair" [texts, bytes], of a photo and its text together. `text_rows` is the row of each text.
+    name: str
+    query_codes: np.ndarray
+    query_rows: np.ndarray
+    database_codes: np.ndarray
+    database_rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class DatasetCodes:
+    """Packed codes of some rows of a dataset, in ascending order, and of all their texts.
+
+    `packed` has "image" uint8 [rows, bytes] and "text" [texts, bytes]; or only one of "image" and "pair" [texts,
+    bytes], a code of a photo and its text together. `text_rows` is the row of each text.
     """
 
     rows: np.ndarray
@@ -30,7 +41,7 @@ class DatasetCodes:
     packed: dict[str, np.ndarray]
 
     def of(self, kind: str, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The codes of one kind of a part of the rows, in its order, and the row that each belongs to."""
+        """The codes of one kind for a part of the rows, in the order of `part`, and the row of each code."""
         if kind == "image":
             return np.asarray(self.packed[kind][np.searchsorted(self.rows, part)]), part
         place = np.full(int(max(part.max(), self.text_rows.max())) + 1, -1)
@@ -39,29 +50,32 @@ class DatasetCodes:
         chosen = chosen[np.argsort(place[self.text_rows[chosen]], kind="stable")]
         return self.packed[kind][chosen], self.text_rows[chosen]
 
-    def searches(
-        self, query: np.ndarray, database: np.ndarray
-    ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-        """Each direction, with the codes that ask and their rows, and the codes that answer and theirs."""
+    def directions(self, query: np.ndarray, database: np.ndarray) -> Iterator[Direction]:
+        """Image to text and text to image; or the only kind there is, to itself. `query` and `database` are rows."""
         kinds = list(self.packed)
-        for asked, answering in [("image", "text"), ("text", "image")] if len(kinds) > 1 else [(kinds[0], kinds[0])]:
-            yield f"{asked} to {answering}", *self.of(asked, query), *self.of(answering, database)
+        for query_kind, database_kind in (
+            [("image", "text"), ("text", "image")] if len(kinds) > 1 else [(kinds[0], kinds[0])]
+        ):
+            name = f"{query_kind} to {database_kind}"
+            yield Direction(name, *self.of(query_kind, query), *self.of(database_kind, database))
 
 
 def encode_dataset(
-    model: HashModel, pairs: ImageTextDataset, rows: np.ndarray, advanced: Callable[[int], None]
+    model: HashModel, dataset: ImageTextDataset, rows: np.ndarray, advanced: Callable[[int], None]
 ) -> DatasetCodes:
-    """Codes of the given rows. Raises HashcliError naming a photo that cannot be read: what is left out would change
-    what is measured."""
+    """Codes of the given rows; `advanced` is called with the number of photos newly encoded.
+
+    Raises HashcliError naming the first photo that cannot be read: to leave it out would change the metrics.
+    """
     rows = np.unique(rows)
     photos = []
-    for path, result in model.encode_image_files(str(pairs.images[row]) for row in rows):
+    for path, result in model.encode_image_files(str(dataset.images[row]) for row in rows):
         if isinstance(result, Exception):
             raise HashcliError(f"{path} cannot be read: {result}.", "Restore it from the dataset's archive.")
         photos.append(result)
         advanced(1)
-    texts = model.encode_texts([text for row in rows for text in pairs.texts[row]])
-    text_rows = rows.repeat([len(pairs.texts[row]) for row in rows])
+    texts = model.encode_texts([text for row in rows for text in dataset.texts[row]])
+    text_rows = rows.repeat([len(dataset.texts[row]) for row in rows])
     return DatasetCodes(rows, text_rows, {"image": pack(np.stack(photos)), "text": pack(texts)})
 
 
@@ -72,56 +86,64 @@ def evaluate_codes(
     database: np.ndarray,
     cuts: Sequence[int] = (50, 5000),
 ) -> dict[str, Report]:
-    """Reports by direction: mAP and precision where there are labels, recall of one's own photo or captions where not.
+    """Reports by direction. With `labels` uint8 [all rows, classes], mAP and precision, where items are relevant that
+    share a label; without, the recall of a caption's own photo and of a photo's own captions.
 
-    `query` and `database` are rows; the order of `database` decides ties.
+    `query` and `database` are rows; the order of `database` decides ties. `cuts` are the k of mAP@k.
     """
-    reports = {}
-    for direction, asked, asked_rows, held, held_rows in codes.searches(query, database):
-        if labels is None:
-            reports[direction] = evaluate_pairs(asked, asked_rows, held, held_rows)
-        else:
-            reports[direction] = evaluate_labels(asked, labels[asked_rows], held, labels[held_rows], cuts)
-    return reports
+    return {
+        one.name: (
+            evaluate_pairs(one.query_codes, one.query_rows, one.database_codes, one.database_rows)
+            if labels is None
+            else evaluate_labels(
+                one.query_codes, labels[one.query_rows], one.database_codes, labels[one.database_rows], cuts
+            )
+        )
+        for one in codes.directions(query, database)
+    }
 
 
 def headline(
     codes: DatasetCodes, labels: np.ndarray | None, query: np.ndarray, database: np.ndarray
 ) -> dict[str, float]:
-    """The one figure of `compare` to watch in each direction: mAP@all, or recall@10 without labels."""
-    figures = {}
-    for direction, asked, asked_rows, held, held_rows in codes.searches(query, database):
+    """One metric of `evaluate_codes` for each direction, to watch during training: mAP@all, or recall@10 without
+    labels."""
+    values = {}
+    for one in codes.directions(query, database):
         if labels is None:
-            (recall,) = evaluate_pairs(asked, asked_rows, held, held_rows, [10]).metrics
-            figures[f"{direction} {recall.name}"] = recall.value
+            (recall,) = evaluate_pairs(
+                one.query_codes, one.query_rows, one.database_codes, one.database_rows, [10]
+            ).metrics
+            values[f"{one.name} {recall.name}"] = recall.value
         else:
-            precision = mean_average_precision(asked, labels[asked_rows], held, labels[held_rows])
-            figures[f"{direction} mAP@all"] = precision
-    return figures
+            values[f"{one.name} mAP@all"] = mean_average_precision(
+                one.query_codes, labels[one.query_rows], one.database_codes, labels[one.database_rows]
+            )
+    return values
 
 
 def evaluate_model(
     model: HashModel,
-    pairs: ImageTextDataset,
+    dataset: ImageTextDataset,
     splits: Sequence[Split],
     cuts: Sequence[int],
     advanced: Callable[[int], None],
 ) -> list[dict[str, Report]]:
-    """Encode once what the splits ask for, and compare by each."""
-    codes = encode_dataset(model, pairs, rows_of(splits), advanced)
-    return [evaluate_codes(codes, pairs.labels, split.query, split.database, cuts) for split in splits]
+    """The reports of each split, by direction. Rows that several splits use are encoded once."""
+    codes = encode_dataset(model, dataset, evaluated_rows(splits), advanced)
+    return [evaluate_codes(codes, dataset.labels, split.query, split.database, cuts) for split in splits]
 
 
-def rows_of(splits: Sequence[Split]) -> np.ndarray:
-    """All rows that are query or database, in ascending order."""
+def evaluated_rows(splits: Sequence[Split]) -> np.ndarray:
+    """All rows that are query or database in one of the splits, in ascending order."""
     return np.unique(np.concatenate([part for split in splits for part in (split.query, split.database)]))
 
 
 @dataclass(frozen=True)
 class SavedCodes:
-    """What a run of `hashcli distill` keeps to be measured again: rows refer to `labels`, uint8 [all rows, classes].
+    """The codes that a training run keeps, to be evaluated again: rows refer to `labels`, uint8 [all rows, classes].
 
-    `about` is what the run's run.json says of data and method, where it lies beside.
+    `origin` has the dataset, protocol, split, method and seed of the run, where its run.json lies beside the codes.
     """
 
     path: Path
@@ -129,18 +151,20 @@ class SavedCodes:
     labels: np.ndarray | None
     query: np.ndarray
     database: np.ndarray
-    about: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, Any] = field(default_factory=dict)
 
     @property
     def bits(self) -> int:
         return 8 * int(self.codes.packed["image"].shape[1])
 
     def evaluate(self, cuts: Sequence[int]) -> dict[str, Report]:
+        """Reports by direction, as of `evaluate_codes`."""
         return evaluate_codes(self.codes, self.labels, self.query, self.database, cuts)
 
 
-def read_codes(path: Path) -> SavedCodes:
-    """The codes-BITS.npz of a run. Raises HashcliError when it is not one."""
+def read_codes(path: str | Path) -> SavedCodes:
+    """The codes-BITS.npz of a run. Raises HashcliError when the file is something else."""
+    path = Path(path)
     try:
         with np.load(path) as saved:
             codes = DatasetCodes(saved["rows"], saved["text_rows"], {"image": saved["photos"], "text": saved["texts"]})
@@ -150,14 +174,27 @@ def read_codes(path: Path) -> SavedCodes:
         raise HashcliError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise HashcliError(f"{path} does not hold a run's codes: {error}.", "Give a run's codes-BITS.npz.") from error
-    return SavedCodes(path, codes, labels, query, database, _about(path.parent / "run.json"))
+    return SavedCodes(path, codes, labels, query, database, _origin(path.parent / "run.json"))
 
 
-def _about(path: Path) -> dict[str, Any]:
+def check_averageable(saved: Sequence[SavedCodes]) -> None:
+    """Raise HashcliError when codes differ in more than their seed: length, dataset, protocol or method."""
+    for what in ("length", "dataset", "protocol", "method"):
+        values = [(one.path, f"{one.bits} bits" if what == "length" else one.origin.get(what)) for one in saved]
+        if len({value for _, value in values if value}) > 1:
+            each = ", ".join(f"{path} has {value}" for path, value in values if value)
+            raise HashcliError(
+                f"Codes that differ in their {what} are not averaged: {each}.",
+                "Give runs that differ only in their seed.",
+            )
+
+
+def _origin(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        about = {key: told[key] for key in ("dataset", "protocol", "split")}
-        return about | {key: told["config"][key] for key in ("method", "seed")}
+        run = json.loads(path.read_text(encoding="utf-8"))
+        return {key: run[key] for key in ("dataset", "protocol", "split")} | {
+            key: run["config"][key] for key in ("method", "seed")
+        }
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError) as error:

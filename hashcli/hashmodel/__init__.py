@@ -1,1 +1,1 @@
-"""A hash model as used: load its folder, encode images and texts to packed binary codes. No torch here."""
+"""Hash models in use: find and load one, encode images and texts, pack outputs to binary codes. No torch here."""

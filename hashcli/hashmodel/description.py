@@ -1,4 +1,4 @@
-"""model.json: what a hash model folder says of itself."""
+"""model.json, which describes a hash model folder."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from hashcli.errors import HashcliError
 
-# How a picture becomes a square: all of it whatever its shape, or its middle.
+# How a picture becomes a square: the whole is squashed, or the middle is cut out.
 Resize = Literal["squash", "crop"]
 
 FORMAT = 1
@@ -28,7 +28,7 @@ class ImageEncoder:
 class TextEncoder:
     """`file` is an ONNX graph: `input_ids`, `attention_mask` int64 [n, tokens] -> `output` float32 [n, bits].
 
-    Store the graph already optimised: it is loaded as it is, because a query waits for it.
+    The graph must be stored optimised: to save time in a query, it is loaded without optimising it.
     """
 
     file: str
@@ -38,7 +38,7 @@ class TextEncoder:
 
 @dataclass(frozen=True)
 class ReportedMetric:
-    """One measured figure with what is needed to trust it. `value` and `chance` are fractions of 1."""
+    """A metric measured on a dataset, and what chance gives. `value` and `chance` are fractions of 1."""
 
     name: str
     dataset: str
@@ -48,12 +48,11 @@ class ReportedMetric:
 
 @dataclass(frozen=True)
 class MatchThreshold:
-    """When a photo is near enough to a text query to be worth showing, measured on text and photos not trained on.
+    """How near a photo must be to a text query to be worth showing, measured on texts and photos not trained on.
 
-    `distance` is in bits: a photo farther than that is unlikely to be what was meant. `miss_rate` is the share of
-    captions whose own photo is farther all the same. `false_alarm_rate` is the share of texts that describe none of
-    `photos` photos and yet find one as near: it grows with the number searched, so a photo within the distance may
-    still be wrong.
+    `distance` is in bits: a photo farther away is unlikely to be what was meant. `miss_rate` is the share of captions
+    whose own photo is farther away all the same. `false_alarm_rate` is the share of texts that describe none of
+    `photos` photos, and still have one within the distance. It grows with the number of photos searched.
     """
 
     distance: int
@@ -64,10 +63,10 @@ class MatchThreshold:
 
 @dataclass(frozen=True)
 class Description:
-    """The content of model.json. `match` is None for a model on which that was not measured.
+    """The content of model.json. `match` is None for a model on which it was not measured.
 
     `files` maps each file the encoders read to its SHA-256; `fingerprint` is a digest of `files`, the encoders and
-    `bits`: two models whose codes may be compared have the same one.
+    `bits`. Codes may be compared when the fingerprints of their models are the same.
     """
 
     name: str
@@ -88,9 +87,9 @@ class Description:
     def write(self, folder: Path) -> "Description":
         """Write model.json beside the files it describes; returns it with digests and fingerprint filled in."""
         files = {name: sha256(folder / name) for name in self.encoder_files()}
-        told = asdict(self) | {"files": files}
-        told["fingerprint"] = _fingerprint(told)
-        text = json.dumps({"format": FORMAT, **told}, indent=2, ensure_ascii=False)
+        content = asdict(self) | {"files": files}
+        content["fingerprint"] = _fingerprint(content)
+        text = json.dumps({"format": FORMAT, **content}, indent=2, ensure_ascii=False)
         (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
         return read(folder)
 
@@ -99,19 +98,19 @@ def read(folder: Path) -> Description:
     """Read and check model.json. Raises HashcliError naming the folder when it is missing, damaged or too new."""
     path = folder / FILE_NAME
     try:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if told.pop("format") != FORMAT:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format") != FORMAT:
             raise HashcliError(
                 f"{path} is in a format this version of hashcli does not read.",
                 "Update hashcli: pip install -U hashcli",
             )
         description = Description(
-            **told
+            **content
             | {
-                "image": ImageEncoder(**told["image"]),
-                "text": TextEncoder(**told["text"]),
-                "metrics": [ReportedMetric(**metric) for metric in told["metrics"]],
-                "match": _match(told.get("match")),
+                "image": ImageEncoder(**content["image"]),
+                "text": TextEncoder(**content["text"]),
+                "metrics": [ReportedMetric(**metric) for metric in content["metrics"]],
+                "match": _match(content.get("match")),
             }
         )
     except FileNotFoundError:
@@ -122,17 +121,17 @@ def read(folder: Path) -> Description:
         raise HashcliError(f"{path} is damaged ({error}).", "Copy the hash model folder again.") from error
     if description.bits % 8 or not 16 <= description.bits <= 1024:
         raise HashcliError(f"{path}: bits must be a multiple of 8 from 16 to 1024, not {description.bits}.")
-    if description.fingerprint != _fingerprint(told):
+    if description.fingerprint != _fingerprint(content):
         raise HashcliError(f"{path} was changed by hand: its fingerprint does not match.", "Copy the folder again.")
     return description
 
 
-def _match(told: dict[str, Any] | None) -> MatchThreshold | None:
-    if told is None:  # as for every model that hashcli distill writes, and for those from before it was measured
+def _match(content: dict[str, Any] | None) -> MatchThreshold | None:
+    if content is None:  # not measured, as for a newly trained model
         return None
-    match = MatchThreshold(**told)
+    match = MatchThreshold(**content)
     if not isinstance(match.distance, int) or match.distance < 0:
-        raise ValueError(f"match.distance is a number of bits, not {match.distance!r}")
+        raise ValueError(f"match.distance must be a number of bits, not {match.distance!r}")
     return match
 
 
@@ -153,7 +152,7 @@ def sha256(path: Path) -> str:
         raise HashcliError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _fingerprint(told: dict[str, Any]) -> str:
-    """16 hex digits over what decides a code: the encoders' settings, the bits, and the digests of their files."""
-    decisive = {key: told[key] for key in ("bits", "image", "text", "files")}
+def _fingerprint(content: dict[str, Any]) -> str:
+    """16 hex digits over all that decides a code: the encoders' settings, the bits, and the digests of their files."""
+    decisive = {key: content[key] for key in ("bits", "image", "text", "files")}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]

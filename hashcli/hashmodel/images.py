@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from io import BytesIO
 from typing import Any
@@ -29,7 +30,7 @@ _TRANSPOSE = {
 }
 _RAW_FLIPS = {3: 3, 5: 8, 6: 6}  # LibRaw's turns as EXIF orientations
 
-# Formats that need a library of their own, by the extra that brings it. Suffixes in lower case.
+# Formats that need a library of their own, by the extra that installs it. Suffixes in lower case.
 RAW_SUFFIXES = frozenset(
     f".{name}"
     for name in (
@@ -39,6 +40,9 @@ RAW_SUFFIXES = frozenset(
 )
 _EXTRAS = {"heic": frozenset({".heic", ".heif", ".hif"}), "jxl": frozenset({".jxl"}), "raw": RAW_SUFFIXES}
 EXTRA_SUFFIXES = frozenset().union(*_EXTRAS.values())
+
+# Pillow also opens these, but they are not photos: documents, films, data, and formats it can name but not decode.
+_NOT_PHOTOS = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 
 _missing_extras: set[str] = set()
 try:
@@ -54,18 +58,28 @@ except ImportError:
 if find_spec("rawpy") is None:
     _missing_extras.add("raw")
 
-_RAW_PREVIEW = 512  # pixels: a smaller preview in a RAW file is no picture of it
+_RAW_PREVIEW = 512  # pixels: a smaller preview in a RAW file is only a stamp
 
-# We bound the pixels that are really decoded; Pillow's own bound looks at the size before `draft` makes it smaller.
+# We limit the pixels that are really decoded; Pillow's own limit is on the size before `draft` makes it smaller.
 Image.MAX_IMAGE_PIXELS = None
 
 
 class UnreadableImageError(Exception):
-    """An image that cannot be used; the message is the reason, without the path."""
+    """An image that cannot be decoded; the message is the reason, without the path."""
 
 
 class MissingExtraError(UnreadableImageError):
     """An image whose format needs an extra that is not installed: nothing is wrong with the image."""
+
+
+@cache
+def photo_suffixes() -> frozenset[str]:
+    """The file name endings of the formats that may hold photos: in lower case, with their dot."""
+    Image.init()
+    readable = (set(Image.OPEN) | {"MPO"}) - _NOT_PHOTOS  # MPO is opened as the JPEG it begins with
+    return (
+        frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in readable) | EXTRA_SUFFIXES
+    )
 
 
 def load_pixels(path: str | os.PathLike[str], size: int, resize: Resize) -> np.ndarray:
@@ -91,16 +105,16 @@ def _load(path: str | os.PathLike[str], size: int, resized: Callable[[Image.Imag
 
 
 def pixels_of(image: Image.Image, size: int, resize: Resize) -> np.ndarray:
-    """What load_pixels gives, of an image that is `opened`."""
+    """The same as load_pixels, from an image that is already `opened`. Changes the image: a JPEG is decoded smaller."""
     return np.asarray(_decoded(image, size, lambda decoded: _resized(decoded, size, resize)))
 
 
 @contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
-    """An image file, opened and not decoded yet; of a camera RAW file, the preview in it where that is large enough.
+    """An image file, opened and not yet decoded. Of a camera RAW file, the preview in it if that is large enough.
 
-    Whatever goes wrong within is raised as UnreadableImageError for its content, as OSError for a file that cannot be
-    read now. Raises MissingExtraError for a format that needs an extra which is not installed.
+    Any failure within the `with` block is raised as UnreadableImageError for content that cannot be decoded, and as
+    OSError for a file that cannot be read now. Raises MissingExtraError for a format whose extra is not installed.
     """
     check_format(path)
     try:
@@ -119,7 +133,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
 
 
 def check_format(path: str | os.PathLike[str]) -> None:
-    """Raise MissingExtraError for a format that needs an extra which is not installed, without reading the file."""
+    """Raise MissingExtraError for a format whose extra is not installed, without reading the file."""
     suffix = _suffix(path)
     for extra in _missing_extras:
         if suffix in _EXTRAS[extra]:
@@ -131,10 +145,10 @@ def _suffix(path: str | os.PathLike[str]) -> str:
 
 
 def _decoded(image: Image.Image, size: int, resized: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """Decode at no less than `size` pixels a side, where it has them; resize; turn upright; put on white."""
+    """Decode at `size` pixels a side or more, if it has them; then resize, turn upright and put on white."""
     image.draft(None, (size, size))  # a JPEG decodes up to 8 times smaller, and that much faster
     _check_size(*image.size)
-    image.load()  # a TIFF turns itself upright here, and then says so
+    image.load()  # a TIFF is turned upright here, and its orientation tag is reset
     orientation = _orientation(image)
     small = _on_white(resized(_as_rgb(image)))
     if orientation in _TRANSPOSE:
@@ -148,7 +162,7 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _open_raw(path: str | os.PathLike[str]) -> Image.Image:
-    """A camera RAW file as an image with the EXIF data that matter: its preview, else the sensor's data developed."""
+    """A camera RAW file as an image with its orientation and date: the preview in it, or else the developed data."""
     import rawpy
 
     try:
@@ -170,7 +184,7 @@ def _open_raw(path: str | os.PathLike[str]) -> Image.Image:
 
 
 def _preview(raw: Any) -> Image.Image | None:
-    """The largest picture that a RAW file has in it beside the sensor's data."""
+    """The largest JPEG that a RAW file carries beside the sensor's data."""
     import rawpy
 
     try:
@@ -183,12 +197,12 @@ def _preview(raw: Any) -> Image.Image | None:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # damaged EXIF must not cost the picture
+    except Exception:  # the picture may be fine even where its EXIF is damaged
         return 1
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    """As RGB, or RGBA if parts are transparent, whatever the mode."""
+    """An image of any mode as RGB, or as RGBA if parts are transparent."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
     return image.convert("RGBA" if image.has_transparency_data else "RGB")

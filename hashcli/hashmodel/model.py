@@ -1,4 +1,4 @@
-"""A hash model in memory: pixels and texts in, float outputs out."""
+"""A hash model in memory: images and texts in, float outputs out."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hashcli.errors import HashcliError
+from hashcli.errors import HashcliError, reason_of
 from hashcli.hashmodel import description as descriptions
 
 if TYPE_CHECKING:
@@ -19,17 +19,18 @@ TEXT_BATCH = 32
 
 
 class HashModel:
-    """A hash model folder, opened. The two encoders load when first used: a text query never loads the image one.
+    """A hash model folder, opened. See `load_model` to open one by name.
 
-    `verify` reads every encoder file and compares its digest first; a single query goes without.
+    The two encoders are loaded when first used, so that a text query never loads the image encoder. With `verify`, the
+    digest of every encoder file is checked first; a single search does without, because reading them takes a moment.
     Raises HashcliError when the folder is missing, damaged or of another format.
     """
 
-    def __init__(self, folder: Path, *, verify: bool = False) -> None:
-        self.folder = folder
-        self.description = descriptions.read(folder)
+    def __init__(self, folder: str | Path, *, verify: bool = False) -> None:
+        self.folder = Path(folder).expanduser()
+        self.description = descriptions.read(self.folder)
         if verify:
-            descriptions.verify(folder, self.description)
+            descriptions.verify(self.folder, self.description)
 
     @property
     def name(self) -> str:
@@ -37,30 +38,52 @@ class HashModel:
 
     @property
     def bits(self) -> int:
+        """The length of a code, and the number of outputs an item has."""
         return self.description.bits
 
     @property
     def fingerprint(self) -> str:
+        """Codes may be compared when the fingerprints of their models are the same."""
         return self.description.fingerprint
 
-    def load_pixels(self, path: str) -> np.ndarray:
-        """An image file as the uint8 [size, size, 3] this model reads. Raises images.UnreadableImageError."""
-        from hashcli.hashmodel.images import load_pixels
+    def encode_texts(self, texts: Iterable[str]) -> np.ndarray:
+        """Texts to float32 [n, bits]. Each text is read up to the model's `max_tokens`.
 
-        return load_pixels(path, self.description.image.size, self.description.image.resize)
+        model.encode_texts(["a dog on a beach", "snow"])
+        """
+        if isinstance(texts, str):
+            raise TypeError('texts must be a list of texts, such as ["a dog"], not a single text')
+        texts = list(texts)
+        batches = [self._encode_text_batch(texts[i : i + TEXT_BATCH]) for i in range(0, len(texts), TEXT_BATCH)]
+        return np.concatenate([np.empty((0, self.bits), np.float32), *batches])
 
-    def pixels_of(self, image: "Image.Image") -> np.ndarray:
-        """The same of an image that is `images.opened`."""
-        from hashcli.hashmodel.images import pixels_of
+    def encode_images(self, images: "Iterable[str | Path | Image.Image]") -> np.ndarray:
+        """Photos to float32 [n, bits], in order. Each is the path of a file, or an image that Pillow has opened.
 
-        return pixels_of(image, self.description.image.size, self.description.image.resize)
+            model.encode_images(["beach.jpg", Path("~/Pictures/dog.heic"), PIL.Image.open(file)])
 
-    def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 [n, size, size, 3] RGB to float32 [n, bits]."""
-        return self._outputs(self._image_session, {"pixels": pixels})
+        Raises HashcliError naming the first photo that cannot be read. `encode_image_files` goes on after such a photo.
+        """
+        from hashcli.hashmodel.prefetch import batched, prefetch
+
+        if isinstance(images, (str, Path)):
+            raise TypeError('images must be a list of photos, such as ["dog.jpg"], not a single photo')
+        sources = (_path_or_copy(image, number) for number, image in enumerate(images, start=1))
+        outputs = [np.empty((0, self.bits), np.float32)]
+        for batch in batched(prefetch(self._any_pixels, sources, look_ahead=2 * IMAGE_BATCH), IMAGE_BATCH):
+            pixels = []
+            for source, result in batch:
+                if isinstance(result, Exception):
+                    raise HashcliError(f"{source} cannot be read: {reason_of(result)}.") from result
+                pixels.append(result)
+            outputs.append(self.encode_pixels(np.stack(pixels)))
+        return np.concatenate(outputs)
 
     def encode_image_files(self, paths: Iterable[str]) -> Iterator[tuple[str, np.ndarray | Exception]]:
-        """Yield (path, float32 [bits] or the reason it has none) in order, decoding ahead of the encoder."""
+        """Yield (path, its output) in the order given, while the next photos are being decoded.
+
+        The output is float32 [bits], or the exception that says why the photo cannot be encoded.
+        """
         from hashcli.hashmodel.prefetch import batched, prefetch
 
         for batch in batched(prefetch(self.load_pixels, paths, look_ahead=2 * IMAGE_BATCH), IMAGE_BATCH):
@@ -69,13 +92,32 @@ class HashModel:
             for path, result in batch:
                 yield path, (result if isinstance(result, Exception) else next(outputs))
 
-    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Texts to float32 [n, bits]. Each is read up to the model's `max_tokens`."""
-        batches = [self._encode_text_batch(texts[i : i + TEXT_BATCH]) for i in range(0, len(texts), TEXT_BATCH)]
-        return np.concatenate([np.empty((0, self.bits), np.float32), *batches])
+    def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels as `load_pixels` gives them, uint8 [n, size, size, 3] RGB, to float32 [n, bits]."""
+        return self._outputs(self._image_session, {"pixels": pixels})
+
+    def load_pixels(self, path: str | Path) -> np.ndarray:
+        """An image file as the pixels that this model reads, uint8 [size, size, 3] RGB.
+
+        Raises images.UnreadableImageError for content that cannot be decoded, and OSError for a file that cannot be
+        read now.
+        """
+        from hashcli.hashmodel.images import load_pixels
+
+        return load_pixels(path, self.description.image.size, self.description.image.resize)
+
+    def pixels_of(self, image: "Image.Image") -> np.ndarray:
+        """The same from an image that is `images.opened`."""
+        from hashcli.hashmodel.images import pixels_of
+
+        return pixels_of(image, self.description.image.size, self.description.image.resize)
+
+    def _any_pixels(self, image: "str | Image.Image") -> np.ndarray:
+        return self.load_pixels(image) if isinstance(image, str) else self.pixels_of(image)
 
     def _encode_text_batch(self, texts: Sequence[str]) -> np.ndarray:
-        readable = [text.encode(errors="replace").decode() for text in texts]  # bytes that are not UTF-8
+        # A text from a command line may hold bytes that are not UTF-8.
+        readable = [text.encode(errors="replace").decode() for text in texts]
         rows = self._tokenizer.encode_batch(readable)
         return self._outputs(
             self._text_session,
@@ -88,7 +130,9 @@ class HashModel:
     def _outputs(self, session: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
         (outputs,) = session.run(["output"], inputs)
         if outputs.shape[1] != self.bits:
-            raise HashcliError(f"{self.folder} gives {outputs.shape[1]} outputs an item, not the {self.bits} it says.")
+            raise HashcliError(
+                f"{self.folder} gives {outputs.shape[1]} outputs an item, but its description says {self.bits}."
+            )
         return np.asarray(outputs)
 
     @cached_property
@@ -97,7 +141,7 @@ class HashModel:
 
     @cached_property
     def _text_session(self) -> Any:
-        # Stored already optimised: optimising at load would cost ten times the load. A query is too short for threads.
+        # It is stored optimised: to optimise it here would take ten times as long. A query is too short for threads.
         return self._session(self.description.text.file, threads=1, optimise=False)
 
     @cached_property
@@ -114,12 +158,12 @@ class HashModel:
         return tokenizer
 
     def _session(self, file: str, *, threads: int, optimise: bool) -> Any:
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it would write an id to disk and call its maker
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # or it would write an id to disk and report to its maker
         import onnxruntime as ort
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the decoders need the cores
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the cores are for decoding images
         if not optimise:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 3
@@ -129,3 +173,13 @@ class HashModel:
             raise HashcliError(
                 f"{self.folder / file} cannot be loaded ({error}).", "Copy the hash model folder again."
             ) from error
+
+
+def _path_or_copy(image: "str | Path | Image.Image", number: int) -> "str | Image.Image":
+    """What `encode_images` may decode. Decoding changes an open image, so the caller's is copied, in one thread."""
+    if isinstance(image, (str, Path)):
+        return os.path.expanduser(image)
+    try:
+        return image.copy()
+    except Exception as error:  # decoders raise nearly anything on a damaged file
+        raise HashcliError(f"Image {number} of those given cannot be read: {reason_of(error)}.") from error

@@ -1,4 +1,4 @@
-"""Work done ahead of its use, in threads, a bounded number of items at a time."""
+"""Results computed in threads before they are needed, for a bounded number of items."""
 
 import os
 from collections import deque
@@ -14,9 +14,9 @@ Result = TypeVar("Result")
 def prefetch(
     work: Callable[[Item], Result], items: Iterable[Item], look_ahead: int
 ) -> Iterator[tuple[Item, Result | Exception]]:
-    """Yield (item, work(item)) in the order of `items`, with at most `look_ahead` of them begun or waiting.
+    """Yield (item, work(item)) in the order of `items`, with at most `look_ahead` results begun or waiting.
 
-    What `work` raises is yielded in place of its result, so that one bad item never stops the rest.
+    An exception from `work` is yielded in place of its result, so that one bad item never stops the rest.
     """
     items = iter(items)
     pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)

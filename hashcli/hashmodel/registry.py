@@ -1,13 +1,17 @@
-"""Which hash models there are: the ones that ship, and the user's own."""
+"""The hash models by name: those that ship, and the user's own."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from platformdirs import user_data_path
 
 import hashcli
 from hashcli.errors import HashcliError, did_you_mean, did_you_mean_path
 from hashcli.hashmodel.description import FILE_NAME
+
+if TYPE_CHECKING:
+    from hashcli.hashmodel.model import HashModel
 
 DEFAULT_MODEL = "lite-256"
 
@@ -28,18 +32,30 @@ def model_folders() -> Iterator[Path]:
             yield from sorted(path.parent for path in home.glob(f"*/{FILE_NAME}"))
 
 
-def find_model(name_or_folder: str) -> Path:
-    """The folder of a hash model given by name or as a folder. Raises HashcliError naming those there are."""
-    given = Path(name_or_folder)
+def load_model(name_or_folder: str | Path = DEFAULT_MODEL) -> "HashModel":
+    """A hash model by its name or folder, with the digest of every file checked, which takes a moment.
+
+        model = load_model("lite-256")
+        outputs = model.encode_texts(["a dog on a beach"])  # float32 [1, 256]
+
+    Raises HashcliError when there is no such model, and when it is damaged.
+    """
+    from hashcli.hashmodel.model import HashModel
+
+    return HashModel(find_model(name_or_folder), verify=True)
+
+
+def find_model(name_or_folder: str | Path) -> Path:
+    """The folder of a hash model given by name or as a folder. Raises HashcliError naming the installed ones."""
+    name = str(name_or_folder)
+    given = Path(name_or_folder).expanduser()
     if (given / FILE_NAME).is_file():
         return given.resolve()
     folders = {folder.name: folder for folder in reversed(list(model_folders()))}  # a shipped name is not overridden
-    if name_or_folder in folders:
-        return folders[name_or_folder]
+    if name in folders:
+        return folders[name]
     known = ", ".join(sorted(folders)) or "none"
     if given.is_dir():
         raise HashcliError(f"{given} is not a hash model: it has no {FILE_NAME}.", f"Models by name: {known}.")
-    like = did_you_mean(name_or_folder, folders) or did_you_mean_path(name_or_folder)
-    raise HashcliError(
-        f"There is no hash model {name_or_folder!r}.{like}", f"Give a model's folder, or a name: {known}."
-    )
+    like = did_you_mean(name, folders) or did_you_mean_path(name)
+    raise HashcliError(f"There is no hash model {name!r}.{like}", f"Give a model's folder, or a name: {known}.")

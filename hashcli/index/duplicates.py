@@ -1,11 +1,16 @@
-"""Near-identical photos of an index: found by the distance of their codes, believed after a look at the pictures."""
+"""Near-identical photos of an index: candidates by the distance of their codes, confirmed by comparing the pictures.
+
+1. Files of the same content are one photo; every photo has the code of its content.
+2. Photos whose codes are near another one's are candidates.
+3. Candidates are read: files that have changed are left out, and a thumbnail is made of each picture.
+4. Each photo, the best first, takes those that are like it by their thumbnails into its group.
+"""
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -13,34 +18,49 @@ from PIL import Image
 from hashcli.hashmodel.images import RAW_SUFFIXES, opened, pixels_of
 from hashcli.hashmodel.prefetch import prefetch
 from hashcli.index.catalog import Catalog, IndexedFile, Kind
-from hashcli.index.code_index import near_rows
+from hashcli.index.code_index import neighbours_within
+from hashcli.index.files.hashing import hash_of_content
 from hashcli.index.files.paths import is_within
-from hashcli.index.files.plan import hash_of_content
+from hashcli.index.summary import UpdateCallback
 
-if TYPE_CHECKING:
-    from hashcli.index.summary import UpdateCallback
-
-# Two pictures are the same if their 16 x 16 means, brought to mean 0 and deviation 1, differ by no more than this: as a
-# root mean square, and in any one value. On 300 photos and altered copies of them that took in every copy that was
-# made smaller, compressed down to quality 30, brightened by a fifth, cropped by 2 % or turned by a degree, and 61 % of
-# those cropped by 5 %. It took in none of the 399 pairs of different photos that were most alike of 12,000 whose codes
-# are near, and less than half of the copies in which a piece of an eighth of the width had changed its place. Letters
-# are too small for it: different pages of text are often the same to it, and so are screenshots of one layout.
+# Two pictures count as the same if their thumbnails (16 x 16 mean colours), brought to mean 0 and deviation 1, differ
+# by no more than this: as a root mean square, and in any one value. Of altered copies of 300 photos, this accepts all
+# that were made smaller, compressed down to quality 30, brightened by a fifth, cropped by 2 % or turned by a degree,
+# and 61 % of those cropped by 5 %. It accepts none of the 399 pairs of different photos that are most alike, of 12,000
+# whose codes are near; and less than half of the copies in which a piece of an eighth of the width was moved. Letters
+# are too small for it: different pages of text often count as the same, and so do screenshots of one layout.
 _MAX_RMS = 0.32
 _MAX_ANYWHERE = 1.25
-_CELLS = 16
-_PIXELS = 4 * _CELLS
-_MIN_DEVIATION = 4.0  # grey levels; below it, a picture is flat, and what differs is noise
-_MAX_SHIFT = 4.0  # deviations between the means: a brighter copy is the same picture, a black frame and a white one not
+_CELLS = 16  # of a thumbnail, in each direction
+_PIXELS = 4 * _CELLS  # that they are averaged from
+_MIN_DEVIATION = 4.0  # grey levels; a picture with less is flat, and its differences are noise
+_MAX_SHIFT = 4.0  # deviations between the means; a brighter copy is the same picture, but black is not white
 
 _ORIENTATION_TAG = 0x0112
 
 
 @dataclass(frozen=True)
-class DuplicatePhoto:
-    """One member of a group. `distance` is in bits, to the first member; `identical`: the file is the same as its.
+class DuplicateOptions:
+    """What is to be compared, and how.
 
-    `width` and `height` are in pixels, upright; None where the format does not tell without decoding.
+    folders         compare only the photos in these, `canonical` paths; none: all photos of the index
+    max_distance    compare photos whose codes differ in at most this many bits; None: `default_distance` of the model
+    exact           group only files that are the same byte for byte
+    """
+
+    folders: tuple[str, ...] = ()
+    max_distance: int | None = None
+    exact: bool = False
+
+
+@dataclass(frozen=True)
+class DuplicatePhoto:
+    """A photo of a group.
+
+    bytes            the size of the file
+    width, height    in pixels, upright; None if the format does not say without decoding
+    distance         Hamming distance in bits to the code of the group's first photo
+    identical        whether the file is the same, byte for byte, as the first
     """
 
     path: str
@@ -51,144 +71,175 @@ class DuplicatePhoto:
     identical: bool
 
 
-@dataclass
+@dataclass(frozen=True)
 class Duplicates:
-    """Groups of photos that are the same, each with the one to keep first; and what could not be compared."""
+    """What `find_duplicates` found.
+
+    groups        groups of the same photo, each beginning with the one to keep
+    compared      how many photos were considered
+    stale         photos left out because they have changed or gone since they were indexed
+    unreadable    photos left out because they could not be read
+    """
 
     groups: list[list[DuplicatePhoto]] = field(default_factory=list)
     compared: int = 0
-    stale: list[str] = field(default_factory=list)  # changed or gone since they were indexed
+    stale: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Content:
-    """Files of the same content, the one to keep first, and what the picture looks like."""
+    """Indexed files of the same content, the oldest first."""
 
     hash: bytes
     files: dict[str, IndexedFile]
     code: np.ndarray  # packed, uint8 [bits / 8]
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """A content as it was found on disk."""
+
+    content: _Content
+    files: dict[str, IndexedFile]  # those that are as they were indexed, each under one name
+    stale: list[str]  # the others
     width: int | None = None
     height: int | None = None
-    look: np.ndarray | None = None  # uint8 [_CELLS, _CELLS, 3]; None if it is not to be compared
+    thumbnail: np.ndarray | None = None  # uint8 [_CELLS, _CELLS, 3]; None if it is not to be compared
+    is_readable: bool = True
 
     @property
     def is_raw(self) -> bool:
         return os.path.splitext(next(iter(self.files)))[1].lower() in RAW_SUFFIXES
 
     def best_first(self) -> tuple[int, int, int, str]:
-        """Sorts the largest picture first, then the largest file, the oldest and the path."""
-        path, known = next(iter(self.files.items()))
-        return -(self.width or 0) * (self.height or 0), -known.state.size, known.state.mtime_ns, path
+        """A sort key: the largest picture first, then the largest file, the oldest, and by path."""
+        path, file = next(iter(self.files.items()))
+        return -(self.width or 0) * (self.height or 0), -file.state.size, file.state.mtime_ns, path
 
 
 def default_distance(bits: int) -> int:
-    """How far codes of so many bits may be apart to be worth a look: 24 of 256.
+    """The largest distance of codes of `bits` bits at which photos are compared: 24 of 256.
 
     Measured with lite-256 on altered copies of the 15 pictures of scikit-image that have 400 x 500 pixels and more: all
-    halved ones lie within it, all of JPEG quality 60, 14 cropped by 5 %, 13 that are brightened by a fifth, and 7 that
+    halved ones are within it, all of JPEG quality 60, 14 cropped by 5 %, 13 that are brightened by a fifth, and 7 that
     are halved and of quality 60. Of 300 photos of 224 x 224 pixels, fewer than the model reads: 48, 80, 91, 97 and 7 %.
-    Of 10,691 different ones of these, 5 % have another one so near, 11 % within 28 bits and 18 % within 32.
+    Of 10,691 different ones of these, 5 % have another one as near, 11 % within 28 bits and 18 % within 32.
     """
     return bits * 3 // 32
 
 
 def find_duplicates(
-    index_folder: Path,
-    folders: Sequence[str],
-    reporter: "UpdateCallback",
-    *,
-    max_distance: int | None,
-    exact: bool = False,
+    index_folder: Path, options: DuplicateOptions | None = None, callback: UpdateCallback | None = None
 ) -> Duplicates:
-    """Groups of the same photo among those in some folders (all, if none is given), in the order of their first paths.
+    """Groups of the same photo, in the order of their first paths.
 
-    The folders are `canonical`. Every member of a group is like its first one. With `exact`, only files of the same
-    bytes are grouped. A camera RAW file is never like one that is not, as the JPEG that was taken with it.
-    Files that are no longer as they were indexed, and further names of one file, are left out.
-    Raises HashcliError when there is no index.
+    Every photo of a group is like its first one. A camera RAW file is never like a file that is not RAW, such as the
+    JPEG that was taken with it. Files that are no longer as they were indexed are left out, and so are further names
+    of one file. Raises IndexNotFoundError if there is no index.
     """
-    found = Duplicates()
+    options, callback = options or DuplicateOptions(), callback or UpdateCallback()
     with Catalog.open(index_folder) as catalog, catalog.snapshot():
-        known = {path: item for path, item in catalog.known(Kind.IMAGE).items() if item.encoded}
+        photos = {path: photo for path, photo in catalog.photos().items() if photo.encoded}
         ids, codes = catalog.codes(Kind.IMAGE)
         bits = catalog.model.bits if catalog.model else 0
-    if folders:
-        resolved = cache(os.path.realpath)  # below a linked folder, an index knows files by the link's name
+    photos = _in_folders(photos, options.folders)
+    contents = _contents(photos, dict(zip(ids.tolist(), codes, strict=True)))
+    radius = default_distance(bits) if options.max_distance is None else options.max_distance
+    candidates = set() if options.exact else _near_another(contents, radius, callback)
 
-        def is_wanted(path: str) -> bool:
-            above, name = os.path.split(path)
-            place = os.path.join(resolved(above), name)
-            return any(is_within(place, folder) for folder in folders)
-
-        known = {path: item for path, item in known.items() if is_wanted(path)}
-    found.compared = len(known)
-    contents = _contents(known, dict(zip(ids.tolist(), codes, strict=True)))
-    radius = -1 if exact else default_distance(bits) if max_distance is None else max_distance
-    near = _with_near(contents, radius, reporter)
-    chosen = [content for content in contents if len(content.files) > 1 or content in near]
-    reporter.planned(len(chosen))
-    for content, seen in prefetch(lambda content: _look_at(content, content in near, found), chosen, look_ahead=32):
-        if isinstance(seen, Exception):
-            found.unreadable.append(next(iter(content.files)))
-        reporter.advanced(1)
-    chosen = sorted((content for content in chosen if content.files), key=_Content.best_first)
-    found.groups = sorted(_groups(chosen, radius), key=lambda group: group[0].path)
-    return found
+    to_read = [content for content in contents if len(content.files) > 1 or content in candidates]
+    callback.planned(len(to_read))
+    pictures: list[_Picture] = []
+    for _, picture in prefetch(lambda content: _read(content, content in candidates), to_read, look_ahead=32):
+        if isinstance(picture, Exception):
+            raise picture
+        pictures.append(picture)
+        callback.advanced(1)
+    best_first = sorted((picture for picture in pictures if picture.files), key=_Picture.best_first)
+    return Duplicates(
+        groups=sorted(_groups(best_first, radius), key=lambda group: group[0].path),
+        compared=len(photos),
+        stale=[path for picture in pictures for path in picture.stale],
+        unreadable=[next(iter(picture.files)) for picture in pictures if not picture.is_readable],
+    )
 
 
-def _contents(known: dict[str, IndexedFile], codes: dict[int, np.ndarray]) -> list[_Content]:
+def _in_folders(photos: dict[str, IndexedFile], folders: Sequence[str]) -> dict[str, IndexedFile]:
+    """The photos that are in some folders, or all if none is given."""
+    if not folders:
+        return photos
+    resolved = cache(os.path.realpath)  # below a linked folder, an index knows photos by the link's name
+
+    def is_wanted(path: str) -> bool:
+        parent, name = os.path.split(path)
+        real_path = os.path.join(resolved(parent), name)
+        return any(is_within(real_path, folder) for folder in folders)
+
+    return {path: photo for path, photo in photos.items() if is_wanted(path)}
+
+
+def _contents(photos: dict[str, IndexedFile], codes: dict[int, np.ndarray]) -> list[_Content]:
+    """The different contents of some photos, from the oldest on; `codes` by the ids of photos."""
     contents: dict[bytes, _Content] = {}
-    for path, item in sorted(known.items(), key=lambda entry: (entry[1].state.mtime_ns, entry[0])):
-        if item.hash in contents:
-            contents[item.hash].files[path] = item
+    for path, photo in sorted(photos.items(), key=lambda entry: (entry[1].state.mtime_ns, entry[0])):
+        if photo.hash in contents:
+            contents[photo.hash].files[path] = photo
         else:
-            contents[item.hash] = _Content(item.hash, {path: item}, codes[item.id])
+            contents[photo.hash] = _Content(photo.hash, {path: photo}, codes[photo.id])
     return list(contents.values())
 
 
-def _with_near(contents: list[_Content], radius: int, reporter: "UpdateCallback") -> set[_Content]:
+def _near_another(contents: list[_Content], radius: int, callback: UpdateCallback) -> set[_Content]:
     """The contents whose codes have another one within the radius."""
     near: set[_Content] = set()
-    if radius < 0 or not contents:
+    if not contents:
         return near
-    for row, (others, _) in enumerate(near_rows(np.stack([content.code for content in contents]), radius)):
+    for row, (others, _) in enumerate(neighbours_within(np.stack([content.code for content in contents]), radius)):
         if len(others):
             near.add(contents[row])
         if row % 1024 == 0:
-            reporter.scanned(row)
+            callback.scanned(row)
     return near
 
 
-def _look_at(content: _Content, compared: bool, found: Duplicates) -> None:
-    """Read what is to be known of the files of a content. Runs in a thread."""
-    _keep_true_files(content, found)
-    if content.files and (compared or len(content.files) > 1):
-        path = next(iter(content.files))
-        content.width, content.height = _upright_size(path)
-        content.look = _look(path) if compared else None
+def _read(content: _Content, is_candidate: bool) -> _Picture:
+    """Check the files of a content, and read its picture if there is something to compare it with. Runs in a thread."""
+    found = _on_disk(content)
+    if not found.files or not (is_candidate or len(found.files) > 1):
+        return found
+    path = next(iter(found.files))
+    width, height = _upright_size(path)
+    found = replace(found, width=width, height=height)
+    if not is_candidate:
+        return found
+    try:
+        return replace(found, thumbnail=thumbnail(path))
+    except Exception:  # decoders raise nearly anything
+        return replace(found, is_readable=False)
 
 
-def _keep_true_files(content: _Content, found: Duplicates) -> None:
-    """Drop the files that are not what was indexed, and all names of a file but one."""
-    inodes = set()
-    several = len(content.files) > 1
-    for path, item in list(content.files.items()):
+def _on_disk(content: _Content) -> _Picture:
+    """The files of a content that are as they were indexed, each under one name only, and those that are stale."""
+    files: dict[str, IndexedFile] = {}
+    stale: list[str] = []
+    inodes: set[tuple[int, int]] = set()
+    for path, file in content.files.items():
         try:
             state = os.stat(path)
-            is_true = (state.st_size, state.st_mtime_ns) == item.state
-            if is_true and (state.st_dev, state.st_ino) in inodes:
-                del content.files[path]
+            is_same = (state.st_size, state.st_mtime_ns) == file.state
+            if is_same and (state.st_dev, state.st_ino) in inodes:
                 continue
-            if is_true and several:  # size and time are the same, but it will be said that all bytes are
-                is_true = hash_of_content(path) == content.hash
+            if is_same and len(content.files) > 1:  # these will be called the same byte for byte
+                is_same = hash_of_content(path) == content.hash
         except OSError:
-            is_true = False
-        if is_true:
+            is_same = False
+        if is_same:
             inodes.add((state.st_dev, state.st_ino))
+            files[path] = file
         else:
-            del content.files[path]
-            found.stale.append(path)
+            stale.append(path)
+    return _Picture(content, files, stale)
 
 
 def _upright_size(path: str) -> tuple[int, int] | tuple[None, None]:
@@ -200,10 +251,11 @@ def _upright_size(path: str) -> tuple[int, int] | tuple[None, None]:
         return None, None
 
 
-def _look(path: str) -> np.ndarray | None:
-    """What a picture looks like, uint8 [_CELLS, _CELLS, 3]; None of several frames, the first of which says too little.
+def thumbnail(path: str) -> np.ndarray | None:
+    """The mean colours of a picture's 16 x 16 cells, uint8 [16, 16, 3]. Raises UnreadableImageError.
 
-    A JPEG that carries a brightness map or a small copy of itself (MPO) is one picture.
+    None for a file of several frames, as the first says too little about them; a JPEG that carries a brightness map or
+    a small copy of itself (MPO) is one picture.
     """
     with opened(path) as image:
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
@@ -213,43 +265,55 @@ def _look(path: str) -> np.ndarray | None:
     return np.asarray(cells.round(), np.uint8)
 
 
-def _groups(contents: list[_Content], radius: int) -> Iterator[list[DuplicatePhoto]]:
-    """The best content that is not yet in a group takes all that are like it into its own, and so on.
+def _groups(pictures: list[_Picture], radius: int) -> Iterator[list[DuplicatePhoto]]:
+    """The first picture that is not yet in a group takes all that are like it into its own, and so on.
 
-    Comparing with the first alone keeps chains apart: of a series, the last photo may be unlike the first.
+    Comparing with the first alone avoids chains, at the end of which a series of photos would be one group.
     """
-    seen = [(content, content.look) for content in contents if content.look is not None]
-    looks = np.stack([look for _, look in seen]) if seen else np.empty((0, _CELLS, _CELLS, 3), np.uint8)
-    near = near_rows(np.stack([content.code for content, _ in seen]), radius) if seen else iter(())
-    free = np.ones(len(seen), bool)
-    raw = np.array([content.is_raw for content, _ in seen], bool)
-    row = -1
-    for content in contents:
-        members = [(content, 0)]
-        if content.look is not None:
-            row += 1
-            others, distances = next(near)
-            if not free[row]:
+    comparable = [picture for picture in pictures if picture.thumbnail is not None]
+    members = iter(_members(comparable, radius)) if comparable else iter(())
+    for picture in pictures:
+        group = [(picture, 0)]
+        if picture.thumbnail is not None:
+            others = next(members)
+            if others is None:
                 continue
-            free[row] = False
-            order = np.argsort(others)[free[np.sort(others)]]
-            others, distances = others[order], distances[order]
-            alike = _alike(content.look, looks[others]) & (raw[others] == raw[row])
-            free[others[alike]] = False
-            pairs = zip(others[alike].tolist(), distances[alike].tolist(), strict=True)
-            members += [(seen[other][0], distance) for other, distance in pairs]
+            group += others
         photos = [
-            DuplicatePhoto(path, item.state.size, member.width, member.height, distance, member is content)
-            for member, distance in members
-            for path, item in member.files.items()
+            DuplicatePhoto(path, file.state.size, member.width, member.height, distance, member is picture)
+            for member, distance in group
+            for path, file in member.files.items()
         ]
         if len(photos) > 1:
             yield photos
 
 
-def _alike(look: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Whether a picture [_CELLS, _CELLS, 3] is the same as each of others [n, _CELLS, _CELLS, 3]: bool [n]."""
-    ours, mean, deviation = _normalised(look[None])
+def _members(pictures: list[_Picture], radius: int) -> Iterator[list[tuple[_Picture, int]] | None]:
+    """For each of some pictures with thumbnails, those that join its group, each with the distance of its code.
+
+    None for a picture that is itself in the group of an earlier one.
+    """
+    thumbnails = np.stack([picture.thumbnail for picture in pictures if picture.thumbnail is not None])
+    is_raw = np.array([picture.is_raw for picture in pictures], bool)
+    is_free = np.ones(len(pictures), bool)
+    near = neighbours_within(np.stack([picture.content.code for picture in pictures]), radius)
+    for row, (others, distances) in enumerate(near):
+        if not is_free[row]:
+            yield None
+            continue
+        is_free[row] = False
+        order = np.argsort(others)
+        order = order[is_free[others[order]]]
+        others, distances = others[order], distances[order]
+        joins = same_picture(thumbnails[row], thumbnails[others]) & (is_raw[others] == is_raw[row])
+        is_free[others[joins]] = False
+        joining = zip(others[joins].tolist(), distances[joins].tolist(), strict=True)
+        yield [(pictures[other], distance) for other, distance in joining]
+
+
+def same_picture(first: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Whether a thumbnail [16, 16, 3] shows the same picture as each of others [n, 16, 16, 3]: bool [n]."""
+    ours, mean, deviation = _normalised(first[None])
     theirs, means, deviations = _normalised(others)
     differences = np.abs(theirs - ours)  # [n, values]
     rms = np.sqrt((differences**2).mean(1))
@@ -257,9 +321,9 @@ def _alike(look: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.asarray((rms <= _MAX_RMS) & (differences.max(1) <= _MAX_ANYWHERE) & (shift <= _MAX_SHIFT))
 
 
-def _normalised(looks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values [n, values] of mean 0 and deviation 1, and the means [n] and deviations [n] they had."""
-    values = looks.reshape(len(looks), _CELLS * _CELLS * 3).astype(np.float32)
+def _normalised(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values [n, values] of mean 0 and deviation 1, and the means [n] and deviations [n] they had before."""
+    values = thumbnails.reshape(len(thumbnails), _CELLS * _CELLS * 3).astype(np.float32)
     means = values.mean(1)
     deviations = np.maximum(values.std(1), _MIN_DEVIATION)
     return (values - means[:, None]) / deviations[:, None], means, deviations

@@ -1,64 +1,126 @@
 """What is looked for: words and photos, each with a weight, as one point in the space of a hash model's outputs."""
 
-import sys
-import time
+import os
 from collections.abc import Sequence
-from pathlib import PurePosixPath
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from hashcli.errors import HashcliError, did_you_mean_path, reason_of
 from hashcli.hashmodel.model import HashModel
 
-URL_SECONDS = 20
-MAX_DOWNLOAD = 64 << 20  # bytes
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    Photo = str | os.PathLike[str] | Image  # its path, or the photo itself
+    Photos = Photo | Sequence[Photo | tuple[Photo, float]]
+    Texts = str | Sequence[str | tuple[str, float]]
 
 
-class Part(NamedTuple):
-    """One thing that is looked for: `what` is words, or where a photo is: a path, a URL or `-` for stdin.
+class QueryPart(NamedTuple):
+    """One thing that is looked for: words, or a photo. What has a negative weight is kept away from."""
 
-    What a negative weight stands for is looked away from.
-    """
-
-    what: str
+    content: "Photo"
     is_image: bool
     weight: float = 1.0
 
 
-class Query(NamedTuple):
-    """Things to be found together in one item. `name` is how answers refer to it."""
+@dataclass(frozen=True)
+class Query:
+    """Words and photos to be found together in one item, and others to keep away from.
 
-    name: str
-    parts: tuple[Part, ...]
+    Each entry is a text, or for photos a path or an opened PIL image; or a pair of one and its weight, which is 1
+    otherwise. A single entry may stand without a list. `output`, a hash model's float output [bits], takes the place of
+    all of them. `name` is how results refer to the query; by default it is made of the entries.
+
+        Query(texts=["a dog", ("snow", 2.0)], images=["beach.jpg"], without_texts=["a person"])
+
+    Raises HashcliError when nothing is looked for, or a weight is not above 0.
+    """
+
+    texts: "Texts" = ()
+    images: "Photos" = ()
+    without_texts: "Texts" = ()
+    without_images: "Photos" = ()
+    output: np.ndarray | None = field(default=None, compare=False)
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        parts = self.parts
+        if self.output is not None:
+            if parts:
+                raise HashcliError("A query with an output of its own takes no texts and no images.")
+        elif not any(part.weight > 0 for part in parts):
+            raise HashcliError("There is nothing to look for.", "Give the query a text or an image.")
+        if not all(_is_given(part.content) for part in parts):
+            raise HashcliError("There is nothing to look for: a part of the query is empty.")
+        if not self.name:
+            wanted = " + ".join(_shown(part) for part in parts if part.weight > 0)
+            unwanted = "".join(f" - {_shown(part)}" for part in parts if part.weight < 0)
+            object.__setattr__(self, "name", wanted + unwanted or "an output")
+
+    @property
+    def parts(self) -> tuple[QueryPart, ...]:
+        """All entries, texts before images, what is looked for before what is kept away from."""
+        return (
+            *_parts(self.texts, is_image=False, sign=1),
+            *_parts(self.images, is_image=True, sign=1),
+            *_parts(self.without_texts, is_image=False, sign=-1),
+            *_parts(self.without_images, is_image=True, sign=-1),
+        )
 
     @property
     def photos(self) -> tuple[str, ...]:
-        """Where its photos are."""
-        return tuple(part.what for part in self.parts if part.is_image)
+        """The paths of its photos, of those to keep away from too."""
+        contents = (part.content for part in self.parts if part.is_image)
+        return tuple(os.fspath(content) for content in contents if isinstance(content, str | os.PathLike))
 
     @property
     def is_words(self) -> bool:
-        """Whether it is made of words alone, and of none to keep away from."""
-        return all(part.weight > 0 and not part.is_image for part in self.parts)
+        """Whether it is made of words alone, with none to keep away from."""
+        return self.output is None and all(part.weight > 0 and not part.is_image for part in self.parts)
 
 
 def encode(model: HashModel, queries: Sequence[Query]) -> list[np.ndarray | HashcliError]:
     """A float output [bits] for each query, or why it has none.
 
-    The parts' outputs are brought to equal length, weighted and added, before any sign is taken: our choice, so that a
-    photo and words pull equally. A query of one part keeps its output as it is.
+    The outputs of the parts are brought to equal length, weighted and added before any sign is taken, so that a photo
+    and words pull equally (our choice). A query of one part keeps its output as it is.
     """
-    texts = list(dict.fromkeys(part.what for query in queries for part in query.parts if not part.is_image))
-    of_text = dict(zip(texts, model.encode_texts(texts), strict=True))
-    answers: list[np.ndarray | HashcliError] = []
+    texts = list(dict.fromkeys(str(part.content) for query in queries for part in query.parts if not part.is_image))
+    output_of_text = dict(zip(texts, model.encode_texts(texts), strict=True))
+    outputs: list[np.ndarray | HashcliError] = []
     for query in queries:
         try:
-            outputs = [_image_output(model, part.what) if part.is_image else of_text[part.what] for part in query.parts]
-            answers.append(_combined(outputs, [part.weight for part in query.parts]))
+            of_parts = [
+                _image_output(model, part.content) if part.is_image else output_of_text[str(part.content)]
+                for part in query.parts
+            ]
+            outputs.append(_combined(of_parts, [part.weight for part in query.parts]))
         except HashcliError as error:
-            answers.append(error)
-    return answers
+            outputs.append(error)
+    return outputs
+
+
+def _parts(entries: "Photos | Texts", *, is_image: bool, sign: int) -> list[QueryPart]:
+    parts = []
+    for entry in entries if isinstance(entries, Sequence) and not isinstance(entries, str) else [entries]:
+        content, weight = entry if isinstance(entry, tuple) else (entry, 1.0)
+        if not weight > 0:
+            raise HashcliError(
+                f"The weight {weight:g} of {content} is not above 0.", "Put what to keep away from into without_texts."
+            )
+        parts.append(QueryPart(content, is_image, sign * float(weight)))
+    return parts
+
+
+def _is_given(content: object) -> bool:
+    return bool(os.fspath(content).strip()) if isinstance(content, str | os.PathLike) else content is not None
+
+
+def _shown(part: QueryPart) -> str:
+    return os.fspath(part.content) if isinstance(part.content, str | os.PathLike) else "a photo"
 
 
 def _combined(outputs: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
@@ -67,67 +129,32 @@ def _combined(outputs: Sequence[np.ndarray], weights: Sequence[float]) -> np.nda
     units = np.array([output / np.linalg.norm(output) for output in outputs])  # [parts, bits]
     combined = np.asarray(np.array(weights, np.float32) @ units)
     if np.linalg.norm(combined) < 1e-3 * np.abs(weights).max():
-        raise HashcliError("The parts of the query cancel each other.", "Look for something else than is kept away.")
+        raise HashcliError(
+            "The parts of the query cancel each other.", "Look for something other than what is kept away from."
+        )
     return combined
 
 
-def _image_output(model: HashModel, where: str) -> np.ndarray:
+def _image_output(model: HashModel, photo: "Photo") -> np.ndarray:
     from hashcli.hashmodel.images import UnreadableImageError
 
     try:
-        if where == "-" or _is_url(where):
-            import tempfile
-            from urllib.parse import urlsplit
-
-            content = _read_stdin() if where == "-" else _download(where)
-            with tempfile.NamedTemporaryFile(suffix=PurePosixPath(urlsplit(where).path).suffix) as file:
-                file.write(content)
-                file.flush()
-                pixels = model.load_pixels(file.name)
+        if isinstance(photo, str | os.PathLike):
+            pixels = model.load_pixels(os.path.expanduser(photo))
         else:
-            pixels = model.load_pixels(where)
-    except (UnreadableImageError, OSError, ValueError) as error:  # ValueError: an address that is none
-        shown = "The photo on stdin" if where == "-" else where
-        like = did_you_mean_path(where) if isinstance(error, FileNotFoundError) else ""
-        unreadable = isinstance(error, UnreadableImageError)
-        remedy = "in a format such as JPEG, PNG or WebP" if unreadable else "by its file or address, or - for stdin"
-        raise HashcliError(f"{shown} cannot be read: {reason_of(error)}.{like}", f"Give a photo {remedy}.") from error
+            pixels = model.pixels_of(photo)
+    except UnreadableImageError as error:
+        raise HashcliError(
+            f"{_name(photo)} cannot be read: {reason_of(error)}.", "Give a photo in a format such as JPEG, PNG or WebP."
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        like = did_you_mean_path(_name(photo)) if isinstance(error, FileNotFoundError) else ""
+        raise HashcliError(
+            f"{_name(photo)} cannot be read: {reason_of(error)}.{like}", "Give the path of a photo."
+        ) from error
     (output,) = model.encode_pixels(pixels[None])
     return np.asarray(output)
 
 
-def _is_url(where: str) -> bool:
-    return where.startswith(("http://", "https://"))
-
-
-def _read_stdin() -> bytes:
-    return _not_too_large(sys.stdin.buffer.read(MAX_DOWNLOAD + 1))
-
-
-def _download(url: str) -> bytes:
-    import http.client
-    import urllib.error
-    import urllib.request
-
-    started = time.monotonic()
-    request = urllib.request.Request(url, headers={"User-Agent": "hashcli"})  # some sites refuse Python's own
-    try:
-        with urllib.request.urlopen(request, timeout=URL_SECONDS) as response:
-            content = b""
-            while len(content) <= MAX_DOWNLOAD and (part := response.read1(1 << 20)):
-                content += part
-                if time.monotonic() - started > URL_SECONDS:
-                    raise OSError(f"it did not come within {URL_SECONDS} seconds")
-    except urllib.error.HTTPError as error:
-        raise OSError(f"the server answers {error.code} {error.reason}") from error
-    except urllib.error.URLError as error:
-        raise OSError(f"no connection ({error.reason})") from error
-    except (http.client.HTTPException, ValueError) as error:
-        raise OSError(f"no answer that can be understood ({error})") from error
-    return _not_too_large(content)
-
-
-def _not_too_large(content: bytes) -> bytes:
-    if len(content) > MAX_DOWNLOAD:
-        raise OSError(f"it is larger than {MAX_DOWNLOAD >> 20} MB")
-    return content
+def _name(photo: "Photo") -> str:
+    return os.fspath(photo) if isinstance(photo, str | os.PathLike) else "The photo"

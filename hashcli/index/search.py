@@ -1,31 +1,71 @@
-"""Answers from an index: the items whose codes are nearest to a query's."""
+"""An index for those who use it: searched, brought up to date, asked what it holds.
+
+Whatever decides an answer is in `Index.search`: encoding, filters, how far away an answer may be, the order, and the
+merging of photos and texts. The terminal and Python get the same answers because both call it.
+"""
 
 import os
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
 from hashcli.errors import HashcliError
+from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.model import HashModel
+from hashcli.hashmodel.prefetch import batched
 from hashcli.hashmodel.registry import find_model
-from hashcli.index.catalog import Catalog, FilterFields, Kind
-from hashcli.index.code_index import Codes, DistanceLimit
-from hashcli.index.files.paths import is_within
+from hashcli.index.catalog import Catalog, IndexedModel, Item, Kind
+from hashcli.index.code_index import CodeIndex, FaissCodeIndex, MemoryCodeIndex
+from hashcli.index.filter import CompiledFilter, Filter
+from hashcli.index.locations import is_index, locate
+from hashcli.index.query import Query, encode
+from hashcli.index.ranking import RERANKED, DistanceLimit, Neighbours, rank
+from hashcli.index.summary import UpdateCallback, UpdateOptions, UpdateSummary
 
-RERANK = 1000  # candidates by Hamming distance that are put in the order of the finer, asymmetric score
-_BLOCK = 1024  # queries answered together
+if TYPE_CHECKING:
+    from hashcli.index.duplicates import Duplicates
+
+_BLOCK = 256  # queries that are encoded and answered together
+_KINDS = {"image": Kind.IMAGE, "text": Kind.TEXT}
+
+KindName = Literal["image", "text"]
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+Progress = Callable[[int, int], None] | UpdateCallback | None
+
+
+class EmptyIndexError(HashcliError):
+    """The index in `folder` has never held an item."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"The index in {folder} is empty.", "Add photos to it.")
+        self.folder = folder
+
+
+class ModelMissingError(HashcliError):
+    """The hash model that an index was made with is not there."""
+
+
+class ModelChangedError(HashcliError):
+    """The hash model that an index was made with is another one by now."""
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """One answer. `path` is absolute; `distance` is in bits, of `bits`.
+    """One answer.
 
-    Of a text, `path` is the file it stands in, `line` where (from 1), and `photo` the photo it is about, if any.
-    `taken` is when a photo was taken, in seconds of its local time; None where the file does not say.
+    rank        its place among the answers of its kind, from 1
+    kind        "image" or "text"
+    path        absolute; of a text, the file it stands in
+    distance    how many of the `bits` of its code differ from the query's
+    text, line  of a text: its words, and where it stands in the file, from 1 (None inside a photo)
+    photo       of a text: the path of the photo it is about, if it is about one
+    taken       of a photo: when, in seconds since 1970 of its local time; None where the file does not say
+    is_missing  whether the file is not there now: it was moved or deleted since the index was brought up to date
     """
 
     rank: int
@@ -37,10 +77,11 @@ class SearchResult:
     line: int | None = None
     photo: str | None = None
     taken: int | None = None
+    is_missing: bool = False
 
     @property
     def similarity(self) -> float:
-        """The share of bits that agree."""
+        """The share of bits that agree, from 0 to 1."""
         return 1 - self.distance / self.bits
 
     @property
@@ -49,126 +90,370 @@ class SearchResult:
         return self.path if self.text is None else self.photo
 
 
-class Found(NamedTuple):
-    """The answers to one query, best first. `smallest` is the distance of the nearest item, also when that is too far
-    to be an answer; None where there are no items."""
+class WhyNone(Enum):
+    """Why a search has no results."""
 
-    matches: list[SearchResult]
-    smallest: int | None
+    TOO_FAR = "items are there, and none is near enough"
+    FILTERED = "the filter leaves none"
+    NO_ITEMS = "the index holds no items of this kind"
 
 
 @dataclass(frozen=True)
-class Filter:
-    """Which items may be answers: those in one of the folders, of one of the file types (lower case, with their dot),
-    taken (or, where the file does not say, last changed) from `after` on and before `before`, in seconds of local time.
+class SearchResults(Sequence[SearchResult]):
+    """The answers to one query, best first; photos before texts where both were searched.
+
+    `nearest_distance` is the distance in bits of the nearest item, even if that is too far away to be an answer; None
+    if there is none. Where there are no answers, `why_none` says why. `error` says why a query of `search_many` could
+    not be encoded, a photo that cannot be read, say; there are no answers then.
     """
 
-    folders: tuple[str, ...] = ()
-    suffixes: frozenset[str] = frozenset()
-    after: float | None = None
-    before: float | None = None
+    query: Query
+    results: tuple[SearchResult, ...] = ()
+    nearest_distance: int | None = None
+    why_none: WhyNone | None = None
+    error: HashcliError | None = None
 
-    def __bool__(self) -> bool:
-        return self != Filter()
+    @overload
+    def __getitem__(self, index: int) -> SearchResult: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[SearchResult, ...]: ...
+    def __getitem__(self, index: int | slice) -> SearchResult | tuple[SearchResult, ...]:
+        return self.results[index]
 
-    def takes(self, place: FilterFields) -> bool:
-        if self.folders and not any(is_within(place.path, folder) for folder in self.folders):
-            return False
-        if self.suffixes and os.path.splitext(place.path)[1].lower() not in self.suffixes:
-            return False
-        if self.after is None and self.before is None:
-            return True
-        taken: float | None = place.taken
-        if taken is None:
-            if place.mtime_ns is None:  # no date is known
-                return False
-            taken = _local_seconds(place.mtime_ns / 1e9)
-        return (self.after is None or taken >= self.after) and (self.before is None or taken < self.before)
+    def __len__(self) -> int:
+        return len(self.results)
+
+
+@dataclass(frozen=True)
+class IndexInfo:
+    """What an index holds: how many photos and texts can be found, and the hash model that their codes are of.
+
+    `texts_from` counts the texts by what they come from; `waiting` counts items that have no code yet; `roots` are the
+    folders that an update without paths looks into; `bytes` is its size on disk.
+    """
+
+    folder: Path
+    photos: int
+    texts: int
+    texts_from: dict[str, int]
+    waiting: int
+    roots: list[str]
+    model: str | None
+    fingerprint: str | None
+    bits: int | None
+    bytes: int
+
+
+def open_index(folder: str | os.PathLike[str] | None = None, *, create: bool = False) -> "Index":
+    """Open the index in a folder, or, without one, the default index as the terminal finds it.
+
+    With `create` it need not be there yet: the first update makes it. Raises HashcliError when there is no index.
+
+        with hashcli.open_index("photo-index", create=True) as index:
+            index.update(["~/Pictures"])
+            for result in index.search("dog on a beach", k=5):
+                print(result.path, result.distance)
+    """
+    location = locate(folder)
+    index = Index(location.folder)
+    if not (create and not is_index(location.folder)):
+        index.catalog  # noqa: B018 - raises where there is none
+    return index
 
 
 class Index:
-    """An index opened for reading, while others may read it and one may write it."""
+    """An index of photos and texts. Others may read it at the same time, and one may update it.
+
+    It is opened when it is first read. Use it in one thread, and close it, or use it in a `with` statement.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.catalog = Catalog.open(folder)
-        model = self.catalog.model
-        if model is None:
-            self.catalog.close()
-            raise HashcliError(f"The index in {folder} is empty.", "Add photos: hashcli index PATH-OF-PHOTOS")
-        self.model = model
 
     def __enter__(self) -> "Index":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.catalog.close()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files. The index opens them again when it is used again."""
+        if "catalog" in self.__dict__:
+            self.catalog.close()
+        for opened in ("catalog", "indexed_model", "_model"):
+            self.__dict__.pop(opened, None)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """Raises HashcliError when there is no index."""
+        return Catalog.open(self.folder)
+
+    @cached_property
+    def indexed_model(self) -> IndexedModel:
+        """What the codes were made with. Raises EmptyIndexError where there are none."""
+        model = self.catalog.model
+        if model is None:
+            raise EmptyIndexError(self.folder)
+        return model
+
+    # --- searching ---
+
+    def search(
+        self,
+        query: str | Query,
+        k: int = 10,
+        *,
+        kinds: Sequence[KindName] = ("image",),
+        where: Filter | None = None,
+        limit: DistanceLimit | None = None,
+        reranked: int = RERANKED,
+    ) -> SearchResults:
+        """The k items nearest to a query, best first: photos, or with `kinds` texts, or k of each.
+
+        `where` says which items may be answers. `limit` bounds how far away they may be. Without one, photos for words
+        must be as near as the hash model says a fitting photo is; `DistanceLimit()` sets no bound. The nearest by
+        Hamming distance are found first, and the first `reranked` of them ordered by the finer asymmetric score, so
+        the distances need not rise.
+
+        Raises HashcliError when the query cannot be encoded, when the index is empty, or when its hash model is gone or
+        is another one by now.
+        """
+        (results,) = self.search_many([query], k, kinds=kinds, where=where, limit=limit, reranked=reranked)
+        if results.error:
+            raise results.error
+        return results
+
+    def search_many(
+        self,
+        queries: Iterable[str | Query],
+        k: int = 10,
+        *,
+        kinds: Sequence[KindName] = ("image",),
+        where: Filter | None = None,
+        limit: DistanceLimit | None = None,
+        reranked: int = RERANKED,
+    ) -> Iterator[SearchResults]:
+        """`search` for each of many queries, in their order, in less time: on all cores, and encoded together.
+
+        The results of a query that cannot be encoded are empty, and their `error` says why.
+        """
+        compiled = where.compiled() if where else CompiledFilter()
+        settings = _Settings(k, [_KINDS[kind] for kind in kinds], compiled, limit, reranked)
+        for block in batched(queries, _BLOCK):
+            yield from self._answer([Query(query) if isinstance(query, str) else query for query in block], settings)
 
     def load_model(self) -> HashModel:
-        """The model the codes are of. Raises HashcliError when it is gone or is another one by now."""
+        """The hash model that the codes are of. Raises HashcliError when it is gone or is another one by now."""
+        return self._model
+
+    @cached_property
+    def _model(self) -> HashModel:
+        indexed = self.indexed_model
         try:
-            folder = find_model(self.model.source)
+            folder = find_model(indexed.source)
         except HashcliError as error:
-            raise HashcliError(
-                f"The index in {self.folder} was made with the hash model {self.model.source}, which is not there.",
-                "Put it back, or encode everything with another: hashcli index --rehash --model NAME",
+            raise ModelMissingError(
+                f"The index in {self.folder} was made with the hash model {indexed.source}, which is not there.",
+                "Put it back, or encode everything again with another one.",
             ) from error
         model = HashModel(folder)
-        if model.fingerprint != self.model.fingerprint:
-            raise HashcliError(
-                f"The index in {self.folder} was made with another version of {self.model.source} "
-                f"({self.model.fingerprint}; now {model.fingerprint}), and their codes cannot be compared.",
-                "Encode everything again: hashcli index --rehash",
+        if model.fingerprint != indexed.fingerprint:
+            raise ModelChangedError(
+                f"The index in {self.folder} was made with another version of {indexed.source} "
+                f"({indexed.fingerprint}; now {model.fingerprint}), and their codes cannot be compared.",
+                "Encode everything again.",
             )
         return model
 
-    def nearest(
-        self, kind: Kind, output: np.ndarray, k: int, rerank: int = RERANK, where: Filter | None = None
-    ) -> list[SearchResult]:
-        """The k items of a kind nearest to a query's float output [bits], best first."""
-        return next(self.nearest_each(kind, output[None], k, rerank, where)).matches
+    def _answer(self, queries: list[Query], settings: "_Settings") -> Iterator[SearchResults]:
+        outputs = self._encode(queries)
+        encoded = [place for place, output in enumerate(outputs) if not isinstance(output, HashcliError)]
+        stacked = np.array([outputs[place] for place in encoded], np.float32)  # [encoded, bits]
+        answers = iter(self._neighbours([queries[place] for place in encoded], stacked, settings) if encoded else ())
+        for query, output in zip(queries, outputs, strict=True):
+            yield SearchResults(query, error=output) if isinstance(output, HashcliError) else next(answers)
 
-    def nearest_each(
-        self,
-        kind: Kind,
-        outputs: np.ndarray,
-        k: int,
-        rerank: int = RERANK,
-        where: Filter | None = None,
-        near: Sequence[DistanceLimit] | None = None,
-    ) -> Iterator[Found]:
-        """`nearest` for each of many queries [queries, bits], in order; `near`, if given, for each of them."""
-        for start in range(0, len(outputs), _BLOCK):
-            with self.catalog.snapshot():
-                if self.catalog.model != self.model:
-                    raise HashcliError(
-                        f"The index in {self.folder} was given another hash model just now.", "Run the search again."
-                    )
-                codes = self._codes(kind)
-                if where:
-                    taken = [id_ for id_, place in self.catalog.places(kind) if where.takes(place)]
-                    codes = codes.subset(np.array(taken, np.int64))
-                block = slice(start, start + _BLOCK)
-                found = codes.nearest_each(outputs[block], k, rerank, near and near[block])
-                items = self.catalog.items(set(np.concatenate([nearest.ids for nearest in found]).tolist()))
-            for nearest in found:
-                pairs = zip(nearest.ids.tolist(), nearest.distances.tolist(), strict=True)
-                known = ((items[id_], distance) for id_, distance in pairs if id_ in items)
-                matches = [
-                    SearchResult(rank, kind.name.lower(), item.path, distance, self.model.bits, *item[1:])
-                    for rank, (item, distance) in enumerate(known, start=1)
-                ]
-                yield Found(matches, nearest.smallest if nearest.smallest >= 0 else None)
+    def _encode(self, queries: list[Query]) -> list[np.ndarray | HashcliError]:
+        """The float output [bits] of each query, or why it has none. Only words and photos need the model."""
+        to_encode = [query for query in queries if query.output is None]
+        encoded = iter(encode(self.load_model(), to_encode) if to_encode else ())
+        return [next(encoded) if query.output is None else self._checked(query.output) for query in queries]
 
-    def _codes(self, kind: Kind) -> Codes:
+    def _checked(self, output: np.ndarray) -> np.ndarray | HashcliError:
+        bits = self.indexed_model.bits
+        if output.shape != (bits,):
+            return HashcliError(f"The query's output has the shape {list(output.shape)}, not the index's [{bits}].")
+        return output
+
+    def _neighbours(self, queries: list[Query], outputs: np.ndarray, settings: "_Settings") -> Iterator[SearchResults]:
+        """The results of queries with their float outputs [queries, bits]."""
+        with self.catalog.snapshot():
+            if self.catalog.model != self.indexed_model:
+                raise HashcliError(
+                    f"The index in {self.folder} was given another hash model just now.", "Run the search again."
+                )
+            code_indexes = {kind: self._code_index(kind) for kind in settings.kinds}
+            neighbours = {
+                kind: self._nearest(kind, code_index, queries, outputs, settings)
+                for kind, code_index in code_indexes.items()
+            }
+            ids = {id_ for of_kind in neighbours.values() for one in of_kind for id_ in one.ids.tolist()}
+            items = self.catalog.items(ids)
+        is_empty = not any(len(code_index) for code_index in code_indexes.values())
+        for place, query in enumerate(queries):
+            own = {kind: of_kind[place] for kind, of_kind in neighbours.items()}
+            results = tuple(result for kind, nearest in own.items() for result in self._results(kind, nearest, items))
+            distances = [nearest.nearest_distance for nearest in own.values() if nearest.nearest_distance is not None]
+            why_none = WhyNone.TOO_FAR if distances else WhyNone.NO_ITEMS if is_empty else WhyNone.FILTERED
+            yield SearchResults(query, results, min(distances, default=None), None if results else why_none)
+
+    def _nearest(
+        self, kind: Kind, code_index: CodeIndex, queries: list[Query], outputs: np.ndarray, settings: "_Settings"
+    ) -> list[Neighbours]:
+        """The best items of one kind for each query. Within a snapshot."""
+        among = None
+        if settings.where:
+            taken = [id_ for id_, fields in self.catalog.filter_fields(kind) if settings.where.takes(fields)]
+            among = np.array(taken, np.int64)
+        count = max(settings.k, settings.reranked)
+        candidates = code_index.search(pack(outputs), settings.k, count, among)
+        return [
+            rank(found, output, settings.k, settings.reranked, self._limit(kind, query, settings.limit))
+            for found, output, query in zip(candidates, outputs, queries, strict=True)
+        ]
+
+    def _results(self, kind: Kind, neighbours: Neighbours, items: dict[int, Item]) -> Iterator[SearchResult]:
+        pairs = zip(neighbours.ids.tolist(), neighbours.distances.tolist(), strict=True)
+        known = ((items[id_], distance) for id_, distance in pairs if id_ in items)
+        for number, (item, distance) in enumerate(known, start=1):
+            yield SearchResult(
+                rank=number,
+                kind=kind.name.lower(),
+                path=item.path,
+                distance=distance,
+                bits=self.indexed_model.bits,
+                text=item.text,
+                line=item.line,
+                photo=item.photo,
+                taken=item.taken,
+                is_missing=not os.path.exists(item.path),
+            )
+
+    def _limit(self, kind: Kind, query: Query, limit: DistanceLimit | None) -> DistanceLimit:
+        """How far away an answer may be: as was asked for, or for words as the model says where a photo still fits."""
+        if limit is not None:
+            return limit
+        match = self.load_model().description.match if kind is Kind.IMAGE and query.is_words else None
+        return DistanceLimit(match.distance if match else None)
+
+    def _code_index(self, kind: Kind) -> CodeIndex:
         """The derived files, or the catalog's own codes while those are not of its generation.
 
         Nothing is written: an update is what brings the derived files back, and a search needs no right to write.
         """
-        codes = Codes.mapped(self.folder, kind, self.catalog.generation, self.model.bits)
-        return Codes.in_memory(*self.catalog.codes(kind)) if codes is None else codes
+        files = FaissCodeIndex(self.folder, kind, self.indexed_model.bits)
+        if files.generation == self.catalog.generation:
+            return files
+        return MemoryCodeIndex(*self.catalog.codes(kind))
+
+    # --- what it holds ---
+
+    def info(self) -> IndexInfo:
+        """What the index holds."""
+        model = self.catalog.model
+        return IndexInfo(
+            folder=self.folder,
+            photos=self.catalog.count(Kind.IMAGE),
+            texts=self.catalog.count(Kind.TEXT),
+            texts_from=self.catalog.count_texts(),
+            waiting=self.catalog.count_waiting(),
+            roots=list(self.catalog.roots()),
+            model=model.source if model else None,
+            fingerprint=model.fingerprint if model else None,
+            bits=model.bits if model else None,
+            bytes=sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file()),
+        )
+
+    def duplicates(
+        self,
+        paths: Paths = (),
+        *,
+        max_distance: int | None = None,
+        exact: bool = False,
+        progress: Progress = None,
+    ) -> "Duplicates":
+        """Photos that are there more than once, in groups, each with the one to keep first.
+
+        Only those in some folders are compared, or all. Photos whose codes differ in `max_distance` bits at most (by
+        default 3 of 32) are looked at themselves; with `exact`, only files of the same bytes count.
+        """
+        from hashcli.index.duplicates import DuplicateOptions, find_duplicates
+        from hashcli.index.files.paths import canonical
+
+        folders = tuple(canonical(path) for path in _expanded(paths))
+        return find_duplicates(self.folder, DuplicateOptions(folders, max_distance, exact), _callback(progress))
+
+    # --- bringing it up to date ---
+
+    def update(
+        self,
+        paths: Paths = (),
+        *,
+        model: str | os.PathLike[str] | None = None,
+        rehash: bool = False,
+        hidden: bool = False,
+        texts: bool = True,
+        progress: Progress = None,
+    ) -> UpdateSummary:
+        """Index photos, folders of photos and files of texts; without paths, everything that was indexed before.
+
+        Only what is new or changed is read and encoded, with the index's own hash model, or at first with `model`, a
+        name or a folder (by default the one that ships). With `rehash` everything is encoded again, also by another
+        `model`. With `hidden`, hidden folders and files are taken too; without `texts`, texts are left alone.
+        `progress` is called with how many files are done and of how many; what was skipped is in the summary.
+
+        Each batch is committed as it is encoded: after an interrupt, the next update goes on from there. Raises
+        HashcliError when the index cannot be written, is being written, or has another model.
+        """
+        from hashcli.index.files.paths import canonical
+        from hashcli.index.update import update
+
+        self.close()  # it may be given another model, or another version of the catalog
+        options = UpdateOptions(None if model is None else os.path.expanduser(model), rehash, hidden, texts)
+        return update(self.folder, [canonical(path) for path in _expanded(paths)], options, _callback(progress))
 
 
-def _local_seconds(timestamp: float) -> float:
-    """A moment as the clock on the wall showed it, in seconds as if it were UTC: what cameras write down."""
-    return timestamp + time.localtime(timestamp).tm_gmtoff
+@dataclass(frozen=True)
+class _Settings:
+    """What the queries of one call have in common."""
+
+    k: int
+    kinds: list[Kind]
+    where: CompiledFilter
+    limit: DistanceLimit | None
+    reranked: int
+
+
+class _ProgressFunction(UpdateCallback):
+    """Calls a function with how many are done, and of how many."""
+
+    def __init__(self, function: Callable[[int, int], None]) -> None:
+        self._function, self._done, self._total = function, 0, 0
+
+    def planned(self, count: int) -> None:
+        self._done, self._total = 0, count
+        self._function(0, count)
+
+    def advanced(self, count: int) -> None:
+        self._done += count
+        self._function(self._done, self._total)
+
+
+def _callback(progress: Progress) -> UpdateCallback:
+    if progress is None:
+        return UpdateCallback()
+    return progress if isinstance(progress, UpdateCallback) else _ProgressFunction(progress)
+
+
+def _expanded(paths: Paths) -> list[str]:
+    return [os.path.expanduser(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]

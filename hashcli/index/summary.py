@@ -1,35 +1,81 @@
-"""What an update tells: how it goes on, what it would do, what it did."""
+"""What an update takes and gives: its options, its progress, the changes it would make and what it did."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 
-class UpdateCallback(Protocol):
-    """Told how an update goes on."""
+@dataclass(frozen=True)
+class UpdateOptions:
+    """How an index is to be updated.
 
-    def scanned(self, count: int) -> None: ...
-    def planned(self, count: int) -> None: ...
-    def advanced(self, count: int) -> None: ...
-    def skipped(self, path: str, reason: str) -> None: ...
+    model     the hash model to encode with, a name or a folder; None: the index's own, or the default for a new index
+    rehash    encode everything again, also with another model
+    hidden    enter hidden folders and take hidden files
+    texts     False: leave text files alone; descriptions in photos are recorded, but not yet encoded
+    """
+
+    model: str | None = None
+    rehash: bool = False
+    hidden: bool = False
+    texts: bool = True
+
+
+class UpdateCallback:
+    """Follows the progress of an update. Override the methods you need; as they stand, they do nothing.
+
+    An update scans the disk first. Then it works in up to three stages, photos, text files and texts, each of which
+    begins with `planned`.
+    """
+
+    def scanned(self, count: int) -> None:
+        """The scan of the disk has found `count` files so far."""
+
+    def planned(self, count: int) -> None:
+        """A stage begins that has `count` files or texts to work through."""
+
+    def advanced(self, count: int) -> None:
+        """Another `count` files or texts of this stage are done."""
+
+    def skipped(self, path: str, reason: str) -> None:
+        """An input was left out, for this reason."""
 
 
 @dataclass(frozen=True)
 class PlannedChange:
-    """What an update would do with one photo or text file."""
+    """What an update would do with one photo or text file.
 
-    action: str  # "add", "update", "move", "remove"
+    action        "add", "update", "move" or "remove"
+    path          the file, where it is now or, for "remove", where it was
+    moved_from    for "move", where the file was before
+    """
+
+    action: str
     path: str
     moved_from: str = ""
 
 
 @dataclass
 class UpdateSummary:
-    """What an update did. `skipped` are inputs left out, each with its reason.
+    """What an update did, as counts.
 
-    The first five count photos. A photo that was known keeps its row when it cannot be read now; one whose content is
-    damaged is removed. The others count texts, wherever they come from: one is updated when it was known and has been
-    encoded again, or at last; moved when it is now in another file; and unchanged also where its file was not
-    looked at. The texts of a file that cannot be read are kept.
+    Photos:
+
+    added        new photos
+    updated      known photos whose content has changed, or that were encoded again
+    moved        photos found under another name or in another folder; their codes were kept
+    removed      photos that are gone, or whose content is damaged now
+    unchanged    photos that are as they were, and photos of this update with a new time but the same content
+
+    Texts, wherever they come from: `texts_added`, `texts_updated` (known texts that were encoded, again or at last),
+    `texts_moved` (now in another file), `texts_removed`, and `texts_unchanged` (all others, whether or not their files
+    were looked at).
+
+    `skipped` lists the inputs that were left out as (path, reason). A known photo or text file that could not be
+    reached or read keeps its place in the index.
+
+        summary = index.update(["~/Pictures"])
+        print(f"{summary.added} new photos")
+        for path, reason in summary.skipped:
+            print(f"{path} was skipped: {reason}")
     """
 
     added: int = 0
@@ -45,15 +91,23 @@ class UpdateSummary:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
-        """Every count by its name, `skipped` last: what `hashcli index --json` prints."""
+        """Every count by its name; `skipped`, the number of inputs left out, comes last."""
         return {name: value for name, value in vars(self).items() if name != "skipped"} | {"skipped": len(self.skipped)}
 
     def changed(self) -> bool:
-        """Whether anything in the index is another than it was."""
-        return any(
-            value for name, value in vars(self).items() if name not in ("unchanged", "texts_unchanged", "skipped")
-        )
+        """Whether the update changed anything in the index."""
+        unchanging = ("unchanged", "texts_unchanged", "skipped")
+        return any(count for name, count in self.counts().items() if name not in unchanging)
 
-    def skip(self, path: str, reason: str, reporter: UpdateCallback) -> None:
-        self.skipped.append((path, reason))
-        reporter.skipped(path, reason)
+
+@dataclass(frozen=True)
+class UpdateReport:
+    """Where an update in progress reports to: the summary that it will return, and its caller's callback."""
+
+    summary: UpdateSummary
+    callback: UpdateCallback
+
+    def skip(self, path: str, reason: str) -> None:
+        """Record an input that is left out, and tell the caller."""
+        self.summary.skipped.append((path, reason))
+        self.callback.skipped(path, reason)

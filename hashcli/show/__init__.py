@@ -1,1 +1,1 @@
-"""Answers to look at: a contact sheet for the browser, pictures in the terminal. No torch here."""
+"""Results as pictures: a contact sheet for the browser, and pictures in the terminal. No torch here."""

@@ -1,4 +1,4 @@
-"""A contact sheet: the answers of searches as one HTML file that needs nothing else."""
+"""A contact sheet: the results of searches as one HTML file that needs nothing else."""
 
 import base64
 import hashlib
@@ -20,71 +20,71 @@ from hashcli.printable import printable
 if TYPE_CHECKING:
     from hashcli.index.search import SearchResult
 
-_SIDES = ((50, 640), (200, 448))  # for up to so many answers, thumbnails of so many pixels on the longer side
-_SMALLEST_SIDE = 256  # for more: 1,000 answers stay a file that a phone can open
+_SIDES = ((50, 640), (200, 448))  # up to 50 results, thumbnails have 640 pixels on their longer side, and so on
+_SMALLEST_SIDE = 256  # for more: a page of 1,000 results is still small enough for a phone
 _QUERY_SIDE = 160
 _QUALITY = 75
 _LOOK_AHEAD = 32
 
 
 @dataclass(frozen=True)
-class Group:
-    """One query and its answers, best first: the words that head them, and the photos that were part of the query."""
+class QueryResults:
+    """A query and its results, best first. `query` is its heading, and `photos` are those that were part of it."""
 
     query: str
-    matches: Sequence["SearchResult"]
+    results: Sequence["SearchResult"]
     photos: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class _Thumbnail:
-    """A picture as it stands in the page; sizes in pixels."""
+    """A picture in the page; sizes in pixels."""
 
     uri: str
     width: int
     height: int
 
 
-def write(path: Path, title: str, groups: Sequence[Group]) -> list[tuple[str, str]]:
-    """Write the contact sheet of some queries to `path`, in place of what is there.
+def write(path: Path, title: str, searches: Sequence[QueryResults]) -> list[tuple[str, str]]:
+    """Write the contact sheet of some searches to `path`, replacing what is there.
 
-    Gives the photos that could not be shown, each with the reason; in the sheet a placeholder stands for them.
-    Raises HashcliError when the file cannot be written.
+    Returns the photos that could not be shown, each with the reason; the sheet has a placeholder for them. Raises
+    HashcliError when the file cannot be written.
     """
     if path.exists() and not path.is_file():
-        raise HashcliError(f"{path} is there and is no file.", "Choose another place.")
+        raise HashcliError(f"{path} is there, but is not a file.", "Choose another place.")
     unshown: dict[str, str] = {}
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with unfinished.open("wb") as file:
-            for part in _page(title, groups, unshown):
+            for part in _page(title, searches, unshown):
                 file.write(part.encode())
         unfinished.replace(path)
     except OSError as error:
         raise HashcliError(f"{path} cannot be written: {reason_of(error)}.", "Choose another place.") from error
     finally:
-        with suppress(OSError):  # a disk that cannot be written has no such file either
+        with suppress(OSError):  # where the disk cannot be written, there is no such file to delete
             unfinished.unlink(missing_ok=True)
     return list(unshown.items())
 
 
 def open_file(path: Path) -> None:
-    """Show a file in the user's browser. Raises HashcliError when there is none."""
+    """Show a file in the user's browser. Raises HashcliError when there is no browser."""
     import webbrowser
 
     if not webbrowser.open(path.absolute().as_uri()):
         raise HashcliError(f"No browser was found to show {path}.", "Open it by hand, or name a browser in $BROWSER.")
 
 
-def _page(title: str, groups: Sequence[Group], unshown: dict[str, str]) -> Iterator[str]:
+def _page(title: str, searches: Sequence[QueryResults], unshown: dict[str, str]) -> Iterator[str]:
     from hashcli.hashmodel.prefetch import prefetch
 
     style, script = _asset("contact_sheet.css"), _asset("contact_sheet.js")
     page = Template(_asset("contact_sheet.html")).substitute(
         title=_shown(title),
-        summary=_summary(groups),
-        queries=_links_to(groups) if len(groups) > 1 else "",
-        groups="\0",
+        summary=_summary(searches),
+        queries=_links_to(searches) if len(searches) > 1 else "",
+        sections="\0",
         style=style,
         style_hash=_content_hash(style),
         script=script,
@@ -92,19 +92,20 @@ def _page(title: str, groups: Sequence[Group], unshown: dict[str, str]) -> Itera
     )
     before, _, after = page.partition("\0")
     yield before
-    answers = sum(len(group.matches) for group in groups)
-    side = next((side for most, side in _SIDES if answers <= most), _SMALLEST_SIDE)
-    wanted = ((photo, size) for group in groups for photo, size in _photos_of(group, side))
+    count = sum(len(search.results) for search in searches)
+    side = next((side for most, side in _SIDES if count <= most), _SMALLEST_SIDE)
+    wanted = ((photo, size) for search in searches for photo, size in _photos_of(search, side))
     thumbnails = (made for _, made in prefetch(lambda wanted: _thumbnail(*wanted), wanted, _LOOK_AHEAD))
-    for number, group in enumerate(groups, start=1):
-        yield from _section(number, group, thumbnails, unshown, named_above=len(groups) == 1 and group.query == title)
+    for number, search in enumerate(searches, start=1):
+        named_above = len(searches) == 1 and search.query == title
+        yield from _section(number, search, thumbnails, unshown, named_above)
     yield after
 
 
-def _photos_of(group: Group, side: int) -> Iterator[tuple[str | None, int]]:
-    """The photos of a section in the order they stand there, and how large; None for a text about no photo."""
-    yield from ((photo, _QUERY_SIDE) for photo in group.photos)
-    yield from ((match.picture, side) for match in group.matches)
+def _photos_of(search: QueryResults, side: int) -> Iterator[tuple[str | None, int]]:
+    """The photos of a section in their order there, with the size of each; None for a text that is about no photo."""
+    yield from ((photo, _QUERY_SIDE) for photo in search.photos)
+    yield from ((result.picture, side) for result in search.results)
 
 
 def _thumbnail(photo: str | None, side: int) -> _Thumbnail | None:
@@ -114,57 +115,57 @@ def _thumbnail(photo: str | None, side: int) -> _Thumbnail | None:
         return None
     image = load_thumbnail(photo, side)
     encoded = BytesIO()
-    image.save(encoded, "WEBP", quality=_QUALITY, method=2)  # 3 % larger than the best, in half the time
+    image.save(encoded, "WEBP", quality=_QUALITY, method=2)  # 3 % larger than with the best method, in half the time
     return _Thumbnail(f"data:image/webp;base64,{base64.b64encode(encoded.getvalue()).decode()}", *image.size)
 
 
 def _section(
     number: int,
-    group: Group,
+    search: QueryResults,
     thumbnails: Iterator[_Thumbnail | Exception | None],
     unshown: dict[str, str],
     named_above: bool,
 ) -> Iterator[str]:
-    query = _shown(group.query)
+    query = _shown(search.query)
     yield f'<section id="q{number}" aria-label="{query}">\n<header class="query">\n'
-    for photo in group.photos:
+    for photo in search.photos:
         thumbnail = next(thumbnails)
         if isinstance(thumbnail, _Thumbnail):
             yield _image(thumbnail, _name(photo)) + "\n"
     if not named_above:
         yield f"<h2>{query}</h2>\n"
-    yield f'<p class="count">{_count(len(group.matches))}</p>\n</header>\n'
-    if group.matches:
-        texts = all(match.text is not None for match in group.matches)
+    yield f'<p class="count">{_count(len(search.results))}</p>\n</header>\n'
+    if search.results:
+        texts = all(result.text is not None for result in search.results)
         yield f'<ol class="cards{" texts" if texts else ""}">\n'
-        for position, match in enumerate(group.matches, start=1):  # ranks come twice, of photos and of texts
+        for position, result in enumerate(search.results, start=1):  # not the rank: a photo and a text may share one
             thumbnail = next(thumbnails)
             if isinstance(thumbnail, Exception):
-                unshown[match.picture or match.path] = reason_of(thumbnail)
-            yield _card(f"a{number}-{position}", match, thumbnail, len(group.matches))
+                unshown[result.picture or result.path] = reason_of(thumbnail)
+            yield _card(f"a{number}-{position}", result, thumbnail, len(search.results))
         yield "</ol>\n"
     yield "</section>\n"
 
 
-def _card(id_: str, match: "SearchResult", thumbnail: _Thumbnail | Exception | None, of: int) -> str:
-    path, link = _shown(match.path), _file_link(match.path)
-    name = _name(match.path) + (f":{match.line}" if match.line is not None else "")
-    taken = "" if match.taken is None else f"{datetime.fromtimestamp(match.taken, UTC):%Y-%m-%d}"
-    facts = [f"Answer {match.rank} of {of}", f"{match.distance} of {match.bits} bits differ"]
+def _card(id_: str, result: "SearchResult", thumbnail: _Thumbnail | Exception | None, of: int) -> str:
+    path, link = _shown(result.path), _file_link(result.path)
+    name = _name(result.path) + (f":{result.line}" if result.line is not None else "")
+    taken = "" if result.taken is None else f"{datetime.fromtimestamp(result.taken, UTC):%Y-%m-%d}"
+    facts = [f"Answer {result.rank} of {of}", f"{result.distance} of {result.bits} bits differ"]
     facts += [f"taken {taken}"] if taken else []
     content = ""
     if isinstance(thumbnail, _Thumbnail):
-        content += _image(thumbnail, _name(match.picture or match.path))
+        content += _image(thumbnail, _name(result.picture or result.path))
     elif isinstance(thumbnail, Exception):
         is_gone = isinstance(thumbnail, FileNotFoundError)
         content += f'<span class="none">{"No longer there" if is_gone else "Cannot be shown"}</span>'
-    if match.text is not None:
-        content += f"<q>{_shown(match.text)}</q>"
+    if result.text is not None:
+        content += f"<q>{_shown(result.text)}</q>"
     return (
         f'<li><button type="button" class="open" aria-describedby="{id_}" data-facts="{" · ".join(facts)}"'
-        f' data-path="{_copied(match.path)}" data-shown="{path}">{content}</button>'
+        f' data-path="{_copied(result.path)}" data-shown="{path}">{content}</button>'
         f'<p class="name"><a href="{link}" target="_blank" rel="noopener" title="{path}">{name}</a></p>'
-        f'<p class="facts" id="{id_}"><span class="rank">{match.rank}</span> {match.distance} bits'
+        f'<p class="facts" id="{id_}"><span class="rank">{result.rank}</span> {result.distance} bits'
         f"{f' · {taken}' if taken else ''}</p></li>\n"
     )
 
@@ -176,13 +177,13 @@ def _image(thumbnail: _Thumbnail, name: str) -> str:
     )
 
 
-def _links_to(groups: Sequence[Group]) -> str:
-    links = (f'<li><a href="#q{n}">{_shown(group.query)}</a></li>' for n, group in enumerate(groups, start=1))
+def _links_to(searches: Sequence[QueryResults]) -> str:
+    links = (f'<li><a href="#q{n}">{_shown(search.query)}</a></li>' for n, search in enumerate(searches, start=1))
     return f'<nav aria-label="Queries"><ol>{"".join(links)}</ol></nav>'
 
 
-def _summary(groups: Sequence[Group]) -> str:
-    bits = {match.bits for group in groups for match in group.matches}
+def _summary(searches: Sequence[QueryResults]) -> str:
+    bits = {result.bits for search in searches for result in search.results}
     if not bits:
         return ""
     most = max(bits)
@@ -192,8 +193,8 @@ def _summary(groups: Sequence[Group]) -> str:
     )
 
 
-def _count(answers: int) -> str:
-    return f"{answers:,} answer{'' if answers == 1 else 's'}" if answers else "Nothing was found."
+def _count(results: int) -> str:
+    return f"{results:,} answer{'' if results == 1 else 's'}" if results else "Nothing was found."
 
 
 def _name(path: str) -> str:
@@ -205,7 +206,7 @@ def _shown(text: str) -> str:
 
 
 def _copied(path: str) -> str:
-    """A path to be pasted elsewhere; as a file:// link when its bytes are no text."""
+    """A path to paste elsewhere; as a file:// link where its bytes are not text."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -222,5 +223,5 @@ def _asset(name: str) -> str:
 
 
 def _content_hash(content: str) -> str:
-    """What a Content-Security-Policy allows an inline style or script by."""
+    """The hash by which a Content-Security-Policy allows an inline style or script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()

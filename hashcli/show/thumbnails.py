@@ -1,4 +1,4 @@
-"""Answers with their pictures in a terminal: by Kitty's, Sixel or iTerm2's graphics, else in half blocks of colour."""
+"""Results with their pictures in a terminal: by Kitty, Sixel or iTerm2 graphics, or else in half blocks of colour."""
 
 import logging
 import os
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from hashcli.index.search import SearchResult
 
 _ROWS = 10  # the height of a picture, in cells of the terminal
-_COLUMNS = 26  # the least width of an answer
-_BLOCK_ROWS, _BLOCK_COLUMNS = 14, 38  # the same where two pixels share a cell
+_COLUMNS = 26  # the least width of a result
+_BLOCK_ROWS, _BLOCK_COLUMNS = 14, 38  # the same with half blocks, where a cell holds only two pixels
 _GAP = 2
-_SIDE = 640  # the longer side of what the terminal is handed, in pixels: a cell has up to about 20 x 40
+_SIDE = 640  # pixels on the longer side of a picture that is sent to the terminal: a cell has up to about 20 x 40
 _LOOK_AHEAD = 16
 
 _DRAW_BY_ITERM2 = frozenset({"iTerm.app", "iTerm2", "WezTerm", "mintty"})
@@ -30,16 +30,16 @@ _DRAW_BY_KITTY = frozenset({"xterm-kitty", "xterm-ghostty"})
 
 
 def can_print_pictures() -> bool:
-    """Whether stdout is a terminal that can show pictures. Under NO_COLOR, half blocks of colour are none.
+    """Whether stdout is a terminal that can show pictures. With NO_COLOR set, half blocks do not count as pictures.
 
-    May ask the terminal. Raises HashcliError when it is one and the library for pictures is missing.
+    May query the terminal. Raises HashcliError when stdout is a terminal and the library for pictures is missing.
     """
     return _is_capable_terminal() and _picture_class() is not None
 
 
-def print_matches(matches: Sequence["SearchResult"], place: Callable[["SearchResult"], str] | None = None) -> None:
-    """Print answers on stdout, best first, as many beside one another as fit: the picture, the rank and the distance
-    in bits, the text where it is one, and `place`, which says where the answer is; by default, its path.
+def print_results(results: Sequence["SearchResult"], location: Callable[["SearchResult"], str] | None = None) -> None:
+    """Print results on stdout, best first, as many side by side as fit: the picture, the rank, the distance in bits,
+    the text where the result is one, and its location, which is the path unless `location` gives another.
 
     Without pictures where can_print_pictures is false. Raises HashcliError when the library for them is missing.
     """
@@ -53,23 +53,24 @@ def print_matches(matches: Sequence["SearchResult"], place: Callable[["SearchRes
     if picture_class is None:
         pass
     elif not picture_class.__module__.endswith("halfcell"):
-        console = Console(highlight=False, color_system="truecolor", no_color=False)  # Kitty's are known by a colour
+        # Kitty's pictures are identified by their exact colour.
+        console = Console(highlight=False, color_system="truecolor", no_color=False)
     else:
         rows, columns = _BLOCK_ROWS, _BLOCK_COLUMNS
-        if console.color_system == "standard":  # 16 colours show nothing, and terminals that cannot do 256 are gone
+        if console.color_system == "standard":  # 16 colours are too few, and every terminal in use can do 256
             console = Console(highlight=False, color_system="256")
     beside = max(1, (console.width + _GAP) // (columns + _GAP))
     width = (console.width + _GAP) // beside - _GAP
-    thumbnails = prefetch(_thumbnail if picture_class else lambda match: None, matches, _LOOK_AHEAD)
-    with _asked_only_if_it_can_answer():
-        for first in range(0, len(matches), beside):
-            row = [next(thumbnails) for _ in matches[first : first + beside]]
+    thumbnails = prefetch(_thumbnail if picture_class else lambda result: None, results, _LOOK_AHEAD)
+    with _quiet_terminal_queries():
+        for first in range(0, len(results), beside):
+            row = [next(thumbnails) for _ in results[first : first + beside]]
             table = Table.grid(padding=(0, _GAP, 0, 0))
             for _ in row:
                 table.add_column(width=width, overflow="fold")
             if picture_class is not None:
                 table.add_row(*(_picture(picture_class, thumbnail, width, rows, console) for _, thumbnail in row))
-            table.add_row(*(_caption(match, place(match) if place else match.path) for match, _ in row))
+            table.add_row(*(_caption(result, location(result) if location else result.path) for result, _ in row))
             console.print(table)
             if picture_class is not None:
                 console.print()
@@ -83,32 +84,33 @@ def _is_capable_terminal() -> bool:
 
 
 def _picture_class() -> Any:
-    """The class that draws for this terminal, of the library or our own; None where half blocks would lose colour."""
+    """The class that draws for this terminal, the library's or our own; None where half blocks would lose colour."""
     try:
-        with _asked_only_if_it_can_answer():
-            from textual_image.renderable import HalfcellImage, Image, TGPImage  # finds out what the terminal can do
+        with _quiet_terminal_queries():
+            from textual_image.renderable import HalfcellImage, Image, TGPImage  # importing it queries the terminal
     except ImportError as error:
         raise HashcliError("Pictures in the terminal need an extra.", "pip install 'hashcli[show]'") from error
     if _draws_by_iterm2():
         return _ITerm2Picture
     if Image is not HalfcellImage:
         return Image
-    if os.environ.get("TERM") in _DRAW_BY_KITTY:  # it could not be asked
+    if os.environ.get("TERM") in _DRAW_BY_KITTY:  # it could not be queried
         return TGPImage
     return None if os.environ.get("NO_COLOR") else HalfcellImage
 
 
 def _draws_by_iterm2() -> bool:
-    """Whether the terminal says by its environment that it draws by iTerm2's protocol; tmux in between would not."""
+    """Whether the environment names a terminal with iTerm2's protocol, and no tmux is in between, which lacks it."""
     names = {os.environ.get("TERM_PROGRAM"), os.environ.get("LC_TERMINAL")}
     return bool(names & _DRAW_BY_ITERM2) and not os.environ.get("TMUX")
 
 
 @contextmanager
-def _asked_only_if_it_can_answer() -> Iterator[None]:
-    """The library asks the terminal what it can do, and reads the answer from stdin, for two seconds at most.
+def _quiet_terminal_queries() -> Iterator[None]:
+    """Let the library query the terminal's abilities only where that works, and without a warning where it fails.
 
-    Here it does not when stdin is something else or the environment says enough; and silence is no warning.
+    It reads the answer from stdin and waits up to two seconds. Without a stdin it does not query, so none is shown to
+    it when stdin is not a terminal, and when the environment already says what the terminal can do.
     """
     stdin, logger = sys.__stdin__, logging.getLogger("textual_image")
     level = logger.level
@@ -122,16 +124,16 @@ def _asked_only_if_it_can_answer() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _thumbnail(match: "SearchResult") -> "Image.Image | None":
+def _thumbnail(result: "SearchResult") -> "Image.Image | None":
     from hashcli.hashmodel.images import load_thumbnail
 
-    return None if match.picture is None else load_thumbnail(match.picture, _SIDE)
+    return None if result.picture is None else load_thumbnail(result.picture, _SIDE)
 
 
 def _picture(
     picture_class: Any, thumbnail: "Image.Image | Exception | None", width: int, rows: int, console: "Console"
 ) -> "RenderableType":
-    """What shows a thumbnail within `width` by `rows` cells."""
+    """A thumbnail to print within `width` by `rows` cells, or why there is none."""
     from rich.measure import Measurement
     from rich.text import Text
 
@@ -145,25 +147,25 @@ def _picture(
     return picture
 
 
-def _caption(match: "SearchResult", place: str) -> "RenderableType":
+def _caption(result: "SearchResult", location: str) -> "RenderableType":
     from pathlib import Path
 
     from rich.text import Text
 
-    caption = Text.assemble((str(match.rank), "bold"), (f"  {match.distance} bits", "dim"))
-    if match.text is not None:
-        caption.append(f"\n{printable(match.text)}")
-    return caption.append(f"\n{printable(place)}", style=f"link {Path(match.path).as_uri()}")
+    caption = Text.assemble((str(result.rank), "bold"), (f"  {result.distance} bits", "dim"))
+    if result.text is not None:
+        caption.append(f"\n{printable(result.text)}")
+    return caption.append(f"\n{printable(location)}", style=f"link {Path(result.path).as_uri()}")
 
 
 class _ITerm2Picture:
-    """A picture drawn by iTerm2's protocol for inline images, in the way of the library's own classes."""
+    """A picture drawn by iTerm2's protocol for inline images, with the interface of the library's own classes."""
 
     def __init__(self, image: "Image.Image", width: int | str, height: int | str) -> None:
         from textual_image.renderable import HalfcellImage
 
         self._image = image
-        self._cells = HalfcellImage(image, width=width, height=height)  # takes the same room
+        self._cells = HalfcellImage(image, width=width, height=height)  # takes the same number of cells
 
     def __rich_measure__(self, console: "Console", options: "ConsoleOptions") -> Any:
         return self._cells.__rich_measure__(console, options)
@@ -179,5 +181,5 @@ class _ITerm2Picture:
         draw = f"\x1b]1337;File={arguments}:{b64encode(jpeg.getvalue()).decode()}\a"
         for _ in range(rows):
             yield Segment(" " * columns + "\n")
-        # A control makes Rich pass the text on as it is; this one moves the cursor nowhere.
+        # As a control, the text is passed on unchanged by Rich; CURSOR_FORWARD by nothing does not move the cursor.
         yield Segment(f"\x1b7\x1b[{rows}A{draw}\x1b8", control=[(ControlType.CURSOR_FORWARD, 0)])

@@ -52,17 +52,17 @@ def scan(work: Path) -> None:
 
     from hashcli.hashmodel.codes import pack
     from hashcli.index.catalog import Kind
-    from hashcli.index.code_index import Codes
+    from hashcli.index.code_index import FaissCodeIndex
+    from hashcli.index.ranking import DistanceLimit, rank
 
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 256, (1_000_000, 32), dtype=np.uint8)
-    Codes.in_memory(np.arange(len(codes)), codes).write(work, Kind.IMAGE, 1)
+    FaissCodeIndex(work, Kind.IMAGE, 256).replace(np.arange(len(codes)), codes, 1)
     query = rng.standard_normal(256).astype(np.float32)
 
     def ours() -> None:
-        opened = Codes.mapped(work, Kind.IMAGE, 1, 256)
-        assert opened is not None
-        opened.nearest(query, 10)
+        (candidates,) = FaissCodeIndex(work, Kind.IMAGE, 256).search(pack(query[None]), 10, 10)
+        rank(candidates, query, 10, 0, DistanceLimit())
 
     def rival() -> None:
         flat = faiss.read_index_binary(str(work / "images.faiss"), faiss.IO_FLAG_MMAP_IFC)

@@ -3,12 +3,14 @@
 import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import PHOTOS, Run, json_rows
+from tests.index.indexing import IndexFolder
 
 not_as_user = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give files away"
@@ -19,6 +21,17 @@ def paths_found(hashcli: Run, *arguments: object, **more: Any) -> list[Path]:
     return [
         Path(line) for line in hashcli("search", "cat", "-k", "99", "--paths", *arguments, **more).stdout.splitlines()
     ]
+
+
+@pytest.fixture
+def named(tmp_path: Path, tiny_model: Path) -> Callable[[str], IndexFolder]:
+    """The index of a name, in the command's data folder; `default` is the one that needs no name."""
+
+    def index_of(name: str) -> IndexFolder:
+        folder = tmp_path / "data" / "hashcli"
+        return IndexFolder(folder / "index" if name == "default" else folder / "indexes" / name, tiny_model)
+
+    return index_of
 
 
 def test_named_indexes_stand_beside_each_other(hashcli: Run, photos: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -37,8 +50,10 @@ def test_named_indexes_stand_beside_each_other(hashcli: Run, photos: Path, tiny_
     assert [line[:2] for line in lines] == [["default", "1"], ["all", str(len(PHOTOS))], ["trip.2024", "2"]]
 
 
-def test_a_damaged_index_does_not_hide_the_others(hashcli: Run, photos: Path, tiny_model: Path, tmp_path: Path) -> None:
-    hashcli("index", photos, "--name", "good", "--model", tiny_model)
+def test_a_damaged_index_does_not_hide_the_others(
+    hashcli: Run, photos: Path, named: Callable[[str], IndexFolder], tmp_path: Path
+) -> None:
+    named("good").update(photos)
     bad = tmp_path / "data" / "hashcli" / "indexes" / "bad"
     bad.mkdir()
     (bad / "catalog.sqlite").write_bytes(b"nothing like a database" * 100)
@@ -53,20 +68,22 @@ def test_a_name_that_is_none(hashcli: Run, tmp_path: Path, name: str) -> None:
     assert not (tmp_path / "data").exists()
 
 
-def test_two_ways_to_choose_are_one_too_many(hashcli: Run, photos: Path, tiny_model: Path, tmp_path: Path) -> None:
-    """But an option goes before the environment."""
+def test_two_options_that_choose_an_index_are_one_too_many(
+    hashcli: Run, photos: Path, named: Callable[[str], IndexFolder], tmp_path: Path
+) -> None:
+    """An option takes precedence over the environment."""
     assert "one of them" in hashcli("info", "--index", "ix", "--name", "some", status=2).stderr
-    hashcli("index", photos, "--name", "some", "--model", tiny_model)
+    named("some").update(photos)
     (row,) = json_rows(hashcli("info", "--name", "some", "--json", HASHCLI_INDEX=str(tmp_path / "other")))
     assert row["photos"] == len(PHOTOS)
 
 
-def test_messages_name_the_index_they_mean(hashcli: Run, photos: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_messages_name_the_index_they_mean(
+    hashcli: Run, photos: Path, named: Callable[[str], IndexFolder], tiny_model: Path, tmp_path: Path
+) -> None:
     """Each command they print, typed as it is, works on that index."""
-    arguments = (photos, "--model", tiny_model)
-    hashcli("index", *arguments, "--name", "some")
-    hashcli("index", *arguments)
-    hashcli("index", *arguments, "--index", "with space/ix")
+    for index in (named("some"), named("default"), IndexFolder(tmp_path / "with space" / "ix", tiny_model)):
+        index.update(photos)
     for photo in photos.rglob("*.png"):
         photo.unlink()
     for option, said in (
@@ -89,11 +106,11 @@ def test_messages_name_the_index_they_mean(hashcli: Run, photos: Path, tiny_mode
 
 
 @pytest.fixture
-def beside(hashcli: Run, photos: Path, tiny_model: Path) -> Path:
+def beside(photos: Path, tiny_model: Path) -> Path:
     """Photos with their index beside them, and in it a code that no encoder would give."""
-    hashcli("index", photos, "--index", photos / ".hashcli", "--model", tiny_model)
-    with sqlite3.connect(photos / ".hashcli" / "catalog.sqlite") as db:
-        db.execute("UPDATE items SET code = ? WHERE path LIKE '%brick.png'", (bytes(8),))
+    index = IndexFolder(photos / ".hashcli", tiny_model)
+    index.update(photos)
+    index.plant_codes("path LIKE '%brick.png'")
     return photos
 
 

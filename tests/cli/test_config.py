@@ -25,7 +25,7 @@ def count(hashcli: Run, *arguments: object, **more: str) -> int:
     return len(hashcli("search", "cat", *arguments, **more).stdout.splitlines())
 
 
-def test_it_gives_defaults_and_the_command_line_goes_before(hashcli: Run, index: str, config: Path) -> None:
+def test_it_gives_defaults_and_the_command_line_overrides_them(hashcli: Run, index: str, config: Path) -> None:
     config.write_text('name = "mine"\n[search]\nk = 2\n')
     assert count(hashcli) == 2
     assert count(hashcli, "-k", "3") == 3
@@ -36,7 +36,7 @@ def test_it_gives_defaults_and_the_command_line_goes_before(hashcli: Run, index:
     assert "There is no index" in hashcli("info", status=1, HASHCLI_INDEX="other").stderr
 
 
-def test_a_table_goes_before_the_top(hashcli: Run, index: str, config: Path) -> None:
+def test_a_table_overrides_the_top_of_the_file(hashcli: Run, index: str, config: Path) -> None:
     config.write_text('name = "none"\nquiet = true\n[search]\nname = "mine"\nquiet = false\n')
     assert count(hashcli)
     assert hashcli("index", "--name", "mine").stderr == ""
@@ -44,10 +44,10 @@ def test_a_table_goes_before_the_top(hashcli: Run, index: str, config: Path) -> 
 
 
 def test_lists_paths_and_flags(hashcli: Run, index: str, config: Path, tmp_path: Path) -> None:
-    config.write_text('log = "~/said.log"\n[search]\ntext = ["cat", "dog"]\njson = true\nname = "mine"\n')
+    config.write_text('log = "~/message.log"\n[search]\ntext = ["cat", "dog"]\njson = true\nname = "mine"\n')
     (tmp_path / "home").mkdir()
     assert json_rows(hashcli("search"))[0]["rank"] == 1
-    assert "command: hashcli search" in (tmp_path / "home" / "said.log").read_text()
+    assert "command: hashcli search" in (tmp_path / "home" / "message.log").read_text()
     assert hashcli("search", "--paths").stdout.startswith("/")  # the file's json is put aside
 
 
@@ -60,7 +60,7 @@ def test_another_file_and_none(hashcli: Run, index: str, config: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("serch = 2", "no command has the option 'serch'. Did you mean search?"),
         ("nam = 'x'", "no command has the option 'nam'. Did you mean name?"),
@@ -79,11 +79,11 @@ def test_another_file_and_none(hashcli: Run, index: str, config: Path, tmp_path:
         ("k = \xff", "is not TOML: "),
     ],
 )
-def test_what_is_not_understood_is_named(hashcli: Run, config: Path, content: str, said: str) -> None:
+def test_what_is_not_understood_is_named(hashcli: Run, config: Path, content: str, message: str) -> None:
     config.write_bytes(content.encode("latin-1"))
     for command in ("info", "search"):
         done = hashcli(command, status=2)
-        assert said in done.stderr
+        assert message in done.stderr
         assert str(config) in done.stderr
         assert done.stdout == ""
     assert "Usage" in hashcli("search", "--help").stdout  # which one may need just then

@@ -1,36 +1,26 @@
-"""hashcli duplicates, through the command on real files."""
+"""hashcli duplicates, through the command on real files. Which photos are grouped is tested in tests/index."""
 
 import os
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageDraw, ImageEnhance, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
-from tests.conftest import PHOTOS, SKIMAGE, Run, json_rows
-from tests.hashmodel.dng import write_dng
-
-CATS = ["chelsea.png", "bright.jpg", "cropped.jpg", "small.jpg"]  # the largest picture and file first
+from hashcli.cli import duplicates as duplicates_command
+from tests.conftest import PHOTOS, Run, json_rows
+from tests.index.indexing import IndexFolder
+from tests.index.test_duplicates import CATS, index_with_lite_256, make_pictures
 
 
 @pytest.fixture
-def album(hashcli: Run, photos: Path, tmp_path: Path) -> Path:
+def album(tmp_path: Path) -> Path:
     """The photos with four versions of the cat, three names and a copy of the coffee; indexed with lite-256 in `ix`."""
-    cat = Image.open(photos / "chelsea.png").convert("RGB")
-    width, height = cat.size
-    cat.resize((width // 2, height // 2)).save(photos / "small.jpg", quality=80)
-    ImageEnhance.Brightness(cat).enhance(1.2).save(photos / "bright.jpg", quality=90)
-    cat.crop((5, 4, width - 5, height - 4)).save(photos / "trip" / "cropped.jpg", quality=90)
-    shutil.copy(SKIMAGE / "motorcycle_right.png", photos)  # the same scene, and another photo
-    shutil.copyfile(photos / "coffee.png", photos / "a copy.png")
-    os.utime(photos / "coffee.png", (1e9, 1e9))
-    os.link(photos / "coffee.png", photos / "b link.png")
-    (photos / "c link.png").symlink_to("coffee.png")
-    hashcli("index", photos, *photos.glob("? *.png"), "--index", tmp_path / "ix")
-    return photos
+    folder = make_pictures(tmp_path / "photos")
+    index_with_lite_256(tmp_path / "ix", folder, *folder.glob("? *.png"))
+    return folder
 
 
 def groups(hashcli: Run, *arguments: object, status: int = 0) -> list[list[str]]:
@@ -39,22 +29,15 @@ def groups(hashcli: Run, *arguments: object, status: int = 0) -> list[list[str]]
     return [[Path(photo["path"]).name for photo in row["photos"]] for row in rows]
 
 
-def test_copies_and_altered_copies_are_grouped_and_nothing_else(hashcli: Run, album: Path) -> None:
-    assert groups(hashcli) == [["b link.png", "a copy.png"], CATS]
-    assert groups(hashcli, "--exact") == [["b link.png", "a copy.png"]]
-    assert groups(hashcli, "--max-distance", "0") == [["b link.png", "a copy.png"]]
-
-
 def test_lines_for_pipes(hashcli: Run, album: Path) -> None:
     done = hashcli("duplicates", "--index", "ix")
     coffee, cats = done.stdout.split("\n\n")
     assert coffee.splitlines() == ["photos/b link.png", "photos/a copy.png"]
     assert [Path(line).name for line in cats.splitlines()] == CATS
     assert "same photo: 2; extras in them: 4" in done.stderr
-    assert hashcli("duplicates", "--index", "ix").stdout == done.stdout
 
 
-def test_json_tells_what_tells_them_apart(hashcli: Run, album: Path) -> None:
+def test_json(hashcli: Run, album: Path) -> None:
     coffee, cats = (row["photos"] for row in json_rows(hashcli("duplicates", "--index", "ix", "--json")))
     assert [photo["identical"] for photo in coffee] == [True, True]
     assert cats[0] == {
@@ -76,20 +59,20 @@ def test_extras_can_be_deleted_and_every_picture_is_still_there(hashcli: Run, al
         Path(path).unlink()
     left = {path.name for path in album.rglob("*.*")}
     assert left == set(PHOTOS) | {"motorcycle_right.png", "b link.png", "c link.png"}
-    hashcli("index", "--index", "ix")
+    index_with_lite_256(tmp_path / "ix", album)
     done = hashcli("duplicates", "--index", "ix", "--extras", "--edited", "-0")
     assert done.stdout == ""
     assert "No duplicates among" in done.stderr
 
 
-def test_extras_are_copies_byte_for_byte_unless_edited_ones_are_asked_for(hashcli: Run, album: Path) -> None:
+def test_extras_are_copies_byte_for_byte_unless_edited_ones_are_wanted(hashcli: Run, album: Path) -> None:
     done = hashcli("duplicates", "--index", "ix", "--extras")
     assert done.stdout.splitlines() == [str(album / "a copy.png")]
     assert "look before you delete" not in done.stderr
 
 
 def test_pages_of_text_and_screenshots_are_no_extras(hashcli: Run, tmp_path: Path) -> None:
-    """They look alike, which is said wherever they are shown as groups."""
+    """They look alike: a note says so wherever they are shown as groups."""
     pictures = tmp_path / "scans"
     pictures.mkdir()
     words = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split()
@@ -107,7 +90,7 @@ def test_pages_of_text_and_screenshots_are_no_extras(hashcli: Run, tmp_path: Pat
             on_chat.text((corner[0] + 10, corner[1] + 20), line, "black", ImageFont.load_default(17))
         page.save(pictures / f"page {number}.png")
         chat.save(pictures / f"chat {number}.png")
-    hashcli("index", pictures, "--index", "ix")
+    index_with_lite_256(tmp_path / "ix", pictures)
     assert hashcli("duplicates", "--index", "ix", "--extras").stdout == ""
     shown = hashcli("duplicates", "--index", "ix")
     asked = hashcli("duplicates", "--index", "ix", "--extras", "--edited")
@@ -118,63 +101,27 @@ def test_pages_of_text_and_screenshots_are_no_extras(hashcli: Run, tmp_path: Pat
         assert "look before you delete" in done.stderr
 
 
-@pytest.mark.skipif(find_spec("rawpy") is None, reason="rawpy is not installed")
-def test_a_camera_raw_file_is_not_the_jpeg_beside_it(hashcli: Run, tmp_path: Path) -> None:
-    folder = tmp_path / "card"
-    folder.mkdir()
-    cup = Image.open(SKIMAGE / "coffee.png").convert("RGB")
-    write_dng(folder / "cup.dng", cup, cup)
-    write_dng(folder / "cup again.DNG", cup, cup.resize((580, 388)))
-    cup.save(folder / "cup.jpg", quality=90)
-    cup.save(folder / "cup.png")
-    hashcli("index", folder, "--index", "ix")
-    found = groups(hashcli, "--max-distance", 64)
-    assert sorted(sorted(group) for group in found) == [["cup again.DNG", "cup.dng"], ["cup.jpg", "cup.png"]]
+def test_limits(hashcli: Run, album: Path) -> None:
+    assert groups(hashcli, "--exact") == [["b link.png", "a copy.png"]]
+    assert groups(hashcli, "--max-distance", "0") == [["b link.png", "a copy.png"]]
 
 
-@pytest.mark.parametrize("suffix", ["tif", "gif", "webp"])
-def test_files_of_several_frames_are_compared_by_their_bytes(hashcli: Run, tmp_path: Path, suffix: str) -> None:
-    folder = tmp_path / "scans"
-    folder.mkdir()
-    cover, *inside = (Image.open(SKIMAGE / name).convert("RGB").resize((300, 300)) for name in list(PHOTOS)[:3])
-    for name, page in zip("ab", inside, strict=True):
-        cover.save(folder / f"{name}.{suffix}", save_all=True, append_images=[page])
-    shutil.copyfile(folder / f"b.{suffix}", folder / f"c.{suffix}")
-    cover.save(folder / "cover.png")
-    cover.resize((200, 200)).save(folder / "small cover.png")
-    hashcli("index", folder, "--index", "ix")
-    assert groups(hashcli, "--max-distance", 64) == [
-        [f"b.{suffix}", f"c.{suffix}"],
-        ["cover.png", "small cover.png"],
-    ]
-
-
-def test_a_jpeg_that_carries_a_small_copy_of_itself_is_one_picture(hashcli: Run, album: Path) -> None:
-    cat = Image.open(album / "chelsea.png").convert("RGB")
-    cat.save(album / "phone.jpg", format="MPO", save_all=True, append_images=[cat.resize((45, 30))])
-    hashcli("index", "--index", "ix")
-    assert "phone.jpg" in groups(hashcli)[1]
-
-
-def test_what_has_changed_since_it_was_indexed_is_left_out(hashcli: Run, album: Path) -> None:
+def test_what_has_changed_or_cannot_be_read_is_named(hashcli: Run, album: Path) -> None:
     (album / "chelsea.png").unlink()
-    shutil.copyfile(album / "coffee.png", album / "bright.jpg")
-    state = (album / "a copy.png").stat()
-    content = (album / "a copy.png").read_bytes()
-    (album / "a copy.png").write_bytes(content[:-1] + b"?")  # another content of the same size and time
-    os.utime(album / "a copy.png", ns=(state.st_atime_ns, state.st_mtime_ns))
+    state = (album / "small.jpg").stat()
+    (album / "small.jpg").write_bytes(bytes(state.st_size))
+    os.utime(album / "small.jpg", ns=(state.st_atime_ns, state.st_mtime_ns))
     done = hashcli("duplicates", "--index", "ix", "--json")
-    assert [[Path(photo["path"]).name for photo in row["photos"]] for row in json_rows(done)] == [CATS[2:]]
-    assert "gone since they were indexed: 3" in done.stderr
+    assert [Path(photo["path"]).name for photo in json_rows(done)[1]["photos"]] == CATS[1:3]
+    assert f"Changed or gone since they were indexed: 1, {album / 'chelsea.png'} for one." in done.stderr
     assert "hashcli index --index" in done.stderr
+    assert "small.jpg could not be read" in done.stderr
 
 
 def test_only_in_some_folders(hashcli: Run, album: Path) -> None:
     shutil.copyfile(album / "trip" / "moon.png", album / "trip" / "full moon.png")
-    hashcli("index", "--index", "ix")
-    assert groups(hashcli, album / "trip") == [["moon.png", "full moon.png"]]
+    index_with_lite_256(album.parent / "ix", album)
     assert groups(hashcli, "photos/trip/../trip/") == [["moon.png", "full moon.png"]]
-    assert len(groups(hashcli)) == 3
     found = hashcli("duplicates", "--index", "ix", "--extras", "-", stdin="photos/trip\n")
     assert found.stdout.splitlines() == [str(album / "trip" / "full moon.png")]
     done = hashcli("duplicates", "--index", "ix", "photos/tirp", status=1)
@@ -182,7 +129,7 @@ def test_only_in_some_folders(hashcli: Run, album: Path) -> None:
 
 
 def test_an_empty_list_is_not_the_whole_index(hashcli: Run, album: Path) -> None:
-    for option in ("--extras", "--json", "--exact"):
+    for option in ("--extras", "--json"):
         done = hashcli("duplicates", "--index", "ix", option, "-", stdin="")
         assert done.stdout == ""
         assert "list of paths is empty" in done.stderr
@@ -195,45 +142,46 @@ def test_a_linked_folder_goes_by_both_its_names(hashcli: Run, photos: Path, tiny
         shutil.copyfile(photos / "coins.png", outside / name)
     (photos / "link").symlink_to("../outside")
     (tmp_path / "pictures").symlink_to(photos)
-    hashcli("index", photos, "--index", "ix", "--model", tiny_model)
+    IndexFolder(tmp_path / "ix", tiny_model).update(photos)
     found = [["one.png", "two.png"]]
-    for folder in (photos / "link", "photos/link/", "pictures/link", outside):
+    for folder in ("photos/link/", "pictures/link"):
         assert groups(hashcli, folder, "--exact") == found
     assert groups(hashcli, photos / "link" / "one.png", photos / "link" / "two.png", "--exact") == found
-    assert groups(hashcli, photos / "trip", "--exact") == []
 
 
-def test_a_photo_that_cannot_be_read_by_now_is_no_duplicate(hashcli: Run, album: Path) -> None:
-    """Its copies still are of each other."""
-    state = (album / "small.jpg").stat()
-    (album / "small.jpg").write_bytes(bytes(state.st_size))
-    os.utime(album / "small.jpg", ns=(state.st_atime_ns, state.st_mtime_ns))
-    done = hashcli("duplicates", "--index", "ix", "--json")
-    assert [Path(photo["path"]).name for photo in json_rows(done)[1]["photos"]] == CATS[:3]
-    assert "small.jpg could not be read" in done.stderr
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"print0": True}, "--extras"),
+        ({"json": True, "extras": True}, "choose one"),
+        ({"edited": True}, "--extras"),
+        ({"extras": True, "exact": True, "edited": True}, "choose one"),
+        ({"extras": True, "max_distance": 9}, "byte for byte"),
+        ({"exact": True, "max_distance": 9}, "byte for byte"),
+    ],
+)
+def test_options_that_exclude_each_other(
+    capsys: pytest.CaptureFixture[str], options: dict[str, bool], problem: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        duplicates_command.run(**options)  # type: ignore[arg-type]
+    assert stopped.value.code == 2
+    assert problem in capsys.readouterr().err
 
 
-def test_wrong_use_is_told(hashcli: Run, album: Path, tmp_path: Path) -> None:
-    assert "--extras" in hashcli("duplicates", "-0", "--index", "ix", status=2).stderr
-    assert "choose one" in hashcli("duplicates", "--json", "--extras", "--index", "ix", status=2).stderr
-    assert "--extras" in hashcli("duplicates", "--edited", "--index", "ix", status=2).stderr
-    exact = ("--extras", "--exact")
-    assert "choose one" in hashcli("duplicates", *exact, "--edited", "--index", "ix", status=2).stderr
-    for option in exact:
-        done = hashcli("duplicates", option, "--max-distance", "9", "--index", "ix", status=2)
-        assert "byte for byte" in done.stderr
+def test_without_an_index_or_without_photos(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
     assert "There is no index" in hashcli("duplicates", "--index", "none", status=1).stderr
     (tmp_path / "empty").mkdir()
-    hashcli("index", "empty", "--index", "empty-ix")
+    IndexFolder(tmp_path / "empty-ix", tiny_model).update(tmp_path / "empty")
     assert "holds no photos" in hashcli("duplicates", "--index", "empty-ix", status=1).stderr
 
 
 def test_names_of_any_bytes_come_out_as_they_are(
-    hashcli: Run, photos: Path, tiny_model: Path, environment: dict[str, str], tmp_path: Path
+    photos: Path, tiny_model: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     for name in (b"line\nend.png", b"not utf8 \xff.png"):
         shutil.copyfile(photos / "coins.png", os.path.join(os.fsencode(photos), name))
-    hashcli("index", photos, "--index", "ix", "--model", tiny_model)
+    IndexFolder(tmp_path / "ix", tiny_model).update(photos)
     command = [sys.executable, "-m", "hashcli", "duplicates", "--exact", "--index", "ix", "--extras", "-0"]
     found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True).stdout
     assert sorted(found.split(b"\0")[:-1]) == [

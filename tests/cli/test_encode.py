@@ -91,14 +91,14 @@ def test_stdin_lists(hashcli: Run, photos: Path, tiny_model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ((), "Nothing to encode"),
         (("--text", "cat", "--out", "codes.txt"), "must end in .npy"),
     ],
 )
-def test_wrong_usage(hashcli: Run, arguments: tuple[str, ...], said: str) -> None:
-    assert said in hashcli("encode", *arguments, status=2).stderr
+def test_wrong_usage(hashcli: Run, arguments: tuple[str, ...], message: str) -> None:
+    assert message in hashcli("encode", *arguments, status=2).stderr
 
 
 def test_places_that_cannot_be_written_or_read(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:

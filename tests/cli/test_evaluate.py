@@ -3,6 +3,8 @@
 import json
 import os
 import pty
+import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -25,41 +27,40 @@ def test_labels_both_ways_with_chance(hashcli: Run, tiny_model: Path, tmp_path: 
     assert "60 of 25,000 photos are on disk" in done.stderr
     rows = json_rows(done)
     assert {row["direction"] for row in rows} == {"image to text", "text to image"}
-    figures = {row["metric"]: row for row in rows if row["direction"] == "text to image" and "metric" in row}
+    metrics = {row["metric"]: row for row in rows if row["direction"] == "text to image" and "metric" in row}
 
-    pairs = load(root)
-    split = make_split(pairs, seed=0)
-    assert pairs.labels is not None
-    texts = (tmp_path / "texts.txt").write_text("".join(f"{pairs.texts[row][0]}\n" for row in split.query))
+    dataset = load(root)
+    split = make_split(dataset, seed=0)
+    assert dataset.labels is not None
+    texts = (tmp_path / "texts.txt").write_text("".join(f"{dataset.texts[row][0]}\n" for row in split.query))
     assert texts
-    photos = [pairs.images[row] for row in split.database]
+    photos = [dataset.images[row] for row in split.database]
     hashcli("encode", *photos, "--model", tiny_model, "--out", "photos.npy")
     hashcli("encode", "--texts-from", "texts.txt", "--model", tiny_model, "--out", "texts.npy")
     queries, database = np.load(tmp_path / "texts.npy"), np.load(tmp_path / "photos.npy")
     precisions = []
-    for code, labels in zip(queries, pairs.labels[split.query], strict=True):
+    for code, labels in zip(queries, dataset.labels[split.query], strict=True):
         order = np.argsort(np.bitwise_count(code ^ database).sum(axis=1), kind="stable")
-        ranks = np.flatnonzero((pairs.labels[split.database][order] & labels).any(axis=1)) + 1
+        ranks = np.flatnonzero((dataset.labels[split.database][order] & labels).any(axis=1)) + 1
         precisions.append(np.mean(np.arange(1, len(ranks) + 1) / ranks))
-    assert figures["mAP@all"]["value"] == pytest.approx(np.mean(precisions))
-    assert 0 < figures["mAP@all"]["chance"] < 1
-    assert figures["mAP@all"]["split"] == split.checksum
+    assert metrics["mAP@all"]["value"] == pytest.approx(np.mean(precisions))
+    assert 0 < metrics["mAP@all"]["chance"] < 1
+    assert metrics["mAP@all"]["split"] == split.checksum
 
 
-def test_a_protocol_decides_who_is_asked_for(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_protocol_decides_the_query_set(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
     """MIR-D takes the photo without tags too."""
     root = make_mirflickr(tmp_path / "data", photos=60)
     command = ("evaluate", "--dataset", "mirflickr", "--root", root, "--model", tiny_model, "--json", "--protocol")
     sizes = {}
-    for name in ("MIR-A", "MIR-C", "mir-d"):
+    for name in ("MIR-A", "mir-d"):
         row, *_ = json_rows(hashcli(*command, name))
         assert row["protocol"].startswith(name.upper())
         sizes[name] = row["query"], row["database"]
-    assert sizes == {"MIR-A": (6, 52), "MIR-C": (6, 52), "mir-d": (12, 47)}
-    assert "too few to split" in hashcli(*command, "MIR-B", status=1).stderr  # 80 of a label are none here
+    assert sizes == {"MIR-A": (6, 52), "mir-d": (12, 47)}
 
 
-def test_what_cannot_be_downloaded_is_said(hashcli: Run, tiny_model: Path) -> None:
+def test_what_cannot_be_downloaded_is_named(hashcli: Run, tiny_model: Path) -> None:
     command = ("evaluate", "--dataset", "flickr8k", "--root", "here", "--model", tiny_model, "--download")
     assert "flickr8k" in hashcli(*command, status=1).stderr
 
@@ -83,8 +84,8 @@ def test_a_photo_that_cannot_be_read_stops_the_measurement(hashcli: Run, tiny_mo
 def test_saved_codes_are_measured_without_model_and_data(hashcli: Run, tmp_path: Path) -> None:
     """Against a plain loop, ties by the database's order; from run.json, what the codes are of."""
     saved = save_codes(tmp_path / "run" / "codes-16.npz")
-    told = {"dataset": "mine", "protocol": "ours", "split": "abc", "config": {"method": "ckdh", "seed": 7}}
-    (tmp_path / "run" / "run.json").write_text(json.dumps(told))
+    description = {"dataset": "mine", "protocol": "ours", "split": "abc", "config": {"method": "ckdh", "seed": 7}}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(description))
     rows = json_rows(hashcli("evaluate", "--codes", "run/codes-16.npz", "--json"))
     about = {"dataset": "mine", "method": "ckdh", "seed": 7, "bits": 16, "query": 10, "database": 30}
     assert all(row.items() >= about.items() for row in rows)
@@ -150,9 +151,11 @@ def test_a_terminal_gets_a_table(tmp_path: Path, environment: dict[str, str]) ->
     assert max(map(len, shown)) <= 60
 
 
-def test_plots_without_matplotlib_name_the_install_line(hashcli: Run, tmp_path: Path) -> None:
+def test_plots_without_matplotlib_name_the_install_line(
+    hashcli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save_codes(tmp_path / "codes.npz")
-    (tmp_path / "matplotlib.py").write_text("raise ImportError\n")  # found before the real one, if there is one
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as where it is not installed
     done = hashcli("evaluate", "--codes", "codes.npz", "--plots", "drawn", status=1)
     assert "pip install 'hashcli[train]'" in done.stderr
     assert done.stdout == ""
@@ -177,22 +180,24 @@ def test_a_run_is_measured_again_from_its_codes_alone(hashcli: Run, tiny_model: 
     }
     assert again == pytest.approx(of_run)
 
-    command = ("evaluate", "--dataset", "mirflickr", "--root", root, "--model", "run/model-16", "--seed")
-    pairs = load(root)
-    trained = set(make_split(pairs, 0).train)
-    known = sum(row in trained for row in make_split(pairs, 1).query)
-    assert known
-    assert f"was trained on {known} of the 6 queries of seed 1" in hashcli(*command, "0,1").stderr
+
+def test_a_warning_about_queries_that_the_model_was_trained_on(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
+    root = make_mirflickr(tmp_path / "data", photos=60)
+    shutil.copytree(tiny_model, tmp_path / "run" / "model-64")
+    dataset = load(root)
+    (tmp_path / "run" / "split.json").write_text(make_split(dataset, 0).to_json(dataset))
+    command = ("evaluate", "--dataset", "mirflickr", "--root", root, "--model", "run/model-64", "--seed")
+    assert re.search(r"warning: .* trained on \d+ of the 6 queries of seed 1", hashcli(*command, "0,1").stderr)
     assert "was trained on" not in hashcli(*command, "0").stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "said"),
+    ("arguments", "status", "message"),
     [
         (("--dataset", "nosuch", "--root", "."), 1, "Datasets: coco, flickr8k, iapr, mirflickr, nuswide10, nuswide21"),
         (("--dataset", "mirflickr", "--root", "nowhere"), 1, "mirflickr/meta/tags/tags1.txt"),
         (("--dataset", "mirflickr", "--root", ".", "--k", "many"), 2, "--k many"),
-        (("--dataset", "mirflickr"), 1, "--root"),
+        (("--dataset", "mirflickr"), 1, "Give the root folder"),
         (("--dataset", "mirflickr", "--seed", "x"), 2, "--seed x"),
         (("--codes", "short.npz", "--k", "50,0"), 2, "--k takes numbers from 1"),
         (("--dataset", "mirflickr", "--seed=-1"), 2, "--seed from 0"),
@@ -203,19 +208,14 @@ def test_a_run_is_measured_again_from_its_codes_alone(hashcli: Run, tiny_model: 
         (("--codes", "array.npz"), 1, "array.npz does not hold a run's codes"),
         (("--codes", "short.npz", "--codes", "long.npz"), 1, "short.npz has 16 bits, long.npz has 32 bits"),
         (("--codes", "short.npz", "--codes", "captions.npz"), 1, "cannot be averaged"),
-        (("--codes", "a/codes.npz", "--codes", "b/codes.npz"), 1, "a/codes.npz has soda, b/codes.npz has ckdh"),
     ],
 )
 def test_errors_say_what_to_do(
-    hashcli: Run, tiny_model: Path, tmp_path: Path, arguments: tuple[str, ...], status: int, said: str
+    hashcli: Run, tiny_model: Path, tmp_path: Path, arguments: tuple[str, ...], status: int, message: str
 ) -> None:
     (tmp_path / "text.npz").write_text("no archive")
     np.savez(tmp_path / "array.npz", rows=np.arange(3))
     save_codes(tmp_path / "short.npz")
     save_codes(tmp_path / "long.npz", bits=32)
     save_codes(tmp_path / "captions.npz", labelled=False)
-    for folder, method in (("a", "soda"), ("b", "ckdh")):
-        save_codes(tmp_path / folder / "codes.npz")
-        told = {"dataset": "mine", "protocol": "ours", "split": folder, "config": {"method": method, "seed": 0}}
-        (tmp_path / folder / "run.json").write_text(json.dumps(told))
-    assert said in hashcli("evaluate", *arguments, "--model", tiny_model, status=status).stderr
+    assert message in hashcli("evaluate", *arguments, "--model", tiny_model, status=status).stderr

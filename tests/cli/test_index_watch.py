@@ -1,4 +1,4 @@
-"""hashcli index --watch, through the command on real files."""
+"""hashcli index --watch, through the command on real files. What counts as a change is tested in tests/index/files."""
 
 import json
 import os
@@ -9,12 +9,15 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty, Queue
-from threading import Thread
+from threading import Thread, Timer
 from typing import Any
 
 import pytest
 
-from tests.conftest import PHOTOS, SKIMAGE, Run, json_rows
+from hashcli.cli import index as index_command
+from hashcli.index.summary import UpdateOptions
+from tests.conftest import PHOTOS, SKIMAGE, Run
+from tests.index.indexing import IndexFolder
 
 pytest.importorskip("watchfiles")
 
@@ -35,11 +38,11 @@ class Watcher:
             self._lines.put(line)
 
     def next_run(self) -> dict[str, Any]:
-        """The counts that are not zero of the next run that is told."""
+        """The counts that are not zero of the next update that is printed."""
         return {name: count for name, count in json.loads(self._lines.get(timeout=PATIENCE)).items() if count}
 
     def runs_until(self, goal: dict[str, int]) -> None:
-        """Add up what runs did until it is the goal: a burst may be seen as several."""
+        """Add up what updates did until it is the goal: one burst may be seen as several."""
         done = dict.fromkeys(goal, 0)
         while done != goal:
             run = self.next_run()
@@ -77,7 +80,7 @@ def watching(tmp_path: Path, environment: dict[str, str], tiny_model: Path) -> I
 
 
 def test_an_index_follows_the_disk_until_ctrl_c(
-    hashcli: Run, watching: Callable[..., Watcher], photos: Path, tmp_path: Path
+    hashcli: Run, watching: Callable[..., Watcher], photos: Path, tiny_model: Path
 ) -> None:
     index = photos / ".hashcli"
     watcher = watching(photos, "--index", index)
@@ -98,17 +101,18 @@ def test_an_index_follows_the_disk_until_ctrl_c(
     assert watcher.is_silent(3)
     watcher.process.send_signal(signal.SIGINT)
     assert watcher.process.wait(PATIENCE) == 130
-    (row,) = json_rows(hashcli("index", "--index", index, "--json"))
-    assert (row["unchanged"], row["added"], row["removed"]) == (len(PHOTOS) + 1, 0, 0)
+    assert watcher.process.stderr
+    assert "Watching for changes; Ctrl-C ends it.\n" in watcher.process.stderr.read()
+    assert IndexFolder(index, tiny_model).update() == {"unchanged": len(PHOTOS) + 1, "texts_unchanged": 1}
 
 
-def test_files_given_by_name_and_a_folder_that_goes_and_comes_back(
-    watching: Callable[..., Watcher], hashcli: Run, photos: Path, tiny_model: Path, tmp_path: Path
+def test_everything_indexed_before_is_followed_and_a_folder_may_go_and_come_back(
+    watching: Callable[..., Watcher], photos: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     captions = tmp_path / "captions.csv"
     captions.write_text("image,text\nphotos/chelsea.png,a cat\n")
-    hashcli("index", photos / "trip", captions, "--index", "ix", "--model", tiny_model)
-    watcher = watching("--index", "ix")  # everything indexed before
+    IndexFolder(tmp_path / "ix", tiny_model).update(photos / "trip", captions)
+    watcher = watching("--index", "ix")
     assert watcher.next_run() == {"unchanged": 2, "texts_unchanged": 1}
     (tmp_path / "new").write_text("image,text\nphotos/chelsea.png,a cat\nphotos/chelsea.png,a dog\n")
     (tmp_path / "new").replace(captions)  # as editors do
@@ -120,50 +124,38 @@ def test_files_given_by_name_and_a_folder_that_goes_and_comes_back(
     watcher.runs_until({"added": 1})
 
 
-def test_a_name_that_is_not_utf8_does_not_end_it(watching: Callable[..., Watcher], photos: Path) -> None:
-    watcher = watching(photos, "--index", "ix")
-    assert watcher.next_run() == {"added": len(PHOTOS)}
-    shutil.copy(SKIMAGE / "chelsea.png", photos / os.fsdecode(b"caf\xe9.png"))
-    watcher.runs_until({"added": 1})
-    shutil.copy(SKIMAGE / "chelsea.png", photos / "new.png")
-    watcher.runs_until({"added": 1})
+def test_what_is_skipped_again_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with index_command._UpdateProgress("Encoding", repeats=False) as progress:
+        for path in ("a.png", "a.png", "b.png"):
+            progress.skipped(path, "damaged")
+    assert capsys.readouterr().err == "skipped a.png: damaged\nskipped b.png: damaged\n"
 
 
-def test_what_is_skipped_is_named_once(watching: Callable[..., Watcher], photos: Path, tmp_path: Path) -> None:
-    (photos / "broken.png").write_text("no photo")
-    watcher = watching(photos, "--index", "ix")
-    assert watcher.next_run() == {"added": len(PHOTOS), "skipped": 1}
-    shutil.copy(SKIMAGE / "chelsea.png", photos / "new.png")
-    watcher.runs_until({"added": 1})
-    watcher.process.send_signal(signal.SIGINT)
-    watcher.process.wait(PATIENCE)
-    assert watcher.process.stderr
-    said = watcher.process.stderr.read()
-    assert said.count("broken.png") == 1
-    assert "Watching for changes; Ctrl-C ends it.\n" in said
-
-
-def test_watching_waits_for_another_writer(
-    watching: Callable[..., Watcher], hashcli: Run, photos: Path, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_an_update_waits_for_another_writer(photos: Path, tiny_model: Path, tmp_path: Path) -> None:
     from filelock import FileLock
 
-    hashcli("index", photos, "--index", "ix", "--model", tiny_model)
-    with FileLock(tmp_path / "ix" / "lock"):
-        watcher = watching(photos, "--index", "ix")
-        assert watcher.is_silent(3)
-    assert watcher.next_run() == {"unchanged": len(PHOTOS)}
+    index = IndexFolder(tmp_path / "ix", tiny_model)
+    index.update(photos)
+    lock = FileLock(tmp_path / "ix" / "lock", thread_local=False)
+    lock.acquire()
+    Timer(0.2, lock.release).start()
+    progress = index_command._UpdateProgress("Encoding")
+    summary = index_command._update_when_free(index.folder, [str(photos)], UpdateOptions(), progress)
+    assert summary.unchanged == len(PHOTOS)
+    assert not lock.is_locked
 
 
-def test_wrong_usage(hashcli: Run, photos: Path, tmp_path: Path) -> None:
+def test_wrong_usage(hashcli: Run, photos: Path) -> None:
     assert "cannot be combined" in hashcli("index", photos, "--watch", "--dry-run", status=2).stderr
-    assert "--forget stands alone" in hashcli("index", photos, "--watch", "--forget", status=2).stderr
     assert "no such file or folder" in hashcli("index", "nowhere", "--watch", status=1).stderr
 
 
-def test_without_its_extra_watching_names_it(hashcli: Run, photos: Path, tmp_path: Path) -> None:
+def test_without_its_extra_watching_names_it(
+    hashcli: Run, environment: dict[str, str], photos: Path, tmp_path: Path
+) -> None:
     (tmp_path / "without").mkdir()
     (tmp_path / "without" / "watchfiles.py").write_text("raise ImportError")
-    done = hashcli("index", photos, "--watch", "--index", "ix", PYTHONPATH=str(tmp_path / "without"), status=1)
+    path = os.pathsep.join([str(tmp_path / "without"), environment.get("PYTHONPATH", "")])
+    done = hashcli("index", photos, "--watch", "--index", "ix", PYTHONPATH=path, status=1)
     assert "pip install 'hashcli[watch]'" in done.stderr
     assert not (tmp_path / "ix").exists()

@@ -31,35 +31,18 @@ def test_a_model_of_ones_own(hashcli: Run, photos: Path, tmp_path: Path) -> None
     assert hashcli("search", "cat").stdout
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("", "is damaged"),
-        ("[]", "is damaged"),
-        ('{"format": 99}', "format this version of hashcli does not read"),
-        ('{"format": 1, "bits": 64}', "is damaged"),
-    ],
-)
-def test_a_broken_model_is_named_and_passed_over(hashcli: Run, tmp_path: Path, content: str, said: str) -> None:
+def test_a_broken_model_is_named_and_skipped(hashcli: Run, tmp_path: Path) -> None:
     folder = tmp_path / "data" / "hashcli" / "models" / "broken"
     folder.mkdir(parents=True)
-    (folder / "model.json").write_text(content)
+    (folder / "model.json").write_text("{}")
     done = hashcli("models", "--json")
     assert [row["name"] for row in json_rows(done)] == ["lite-256"]
-    assert f"{folder}" in done.stderr
-    assert said in done.stderr
-    assert said in hashcli("info", "--model", "broken", status=1).stderr
-
-
-def test_a_model_json_changed_by_hand_is_refused(hashcli: Run, tmp_path: Path) -> None:
-    model = make_tiny_model(tmp_path / "own", seed=3)
-    path = model / "model.json"
-    path.write_text(path.read_text().replace('"size": 8', '"size": 16'))
-    assert "changed by hand" in hashcli("encode", "--text", "cat", "--model", model, status=1).stderr
+    assert f"skipped {folder}" in done.stderr
+    assert "is damaged" in hashcli("info", "--model", "broken", status=1).stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_shows_examples_and_loads_nothing(hashcli: Run, command: str) -> None:
+def test_help_shows_examples(hashcli: Run, command: str) -> None:
     shown = hashcli(command, "--help").stdout
     assert "Examples:" in shown
     assert f"hashcli {command}" in shown

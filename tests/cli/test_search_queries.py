@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hashcli.hashmodel.codes import pack, signs
+from hashcli.hashmodel.codes import pack, unpack
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import find_model
 from tests.conftest import PHOTOS, SKIMAGE, Run, json_rows
@@ -262,9 +262,9 @@ def test_codes_that_were_encoded_before_are_a_batch(
     (tmp_path / "texts.txt").write_text("\n".join(texts))
     hashcli("encode", "--texts-from", "texts.txt", "--out", "codes.npy")
     rows = json_rows(hashcli("search", "--batch", "codes.npy", "-k", 12, "--all", "--json", "--index", album / "ix"))
-    queries = signs(np.load(tmp_path / "codes.npy"))
+    queries = unpack(np.load(tmp_path / "codes.npy"))
     photos = {str(path): None for path in sorted(album.glob("*/*.*")) if path.parent.name != "ix"}
-    codes = {path: signs(pack(model.encode_pixels(model.load_pixels(path)[None])))[0] for path in photos}
+    codes = {path: unpack(pack(model.encode_pixels(model.load_pixels(path)[None])))[0] for path in photos}
     for number, query in enumerate(queries, start=1):
         of_query = [row for row in rows if row["query"] == number]
         assert [row["distance"] for row in of_query] == sorted(int((codes[path] != query).sum()) for path in photos)

@@ -1,12 +1,17 @@
-"""Small datasets in the publishers' layouts, of real photos."""
+"""Small datasets in the publishers' layouts, made of real photos; and where the real datasets are, if anywhere.
+
+HASHCLI_TEST_DATA names the folder that holds `flickr8k/` and `mirflickr25k/`; tests that need one skip without it.
+"""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 from hashcli.datasets.nuswide import CONCEPTS_21
 from tests.conftest import PHOTOS, SKIMAGE
 
+DATA = Path(os.environ.get("HASHCLI_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 JPEGS = [name for name in PHOTOS if name.endswith(".jpg")]
 
 

@@ -1,4 +1,4 @@
-"""One's own data: lists of pairs, and folders of photos with texts beside them."""
+"""Your own data: lists of pairs, and folders of photos with texts beside them."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_list_in_json_lines(folder: Path) -> None:
-    """A photo in two rows has the texts and labels of both; the one without a label is left out, and that is told."""
+    """A photo in two rows has the texts and labels of both. The one without a label is left out, as `missing` says."""
     rows = [
         {"image": "trip/c.JPG", "text": "a dog\non the beach", "labels": ["dog", "beach"]},
         {"image": "a.jpg", "texts": ["one", "two"], "labels": "sky; beach"},
@@ -32,52 +32,71 @@ def test_a_list_in_json_lines(folder: Path) -> None:
         {"image": "a.jpg", "text": "three", "labels": ["dog"]},
     ]
     (folder / "pairs.jsonl").write_text("\n\n".join(map(json.dumps, rows)))
-    pairs = load_dataset(str(folder / "pairs.jsonl"))
-    assert pairs.name == "own-pairs"
-    assert pairs.ids == ["trip/c.JPG", "a.jpg"]
-    assert pairs.texts == [["a dog on the beach"], ["one", "two", "three"]]
-    assert pairs.label_names == ["beach", "dog", "sky"]
-    assert pairs.labels is not None
-    assert pairs.labels.tolist() == [[1, 1, 0], [1, 1, 1]]
-    assert pairs.missing == "1 of 3 photos are left out, having no labels"
-    assert all(path.exists() for path in pairs.images)
+    dataset = load_dataset(str(folder / "pairs.jsonl"))
+    assert dataset.name == "own-pairs"
+    assert dataset.ids == ["trip/c.JPG", "a.jpg"]
+    assert dataset.texts == [["a dog on the beach"], ["one", "two", "three"]]
+    assert dataset.label_names == ["beach", "dog", "sky"]
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [[1, 1, 0], [1, 1, 1]]
+    assert dataset.missing == "1 of 3 photos are left out, having no labels"
+    assert all(path.exists() for path in dataset.images)
 
 
 def test_a_list_in_csv(folder: Path) -> None:
     """As a spreadsheet writes it: with a byte order mark, quotes, and a line end within a text."""
     content = '\ufeffimage,text,labels\r\na.jpg,"a dog, a ""big"" one\nasleep",dog;sleep\r\ntrip/c.JPG,sky,sky\r\n'
     (folder / "pairs.csv").write_text(content, encoding="utf-8", newline="")
-    pairs = load_dataset(str(folder / "pairs.csv"))
-    assert pairs.ids == ["a.jpg", "trip/c.JPG"]
-    assert pairs.texts == [['a dog, a "big" one asleep'], ["sky"]]
-    assert pairs.label_names == ["dog", "sky", "sleep"]
-    assert pairs.labels is not None
-    assert pairs.labels.tolist() == [[1, 0, 1], [0, 1, 0]]
+    dataset = load_dataset(str(folder / "pairs.csv"))
+    assert dataset.ids == ["a.jpg", "trip/c.JPG"]
+    assert dataset.texts == [['a dog, a "big" one asleep'], ["sky"]]
+    assert dataset.label_names == ["dog", "sky", "sleep"]
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [[1, 0, 1], [0, 1, 0]]
 
 
 def test_a_list_without_labels(folder: Path) -> None:
     (folder / "pairs.csv").write_text("text,image\na dog,a.jpg\na cat,b.jpg\n")
-    pairs = load_dataset(str(folder / "pairs.csv"))
-    assert pairs.texts == [["a dog"], ["a cat"]]
-    assert pairs.labels is None
-    assert not pairs.missing
+    dataset = load_dataset(str(folder / "pairs.csv"))
+    assert dataset.texts == [["a dog"], ["a cat"]]
+    assert dataset.labels is None
+    assert not dataset.missing
 
 
 def test_a_folder_with_texts_beside_the_photos(folder: Path) -> None:
     (folder / "a.txt").write_text("a dog\n\n  on the beach \n")
     (folder / "trip" / "c.JPG.txt").write_text("été")
-    pairs = load_dataset(str(folder))
-    assert pairs.name == "own-holiday"
-    assert pairs.ids == ["a.jpg", "trip/c.JPG"]
-    assert pairs.texts == [["a dog", "on the beach"], ["été"]]
-    assert pairs.labels is None
-    assert pairs.missing == "1 of 3 photos are left out, having no text beside them"
-    split = make_split(pairs, seed=0)
+    dataset = load_dataset(str(folder))
+    assert dataset.name == "own-holiday"
+    assert dataset.ids == ["a.jpg", "trip/c.JPG"]
+    assert dataset.texts == [["a dog", "on the beach"], ["été"]]
+    assert dataset.labels is None
+    assert dataset.missing == "1 of 3 photos are left out, having no text beside them"
+    split = make_split(dataset, seed=0)
     assert len(split.query) == len(split.database) == 1
 
 
+def test_linked_folders_are_followed_once(folder: Path, tmp_path: Path) -> None:
+    """A link back to the folder ends; a photo that is also linked is known by its real place; hidden ones are left."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(SKIMAGE / JPEGS[0], elsewhere / "d.jpg")
+    (elsewhere / "d.txt").write_text("a lake")
+    (folder / "trip" / "c.txt").write_text("a hill")
+    (folder / "linked").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(folder)
+    (folder / "again.jpg").symlink_to(folder / "trip" / "c.JPG")
+    (folder / "again.txt").write_text("not read: the photo is trip/c.JPG")
+    (folder / ".hidden").mkdir()
+    shutil.copy(SKIMAGE / JPEGS[0], folder / ".hidden" / "e.jpg")
+    (folder / ".hidden" / "e.txt").write_text("hidden")
+    dataset = load_dataset(str(folder))
+    assert dataset.ids == ["linked/d.jpg", "trip/c.JPG"]
+    assert dataset.texts == [["a lake"], ["a hill"]]
+
+
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("pairs.jsonl", '{"image": "a.jpg", "text": "x"}\n{"image": ', r"pairs\.jsonl:2: not JSON"),
         ("pairs.jsonl", '["a.jpg", "x"]', r"pairs\.jsonl:1: not an object"),
@@ -96,9 +115,9 @@ def test_a_folder_with_texts_beside_the_photos(folder: Path) -> None:
         ("pairs.tsv", "", "neither a folder nor a list"),
     ],
 )
-def test_a_broken_row_is_named(folder: Path, name: str, content: str, said: str) -> None:
+def test_a_broken_row_is_named(folder: Path, name: str, content: str, message: str) -> None:
     (folder / name).write_text(content)
-    with pytest.raises(HashcliError, match=said):
+    with pytest.raises(HashcliError, match=message):
         load_dataset(str(folder / name))
 
 
@@ -113,9 +132,3 @@ def test_a_folder_without_texts_says_what_to_write(folder: Path) -> None:
     with pytest.raises(HashcliError, match="holds 3 photos, and none has a text") as raised:
         load_dataset(str(folder))
     assert "photo.txt" in raised.value.remedy
-
-
-def test_neither_a_dataset_nor_a_path() -> None:
-    with pytest.raises(HashcliError, match="no dataset 'nosuch', and no such file or folder") as raised:
-        load_dataset("nosuch")
-    assert "mirflickr" in raised.value.remedy

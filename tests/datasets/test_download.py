@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine: one that can go on in the middle, and some that misbehave."""
+"""Downloads from a server on this machine: one that can resume, and some that misbehave."""
 
 import hashlib
 import io
@@ -7,15 +7,17 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from hashcli.datasets import download as room
-from hashcli.datasets.download import ARCHIVES, ATTEMPTS, MEBIBYTE, Archive, download
+from hashcli.datasets.dataset import ImageTextDataset
+from hashcli.datasets.download import ATTEMPTS, MEBIBYTE, download
 from hashcli.datasets.registry import DATASETS
+from hashcli.datasets.source import Archive, DatasetSource
 from hashcli.errors import HashcliError
 
 pytest.importorskip("resumable")
@@ -30,13 +32,13 @@ class Server(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.breaks: list[int] = []
         self.ranges = True
-        self.asked: list[str] = []
+        self.ranges_requested: list[str] = []
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server = cast(Server, self.server)
-        server.asked.append(self.headers.get("Range", "all"))
+        server.ranges_requested.append(self.headers.get("Range", "all"))
         content = server.files.get(self.path)
         if content is None:
             self.send_error(404)
@@ -83,7 +85,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     with tarfile.open(fileobj=tar, mode="w:gz") as content:
         content.addfile(tarfile.TarInfo("photos/c.jpg"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(room, "ARCHIVES", {})
+    monkeypatch.setitem(DATASETS, "some", DatasetSource("some", lambda _: ImageTextDataset("some", [], [], [])))
     with Server() as running:
         running.files = {"/a.zip": archive.getvalue(), "/c.tgz": tar.getvalue()}
         threading.Thread(target=running.serve_forever, daemon=True).start()
@@ -92,7 +94,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def offer(server: Server, path: str, into: str = "photos", md5: str | None = None) -> None:
-    room.ARCHIVES["some"] = [Archive(f"{server.url}{path}", into, md5)]
+    archive = Archive(f"{server.url}{path}", into, md5)
+    DATASETS["some"] = replace(DATASETS["some"], archives=(archive,))
 
 
 def md5_of(content: bytes) -> str:
@@ -108,7 +111,7 @@ def test_it_is_fetched_checked_and_unpacked_once(server: Server, tmp_path: Path)
     assert (progress.plans, progress.count) == ([3], 3)
     assert [path.name for path in (tmp_path / "downloads").iterdir()] == ["a.zip.unpacked"]
     download("some", tmp_path, progress)
-    assert server.asked == ["all"]
+    assert server.ranges_requested == ["all"]
 
 
 def test_a_tar_is_unpacked(server: Server, tmp_path: Path) -> None:
@@ -123,34 +126,34 @@ def test_an_archive_that_does_not_name_its_folder_goes_into_it(server: Server, t
     assert (tmp_path / "dataset" / "photos" / "b.jpg").exists()
 
 
-def test_what_breaks_off_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
+def test_an_interrupted_download_is_resumed(server: Server, tmp_path: Path) -> None:
     offer(server, "/a.zip", md5=md5_of(server.files["/a.zip"]))
     server.breaks = [MEBIBYTE, 100_000]
     download("some", tmp_path, Progress())
-    starts = [int(asked[6:-1]) for asked in server.asked[1:]]
+    starts = [int(ranges_requested[6:-1]) for ranges_requested in server.ranges_requested[1:]]
     assert 0 < starts[0] <= MEBIBYTE
     assert starts[0] < starts[1] <= starts[0] + 100_000
     assert (tmp_path / "photos" / "b.jpg").exists()
 
 
-def test_a_later_run_goes_on_with_what_an_earlier_one_left(server: Server, tmp_path: Path) -> None:
+def test_a_later_run_resumes_what_an_earlier_one_left(server: Server, tmp_path: Path) -> None:
     offer(server, "/a.zip", md5=md5_of(server.files["/a.zip"]))
     server.breaks = [2 * MEBIBYTE] + [0] * ATTEMPTS
     with pytest.raises(HashcliError, match="could not be fetched") as raised:
         download("some", tmp_path, Progress())
-    assert "MiB of it are here: the same command goes on" in raised.value.remedy
+    assert "MiB of it are here: try again, and it resumes" in raised.value.remedy
     assert not (tmp_path / "photos").exists()
     had = (tmp_path / "downloads" / "a.zip.part").stat().st_size
     assert MEBIBYTE < had <= 2 * MEBIBYTE
-    server.asked.clear()
+    server.ranges_requested.clear()
     progress = Progress()
     download("some", tmp_path, progress)
-    assert server.asked == [f"bytes={had}-"]
+    assert server.ranges_requested == [f"bytes={had}-"]
     assert (progress.plans, progress.count) == ([3], 3)
     assert (tmp_path / "photos" / "b.jpg").exists()
 
 
-def test_a_server_that_cannot_go_on_starts_anew(server: Server, tmp_path: Path) -> None:
+def test_without_ranges_the_download_starts_again(server: Server, tmp_path: Path) -> None:
     offer(server, "/a.zip", md5=md5_of(server.files["/a.zip"]))
     server.ranges, server.breaks = False, [MEBIBYTE]
     download("some", tmp_path, Progress())
@@ -162,7 +165,7 @@ def test_a_whole_file_left_unchecked_is_not_fetched_again(server: Server, tmp_pa
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads" / "a.zip.part").write_bytes(server.files["/a.zip"])
     download("some", tmp_path, Progress())
-    assert server.asked == [f"bytes={len(server.files['/a.zip'])}-"]
+    assert server.ranges_requested == [f"bytes={len(server.files['/a.zip'])}-"]
     assert (tmp_path / "photos" / "b.jpg").exists()
 
 
@@ -187,21 +190,21 @@ def test_a_damaged_archive_without_checksum_is_refused_and_forgotten(server: Ser
         assert not list((tmp_path / "downloads").iterdir())
 
 
-def test_an_address_that_is_not_there_is_asked_once(server: Server, tmp_path: Path) -> None:
+def test_an_address_that_is_not_there_is_requested_once(server: Server, tmp_path: Path) -> None:
     offer(server, "/nosuch.zip")
     with pytest.raises(HashcliError, match=r"nosuch\.zip could not be fetched.*404"):
         download("some", tmp_path, Progress())
-    assert len(server.asked) == 1
+    assert len(server.ranges_requested) == 1
 
 
 def test_no_server_at_all(server: Server, tmp_path: Path) -> None:
-    room.ARCHIVES["some"] = [Archive("http://127.0.0.1:9/a.zip")]
+    DATASETS["some"] = replace(DATASETS["some"], archives=(Archive("http://127.0.0.1:9/a.zip"),))
     with pytest.raises(HashcliError, match="could not be fetched"):
         download("some", tmp_path, Progress())
 
 
 def test_names_that_lead_out_of_the_folder_stay_in_it(server: Server, tmp_path: Path) -> None:
-    """A zip's are bent straight, and a tar of such names is refused."""
+    """A zip's names are corrected, and a tar with such names is refused."""
     archive, tar = io.BytesIO(), io.BytesIO()
     with zipfile.ZipFile(archive, "w") as content:
         content.writestr("../../out.jpg", b"")
@@ -221,7 +224,3 @@ def test_what_is_not_offered_says_so(tmp_path: Path) -> None:
     with pytest.raises(HashcliError, match="nuswide10 is not offered") as raised:
         download("nuswide10", tmp_path, Progress())
     assert "mirflickr" in raised.value.remedy
-
-
-def test_what_is_offered_can_be_read() -> None:
-    assert set(ARCHIVES) < set(DATASETS)

@@ -33,13 +33,13 @@ def test_bags_of_words() -> None:
 
 def test_words_of_query_and_validation_alone_are_not_in_the_vocabulary(tmp_path: Path) -> None:
     """Each photo of the layout has a tag of its own, and one that all have."""
-    pairs = load_dataset("mirflickr", make_mirflickr(tmp_path, photos=60))
-    split = make_split(pairs, seed=0)
-    vocabulary = build_vocabulary(texts_of(pairs, split.train))
+    dataset = load_dataset("mirflickr", make_mirflickr(tmp_path, photos=60))
+    split = make_split(dataset, seed=0)
+    vocabulary = build_vocabulary(texts_of(dataset, split.train))
     assert vocabulary[0] == "common"
-    assert set(vocabulary[1:]) == {f"tag{pairs.ids[row][2:]}" for row in split.train}
+    assert set(vocabulary[1:]) == {f"tag{dataset.ids[row][2:]}" for row in split.train}
     for part in (split.query, split.validation):
-        assert bag_of_words(texts_of(pairs, part), vocabulary).sum(axis=1).tolist() == [1] * len(part)
+        assert bag_of_words(texts_of(dataset, part), vocabulary).sum(axis=1).tolist() == [1] * len(part)
 
 
 def test_a_given_vocabulary_keeps_its_order(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_given_vocabulary_keeps_its_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("sky\nnew york\n", r"words\.txt:2: not a word: 'new york'"),
         ("sky\n\nred\n", r"words\.txt:2: not a word: ''"),
@@ -57,8 +57,8 @@ def test_a_given_vocabulary_keeps_its_order(tmp_path: Path) -> None:
         ("", "holds no words"),
     ],
 )
-def test_a_vocabulary_that_will_not_do_is_refused(tmp_path: Path, content: str, said: str) -> None:
+def test_a_line_that_is_not_one_new_word_is_named(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "words.txt"
     path.write_text(content)
-    with pytest.raises(HashcliError, match=said):
+    with pytest.raises(HashcliError, match=message):
         read_vocabulary(path)

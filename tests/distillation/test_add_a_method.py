@@ -8,17 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 
-from hashcli.cli import app
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.distillation.registry import METHODS
 from hashcli.distillation.resolve import describe_settings, resolve_settings
 from hashcli.distillation.run import train_hash_models
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.model import HashModel
+from tests.conftest import Run
 from tests.distillation.planted import (
     make_trainer,
     make_training_set,
@@ -83,12 +82,12 @@ def test_its_setting_is_checked_and_is_not_another_methods() -> None:
         resolve_settings(assignments=["margin=1"], method="ckdh")
 
 
-def test_its_setting_is_listed() -> None:
+def test_its_setting_is_listed(hashcli: Run) -> None:
     own = [one for one in describe_settings("triplet") if one.method]
     assert [(one.method, one.name, one.default, one.allowed) for one in own] == [("triplet", "margin", "0.4", "0 to 2")]
-    printed = CliRunner().invoke(app, ["distill", "--settings", "triplet"]).stdout
+    printed = hashcli("distill", "--settings", "triplet").stdout
     assert "triplet\tmargin\t0.4\t0 to 2\thow much closer" in printed
 
 
-def test_the_help_names_it() -> None:
-    assert "triplet" in CliRunner().invoke(app, ["distill", "--help"]).stdout
+def test_the_help_names_it(hashcli: Run) -> None:
+    assert "triplet" in hashcli("distill", "--help").stdout

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("torch")
 
 from hashcli.distillation import baselines
-from hashcli.hashmodel.codes import signs
+from hashcli.hashmodel.codes import unpack
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def test_principal_signs_in_two_dimensions() -> None:
     training = np.array([[3.0, 3], [-3, -3], [1, -1], [-1, 1]])
     items = np.array([[5.0, 4], [-5, -4], [4, 5], [-4, -5]])
     image, text = baselines.principal_signs(training, items, items[::-1], bits=2)
-    bits = signs(image)[:, :2]
+    bits = unpack(image)[:, :2]
     assert np.array_equal(text, image[::-1])
     assert bits[:, 0].tolist() in ([1, -1, 1, -1], [-1, 1, -1, 1])
     assert bits[:, 1].tolist() in ([1, -1, -1, 1], [-1, 1, 1, -1])
@@ -63,7 +63,7 @@ def test_itq_beats_plain_signs_where_the_principal_directions_are_a_bad_choice()
 
     def agreement(codes: np.ndarray) -> float:
         """How often two items of one cluster have the same code."""
-        alike = (signs(codes)[:, None, :2] == signs(codes)[None, :, :2]).all(axis=2)
+        alike = (unpack(codes)[:, None, :2] == unpack(codes)[None, :, :2]).all(axis=2)
         return float(alike[members[:, None] == members].mean())
 
     plain, _ = baselines.principal_signs(training, training, training, bits=2)

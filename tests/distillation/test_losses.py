@@ -106,4 +106,4 @@ def test_a_sign_is_the_bit_that_a_packed_code_has() -> None:
     from hashcli.hashmodel import codes
 
     relaxed = np.array([[0.5, 0.0, -0.5, 1e-30, -0.0, 2, -2, 3]], np.float32)
-    assert losses.signs(torch.tensor(relaxed)).tolist() == codes.signs(codes.pack(relaxed)).tolist()
+    assert losses.signs(torch.tensor(relaxed)).tolist() == codes.unpack(codes.pack(relaxed)).tolist()

@@ -1,4 +1,4 @@
-"""The pictures: that they are there, and of what they claim. How they look, a person has to see."""
+"""The plots are written, and hold the colours of what they claim to show."""
 
 import json
 from pathlib import Path

@@ -75,7 +75,7 @@ def random_problem(queries: int, n: int, bits: int) -> tuple[np.ndarray, np.ndar
 
 
 @pytest.mark.parametrize("bits", [16, 64])
-def test_all_figures_against_plain_loops(bits: int) -> None:
+def test_all_metrics_against_plain_loops(bits: int) -> None:
     query_codes, query_labels, codes, labels = random_problem(40, 200, bits)
     report = evaluate_labels(query_codes, query_labels, codes, labels, cuts=(50,), precision_at=(10, 500))
     expected: dict[str, list[float]] = {"mAP@all": [], "mAP@50 (cut, DJSRH)": [], "precision@10": []}
@@ -90,16 +90,16 @@ def test_all_figures_against_plain_loops(bits: int) -> None:
         near = [relevant for relevant, row in zip(ranked, order, strict=True) if distances[row] <= 8]
         radius_8.append(sum(near) / len(near) if near else 0)
         share_within_8.append(len(near) / len(codes) if any(ranked) else 0)
-    figures = {figure.name: figure.value for figure in report.metrics}
+    metrics = {metric.name: metric.value for metric in report.metrics}
     for name, values in expected.items():
-        assert figures[name] == pytest.approx(np.mean(values)), name
-    assert "precision@500" not in figures  # the database holds 200
+        assert metrics[name] == pytest.approx(np.mean(values)), name
+    assert "precision@500" not in metrics  # the database holds 200
     precision, recall, first = report.curves
     assert precision.values[8] == pytest.approx(np.mean(radius_8))
     assert recall.values[-1] == pytest.approx(np.mean([(own @ labels.T).any() for own in query_labels]))
     assert recall.chance[8] == pytest.approx(np.mean(share_within_8))
     assert (first.x[0], first.x[-1]) == (1, 200)
-    assert first.values[9] == pytest.approx(figures["precision@10"])
+    assert first.values[9] == pytest.approx(metrics["precision@10"])
     assert first.values[-1] == pytest.approx(first.chance[-1])  # of the whole database, any order is as good
 
 
@@ -111,8 +111,8 @@ def test_the_precision_curve_ends_at_a_thousand() -> None:
 def test_useless_codes_score_at_chance() -> None:
     query_codes, query_labels, codes, labels = random_problem(300, 1000, 64)
     report = evaluate_labels(query_codes, query_labels, codes, labels, cuts=(50,), precision_at=(100,))
-    for figure in report.metrics:
-        assert figure.value == pytest.approx(figure.chance, abs=0.02), figure.name
+    for metric in report.metrics:
+        assert metric.value == pytest.approx(metric.chance, abs=0.02), metric.name
     for curve in report.curves:
         assert curve.values == pytest.approx(curve.chance, abs=0.06), curve.name
 
@@ -121,7 +121,7 @@ def test_perfect_codes_score_one() -> None:
     labels = np.eye(4, dtype=np.uint8)[np.arange(80) % 4]
     codes = np.packbits(np.repeat(labels, 4, axis=1), axis=1)
     report = evaluate_labels(codes, labels, codes, labels, cuts=(10,), precision_at=(20,))
-    assert [figure.value for figure in report.metrics] == pytest.approx([1] * len(report.metrics))
+    assert [metric.value for metric in report.metrics] == pytest.approx([1] * len(report.metrics))
 
 
 def test_recall_by_hand() -> None:
@@ -129,13 +129,13 @@ def test_recall_by_hand() -> None:
     photos = np.array([[0], [255]], np.uint8)
     captions = np.array([[1], [127], [0]], np.uint8)
     report = evaluate_pairs(captions, np.array([0, 0, 1]), photos, np.array([0, 1]), recall_at=(1, 2))
-    assert [figure.value for figure in report.metrics] == pytest.approx([1 / 3, 1])
-    assert [figure.chance for figure in report.metrics] == pytest.approx([1 / 2, 1])
+    assert [metric.value for metric in report.metrics] == pytest.approx([1 / 3, 1])
+    assert [metric.chance for metric in report.metrics] == pytest.approx([1 / 2, 1])
     assert hamming_distances(captions, photos).tolist() == [[1, 7], [7, 1], [0, 8]]
 
 
 def test_a_query_without_an_own_item_finds_none() -> None:
     codes = np.zeros((3, 1), np.uint8)
     report = evaluate_pairs(codes, np.array([0, 1, 9]), codes, np.array([0, 1, 2]), recall_at=(1, 3, 5))
-    assert [figure.value for figure in report.metrics] == pytest.approx([1 / 3, 2 / 3, 2 / 3])
-    assert [figure.chance for figure in report.metrics] == pytest.approx([2 / 9, 2 / 3, 2 / 3])
+    assert [metric.value for metric in report.metrics] == pytest.approx([1 / 3, 2 / 3, 2 / 3])
+    assert [metric.chance for metric in report.metrics] == pytest.approx([2 / 9, 2 / 3, 2 / 3])

@@ -7,7 +7,7 @@ import pytest
 
 from hashcli.errors import HashcliError
 from hashcli.evaluation.ranking import Report, evaluate_labels
-from hashcli.evaluation.repeats import mean_curves, repeated_figures
+from hashcli.evaluation.repeats import mean_curves, repeated_metrics
 
 
 def report(seed: int, n: int = 60) -> Report:
@@ -19,18 +19,18 @@ def report(seed: int, n: int = 60) -> Report:
 
 def test_mean_and_sample_deviation() -> None:
     reports = [report(seed) for seed in range(3)]
-    for place, figure in enumerate(repeated_figures(reports)):
+    for place, metric in enumerate(repeated_metrics(reports)):
         values = [one.metrics[place].value for one in reports]
-        assert figure.name == reports[0].metrics[place].name
-        assert figure.values == values
-        assert figure.mean == pytest.approx(statistics.mean(values))
-        assert figure.deviation == pytest.approx(statistics.stdev(values))
-        assert figure.chance == pytest.approx(statistics.mean(one.metrics[place].chance for one in reports))
+        assert metric.name == reports[0].metrics[place].name
+        assert metric.values == values
+        assert metric.mean == pytest.approx(statistics.mean(values))
+        assert metric.deviation == pytest.approx(statistics.stdev(values))
+        assert metric.chance == pytest.approx(statistics.mean(one.metrics[place].chance for one in reports))
     for place, curve in enumerate(mean_curves(reports)):
         at_5 = [one.curves[place].values[5] for one in reports]
         assert curve.values[5] == pytest.approx(statistics.mean(at_5))
 
 
-def test_measurements_of_different_databases_are_not_averaged() -> None:
+def test_reports_of_different_databases_are_not_averaged() -> None:
     with pytest.raises(HashcliError, match="differ"):
-        repeated_figures([report(0), report(0, n=70)])
+        repeated_metrics([report(0), report(0, n=70)])

@@ -1,6 +1,6 @@
 import numpy as np
 
-from hashcli.hashmodel.codes import pack, signs
+from hashcli.hashmodel.codes import pack, unpack
 
 
 def test_pack_by_hand() -> None:
@@ -10,6 +10,6 @@ def test_pack_by_hand() -> None:
     assert pack(outputs).dtype == np.uint8
 
 
-def test_signs_undo_pack() -> None:
+def test_unpack_gives_the_signs() -> None:
     outputs = np.random.default_rng(0).standard_normal((5, 64)).astype(np.float32)
-    assert np.array_equal(signs(pack(outputs)), np.where(outputs > 0, 1, -1))
+    assert np.array_equal(unpack(pack(outputs)), np.where(outputs > 0, 1, -1))

@@ -28,17 +28,17 @@ def test_a_match_distance_is_read_back_and_leaves_the_fingerprint_alone(model: P
 
 
 def test_a_description_from_before_match_distances_is_read(model: Path) -> None:
-    told = json.loads((model / FILE_NAME).read_text())
-    del told["match"]
-    (model / FILE_NAME).write_text(json.dumps(told))
+    content = json.loads((model / FILE_NAME).read_text())
+    del content["match"]
+    (model / FILE_NAME).write_text(json.dumps(content))
     assert description.read(model).match is None
 
 
 @pytest.mark.parametrize(
     "match", [{"distance": 5}, {**vars(MATCH), "distance": "5"}, {**vars(MATCH), "distance": -1}, 5]
 )
-def test_a_match_that_is_not_one_is_damage(model: Path, match: object) -> None:
-    told = json.loads((model / FILE_NAME).read_text())
-    (model / FILE_NAME).write_text(json.dumps(told | {"match": match}))
+def test_a_wrong_match_threshold_is_damage(model: Path, match: object) -> None:
+    content = json.loads((model / FILE_NAME).read_text())
+    (model / FILE_NAME).write_text(json.dumps(content | {"match": match}))
     with pytest.raises(HashcliError, match="damaged"):
         description.read(model)

@@ -225,8 +225,8 @@ def test_a_format_without_its_extra_names_the_extra(tmp_path: Path, name: str, c
         except MissingExtraError as error:
             print(error)
     """
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert said == f"{extra.upper()} needs an extra: pip install 'hashcli[{extra}]'\n"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert printed == f"{extra.upper()} needs an extra: pip install 'hashcli[{extra}]'\n"
 
 
 @pytest.mark.parametrize("name", ["photo.heic", "photo.jxl"])

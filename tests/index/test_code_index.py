@@ -1,4 +1,4 @@
-"""Nearest codes, against brute force in numpy; and the files they are mapped from."""
+"""The nearest codes, against brute force in numpy; the files they are mapped from; and how code indexes change."""
 
 import subprocess
 import sys
@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hashcli.hashmodel.codes import pack
 from hashcli.index.catalog import Kind
-from hashcli.index.code_index import Codes
+from hashcli.index.code_index import CodeIndex, FaissCodeIndex, MemoryCodeIndex
+from hashcli.index.ranking import DistanceLimit, Neighbours, rank
 
 GENERATION = 7
 
@@ -29,6 +31,12 @@ def random_codes(n: int, bits: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
     return np.arange(10, 10 + 3 * n, 3), rng.integers(0, 256, (n, bits // 8), dtype=np.uint8)
 
 
+def nearest(index: CodeIndex, output: np.ndarray, k: int, reranked: int = 0) -> Neighbours:
+    """As a search asks for them."""
+    (candidates,) = index.search(pack(output[None]), k, max(k, reranked))
+    return rank(candidates, output, k, reranked, DistanceLimit())
+
+
 @pytest.mark.parametrize("bits", [16, 64, 256, 1024])
 @pytest.mark.parametrize("k", [1, 10, 300, 5000])
 def test_nearest_equals_brute_force(bits: int, k: int) -> None:
@@ -37,45 +45,102 @@ def test_nearest_equals_brute_force(bits: int, k: int) -> None:
     rng = np.random.default_rng(1)
     for _ in range(5):
         output = rng.standard_normal(bits).astype(np.float32)
-        nearest = Codes.in_memory(ids, codes).nearest(output, k)
+        found = nearest(MemoryCodeIndex(ids, codes), output, k)
         expected_ids, expected_distances = brute_force(ids, codes, output, k)
-        assert nearest.distances.tolist() == expected_distances
-        assert nearest.ids.tolist() == expected_ids
+        assert found.distances.tolist() == expected_distances
+        assert found.ids.tolist() == expected_ids
 
 
 def test_equal_codes_come_in_the_order_they_were_added() -> None:
     ids, codes = np.arange(500), np.zeros((500, 8), np.uint8)
-    assert Codes.in_memory(ids, codes).nearest(-np.ones(64, np.float32), 5).ids.tolist() == [0, 1, 2, 3, 4]
+    assert nearest(MemoryCodeIndex(ids, codes), -np.ones(64, np.float32), 5).ids.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_rerank_orders_the_first_by_the_asymmetric_score_alone() -> None:
     """By hand: the query is sure of bit 0 alone. Item 1 misses two doubtful bits, item 0 misses the sure one."""
     output = np.array([9, 0.1, 0.1, 0.1] + [-0.1] * 12, np.float32)
     codes = np.packbits([[0, 1, 1, 1] + [0] * 12, [1, 0, 0, 1] + [0] * 12], axis=1, bitorder="little")
-    searched = Codes.in_memory(np.array([0, 1]), codes)
-    assert searched.nearest(output, 2).ids.tolist() == [0, 1]
-    reranked = searched.nearest(output, 2, rerank=2)
+    searched = MemoryCodeIndex(np.array([0, 1]), codes)
+    assert nearest(searched, output, 2).ids.tolist() == [0, 1]
+    reranked = nearest(searched, output, 2, reranked=2)
     assert reranked.ids.tolist() == [1, 0]
     assert reranked.distances.tolist() == [2, 1]
 
 
 def test_nothing_is_found_among_nothing() -> None:
-    empty = Codes.in_memory(np.empty(0, np.int64), np.empty((0, 32), np.uint8))
-    assert len(empty.nearest(np.ones(256, np.float32), 10).ids) == 0
+    empty = MemoryCodeIndex(np.empty(0, np.int64), np.empty((0, 32), np.uint8))
+    found = nearest(empty, np.ones(256, np.float32), 10)
+    assert len(found.ids) == 0
+    assert found.nearest_distance is None
+
+
+def test_among_some_items_no_others_are_found() -> None:
+    ids, codes = random_codes(2000, 64)
+    output = np.random.default_rng(1).standard_normal(64).astype(np.float32)
+    some = ids[::7]
+    (candidates,) = MemoryCodeIndex(ids, codes).search(pack(output[None]), 10, 10, among=some)
+    found = rank(candidates, output, 10, 0, DistanceLimit())
+    assert found.ids.tolist() == brute_force(some, codes[::7], output, 10)[0]
+    (none,) = MemoryCodeIndex(ids, codes).search(pack(output[None]), 10, 10, among=np.array([1, 2]))
+    assert len(none.ids) == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "kept"),
+    [
+        (DistanceLimit(), 5),
+        (DistanceLimit(max_distance=3), 3),
+        (DistanceLimit(within=1), 2),
+        (DistanceLimit(max_distance=1, within=2), 1),
+        (DistanceLimit(max_distance=0), 0),
+    ],
+)
+def test_a_limit_leaves_out_what_is_too_far(limit: DistanceLimit, kept: int) -> None:
+    """Items at distances 1 to 5, whatever the limit; the nearest is known even if it is too far."""
+    codes = np.packbits([[1] * n + [0] * (16 - n) for n in range(1, 6)], axis=1, bitorder="little")
+    output = -np.ones(16, np.float32)
+    (candidates,) = MemoryCodeIndex(np.arange(5), codes).search(pack(output[None]), 5, 5)
+    found = rank(candidates, output, 5, 0, limit)
+    assert found.distances.tolist() == [1, 2, 3, 4, 5][:kept]
+    assert found.nearest_distance == 1
+
+
+def test_items_are_added_replaced_and_removed(tmp_path: Path) -> None:
+    """In memory and in files alike; what is added may lie between what is there."""
+    ids, codes = random_codes(100, 64)
+    engines: list[CodeIndex] = [MemoryCodeIndex(ids[:0], codes[:0]), FaissCodeIndex(tmp_path, Kind.IMAGE, 64)]
+    for engine in engines:
+        engine.add(ids[::2][::-1], codes[::2][::-1], 1)
+        engine.add(ids[1::2], codes[1::2], 2)
+        engine.add(ids[:1], codes[99:], 3)
+        engine.remove(np.array([*ids[50:], 4]), 4)
+        assert (len(engine), engine.generation) == (50, 4)
+        expected = np.concatenate([codes[99:], codes[1:50]])
+        output = np.random.default_rng(3).standard_normal(64).astype(np.float32)
+        assert nearest(engine, output, 50).ids.tolist() == brute_force(ids[:50], expected, output, 50)[0]
+    assert FaissCodeIndex(tmp_path, Kind.IMAGE, 64, check_content=True).generation == 4
+
+
+def write(folder: Path, ids: np.ndarray, codes: np.ndarray, generation: int) -> None:
+    FaissCodeIndex(folder, Kind.IMAGE, codes.shape[1] * 8).replace(ids, codes, generation)
 
 
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
-    Codes.in_memory(*random_codes(3000, 256)).write(tmp_path, Kind.IMAGE, GENERATION)
+    write(tmp_path, *random_codes(3000, 256), GENERATION)
     return tmp_path
 
 
+def generation(folder: Path, kind: Kind = Kind.IMAGE, bits: int = 256, *, check_content: bool = False) -> int | None:
+    return FaissCodeIndex(folder, kind, bits, check_content=check_content).generation
+
+
 def test_mapped_files_answer_as_memory_does(written: Path) -> None:
-    mapped = Codes.mapped(written, Kind.IMAGE, GENERATION, 256, check_content=True)
-    assert mapped is not None
+    mapped = FaissCodeIndex(written, Kind.IMAGE, 256, check_content=True)
+    assert mapped.generation == GENERATION
     assert sorted(path.name for path in written.iterdir()) == ["images.faiss", "images.ids.npy"]
     output = np.random.default_rng(2).standard_normal(256).astype(np.float32)
-    assert mapped.nearest(output, 20).ids.tolist() == brute_force(*random_codes(3000, 256), output, 20)[0]
+    assert nearest(mapped, output, 20).ids.tolist() == brute_force(*random_codes(3000, 256), output, 20)[0]
 
 
 def test_other_programs_can_read_the_files(written: Path) -> None:
@@ -88,16 +153,16 @@ def test_other_programs_can_read_the_files(written: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["images.faiss", "images.ids.npy"])
-def test_stale_missing_or_cut_files_are_not_used(written: Path, name: str) -> None:
-    assert Codes.mapped(written, Kind.IMAGE, GENERATION + 1, 256) is None
-    assert Codes.mapped(written, Kind.IMAGE, GENERATION, 128) is None
-    assert Codes.mapped(written, Kind.TEXT, GENERATION, 256) is None
+def test_other_missing_or_cut_files_are_not_used(written: Path, name: str) -> None:
+    assert generation(written, bits=128) is None
+    assert generation(written, Kind.TEXT) is None
     whole = (written / name).read_bytes()
     for length in (0, 5, 40, len(whole) // 2, len(whole) - 1):
         (written / name).write_bytes(whole[:length])
-        assert Codes.mapped(written, Kind.IMAGE, GENERATION, 256) is None
+        assert generation(written) is None
     (written / name).unlink()
-    assert Codes.mapped(written, Kind.IMAGE, GENERATION, 256) is None
+    assert generation(written) is None
+    assert len(FaissCodeIndex(written, Kind.IMAGE, 256)) == 0
 
 
 @pytest.mark.parametrize("name", ["images.faiss", "images.ids.npy"])
@@ -105,36 +170,37 @@ def test_a_flipped_bit_is_found_by_the_content_check(written: Path, name: str) -
     whole = bytearray((written / name).read_bytes())
     whole[len(whole) // 2] ^= 1
     (written / name).write_bytes(whole)
-    assert Codes.mapped(written, Kind.IMAGE, GENERATION, 256, check_content=True) is None
+    assert generation(written, check_content=True) is None
 
 
 def test_files_of_two_generations_are_not_mixed(written: Path) -> None:
     """A kill between the two renames, or a reader between them."""
     old_ids = (written / "images.ids.npy").read_bytes()
-    Codes.in_memory(*random_codes(3000, 256, seed=5)).write(written, Kind.IMAGE, GENERATION + 1)
+    write(written, *random_codes(3000, 256, seed=5), GENERATION + 1)
     (written / "images.ids.npy").write_bytes(old_ids)
-    for generation in (GENERATION, GENERATION + 1):
-        assert Codes.mapped(written, Kind.IMAGE, generation, 256) is None
+    assert generation(written) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_mapped_search_copies_nothing_into_memory(tmp_path: Path) -> None:
     """One million codes are 32 MB; a search of them may add 4 MB of memory of its own."""
     ids, codes = random_codes(1_000_000, 256)
-    Codes.in_memory(ids, codes).write(tmp_path, Kind.IMAGE, 1)
+    write(tmp_path, ids, codes, 1)
     program = f"""
 import numpy as np
 from pathlib import Path
-from typing import Any
+from hashcli.hashmodel.codes import pack
 from hashcli.index.catalog import Kind
-from hashcli.index.code_index import Codes
+from hashcli.index.code_index import FaissCodeIndex
+from hashcli.index.ranking import DistanceLimit, rank
 
 def own_memory():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon"))
 
 before = own_memory()
-codes = Codes.mapped(Path({str(tmp_path)!r}), Kind.IMAGE, 1, 256)
-codes.nearest(np.random.default_rng(0).standard_normal(256).astype(np.float32), 10)
+output = np.random.default_rng(0).standard_normal(256).astype(np.float32)
+(candidates,) = FaissCodeIndex(Path({str(tmp_path)!r}), Kind.IMAGE, 256).search(pack(output[None]), 10, 1000)
+rank(candidates, output, 10, 1000, DistanceLimit())
 print(own_memory() - before)
 """
     grown = int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)

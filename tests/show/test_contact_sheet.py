@@ -17,7 +17,7 @@ from PIL import Image
 
 from hashcli.errors import HashcliError
 from hashcli.index.search import SearchResult
-from hashcli.show.contact_sheet import Group, write
+from hashcli.show.contact_sheet import QueryResults, write
 from tests.conftest import PHOTOS, SKIMAGE
 
 
@@ -30,7 +30,7 @@ def text(rank: int, words: str, path: object = "/data/captions.txt", **more: obj
 
 
 class Page(HTMLParser):
-    """The elements of a page: (tag, attributes), and the text in each of the tags asked for."""
+    """The elements of a page: (tag, attributes), and the text in each tag."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -69,15 +69,15 @@ class Page(HTMLParser):
         return [Image.open(BytesIO(base64.b64decode(uri.partition(",")[2]))) for uri in uris]
 
 
-def sheet(tmp_path: Path, *groups: Group, title: str = "a title") -> Page:
-    write(tmp_path / "out.html", title, groups)
+def sheet(tmp_path: Path, *searches: QueryResults, title: str = "a title") -> Page:
+    write(tmp_path / "out.html", title, searches)
     return Page(tmp_path / "out.html")
 
 
 def test_every_answer_has_its_photo_rank_distance_and_link(tmp_path: Path) -> None:
     names = list(PHOTOS)
-    matches = [photo(rank, SKIMAGE / name, taken=86_400 * rank) for rank, name in enumerate(names, 1)]
-    page = sheet(tmp_path, Group("a cat", matches))
+    results = [photo(rank, SKIMAGE / name, taken=86_400 * rank) for rank, name in enumerate(names, 1)]
+    page = sheet(tmp_path, QueryResults("a cat", results))
     assert [found["data-path"] for found in page.cards] == [str(SKIMAGE / name) for name in names]
     assert [found["data-facts"] for found in page.cards[:2]] == [
         "Answer 1 of 12 · 61 of 256 bits differ · taken 1970-01-02",
@@ -92,7 +92,7 @@ def test_every_answer_has_its_photo_rank_distance_and_link(tmp_path: Path) -> No
 
 
 def test_nothing_is_outside_the_file_and_the_policy_allows_nothing_else(tmp_path: Path) -> None:
-    page = sheet(tmp_path, Group("a cat", [photo(1, SKIMAGE / "chelsea.png")]))
+    page = sheet(tmp_path, QueryResults("a cat", [photo(1, SKIMAGE / "chelsea.png")]))
     policy = next(page.all("meta", **{"http-equiv": "Content-Security-Policy"}))["content"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
@@ -120,7 +120,7 @@ NAMES = [
 def test_any_name_is_shown_as_text_and_linked_byte_by_byte(tmp_path: Path, name: bytes) -> None:
     path = os.fsencode(tmp_path) + b"/" + name.replace(b"/", b"")
     os.symlink(os.fsencode(SKIMAGE / "chelsea.png"), path)
-    page = sheet(tmp_path, Group(os.fsdecode(name), [photo(1, os.fsdecode(path))]), title=os.fsdecode(name))
+    page = sheet(tmp_path, QueryResults(os.fsdecode(name), [photo(1, os.fsdecode(path))]), title=os.fsdecode(name))
     assert len(list(page.all("script"))) == 1
     assert len(list(page.all("img"))) == len(page.cards) == 1
     (link,) = (found["href"] for found in page.all("a") if "title" in found)
@@ -136,14 +136,14 @@ def test_photos_stand_upright(tmp_path: Path) -> None:
     exif[0x0112] = 6  # to be turned right by a quarter
     with Image.open(SKIMAGE / "chelsea.png") as original:
         original.convert("RGB").save(tmp_path / "turned.jpg", exif=exif)
-    (thumbnail,) = sheet(tmp_path, Group("a cat", [photo(1, tmp_path / "turned.jpg")])).images
+    (thumbnail,) = sheet(tmp_path, QueryResults("a cat", [photo(1, tmp_path / "turned.jpg")])).images
     assert thumbnail.size == (300, 451)
 
 
-def test_what_cannot_be_shown_is_told_and_keeps_a_quiet_place(tmp_path: Path) -> None:
+def test_what_cannot_be_shown_is_reported_and_has_a_placeholder(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"nothing")
-    matches = [photo(1, tmp_path / "bad.jpg"), photo(2, tmp_path / "gone.jpg"), photo(3, SKIMAGE / "coffee.png")]
-    unshown = write(tmp_path / "out.html", "coffee", [Group("coffee", matches)])
+    results = [photo(1, tmp_path / "bad.jpg"), photo(2, tmp_path / "gone.jpg"), photo(3, SKIMAGE / "coffee.png")]
+    unshown = write(tmp_path / "out.html", "coffee", [QueryResults("coffee", results)])
     assert unshown == [
         (str(tmp_path / "bad.jpg"), "not an image that can be read"),
         (str(tmp_path / "gone.jpg"), "no such file or directory"),
@@ -157,14 +157,16 @@ def test_what_cannot_be_shown_is_told_and_keeps_a_quiet_place(tmp_path: Path) ->
 def test_texts_stand_beside_their_photos_or_alone_and_queries_show_theirs(tmp_path: Path) -> None:
     about = str(SKIMAGE / "chelsea.png")
     found = [text(1, "a <b>cat</b>", about, photo=about), text(2, "a dog", line=7)]
-    page = sheet(tmp_path, Group("cat.jpg", found, photos=[str(SKIMAGE / "coffee.png")]))
+    page = sheet(tmp_path, QueryResults("cat.jpg", found, photos=[str(SKIMAGE / "coffee.png")]))
     assert page.texts["q"] == ["a <b>cat</b>", "a dog"]
     assert [max(image.size) for image in page.images] == [160, 451]
     assert "captions.txt:7" in page.texts["a"]
 
 
 def test_queries_are_linked_from_the_top_and_one_without_answers_says_so(tmp_path: Path) -> None:
-    page = sheet(tmp_path, Group("a cat", [photo(1, SKIMAGE / "chelsea.png")]), Group("a unicorn", []), title="Two")
+    page = sheet(
+        tmp_path, QueryResults("a cat", [photo(1, SKIMAGE / "chelsea.png")]), QueryResults("a unicorn", []), title="Two"
+    )
     assert page.texts["h1"] == ["Two"]
     assert page.texts["h2"][:2] == ["a cat", "a unicorn"]
     ids = [found["id"] for found in page.all("section")]
@@ -176,17 +178,17 @@ def test_queries_are_linked_from_the_top_and_one_without_answers_says_so(tmp_pat
 def test_twenty_photos_make_a_file_to_be_sent_and_many_are_smaller(tmp_path: Path) -> None:
     names = [name for name in PHOTOS if max(Image.open(SKIMAGE / name).size) >= 400]
     twenty = [photo(rank, SKIMAGE / names[rank % len(names)]) for rank in range(1, 21)]
-    sheet(tmp_path, Group("photos", twenty))
+    sheet(tmp_path, QueryResults("photos", twenty))
     assert (tmp_path / "out.html").stat().st_size < 1.5e6
     with Image.open(SKIMAGE / "chelsea.png") as original:
         original.resize((300, 200)).save(tmp_path / "small.png")
     many = [photo(rank, tmp_path / "small.png") for rank in range(1, 202)]
-    assert {image.size for image in sheet(tmp_path, Group("photos", many)).images} == {(256, 171)}
+    assert {image.size for image in sheet(tmp_path, QueryResults("photos", many)).images} == {(256, 171)}
 
 
 def test_a_sheet_is_replaced_only_by_a_whole_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    group = Group("a cat", [photo(1, SKIMAGE / "chelsea.png")])
-    sheet(tmp_path, group)
+    search = QueryResults("a cat", [photo(1, SKIMAGE / "chelsea.png")])
+    sheet(tmp_path, search)
     before = (tmp_path / "out.html").read_bytes()
 
     def full(*_: object) -> None:
@@ -195,11 +197,11 @@ def test_a_sheet_is_replaced_only_by_a_whole_one(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("hashcli.show.contact_sheet._thumbnail", lambda *_: None)
     monkeypatch.setattr("hashcli.show.contact_sheet._card", full)
     with pytest.raises(HashcliError, match=re.escape(f"{tmp_path / 'out.html'} cannot be written: no space left")):
-        write(tmp_path / "out.html", "again", [group])
+        write(tmp_path / "out.html", "again", [search])
     assert (tmp_path / "out.html").read_bytes() == before
     assert os.listdir(tmp_path) == ["out.html"]
     with pytest.raises(HashcliError, match="no such file or directory"):
-        write(tmp_path / "none" / "out.html", "again", [group])
+        write(tmp_path / "none" / "out.html", "again", [search])
 
 
 OPEN = """
@@ -227,6 +229,6 @@ def test_the_page_opens_in_the_browser_or_the_message_says_there_is_none(tmp_pat
 
 def test_photos_and_texts_of_one_rank_have_ids_of_their_own(tmp_path: Path) -> None:
     text = SearchResult(1, "text", str(tmp_path / "notes.txt"), 60, 256, text="a cup", line=1)
-    write(tmp_path / "page.html", "cup", [Group("cup", [photo(1, SKIMAGE / "coffee.png"), text])])
+    write(tmp_path / "page.html", "cup", [QueryResults("cup", [photo(1, SKIMAGE / "coffee.png"), text])])
     ids = re.findall(r' id="(a[^"]*)"', (tmp_path / "page.html").read_text(encoding="utf-8"))
     assert len(ids) == len(set(ids)) == 2

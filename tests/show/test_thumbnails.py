@@ -35,10 +35,10 @@ import sys
 {before}
 from hashcli.errors import HashcliError
 from hashcli.index.search import SearchResult
-from hashcli.show.thumbnails import can_print_pictures, print_matches
+from hashcli.show.thumbnails import can_print_pictures, print_results
 try:
     print("able", can_print_pictures())
-    print_matches([SearchResult(n, "image", path, 60 + n, 256) for n, path in enumerate(sys.argv[1:], 1)])
+    print_results([SearchResult(n, "image", path, 60 + n, 256) for n, path in enumerate(sys.argv[1:], 1)])
 except HashcliError as error:
     print(error.problem, error.remedy)
 """
@@ -53,7 +53,7 @@ def in_terminal(
     before: str = "",
     environment: dict[str, str] | None = None,
 ) -> str:
-    """Print pictures in a terminal of its own, which answers questions as told; what it was sent."""
+    """Print pictures in a terminal of its own, which answers queries by `answers`. Returns what it was sent."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, columns * CELL[0], lines * CELL[1]))
     of_terminals = ("TERM", "COLORTERM", "NO_COLOR", "TERM_PROGRAM", "LC_TERMINAL", "TMUX", "COLUMNS", "LINES")
@@ -144,7 +144,7 @@ def test_a_terminal_with_sixel_is_sent_sixels() -> None:
 
 
 @pytest.mark.parametrize("environment", [{"TERM_PROGRAM": "iTerm.app"}, {"LC_TERMINAL": "iTerm2"}])
-def test_iterm2_is_sent_the_photo_in_its_own_way_without_being_asked(environment: dict[str, str]) -> None:
+def test_iterm2_is_sent_the_photo_by_its_own_protocol_without_a_query(environment: dict[str, str]) -> None:
     sent = in_terminal(PHOTO, answers={}, environment=environment)
     assert "\x1b[c" not in sent
     drawn = re.search(r"\x1b]1337;File=inline=1;size=(\d+);width=(\d+);height=(\d+);\w+=0:([^\a]+)\a", sent)
@@ -171,7 +171,7 @@ def test_answers_stand_beside_one_another_in_their_order() -> None:
     assert max(len(line) for line in lines if "▀" in line) <= 120
 
 
-def test_a_photo_that_is_gone_or_damaged_leaves_its_place_to_words(tmp_path: Path) -> None:
+def test_a_photo_that_is_gone_or_damaged_is_replaced_by_words(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"nothing")
     sent = in_terminal(tmp_path / "gone.jpg", tmp_path / "bad.jpg", PHOTO, answers=IS_PLAIN)
     assert "(not there now)" in sent
@@ -187,7 +187,7 @@ def test_a_name_cannot_drive_the_terminal(tmp_path: Path) -> None:
     assert "\\x1b]0;" in "".join(plain(sent).split())  # wherever the long path is folded
 
 
-def test_with_stdin_from_elsewhere_the_terminal_is_not_asked() -> None:
+def test_with_stdin_from_elsewhere_the_terminal_is_not_queried() -> None:
     assert "▀" in (sent := in_terminal(PHOTO, answers=IS_SIXEL, stdin_is_terminal=False))
     assert "\x1b[c" not in sent
     assert "\U0010eeee" in in_terminal(

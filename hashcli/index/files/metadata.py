@@ -1,7 +1,7 @@
-"""What a photo says of itself: when it was taken, and what somebody wrote about it.
+"""What is written in a photo's file: when it was taken, and what somebody wrote about it.
 
-Descriptions are looked for where photo managers put them: EXIF ImageDescription and UserComment, the IPTC caption, and
-XMP dc:description. What cameras and editors write there by themselves is no description.
+Descriptions are read from where photo managers put them: EXIF ImageDescription and UserComment, the IPTC caption, and
+XMP dc:description. What cameras and editors write there by themselves does not count.
 """
 
 import calendar
@@ -16,18 +16,18 @@ from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
 from hashcli.index.files.text_files import shortened
 
 _IPTC_CAPTION = (2, 120)
-_NO_TEXT = ("Cc", "Cn", "Co")  # Unicode's control characters, and those it gives no meaning
+_NOT_TEXT = ("Cc", "Cn", "Co")  # Unicode categories: control characters, unassigned ones, and private use
 _XMP_DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
-_NOT_BY_PEOPLE = re.compile(r"(created|edited|made|processed) (with|by|in|using) |[{\[<]|\w+=", re.IGNORECASE)
+_BY_PROGRAMS = re.compile(r"(created|edited|made|processed) (with|by|in|using) |[{\[<]|\w+=", re.IGNORECASE)
 _BY_CAMERAS = re.compile(
     r"""
     [A-Z ]*DIGITAL\ (STILL\ )?CAMERA.* | (?i:[a-z]*\ ?digital\ (still\ )?(camera|image))
     | (SONY|MINOLTA|SAMSUNG)\b[A-Z\d\ -]*
     | (?i:exif_jpeg\w* | exif\ jpeg | applemark | screenshot | user\ comments? | default | untitled)
-    | (b_|r|oz|fpt|fbt)?(dav|hdr|cof|sdr|mde|edf|nor|bty|rbt|btr|ptr|nfd)(HDRB?|CO|pl)?(_\w+)*  # scenes, on telephones
+    | (b_|r|oz|fpt|fbt)?(dav|hdr|cof|sdr|mde|edf|nor|bty|rbt|btr|ptr|nfd)(HDRB?|CO|pl)?(_\w+)*  # scenes, on phones
     | DCIM.* | \S+\.(?i:jpe?g|heic|png|dng|tiff?)
     | [A-Z]{1,6}[_-]?\d{3,}\S* | (?i:img|image|dsc[fn]?|pict?|photo)[_-]?\d+
-    | [\da-fA-F-]{16,} | (?=\D*\d)[\w+/=]{16,}  # keys
+    | [\da-fA-F-]{16,} | (?=\D*\d)[\w+/=]{16,}  # keys and hashes
     """,
     re.VERBOSE | re.ASCII,
 )
@@ -41,7 +41,7 @@ class Metadata(NamedTuple):
 
 
 def read_metadata(image: Image.Image) -> Metadata:
-    """Of an image that is opened. What is damaged here is passed over: it must not cost the photo."""
+    """The metadata of an `opened` image. Damaged metadata is passed over, so that the photo is still indexed."""
     taken = None
     with suppress(Exception):
         taken = _taken(image)
@@ -62,11 +62,11 @@ def _taken(image: Image.Image) -> int | None:
 
 def _image_description(image: Image.Image) -> list[str]:
     description = image.getexif().get(ExifTags.Base.ImageDescription)
-    return [_decoded(description.encode("latin-1"))] if description else []  # that is how Pillow decoded it
+    return [_decoded(description.encode("latin-1"))] if description else []  # as which Pillow has decoded it
 
 
 def _user_comment(image: Image.Image) -> list[str]:
-    """Eight bytes that name the encoding stand before the text."""
+    """The text comes after eight bytes that name its encoding."""
     exif = image.getexif()
     comment = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
     if not comment:
@@ -77,7 +77,7 @@ def _user_comment(image: Image.Image) -> list[str]:
     if text.startswith((b"\xff\xfe", b"\xfe\xff")):
         return [text.decode("utf-16")]
     little = exif.endian == "<"
-    if any(text[::2]) != any(text[1::2]):  # letters of ASCII tell, and not every program keeps to the order of the file
+    if any(text[::2]) != any(text[1::2]):  # ASCII letters show the byte order, which is not always that of the file
         little = any(text[::2])
     return [text.decode("utf-16-le" if little else "utf-16-be")]
 
@@ -90,7 +90,7 @@ def _iptc_caption(image: Image.Image) -> list[str]:
 
 
 def _xmp_descriptions(image: Image.Image) -> list[str]:
-    """In every language it is given in."""
+    """The description in each of its languages."""
     if "xmp" not in image.info:
         return []
     from defusedxml import ElementTree
@@ -100,7 +100,7 @@ def _xmp_descriptions(image: Image.Image) -> list[str]:
 
 
 def _decoded(text: bytes) -> str:
-    """Nothing says reliably how a text is encoded: mostly as UTF-8, and what is not UTF-8 is older."""
+    """Nothing says reliably how a text is encoded. Most texts are UTF-8; the others are older, mostly Latin-1."""
     try:
         return text.decode()
     except UnicodeDecodeError:
@@ -108,6 +108,6 @@ def _decoded(text: bytes) -> str:
 
 
 def _is_description(text: str) -> bool:
-    """Not OLYMPUS DIGITAL CAMERA, nor a program's own notes, nor what is no text."""
-    by_people = any(char.isalpha() for char in text) and not _NOT_BY_PEOPLE.match(text)
-    return by_people and not _BY_CAMERAS.fullmatch(text) and all(category(char) not in _NO_TEXT for char in text)
+    """Whether a person wrote it: not a camera (OLYMPUS DIGITAL CAMERA), not a program, and not binary data."""
+    by_people = any(char.isalpha() for char in text) and not _BY_PROGRAMS.match(text)
+    return by_people and not _BY_CAMERAS.fullmatch(text) and all(category(char) not in _NOT_TEXT for char in text)

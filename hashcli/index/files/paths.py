@@ -4,7 +4,10 @@ import os
 
 
 def canonical(path: str) -> str:
-    """The absolute path under which an index knows a file or folder: links are resolved, but a file keeps its name."""
+    """The absolute path under which an index knows a file or folder.
+
+    Links are resolved, except that a link to a file keeps its own name.
+    """
     if not os.path.isfile(path):
         return os.path.realpath(path)
     folder, name = os.path.split(os.path.abspath(path))
@@ -12,5 +15,5 @@ def canonical(path: str) -> str:
 
 
 def is_within(path: str, folder: str) -> bool:
-    """Whether a path is a folder itself or below it; both absolute."""
+    """Whether a path is the folder itself or below it. Both are absolute."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

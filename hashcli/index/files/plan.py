@@ -1,180 +1,238 @@
 """What an update has to do: the difference between the disk and the catalog, found without reading any file."""
 
-import hashlib
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from hashcli.captions import holds_lines
+from hashcli.errors import reason_of
 from hashcli.index.catalog import FileState, IndexedFile
 from hashcli.index.files.paths import is_within
 from hashcli.index.files.scan import ScannedFiles, photos_beside, scan
-from hashcli.index.files.text_files import holds_lines, is_text_file
+from hashcli.index.files.text_files import is_text_file
+from hashcli.index.summary import UpdateOptions
+
+NOT_REACHABLE = "not reachable"  # how the reason begins for a folder that is away, and keeps its items
+TEXTS_LEFT_OUT = "a text file, and texts are left out"
+
+
+@dataclass(frozen=True)
+class IndexedPaths:
+    """What an index holds: its photos and text files by path, and its roots with the device each was on.
+
+    A root is a folder that was given to an update, and that later updates without paths look into.
+    """
+
+    files: Mapping[str, IndexedFile]
+    roots: Mapping[str, int]
+
+    def to_refresh(self) -> list[str]:
+        """The paths that an update without paths looks at: all roots, and the files outside them."""
+        return [*self.roots, *(path for path in self.files if not _is_within_any(path, self.roots))]
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedFile:
-    """A file that is new or changed; `photo` is what a text file is the sidecar of."""
+    """A file that is new or may have changed.
+
+    `indexed` is what the index holds of it, None for a new one; `photo` is the photo that a sidecar belongs to now.
+    """
 
     path: str
     state: FileState
-    known: IndexedFile | None
+    indexed: IndexedFile | None
     photo: str | None = None
 
 
 @dataclass(frozen=True)
-class Files:
-    """What there is to do for the files of one kind."""
+class PlannedFiles:
+    """What an update has to do with the photos, or with the text files."""
 
-    candidates: list[ChangedFile]
-    missing: dict[str, IndexedFile]  # gone, or moved
+    changed: list[ChangedFile]
+    missing: dict[str, IndexedFile]  # deleted, or moved to where they will be found as new
     unchanged: int
 
 
 @dataclass(frozen=True)
-class Plan:
+class UpdatePlan:
     """The difference between the disk and the catalog."""
 
-    photos: Files
-    texts: Files
-    roots: dict[str, int]  # folders that were looked into, with their devices
-    roots_gone: list[str]  # known ones that were deleted from within another
-    problems: list[tuple[str, str]]
+    photos: PlannedFiles
+    texts: PlannedFiles
+    roots: dict[str, int]  # the folders that were scanned, with their devices
+    deleted_roots: list[str]  # former roots that were deleted from within a folder that is there
+    problems: list[tuple[str, str]]  # (path, reason)
+
+
+@dataclass(frozen=True)
+class _RequestedPaths:
+    """What is found at the paths that an update was given."""
+
+    folders: dict[str, int]  # with their devices
+    found: ScannedFiles  # files given by name
+    deleted: set[str]  # indexed files given by name that are gone from a folder that is there
+    kept: dict[str, list[str]]  # indexed files given by name, by their folder, which is gone too
 
 
 def make_plan(
-    known: Mapping[str, IndexedFile],
-    roots: dict[str, int],
-    paths: Sequence[str],
-    tick: Callable[[int], None],
-    *,
-    hidden: bool,
-    rehash: bool,
-    texts: bool = True,
-) -> Plan:
-    """Compare the disk with the catalog. `known` are its photos and text files; without `texts` these are left alone.
+    indexed: IndexedPaths, paths: Sequence[str], options: UpdateOptions, on_progress: Callable[[int], None]
+) -> UpdatePlan:
+    """Compare the disk with an index, below the given paths, or below everything indexed if there are none.
 
-    With `rehash` everything known is looked at, and no photo's code counts as there.
+    With `options.rehash`, everything indexed is looked at in any case, and no photo counts as encoded.
+    `on_progress` is called with the number of files found so far.
     """
-    if rehash:
-        known = {path: item if is_text_file(path) else replace(item, encoded=False) for path, item in known.items()}
-    if not texts:
-        known = {path: item for path, item in known.items() if not is_text_file(path)}
-    asked = list(dict.fromkeys([*paths, *(everything(known, roots) if rehash or not paths else [])]))
+    indexed = _with_options(indexed, options)
+    files, roots = indexed.files, indexed.roots
+    requested = list(dict.fromkeys([*paths, *(indexed.to_refresh() if options.rehash or not paths else [])]))
+    neighbours = [*roots, *requested]
+    unreachable = {root for root, device in roots.items() if _is_unreachable(root, device, neighbours)}
+    given = _look_at((path for path in requested if path not in unreachable), indexed, texts=options.texts)
+    scanned = scan(
+        given.folders,
+        hidden=options.hidden,
+        texts=options.texts,
+        on_progress=lambda count: on_progress(len(given.found.files) + count),
+    )
+    for folder, device in given.folders.items():  # its disk may have been removed during the scan
+        if not os.path.isdir(folder) or _is_unreachable(folder, device, neighbours):
+            unreachable.add(folder)
+    scanned_roots = {folder: device for folder, device in given.folders.items() if folder not in unreachable}
+
+    found = _joined(given.found, scanned)
+    not_found = {
+        path: file
+        for path, file in files.items()
+        if path not in found.files
+        and (path in given.deleted or _is_within_any(path, scanned_roots))
+        and not _is_within_any(path, unreachable)
+    }
+    missing, still_there = _look_for(not_found)
+    found = _joined(found, still_there)
+
+    requested_roots = [root for root in unreachable if _is_within_any(root, requested)]
+    kept = given.kept | {root: [path for path in files if is_within(path, root)] for root in requested_roots}
+    return UpdatePlan(
+        photos=_planned(files, found, missing, of_texts=False),
+        texts=_planned(files, found, missing, of_texts=True),
+        roots=scanned_roots,
+        deleted_roots=[
+            root
+            for root in roots
+            if root not in unreachable and not os.path.isdir(root) and _is_within_any(root, scanned_roots)
+        ],
+        problems=[*found.problems, *((folder, _not_reachable(kept[folder])) for folder in sorted(kept))],
+    )
+
+
+def _with_options(indexed: IndexedPaths, options: UpdateOptions) -> IndexedPaths:
+    """The index as this update is to see it: perhaps without text files, perhaps with photos that are not encoded."""
+    files = indexed.files
+    if not options.texts:
+        files = {path: file for path, file in files.items() if not is_text_file(path)}
+    if options.rehash:
+        files = {path: file if is_text_file(path) else replace(file, encoded=False) for path, file in files.items()}
+    return IndexedPaths(files, indexed.roots)
+
+
+def _look_at(paths: Iterable[str], indexed: IndexedPaths, *, texts: bool) -> _RequestedPaths:
+    """Tell apart the folders and files that are at some paths, and those that are not there."""
+    folders: dict[str, int] = {}
     found = ScannedFiles()
-    folders: dict[str, int] = {}  # to look into, with their devices
-    given_files: set[str] = set()
-    unreachable = {root for root, device in roots.items() if _is_unreachable(root, device, [*roots, *asked])}
-    lost: dict[str, list[str]] = {}  # files that are kept, by the folder that is gone
-    beside = cache(photos_beside)
-    for path in asked:
-        if path in unreachable:
-            continue
+    deleted: set[str] = set()
+    kept: dict[str, list[str]] = {}
+    photos_in = cache(photos_beside)
+    for path in paths:
         try:
             state = os.stat(path)
         except FileNotFoundError:
-            if path in known:
-                parent = os.path.dirname(path)
-                if os.path.isdir(parent):
-                    given_files.add(path)  # deleted: its folder is there, it is not
-                else:
-                    lost.setdefault(parent, []).append(path)
-            elif path not in roots:  # else it was deleted from within another one
+            folder = os.path.dirname(path)
+            if path in indexed.files and os.path.isdir(folder):
+                deleted.add(path)
+            elif path in indexed.files:
+                kept.setdefault(folder, []).append(path)
+            elif path not in indexed.roots:  # a root that is gone and not unreachable was deleted
                 found.problems.append((path, "no such file or folder"))
             continue
         except OSError as error:
-            found.problem(path, error)
+            found.problems.append((path, reason_of(error)))
             continue
         if stat.S_ISDIR(state.st_mode):
             folders[path] = state.st_dev
         elif not stat.S_ISREG(state.st_mode):
             found.problems.append((path, "not a file or a folder"))
         elif is_text_file(path) and not texts:
-            found.problems.append((path, "a text file, left out by --no-texts"))
+            found.problems.append((path, TEXTS_LEFT_OUT))
         else:
-            given_files.add(path)
             found.files[path] = FileState(state.st_size, state.st_mtime_ns)
             folder, name = os.path.split(path)
-            if holds_lines(path) and (photo := beside(folder).get(os.path.splitext(name)[0])):
+            if holds_lines(path) and (photo := photos_in(folder).get(os.path.splitext(name)[0])):
                 found.sidecars[path] = os.path.join(folder, photo)
-    scan(folders, found, hidden=hidden, texts=texts, tick=tick)
-    for folder, device in folders.items():  # it may have gone while we looked
-        if not os.path.isdir(folder) or _is_unreachable(folder, device, [*roots, *asked]):
-            unreachable.add(folder)
+    return _RequestedPaths(folders, found, deleted, kept)
 
-    for root in unreachable:
-        if _is_asked(root, asked):
-            lost.setdefault(root, []).extend(path for path in known if is_within(path, root))
-    found.problems += [(folder, _not_reachable(lost[folder])) for folder in sorted(lost)]
-    missing = {}
-    for path, item in known.items():
-        if path in found.files or not (path in given_files or any(is_within(path, folder) for folder in folders)):
-            continue
-        if any(is_within(path, root) for root in unreachable):
-            continue
+
+def _look_for(files: Mapping[str, IndexedFile]) -> tuple[dict[str, IndexedFile], ScannedFiles]:
+    """Of indexed files that no scan has found: those that are gone, and those that are there.
+
+    A file may be there because it is hidden now, say, or behind a link. One in a folder that cannot be read is neither
+    gone nor there.
+    """
+    missing: dict[str, IndexedFile] = {}
+    found = ScannedFiles()
+    for path, file in files.items():
         try:
             state = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
-            missing[path] = item
+            missing[path] = file
+            continue
         except OSError:
-            continue  # in a folder that cannot be read: nothing is known of it, so it stays
-        else:
-            if not stat.S_ISREG(state.st_mode) or (item.photo and not os.path.exists(item.photo)):
-                missing[path] = item
-                continue
-            found.files[path] = FileState(state.st_size, state.st_mtime_ns)  # hidden now, say, or behind a link
-            if item.photo:
-                found.sidecars[path] = item.photo
-    looked_into = {folder: device for folder, device in folders.items() if folder not in unreachable}
-    roots_gone = [
-        root
-        for root in roots
-        if root not in unreachable and not os.path.isdir(root) and any(is_within(root, one) for one in looked_into)
-    ]
-    return Plan(
-        _files(known, found, missing, of_texts=False),
-        _files(known, found, missing, of_texts=True),
-        looked_into,
-        roots_gone,
-        found.problems,
+            continue
+        if not stat.S_ISREG(state.st_mode) or (file.photo and not os.path.exists(file.photo)):
+            missing[path] = file
+            continue
+        found.files[path] = FileState(state.st_size, state.st_mtime_ns)
+        if file.photo:
+            found.sidecars[path] = file.photo
+    return missing, found
+
+
+def _joined(first: ScannedFiles, second: ScannedFiles) -> ScannedFiles:
+    return ScannedFiles(
+        first.files | second.files, first.sidecars | second.sidecars, [*first.problems, *second.problems]
     )
 
 
-def hash_of_content(path: str) -> bytes:
-    """128 bits of BLAKE2b over the whole file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
-
-
-def _files(
-    known: Mapping[str, IndexedFile], found: ScannedFiles, missing: dict[str, IndexedFile], *, of_texts: bool
-) -> Files:
-    """The part of what was found, and of what is missing, that is of one kind."""
-    candidates, unchanged = [], 0
+def _planned(
+    indexed: Mapping[str, IndexedFile], found: ScannedFiles, missing: Mapping[str, IndexedFile], *, of_texts: bool
+) -> PlannedFiles:
+    """What there is to do for the photos, or `of_texts` for the text files, that were found or are missing."""
+    changed, unchanged = [], 0
     for path, state in found.files.items():
         if is_text_file(path) != of_texts:
             continue
-        item, photo = known.get(path), found.sidecars.get(path)
-        if item and item.state == state and item.encoded and item.photo == photo:
+        file, photo = indexed.get(path), found.sidecars.get(path)
+        if file and file.state == state and file.encoded and file.photo == photo:
             unchanged += 1
         else:
-            candidates.append(ChangedFile(path, state, item, photo))
-    return Files(candidates, {path: missing[path] for path in missing if is_text_file(path) == of_texts}, unchanged)
+            changed.append(ChangedFile(path, state, file, photo))
+    return PlannedFiles(changed, {path: missing[path] for path in missing if is_text_file(path) == of_texts}, unchanged)
 
 
 def _not_reachable(kept: Sequence[str]) -> str:
+    """Why a folder was left out whose files stay in the index."""
     photos = sum(not is_text_file(path) for path in kept)
     what = [f"{photos} photos"] if photos or not kept else []
     what += ["texts"] if photos < len(kept) else []
-    return f"not reachable; its {' and '.join(what)} are kept (--forget drops them)"
+    return f"{NOT_REACHABLE}; its {' and '.join(what)} are kept"
 
 
 def _is_unreachable(root: str, device: int, others: Sequence[str]) -> bool:
     """Whether a folder that was indexed is away rather than emptied or deleted: its disk is not mounted, say.
 
-    An empty folder on another disk than before is a mount point left behind. A missing one is believed to be deleted
-    only if it lay inside another indexed folder and on the disk that is there now.
+    An empty folder on another disk than before is a mount point left behind. A missing folder counts as deleted only
+    if it lay inside another one of `others`, on the disk that is there now.
     """
     try:
         if os.path.isdir(root):
@@ -188,10 +246,5 @@ def _is_unreachable(root: str, device: int, others: Sequence[str]) -> bool:
         return True
 
 
-def _is_asked(root: str, asked: Sequence[str]) -> bool:
-    return any(is_within(root, path) for path in asked)
-
-
-def everything(known: Mapping[str, IndexedFile], roots: dict[str, int]) -> list[str]:
-    """All roots, and the files that were given by name."""
-    return [*roots, *(path for path in known if not any(is_within(path, root) for root in roots))]
+def _is_within_any(path: str, folders: Iterable[str]) -> bool:
+    return any(is_within(path, folder) for folder in folders)

@@ -6,76 +6,91 @@ from pathlib import Path
 from time import sleep
 
 from hashcli.errors import HashcliError, reason_of
+from hashcli.hashmodel.images import photo_suffixes
 from hashcli.index.files.paths import is_within
-from hashcli.index.files.scan import photo_suffixes
 from hashcli.index.files.text_files import is_text_file
 
-# In milliseconds. A burst has ended when nothing changes for so long: a card is copied file by file.
+# In milliseconds. Changes come in bursts, as when a memory card is copied file by file. A burst has ended when nothing
+# more changes for _QUIET, or at the latest after _LONGEST_BURST.
 _QUIET = 500
 _LONGEST_BURST = 10_000
-_LOOK_AGAIN = 250
+_CHECK_PATHS = 250
+
+
+class CannotWatchError(HashcliError):
+    """The system cannot watch the folders."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            f"The folders cannot be watched: {reason_of(error)}.",
+            "There may be more of them than the system watches (fs.inotify.max_user_watches). Raise that limit, or "
+            "update the index at intervals.",
+        )
 
 
 def check_installed() -> None:
-    """Raise HashcliError when the extra is missing."""
+    """Raise HashcliError if the extra is missing."""
     try:
         import watchfiles  # noqa: F401
     except ImportError:
         raise HashcliError("Watching needs an extra.", "Install it: pip install 'hashcli[watch]'") from None
 
 
-def bursts(paths: Sequence[str], index_folder: Path, *, hidden: bool) -> Iterator[None]:
-    """Yield at once, and then after each burst of changes at or below the paths; what changes while the caller is at
-    work is not missed. A path that is not there, or is another one than it was, is looked for again and again.
+def wait_for_changes(paths: Sequence[str], index_folder: Path, *, hidden: bool) -> Iterator[None]:
+    """Yield at once, and then after each burst of changes at or below the paths, without end.
 
-    What happens in the index folder, to files that are neither photos nor texts, and without `hidden` to hidden files
-    and folders, is no change. Raises HashcliError where the system cannot watch so many folders.
+    Changes made while the caller is at work are not missed. A path that is not there, or has been replaced, is looked
+    for again and again. Changes that an update would not take up do not count: in the index folder, of other files than
+    photos and texts, and without `hidden` of hidden files and folders.
+
+    Raises CannotWatchError if there are more folders than the system can watch.
     """
     from watchfiles import Change, watch
     from watchfiles._rust_notify import WatchfilesRustInternalError
 
-    def concerns(_: Change, path: str) -> bool:
-        if is_within(path, str(index_folder)):
-            return False
-        below = min((os.path.relpath(path, root) for root in paths if is_within(path, root)), key=len, default="")
-        if not hidden and any(part.startswith(".") for part in below.split(os.sep) if part != "."):
-            return False
-        is_taken = is_text_file(path) or os.path.splitext(path)[1].lower() in photo_suffixes()
-        return is_taken or not os.path.isfile(path)  # a folder, or what was one
+    def is_relevant(_: Change, path: str) -> bool:
+        return concerns_index(path, paths, index_folder, hidden=hidden)
 
     while True:
-        watched = _there(paths)
-        begun = False
+        watched = _states(paths)
+        has_yielded = False
         try:
             for changes in watch(
                 *watched,
-                watch_filter=concerns,
+                watch_filter=is_relevant,
                 debounce=_LONGEST_BURST,
                 step=_QUIET,
-                rust_timeout=_LOOK_AGAIN,
+                rust_timeout=_CHECK_PATHS,
                 yield_on_timeout=True,
                 ignore_permission_denied=True,
             ):
-                if _there(paths) != watched:
+                if _states(paths) != watched:
                     break
-                if changes or not begun:
-                    begun = True
+                if changes or not has_yielded:
+                    has_yielded = True
                     yield
-        except FileNotFoundError:  # gone while we began
-            sleep(_LOOK_AGAIN / 1000)
-        except WatchfilesRustInternalError:  # it stops at a name that is not UTF-8: something changed, or was only read
+        except FileNotFoundError:  # it went away before it was watched
+            sleep(_CHECK_PATHS / 1000)
+        except WatchfilesRustInternalError:  # raised for a name that is not UTF-8: that file changed, or was only read
             sleep(_QUIET / 1000)
             yield
         except OSError as error:
-            raise HashcliError(
-                f"The folders cannot be watched: {reason_of(error)}.",
-                "There may be more of them than the system watches (fs.inotify.max_user_watches). "
-                "Without --watch, run hashcli index from cron.",
-            ) from error
+            raise CannotWatchError(error) from error
 
 
-def _there(paths: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """The paths that exist, with what tells whether one has been replaced: a watcher would not notice."""
+def concerns_index(path: str, watched: Sequence[str], index_folder: Path, *, hidden: bool) -> bool:
+    """Whether a change of `path` can change an index of the watched paths. All paths are absolute."""
+    if is_within(path, str(index_folder)):
+        return False
+    below = min((os.path.relpath(path, root) for root in watched if is_within(path, root)), key=len, default="")
+    if not hidden and any(part.startswith(".") for part in below.split(os.sep) if part != "."):
+        return False
+    may_be_indexed = is_text_file(path) or os.path.splitext(path)[1].lower() in photo_suffixes()
+    return may_be_indexed or not os.path.isfile(path)  # else it is a folder, or was one
+
+
+def _states(paths: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """The device and inode of each path that exists, which show that it has been replaced: a watcher would not."""
     states = {}
     for path in paths:
         try:

@@ -1,0 +1,146 @@
+"""What a command says: messages on stderr, rows on stdout, progress while it works."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hashcli.errors import HashcliError, did_you_mean_path
+from hashcli.index.summary import UpdateCallback
+from hashcli.printable import printable as printable
+
+if TYPE_CHECKING:
+    import logging
+
+    from rich.progress import Progress, TaskID
+
+SKIPPED = 3  # exit status: done, but some inputs were skipped
+_SUGGESTIONS = 5  # looking for what was meant takes a while, and a long list of what is gone is no typing error
+
+
+class UsageError(HashcliError):
+    """The command was given something that it does not take: exit status 2."""
+
+
+def say(message: str) -> None:
+    """A message on stderr; not with --quiet."""
+    _logger().info(message)
+
+
+def detail(message: str) -> None:
+    """What only --verbose shows and --log keeps."""
+    _logger().debug(message)
+
+
+def stop_with(problem: str, remedy: str = "", status: int = 1) -> NoReturn:
+    """Say on stderr what is wrong and what to do, and exit."""
+    _logger().error(f"hashcli: {problem}")
+    if remedy:
+        _logger().error(remedy)
+    sys.exit(status)
+
+
+def log_traceback() -> None:
+    """Show with --verbose, and keep in the log, where the error that is being handled came from."""
+    _logger().debug("This is where it came from:", exc_info=sys.exc_info())
+
+
+def _logger() -> "logging.Logger":
+    from hashcli.cli.messages import logger
+
+    return logger
+
+
+# --- stdout ---
+
+
+def write_json(row: dict[str, Any]) -> None:
+    """One JSON object as a line on stdout, in ASCII whatever the names in it."""
+    print(json.dumps(row))
+
+
+def write_paths(paths: Iterable[str], end: str) -> None:
+    """Paths alone on stdout, each exactly as the file system has it, followed by `end`."""
+    sys.stdout.flush()
+    for path in paths:
+        sys.stdout.buffer.write(os.fsencode(path) + end.encode())
+    sys.stdout.buffer.flush()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table as wide as the terminal, for people."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    Console(file=sys.stdout).print(table)
+
+
+def from_here(path: str) -> str:
+    """A path as seen from the working directory, where that is shorter."""
+    return min(os.path.relpath(path), path, key=len)
+
+
+# --- progress ---
+
+
+class ProgressBar(UpdateCallback):
+    """Progress on stderr while it is a terminal; what is skipped is named in any case."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._suggestions = _SUGGESTIONS
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "ProgressBar":
+        from hashcli.cli.messages import stderr
+
+        if sys.stderr.isatty() and stderr.shows_messages():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._progress.add_task("Looking", total=None, rate="")
+            self._progress.start()
+            stderr.progress = self._progress
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        from hashcli.cli.messages import stderr
+
+        if self._progress:
+            self._progress.stop()
+            stderr.progress = None
+
+    def scanned(self, count: int) -> None:
+        if self._progress and self._task is not None:
+            self._progress.update(self._task, completed=count)
+
+    def planned(self, count: int) -> None:
+        if self._progress and self._task is not None:
+            self._progress.reset(self._task, description=self._doing, total=count, rate="")
+
+    def advanced(self, count: int) -> None:
+        if self._progress and self._task is not None:
+            self._progress.advance(self._task, count)
+            speed = self._progress.tasks[0].speed
+            self._progress.update(self._task, rate=f"{speed:.0f}/s" if speed else "")
+
+    def skipped(self, path: str, reason: str) -> None:
+        if reason.startswith("no such file") and self._suggestions:
+            self._suggestions -= 1
+            reason += did_you_mean_path(path).replace(" Did", "; did", 1)
+        say(f"skipped {path}: {reason}")

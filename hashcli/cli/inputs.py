@@ -1,0 +1,36 @@
+"""What commands read beside their options: lists of paths, lines of text, on stdin too."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from hashcli.cli.console import stop_with
+from hashcli.errors import did_you_mean_path, reason_of
+
+
+def with_stdin(paths: Iterable[str]) -> Iterator[str]:
+    """The paths, with `-` standing for those on stdin, one a line or each ended by a zero byte."""
+    for path in paths:
+        if not path:
+            stop_with("An empty path was given.", "Is a variable unset? Give . for the folder you are in.", status=2)
+        if path != "-":
+            yield path
+            continue
+        listed = sys.stdin.buffer.read()
+        separator = b"\0" if b"\0" in listed else b"\n"
+        yield from (os.fsdecode(line) for line in listed.split(separator) if line.strip())
+
+
+def read_lines(source: str) -> list[str]:
+    """The lines of a UTF-8 file, or of stdin for `-`. Ends the program when they cannot be read."""
+    try:
+        whole = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        lines = whole.decode("utf-8-sig").split("\n")
+        return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
+    except OSError as error:
+        stop_with(
+            f"{'stdin' if source == '-' else source} cannot be read: {reason_of(error)}.{did_you_mean_path(source)}"
+        )
+    except UnicodeDecodeError as error:
+        stop_with(f"{source} is not UTF-8: {error.reason} at byte {error.start}.", "Convert it with iconv.")

@@ -1,0 +1,61 @@
+"""Where messages go: to stderr, and into a log file. Loaded with the first message: `--help` has none."""
+
+import logging
+import sys
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hashcli.printable import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+class StderrHandler(logging.Handler):
+    """Messages for people; above the progress bar while there is one. A closed stderr is no reason to stop."""
+
+    progress: "Progress | None" = None
+
+    def shows_messages(self) -> bool:
+        """Whether it shows more than errors."""
+        return self.level < logging.ERROR
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for line in record.getMessage().split("\n"):
+            with suppress(OSError):
+                if self.progress:
+                    self.progress.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+                else:
+                    print(printable(line), file=sys.stderr)
+
+
+class LogFileHandler(logging.Handler):
+    """Each line with the time, in a file that is opened for it. A log that has gone away stops nothing."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        now = datetime.now().astimezone().isoformat(sep=" ", timespec="milliseconds")
+        lines = record.getMessage().split("\n")
+        with suppress(OSError), self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(f"{now} {record.levelname} {printable(line)}\n" for line in lines)
+            if record.exc_info:
+                file.write(f"{logging.Formatter().formatException(record.exc_info)}\n")
+
+
+logger = logging.getLogger("hashcli")
+logger.setLevel(logging.DEBUG)
+logger.propagate = False
+stderr = StderrHandler(logging.INFO)
+logger.addHandler(stderr)
+
+
+def set_up(*, quiet: bool, verbose: bool, log: Path | None) -> None:
+    """Show errors alone, or details too; and keep everything in a log file, whatever is shown."""
+    stderr.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
+    if log:
+        logger.addHandler(LogFileHandler(log))

@@ -1,0 +1,91 @@
+"""Options that several commands have, and what they stand for."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hashcli.cli.console import ProgressBar, UsageError, detail, stop_with
+
+if TYPE_CHECKING:
+    from hashcli.datasets.dataset import ImageTextDataset
+    from hashcli.index.locations import IndexLocation
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+IndexFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--index",
+        readable=False,
+        envvar="HASHCLI_INDEX",
+        show_default=".hashcli in this folder or above, else in your data folder",
+        help="The index folder. Put beside the photos, it can move with them.",
+    ),
+]
+
+
+def complete_index_name(incomplete: str) -> list[str]:
+    """The names for --name that begin so, for the shell."""
+    from hashcli.index.locations import named_indexes
+
+    return [name for name in named_indexes() if name.startswith(incomplete)]
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """The installed hash models whose names begin so, for the shell."""
+    from hashcli.hashmodel.registry import model_folders
+
+    return [folder.name for folder in model_folders() if folder.name.startswith(incomplete)]
+
+
+IndexName = Annotated[
+    str | None,
+    typer.Option("--name", autocompletion=complete_index_name, help="One of your named indexes, in place of --index."),
+]
+Download = Annotated[
+    bool, typer.Option("--download", help="First fetch into --root what the publisher offers freely; it can resume.")
+]
+ProtocolName = Annotated[
+    str | None,
+    typer.Option("--protocol", help="Who is query and training set, and which pairs: MIR-A to MIR-D of mirflickr."),
+]
+
+
+def index_location(index: Path | None, name: str | None = None) -> "IndexLocation":
+    """The index to use: the given folder or name; else the one beside the photos; else the one in the data folder."""
+    from hashcli.cli.remedies import with_remedies
+    from hashcli.index.locations import IndexNameError, locate
+
+    if index is not None and name is not None:
+        stop_with("--index and --name both choose an index: give one of them.", status=2)
+    if index is not None and not index.name:
+        stop_with("--index needs the name of a folder.", status=2)
+    try:
+        with with_remedies():
+            location = locate(index, name)
+    except IndexNameError as error:
+        raise UsageError(error.problem, error.remedy) from error
+    detail(f"index: {location.folder}")
+    return location
+
+
+def whole_numbers(option: str, given: str, example: str) -> tuple[int, ...]:
+    """Numbers with commas between. Ends the program with 2 when they are not."""
+    try:
+        return tuple(int(number) for number in given.split(","))
+    except ValueError:
+        stop_with(f"{option} {given} is not a list of whole numbers.", f"For example: {option} {example}", status=2)
+
+
+def open_dataset(name: str, root: Path | None, protocol: str | None, *, download: bool) -> "ImageTextDataset":
+    """A dataset by name below `root`, or one's own by its path; a protocol may take other pairs of it."""
+    from hashcli.datasets.registry import load_dataset
+
+    if download:
+        from hashcli.datasets.download import download as fetch
+
+        if root is None:
+            stop_with("--download: where to?", "Give --root, the folder for the dataset's files.", status=2)
+        with ProgressBar("Downloading (MiB)") as progress:
+            fetch(name, root, progress)
+    return load_dataset(name, root, protocol)

@@ -1,0 +1,54 @@
+"""The commands that put right what the library says is wrong: the library knows no commands, so they are added here."""
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from hashcli.errors import HashcliError
+
+if TYPE_CHECKING:
+    from hashcli.index.locations import IndexLocation
+
+# By the name of the error's class. {index} is the command that refreshes the index in use; other names in braces are
+# attributes of the error.
+_REMEDIES = {
+    "CannotWatchError": "There may be more of them than the system watches (fs.inotify.max_user_watches). "
+    "Without --watch, run {index} from cron.",
+    "DamagedIndexError": "Delete the index folder and run {index} again.",
+    "EmptyIndexError": "Add photos: {index} PATH-OF-PHOTOS",
+    "ForeignIndexError": "To use it all the same: --index {folder}",
+    "IndexNotFoundError": "Make one: {index} PATH-OF-PHOTOS",
+    "ModelChangedError": "Encode everything again: {index} --rehash",
+    "ModelMissingError": "Put it back, or encode everything with another: {index} --rehash --model NAME",
+    "OtherModelError": "To encode everything again: {index} --rehash --model {model}",
+    "RunExistsError": "Go on with it by --resume, or choose another --out.",
+    "SearchFilesError": "Nothing is lost: free some disk space and run {index} again.",
+    "UnusableIndexFolderError": "Choose another folder with --index.",
+}
+
+
+@contextmanager
+def with_remedies(location: "IndexLocation | None" = None) -> Iterator[None]:
+    """Errors of the library that come from within name the command that helps, with the options for this index."""
+    try:
+        yield
+    except HashcliError as error:
+        remedy = _REMEDIES.get(type(error).__name__)
+        if remedy:
+            known = {name: shlex.quote(str(value)) for name, value in vars(error).items()}
+            error.remedy = remedy.format(index=index_command(location) if location else "hashcli index", **known)
+        raise
+
+
+def index_command(location: "IndexLocation") -> str:
+    """The command that refreshes an index, as it must be typed here."""
+    from hashcli.index.locations import named_indexes
+
+    if location.was_found:  # and will be found again
+        return "hashcli index"
+    name = location.name
+    if name is None:
+        folders = {folder.resolve(): name for name, folder in named_indexes().items()}
+        name = folders.get(location.folder)
+    return f"hashcli index --name {name}" if name else f"hashcli index --index {shlex.quote(str(location.folder))}"

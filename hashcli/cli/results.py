@@ -1,0 +1,150 @@
+"""How the results of a search are printed: as a table, as rows, as JSON, as paths alone, as a page of pictures."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hashcli.cli.console import from_here, printable, say, stop_with, write_json, write_paths
+
+if TYPE_CHECKING:
+    from hashcli.index.search import SearchResult, SearchResults
+
+
+class Style(Enum):
+    """What stdout carries."""
+
+    TABLE = auto()
+    PICTURES = auto()
+    ROWS = auto()  # tab-separated
+    JSON = auto()
+    PATHS = auto()
+    PATHS0 = auto()
+
+
+_CHOICES = (Style.JSON, Style.PATHS, Style.PATHS0, Style.PICTURES)
+
+
+def choose_style(*, json: bool, paths: bool, print0: bool, show: bool) -> Style:
+    """The style that was chosen; without any, a table on a terminal and rows in a pipe."""
+    if print0:
+        paths = False
+    chosen = [style for style, given in zip(_CHOICES, (json, paths, print0, show), strict=True) if given]
+    if len(chosen) > 1:
+        stop_with("Choose one of --json, --paths (or -0) and --show: each prints something else.", status=2)
+    if chosen == [Style.PICTURES]:
+        from hashcli.show.thumbnails import can_print_pictures
+
+        chosen = chosen if can_print_pictures() else []
+    return chosen[0] if chosen else Style.TABLE if sys.stdout.isatty() else Style.ROWS
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The results of one query. `number` is its line in a batch, from 1; None where there is no batch."""
+
+    number: int | None
+    results: "SearchResults"
+
+    @property
+    def query(self) -> str:
+        return self.results.query.name
+
+
+def write(answer: Answer, style: Style) -> None:
+    """Print one answer on stdout."""
+    if style in (Style.PATHS, Style.PATHS0):
+        paths = dict.fromkeys(result.path for result in answer.results if not result.is_missing)
+        write_paths(paths, "\0" if style is Style.PATHS0 else "\n")
+    elif style is Style.JSON:
+        for result in answer.results:
+            write_json(_json(answer.number, result))
+    elif style is Style.PICTURES:
+        from hashcli.show.thumbnails import print_results
+
+        if answer.number is not None:
+            print(answer.number, printable(answer.query), sep="  ")
+        print_results(answer.results, _place)
+    elif style is Style.TABLE and answer.results:
+        _print_table(answer)
+    else:
+        for result in answer.results:
+            number = [] if answer.number is None else [answer.number]
+            print(*number, result.rank, result.distance, _place(result), *_text(result), sep="\t")
+
+
+def write_page(answers: Sequence[Answer], html: Path | None, *, open_: bool) -> None:
+    """Write answers as a page of pictures, to `html` or, only to be looked at, to a temporary file."""
+    from hashcli.show.contact_sheet import QueryResults, open_file, write
+
+    if html is None:
+        import tempfile
+
+        html = Path(tempfile.mkdtemp(prefix="hashcli-")) / "answers.html"
+    groups = [
+        QueryResults(answer.query, answer.results, list(filter(os.path.exists, answer.results.query.photos)))
+        for answer in answers
+    ]
+    unshown = write(html, answers[0].query if len(answers) == 1 else f"{len(answers)} searches", groups)
+    for path, reason in unshown:
+        say(f"not shown: {path}: {reason}")
+    say(f"The page of answers is {html}.")
+    if open_:
+        open_file(html)
+
+
+def _json(number: int | None, result: "SearchResult") -> dict[str, object]:
+    row: dict[str, object] = {} if number is None else {"query": number}
+    row |= {"rank": result.rank, "kind": result.kind, "path": result.path, "distance": result.distance}
+    row["similarity"] = round(result.similarity, 4)
+    row |= {name: value for name in ("text", "line", "photo") if (value := getattr(result, name)) is not None}
+    if result.taken is not None:
+        row["taken"] = _iso(result.taken)
+    if result.is_missing:
+        row["missing"] = True
+    return row
+
+
+def _iso(taken: int) -> str:
+    """Seconds of local time as the camera wrote them, such as 2024-05-14T18:03:00."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(taken, UTC).replace(tzinfo=None).isoformat()
+
+
+def _place(result: "SearchResult") -> str:
+    """Where a result is, as seen from here: a photo's path, or a text's file and line."""
+    path = printable(from_here(result.path))
+    return path if result.line is None else f"{path}:{result.line}"
+
+
+def _text(result: "SearchResult") -> list[str]:
+    return [] if result.text is None else [printable(result.text)]
+
+
+def _print_table(answer: Answer) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    if answer.number is not None:
+        console.print(f"{answer.number}  {printable(answer.query)}", markup=False, highlight=False)
+    has_texts = any(result.text is not None for result in answer.results)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("rank", justify="right")
+    table.add_column("distance", justify="right")
+    if has_texts:
+        table.add_column("text", overflow="fold", ratio=2)
+    table.add_column("from" if has_texts else "photo", overflow="fold", ratio=1 if has_texts else None)
+    for result in answer.results:
+        path = Text(_place(result), style=f"link {Path(result.path).as_uri()}")
+        if result.is_missing:
+            path.append("  (not there now)", style="red")
+        words = [Text(*_text(result))] if has_texts else []
+        table.add_row(str(result.rank), str(result.distance), *words, path)
+    console.print(table)

@@ -1,0 +1,38 @@
+"""The user's config file: where it is, and what it says. The terminal takes defaults of options from it, and Python
+which index is the default one."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hashcli.errors import HashcliError
+
+
+class ConfigFileError(HashcliError):
+    """The config file cannot be read, or is not understood."""
+
+
+def config_path() -> Path | None:
+    """Where the config file is, or would be; None where $HASHCLI_CONFIG says that none is read."""
+    given = os.environ.get("HASHCLI_CONFIG")
+    if given is None:
+        from platformdirs import user_config_path
+
+        return user_config_path("hashcli") / "config.toml"
+    return Path(given).expanduser() if given else None
+
+
+def read_config() -> dict[str, Any]:
+    """What it says; nothing where there is none. Raises ConfigFileError."""
+    path = config_path()
+    if path is None or (not path.exists() and "HASHCLI_CONFIG" not in os.environ):
+        return {}
+    import tomllib
+
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigFileError(f"{path} cannot be read: {(error.strerror or '').lower()}.") from error
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise ConfigFileError(f"{path} is not TOML: {error}.") from error

@@ -1,0 +1,174 @@
+"""The file of a catalog: its tables, how it is made, brought to the current version and opened, and what can go wrong.
+
+`user_version` of the database is the version of its tables.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hashcli.errors import HashcliError, did_you_mean_path
+
+FILE_NAME = "catalog.sqlite"
+SCHEMA_VERSION = 2
+
+# kind     0 a photo, 1 a text
+# path     the file the item is or comes from; a description embedded in a photo comes from the photo
+# size, mtime_ns, hash   of that file, when it was last read
+# text     the text itself; NULL for a photo
+# code     NULL while the item waits to be encoded (again): it is indexed, but no search finds it
+# line     a text's line or row in its file, from 1; NULL for an embedded description
+# photo    the photo a text is about, stored as `path` is; NULL if it is about none
+# taken    when a photo was taken: seconds since 1970 of its local time, as if that were UTC; NULL if it does not say
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE roots (path TEXT PRIMARY KEY, device INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    text TEXT,
+    code BLOB,
+    line INTEGER,
+    photo TEXT,
+    taken INTEGER
+);
+CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
+"""
+
+# From version 1. As no photo has the time 0, each is read once more, for its date and its descriptions; its content
+# being the same, it is not encoded again.
+_MIGRATION = """
+ALTER TABLE items ADD COLUMN line INTEGER;
+ALTER TABLE items ADD COLUMN photo TEXT;
+ALTER TABLE items ADD COLUMN taken INTEGER;
+CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
+UPDATE items SET mtime_ns = 0;
+"""
+
+# How a reader, which must not migrate, sees a catalog of version 1.
+_VERSION_1_AS_2 = """
+CREATE TEMP VIEW items AS
+SELECT id, kind, path, size, mtime_ns, hash, text, code, NULL AS line, NULL AS photo, NULL AS taken FROM main.items;
+"""
+
+
+class IndexNotFoundError(HashcliError):
+    """There is no index in `index_folder`."""
+
+    def __init__(self, index_folder: Path) -> None:
+        super().__init__(
+            f"There is no index in {index_folder}.{did_you_mean_path(str(index_folder))}",
+            "Choose a folder with an index, or make one there.",
+        )
+        self.index_folder = index_folder
+
+
+class DamagedIndexError(HashcliError):
+    """The catalog of the index in `index_folder` is no database, or a damaged one."""
+
+    def __init__(self, index_folder: Path, error: sqlite3.DatabaseError) -> None:
+        super().__init__(
+            f"{index_folder / FILE_NAME} is damaged ({error}).", "Delete the index folder and index the photos again."
+        )
+        self.index_folder = index_folder
+
+
+class UnusableIndexFolderError(HashcliError):
+    """An index cannot be kept in `index_folder`: the disk is read-only, say, or its parent is a file."""
+
+    def __init__(self, index_folder: Path, problem: str) -> None:
+        super().__init__(problem, "Choose another folder for the index.")
+        self.index_folder = index_folder
+
+
+def open_to_write(index_folder: Path) -> sqlite3.Connection:
+    """Connect as the one writer. A catalog that is not there is made, and an older one is migrated."""
+    path = index_folder / FILE_NAME
+    with explaining_errors(index_folder):
+        index_folder.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last batches, never the catalog
+        version = _schema_version(db, path)
+        if version < SCHEMA_VERSION:
+            changes = _MIGRATION if version else _SCHEMA
+            db.executescript(f"BEGIN IMMEDIATE; {changes} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    return db
+
+
+def open_to_read(index_folder: Path) -> sqlite3.Connection:
+    """Connect as a reader, which changes nothing. Raises IndexNotFoundError if there is no catalog."""
+    path = index_folder / FILE_NAME
+    with explaining_errors(index_folder):
+        db = _connect_to_read(path) if path.is_file() else None
+        version = _schema_version(db, path) if db else 0
+        if db is None or version == 0:  # 0: its first writer was killed, or is at work, before it made the tables
+            raise IndexNotFoundError(index_folder)
+        if version == 1:
+            db.executescript(_VERSION_1_AS_2)
+    return db
+
+
+@contextmanager
+def explaining_errors(index_folder: Path) -> Iterator[None]:
+    """Turn errors of SQLite and of the file system into a HashcliError that names the index and the way out."""
+    path = index_folder / FILE_NAME
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise HashcliError(
+            f"{path} cannot be used: {error}.", "Check its permissions and the free disk space."
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise DamagedIndexError(index_folder, error) from error
+    except OSError as error:
+        raise UnusableIndexFolderError(index_folder, f"{path} cannot be used: {error.strerror}.") from error
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    uri = path.as_uri()
+    db = sqlite3.connect(f"{uri}?mode=ro", uri=True, isolation_level=None)
+    try:
+        db.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        if os.access(path.parent, os.W_OK):
+            raise
+        # A reader with a write-ahead log wants to write beside the database. Without the right to, it can still read a
+        # database that has nothing in its log.
+        db.close()
+        log = path.with_name(path.name + "-wal")
+        if log.exists() and log.stat().st_size:
+            return _read_with_log(path, log)
+        db = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
+    return db
+
+
+def _read_with_log(path: Path, log: Path) -> sqlite3.Connection:
+    """A catalog in memory, with the changes that are still in its log: its writer was killed before it was copied."""
+    import shutil
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        copy = Path(shutil.copy(path, folder))
+        shutil.copy(log, folder)
+        source = sqlite3.connect(copy)
+        db = sqlite3.connect(":memory:", isolation_level=None)
+        source.backup(db)
+        source.close()
+    return db
+
+
+def _schema_version(db: sqlite3.Connection, path: Path) -> int:
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if version > SCHEMA_VERSION:
+        raise HashcliError(
+            f"{path} was made by a newer hashcli (schema {version}; this one knows {SCHEMA_VERSION}).",
+            "Update hashcli: pip install -U hashcli",
+        )
+    return version

@@ -1,0 +1,59 @@
+"""From the candidates of a code index to the answers to one query: their order, and how far away they may be."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hashcli.hashmodel.codes import unpack
+from hashcli.index.code_index import Candidates
+
+RERANKED = 1000  # candidates, nearest first by Hamming distance, that are ordered anew by the finer asymmetric score
+
+
+class DistanceLimit(NamedTuple):
+    """How far away an answer may be, in bits; without either bound, any distance will do.
+
+    `max_distance` bounds the Hamming distance itself, `within` how much larger it may be than that of the nearest item.
+    """
+
+    max_distance: int | None = None
+    within: int | None = None
+
+    def largest(self, nearest: int) -> int | None:
+        """The largest distance of an answer where the nearest item is so far away; None if there is no bound."""
+        bounds = [self.max_distance, None if self.within is None else nearest + self.within]
+        return min((bound for bound in bounds if bound is not None), default=None)
+
+
+class Neighbours(NamedTuple):
+    """The answers to one query, best first: item ids int64 [k] and Hamming distances in bits int64 [k].
+
+    `nearest_distance` is that of the nearest item of all, even if it is too far away to be an answer; None without
+    items.
+    """
+
+    ids: np.ndarray
+    distances: np.ndarray
+    nearest_distance: int | None
+
+
+def rank(candidates: Candidates, output: np.ndarray, k: int, reranked: int, limit: DistanceLimit) -> Neighbours:
+    """The k best candidates for a query's float output [bits].
+
+    They are ordered by Hamming distance, equal distances by the asymmetric score (the query's output times the item's
+    -1 and +1), then by id. The first `reranked` of them are then ordered by that score alone. What the limit excludes
+    is no candidate.
+    """
+    ids, distances, codes = candidates
+    if not len(ids) or k <= 0:
+        return Neighbours(ids[:0], distances[:0], None)
+    nearest = int(distances.min())
+    largest = limit.largest(nearest)
+    if largest is not None:
+        near = distances <= largest
+        ids, distances, codes = ids[near], distances[near], codes[near]
+    scores = unpack(codes) @ output  # [candidates]
+    order = np.lexsort((ids, -scores, distances))
+    head = order[:reranked]
+    best = np.concatenate([head[np.lexsort((ids[head], -scores[head]))], order[reranked:]])[:k]
+    return Neighbours(ids[best], distances[best], nearest)

@@ -1,0 +1,135 @@
+"""Bringing the photos of an index up to date: read ahead in threads, encoded and committed in batches."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from hashcli.errors import reason_of
+from hashcli.hashmodel.codes import pack
+from hashcli.hashmodel.images import MissingExtraError, UnreadableImageError, check_format, opened
+from hashcli.hashmodel.model import IMAGE_BATCH, HashModel
+from hashcli.hashmodel.prefetch import batched, prefetch
+from hashcli.index.catalog import Catalog, IndexedFile
+from hashcli.index.files.hashing import hash_of_content
+from hashcli.index.files.metadata import Metadata, read_metadata
+from hashcli.index.files.plan import ChangedFile, PlannedFiles
+from hashcli.index.files.text_files import Text
+from hashcli.index.summary import UpdateReport
+from hashcli.index.update_texts import TextUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class _PhotoContent:
+    """What was read from a photo: the hash of its content, its pixels unless its code is known, and its metadata."""
+
+    content_hash: bytes
+    pixels: np.ndarray | None
+    metadata: Metadata
+
+
+class PhotoUpdate:
+    """One update of the photos. Descriptions found in them are passed to `texts`."""
+
+    def __init__(
+        self, catalog: Catalog, model: HashModel, files: PlannedFiles, texts: TextUpdate, report: UpdateReport
+    ) -> None:
+        self._catalog = catalog
+        self._model = model
+        self._changed = files.changed
+        self._texts = texts
+        self._report = report
+        self._summary = report.summary
+        self._summary.unchanged += files.unchanged
+        self._missing_extras: Counter[str] = Counter()
+        self._to_remove = {photo.id for photo in files.missing.values()}
+        # Ids of missing photos by their content: one that turns up under another name has moved, and keeps its code.
+        self._movable: dict[bytes, list[int]] = {}
+        for photo in files.missing.values():
+            if photo.encoded:
+                self._movable.setdefault(photo.hash, []).append(photo.id)
+
+    def read_and_encode(self) -> None:
+        """Read the new and changed photos, and encode those whose code is not known. Every batch is committed."""
+        self._report.callback.planned(len(self._changed))
+        results = prefetch(self._read, self._changed, look_ahead=2 * IMAGE_BATCH)
+        for batch in batched(results, IMAGE_BATCH):
+            pixels = [read.pixels for _, read in batch if isinstance(read, _PhotoContent) and read.pixels is not None]
+            codes = iter(pack(self._model.encode_pixels(np.stack(pixels))) if pixels else [])
+            with self._catalog.changing_items():
+                for file, result in batch:
+                    if isinstance(result, Exception):
+                        self._leave_out(file, result)
+                        continue
+                    if result.pixels is None:
+                        self._keep_code(file, result)
+                    else:
+                        self._set_code(file, result, next(codes))
+                    texts = [Text(None, description, file.path) for description in result.metadata.descriptions]
+                    self._texts.set_texts(file.path, file.state, result.content_hash, texts)
+            self._report.callback.advanced(len(batch))
+        for reason, photos in self._missing_extras.items():
+            if photos > 1:
+                self._report.callback.skipped(f"{photos - 1} more", reason)
+
+    def remove_missing(self) -> None:
+        """Drop the missing photos that have not turned up elsewhere. Within a transaction."""
+        self._catalog.remove(self._to_remove)
+        self._summary.removed += len(self._to_remove)
+
+    def _read(self, file: ChangedFile) -> _PhotoContent:
+        """Runs in a thread, and uses nothing but the file."""
+        check_format(file.path)
+        content_hash = hash_of_content(file.path)
+        pixels = None
+        with opened(file.path) as image:
+            if content_hash not in self._movable and not _has_code(file.indexed, content_hash):
+                pixels = self._model.pixels_of(image)
+            return _PhotoContent(content_hash, pixels, read_metadata(image))
+
+    def _set_code(self, file: ChangedFile, read: _PhotoContent, code: np.ndarray) -> None:
+        content = file.state, read.content_hash, code, read.metadata.taken
+        if file.indexed:
+            self._catalog.set_content(file.indexed.id, *content)
+            self._summary.updated += 1
+        else:
+            self._catalog.add_photo(file.path, *content)
+            self._summary.added += 1
+
+    def _keep_code(self, file: ChangedFile, read: _PhotoContent) -> None:
+        """Record a photo whose code is known from its own row, or from that of a missing photo."""
+        indexed, path, state, taken = file.indexed, file.path, file.state, read.metadata.taken
+        if indexed and _has_code(indexed, read.content_hash):  # only its time has changed
+            self._catalog.set_path(indexed.id, path, state, taken)
+            self._summary.unchanged += 1
+            return
+        sources = self._movable[read.content_hash]
+        moved = next((id_ for id_ in sources if id_ in self._to_remove), None)
+        if indexed:  # another photo was moved over it
+            self._catalog.copy_content(indexed.id, state, sources[0], taken)
+            self._summary.updated += 1
+        elif moved is not None:
+            self._to_remove.remove(moved)
+            self._catalog.set_path(moved, path, state, taken)
+            self._summary.moved += 1
+        else:  # one more copy of a photo that has moved
+            self._catalog.add_copy(sources[0], path, state, taken)
+            self._summary.added += 1
+
+    def _leave_out(self, file: ChangedFile, error: Exception) -> None:
+        reason = reason_of(error)
+        if isinstance(error, MissingExtraError):  # there may be thousands: the first is named, the others are counted
+            self._missing_extras[reason] += 1
+            if self._missing_extras[reason] > 1:
+                self._summary.skipped.append((file.path, reason))
+                return
+        elif file.indexed and isinstance(error, UnreadableImageError):
+            self._catalog.remove([file.indexed.id])  # the content it was encoded from is gone
+            self._summary.removed += 1
+            self._texts.remove(file.path)
+        self._report.skip(file.path, reason)
+
+
+def _has_code(indexed: IndexedFile | None, content_hash: bytes) -> bool:
+    """Whether the index has a code for this content of a photo."""
+    return indexed is not None and indexed.encoded and indexed.hash == content_hash

@@ -1,0 +1,110 @@
+"""The registry of datasets: a new one is a file of its own and one entry."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from hashcli.datasets.registry import DATASETS, load_dataset
+from hashcli.datasets.source import Archive
+from hashcli.datasets.splits import make_split
+from hashcli.errors import HashcliError
+
+TOY = '''
+"""Toy: numbered photos in one folder, each with a text file of captions."""
+
+from pathlib import Path
+
+import numpy as np
+
+from hashcli.datasets.dataset import ImageTextDataset, require
+from hashcli.datasets.source import Archive, DatasetSource, Protocol
+
+LAYOUT = "  photos/1.jpg, photos/1.txt ..."
+
+
+def load(root: Path) -> ImageTextDataset:
+    folder = require(root / "photos", "toy", LAYOUT)
+    photos = sorted(folder.glob("*.jpg"))
+    labels = np.array([[int(photo.stem) % 2, 1] for photo in photos], np.uint8)
+    texts = [photo.with_suffix(".txt").read_text().splitlines() for photo in photos]
+    return ImageTextDataset("toy", [photo.stem for photo in photos], photos, texts, labels, ["odd", "number"])
+
+
+def load_odd(root: Path) -> ImageTextDataset:
+    whole = load(root)
+    rows = np.flatnonzero(whole.labels[:, 0])
+    ids, images, texts = ([column[row] for row in rows] for column in (whole.ids, whole.images, whole.texts))
+    return ImageTextDataset("toy", ids, images, texts)
+
+
+SOURCE = DatasetSource(
+    "toy",
+    load,
+    (Protocol("TOY-A", 40, 10, 20, "none"), Protocol("TOY-B", 20, 5, 10, "none", load=load_odd)),
+    (Archive("http://127.0.0.1:9/toy.zip"),),
+)
+'''
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root folder of a dataset whose file is new and whose line in the registry is added."""
+    (tmp_path / "toy_dataset.py").write_text(TOY)
+    monkeypatch.syspath_prepend(tmp_path)
+    source = importlib.import_module("toy_dataset").SOURCE
+    monkeypatch.setitem(DATASETS, source.name, source)
+    folder = tmp_path / "data" / "photos"
+    folder.mkdir(parents=True)
+    for number in range(40):
+        (folder / f"{number}.jpg").touch()
+        (folder / f"{number}.txt").write_text(f"photo {number}\nthe same\n")
+    return tmp_path / "data"
+
+
+def test_a_new_dataset_is_a_file_and_one_line(toy: Path) -> None:
+    dataset = load_dataset("toy", toy)
+    assert (len(dataset.ids), dataset.texts[0]) == (40, ["photo 0", "the same"])
+    split = make_split(dataset, seed=0)
+    assert (split.protocol, len(split.query), len(split.database)) == ("TOY-A", 10, 30)
+    assert len(split.train) + len(split.validation) == 20
+    with pytest.raises(HashcliError, match=r"toy: .*photos is not there"):
+        load_dataset("toy", toy / "photos")
+
+
+def test_a_protocol_may_load_other_pairs(toy: Path) -> None:
+    dataset = load_dataset("toy", str(toy), "toy-b")
+    assert len(dataset.ids) == 20
+    assert make_split(dataset, 0, "toy-b").protocol == "TOY-B"
+
+
+def test_a_new_dataset_is_offered_for_download(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hashcli.datasets import download
+
+    fetched = []
+
+    def fetch(archive: Archive, path: Path, _: object) -> None:
+        fetched.append(archive.url)
+        path.touch()
+
+    monkeypatch.setattr(download, "_fetch", fetch)
+    monkeypatch.setattr(download, "_unpack", lambda *_: None)
+    download.download("toy", toy, NoProgress())
+    assert fetched == ["http://127.0.0.1:9/toy.zip"]
+
+
+class NoProgress:
+    def planned(self, count: int) -> None: ...
+    def advanced(self, count: int) -> None: ...
+
+
+def test_a_named_dataset_needs_its_root_folder() -> None:
+    with pytest.raises(HashcliError, match="mirflickr: its root folder was not given") as raised:
+        load_dataset("mirflickr")
+    assert "official files" in raised.value.remedy
+
+
+def test_neither_a_dataset_nor_a_path() -> None:
+    with pytest.raises(HashcliError, match=r"no dataset 'mirflick', .* Did you mean mirflickr") as raised:
+        load_dataset("mirflick")
+    assert "coco, flickr8k, iapr" in raised.value.remedy

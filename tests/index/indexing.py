@@ -1,0 +1,155 @@
+"""What the tests of an index share: an index that is updated in process, and small photos to put into it."""
+
+import sqlite3
+from pathlib import Path
+
+from PIL import Image
+
+from hashcli.index.catalog import Catalog
+from hashcli.index.catalog_file import FILE_NAME
+from hashcli.index.summary import UpdateCallback, UpdateOptions
+from hashcli.index.update import update
+from tests.conftest import PHOTOS, SKIMAGE
+
+PLANTED = bytes(8)  # a code that no encoder gives: an item that still has it has not been encoded again
+
+
+class Recorder(UpdateCallback):
+    """Keeps what an update reported."""
+
+    def __init__(self) -> None:
+        self.scanned_counts: list[int] = []
+        self.stages: list[list[int]] = []  # planned, and what was advanced
+        self.skips: list[tuple[str, str]] = []
+
+    def scanned(self, count: int) -> None:
+        self.scanned_counts.append(count)
+
+    def planned(self, count: int) -> None:
+        self.stages.append([count, 0])
+
+    def advanced(self, count: int) -> None:
+        self.stages[-1][1] += count
+
+    def skipped(self, path: str, reason: str) -> None:
+        self.skips.append((path, reason))
+
+
+class IndexFolder:
+    """An index that tests update in process; it is first made with `model`."""
+
+    def __init__(self, folder: Path, model: Path) -> None:
+        self.folder = folder
+        self.model = str(model)
+        self.report = Recorder()  # of the last update
+
+    def update(
+        self, *paths: Path, model: Path | None = None, rehash: bool = False, hidden: bool = False, texts: bool = True
+    ) -> dict[str, int]:
+        """Update; returns the counts that are not zero."""
+        self.report = Recorder()
+        source = str(model) if model else None if (self.folder / FILE_NAME).exists() else self.model
+        options = UpdateOptions(source, rehash=rehash, hidden=hidden, texts=texts)
+        summary = update(self.folder, [str(path) for path in paths], options, self.report)
+        return {name: count for name, count in summary.counts().items() if count}
+
+    def update_texts(
+        self, *paths: Path, model: Path | None = None, rehash: bool = False, texts: bool = True
+    ) -> dict[str, int]:
+        """Update; returns the counts of texts that are not zero, and of what was skipped."""
+        counts = self.update(*paths, model=model, rehash=rehash, texts=texts)
+        return {name: count for name, count in counts.items() if name == "skipped" or "texts" in name}
+
+    def sql(self, query: str, *values: object) -> list[tuple[object, ...]]:
+        with sqlite3.connect(self.folder / FILE_NAME) as db:
+            return db.execute(query, values).fetchall()
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """Everything in the catalog that does not depend on when it was written."""
+        return self.sql(
+            "SELECT kind, path, size, mtime_ns, hash, text, code, line, photo, taken FROM items ORDER BY 1, 2, 8, 6"
+        )
+
+    def codes(self) -> dict[str, object]:
+        """The code of each photo, by its name."""
+        return {Path(str(path)).name: code for path, code in self.sql("SELECT path, code FROM items WHERE kind = 0")}
+
+    def texts(self) -> list[tuple[object, ...]]:
+        """(file, line, text, photo) of every text that has a code."""
+        return self.sql(
+            "SELECT path, line, text, photo FROM items WHERE kind = 1 AND code IS NOT NULL ORDER BY path, line, text"
+        )
+
+    def taken(self) -> dict[object, object]:
+        """When each photo was taken that says so."""
+        return dict(self.sql("SELECT path, taken FROM items WHERE kind = 0 AND taken IS NOT NULL"))  # type: ignore[arg-type]
+
+    def plant_codes(self, where: str = "true") -> None:
+        self.sql(f"UPDATE items SET code = ? WHERE {where}", PLANTED)
+
+    def planted(self) -> list[object]:
+        """The paths of photos, and the texts, that have not been encoded since."""
+        return [
+            item for (item,) in self.sql("SELECT coalesce(text, path) FROM items WHERE code = ? ORDER BY 1", PLANTED)
+        ]
+
+    def move_roots_to_another_disk(self, where: str = "true") -> None:
+        """As if the roots had been on another disk than the one that is there now."""
+        self.sql(f"UPDATE roots SET device = device + 1 WHERE {where}")
+
+    def read(self) -> Catalog:
+        return Catalog.open(self.folder)
+
+
+def make_album(folder: Path) -> Path:
+    """Small versions of a dozen real photos, two of them one folder down."""
+    (folder / "trip").mkdir(parents=True)
+    for name in PHOTOS:
+        below = "trip" if name in ("rocket.jpg", "moon.png") else "."
+        with Image.open(SKIMAGE / name) as photo:
+            photo.convert("RGB").resize((48, 32)).save(folder / below / name)
+    return folder
+
+
+def described(path: Path, description: str = "", comment: bytes = b"", taken: str = "") -> None:
+    """A real photo with EXIF data in it."""
+    exif = Image.Exif()
+    if description:
+        exif[0x010E] = description
+    if comment:
+        exif.get_ifd(0x8769)[0x9286] = comment
+    if taken:
+        exif.get_ifd(0x8769)[0x9003] = taken
+    Image.open(SKIMAGE / "rocket.jpg").resize((90, 60)).save(path, exif=exif.tobytes())
+
+
+# The catalog's tables as version 0.1.0 made them.
+_VERSION_1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE roots (path TEXT PRIMARY KEY, device INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    text TEXT,
+    code BLOB
+);
+INSERT INTO meta SELECT * FROM new.meta;
+INSERT INTO roots SELECT * FROM new.roots;
+INSERT INTO items SELECT id, kind, path, size, mtime_ns, hash, text, code FROM new.items;
+PRAGMA user_version = 1;
+"""
+
+
+def to_version_1(index_folder: Path) -> None:
+    """Make the catalog anew as an older hashcli would have made it."""
+    db = sqlite3.connect(index_folder / "old.sqlite", isolation_level=None)
+    db.execute("ATTACH ? AS new", (str(index_folder / FILE_NAME),))
+    db.executescript(_VERSION_1)
+    db.close()
+    for file in index_folder.glob("catalog.sqlite*"):
+        file.unlink()
+    (index_folder / "old.sqlite").rename(index_folder / FILE_NAME)

@@ -1,0 +1,209 @@
+"""The catalog: its transactions, paths that move with it, and catalogs that are missing, damaged, older or newer."""
+
+import os
+import shutil
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hashcli.errors import HashcliError
+from hashcli.index.catalog import Catalog, FileState, FilterFields, IndexedFile, IndexedModel, Item, Kind
+from hashcli.index.catalog_file import DamagedIndexError, IndexNotFoundError, UnusableIndexFolderError
+from hashcli.index.files.text_files import Text
+from tests.index.indexing import to_version_1
+
+not_as_root = pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere")
+MODEL = IndexedModel("tiny", "0123", 16)
+STATE, HASH, CODE = FileState(1000, 2_000_000_000), bytes(range(16)), np.array([1, 2], np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "ix"
+
+
+def make_catalog(folder: Path, *names: str) -> None:
+    """With photos of these names beside the index folder."""
+    with Catalog.create_or_open(folder) as catalog:
+        catalog.set_model(MODEL)
+        with catalog.changing_items():
+            for name in names:
+                catalog.add_photo(str(folder.parent / name), STATE, HASH, CODE, taken=7)
+
+
+def test_what_is_put_in_comes_out(folder: Path, tmp_path: Path) -> None:
+    make_catalog(folder, "a.jpg")
+    with Catalog.create_or_open(folder) as catalog, catalog.changing_items():
+        catalog.set_root(str(tmp_path), 5)
+        photo, sidecar, captions = (str(tmp_path / name) for name in ("a.jpg", "a.txt", "/elsewhere/c.csv"))
+        catalog.set_texts(photo, STATE, HASH, [(Text(None, "inside", photo), None)])
+        catalog.set_texts(sidecar, STATE, HASH, [(Text(1, "beside", photo), bytes(2))])
+        catalog.set_texts(captions, STATE, HASH, [(Text(2, "a list", photo), bytes(2))])
+    with Catalog.open(folder) as catalog:
+        assert catalog.model == MODEL
+        assert catalog.roots() == {str(tmp_path): 5}
+        assert catalog.photos() == {photo: IndexedFile(1, STATE, HASH, encoded=True)}
+        files = {sidecar: IndexedFile(0, STATE, HASH, True, photo), captions: IndexedFile(0, STATE, HASH, True)}
+        assert catalog.text_files() == files  # only a sidecar belongs to one photo
+        assert catalog.files() == catalog.photos() | files
+        assert (catalog.count(Kind.IMAGE), catalog.count(Kind.TEXT)) == (1, 2)
+        assert (catalog.count_all_texts(), catalog.count_waiting()) == (3, 1)
+        assert catalog.count_texts() == {"captions files": 1, "photos": 0, "sidecars": 1}
+        ids, codes = catalog.codes(Kind.IMAGE)
+        assert (ids.tolist(), codes.tolist()) == ([1], [[1, 2]])
+        assert catalog.items([1, 3, 99]) == {
+            1: Item(photo, None, None, None, 7),
+            3: Item(sidecar, "beside", 1, photo, None),
+        }
+        assert dict(catalog.filter_fields(Kind.IMAGE)) == {1: FilterFields(photo, 7, STATE.mtime_ns)}
+        fields = dict(catalog.filter_fields(Kind.TEXT))
+        assert fields[3] == fields[4] == FilterFields(photo, 7, STATE.mtime_ns)  # those of the photo
+        with catalog.snapshot():
+            assert catalog.texts(photo) == [("inside", None)]
+
+
+def test_paths_below_the_folder_of_the_index_move_with_it(tmp_path: Path) -> None:
+    make_catalog(tmp_path / "one" / "ix", "a.jpg", "../outside.jpg")
+    with Catalog.create_or_open(tmp_path / "one" / "ix") as catalog, catalog.transaction():
+        catalog.set_root(str(tmp_path / "one"), 5)
+        catalog.set_root("/elsewhere", 5)
+    (tmp_path / "one").rename(tmp_path / "two")
+    with Catalog.open(tmp_path / "two" / "ix") as catalog:
+        assert str(tmp_path / "two" / "a.jpg") in catalog.photos()
+        assert catalog.roots() == {str(tmp_path / "two"): 5, "/elsewhere": 5}
+
+
+def test_a_transaction_is_all_or_nothing(folder: Path) -> None:
+    make_catalog(folder, "a.jpg")
+    with Catalog.create_or_open(folder) as catalog:
+        before = catalog.generation
+        with suppress(KeyboardInterrupt), catalog.changing_items():
+            catalog.remove([1])
+            raise KeyboardInterrupt
+        assert (catalog.count(Kind.IMAGE), catalog.generation) == (1, before)
+        with catalog.changing_items():
+            catalog.remove([1])
+        assert catalog.count(Kind.IMAGE) == 0
+        assert catalog.generation != before
+
+
+def test_another_model_drops_every_code(folder: Path) -> None:
+    make_catalog(folder, "a.jpg", "b.jpg")
+    with Catalog.create_or_open(folder) as catalog:
+        before = catalog.generation
+        catalog.set_model(IndexedModel("other", "4567", 32))
+        assert (catalog.count(Kind.IMAGE), catalog.count_waiting()) == (0, 2)
+        assert catalog.generation != before
+        assert catalog.codes(Kind.IMAGE)[1].shape == (0, 4)
+
+
+def test_a_snapshot_does_not_see_what_is_written_meanwhile(folder: Path) -> None:
+    make_catalog(folder, "a.jpg")
+    with Catalog.open(folder) as reader, Catalog.create_or_open(folder) as writer:
+        with reader.snapshot():
+            assert reader.count(Kind.IMAGE) == 1
+            with writer.changing_items():
+                writer.remove([1])
+            assert reader.count(Kind.IMAGE) == 1
+        assert reader.count(Kind.IMAGE) == 0
+
+
+def test_there_is_no_index(folder: Path) -> None:
+    with pytest.raises(IndexNotFoundError, match="There is no index in") as raised:
+        Catalog.open(folder)
+    assert raised.value.index_folder == folder
+    folder.mkdir()
+    (folder / "catalog.sqlite").touch()  # its first writer was killed before it made the tables
+    with pytest.raises(IndexNotFoundError):
+        Catalog.open(folder)
+    with pytest.raises(IndexNotFoundError, match=r"Did you mean .*ix\?"):
+        Catalog.open(folder.with_name("ixx"))
+
+
+@pytest.mark.parametrize("open_catalog", [Catalog.open, Catalog.create_or_open])
+def test_a_damaged_catalog(folder: Path, open_catalog: type[Catalog]) -> None:
+    folder.mkdir()
+    (folder / "catalog.sqlite").write_bytes(b"not a database, just words" * 100)
+    with pytest.raises(DamagedIndexError, match="is damaged") as raised:
+        open_catalog(folder)  # type: ignore[call-arg, arg-type]
+    assert raised.value.index_folder == folder
+    assert "hashcli" not in raised.value.remedy
+
+
+@pytest.mark.parametrize("open_catalog", [Catalog.open, Catalog.create_or_open])
+def test_a_catalog_of_a_newer_hashcli(folder: Path, open_catalog: type[Catalog]) -> None:
+    make_catalog(folder)
+    with sqlite3.connect(folder / "catalog.sqlite") as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(HashcliError, match="newer hashcli"):
+        open_catalog(folder)  # type: ignore[call-arg, arg-type]
+
+
+def test_a_folder_where_none_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UnusableIndexFolderError, match="cannot be used"):
+        Catalog.create_or_open(tmp_path / "file" / "ix")
+
+
+def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path, tmp_path: Path) -> None:
+    make_catalog(folder, "a.jpg")
+    to_version_1(folder)
+    path = str(tmp_path / "a.jpg")
+    content = (folder / "catalog.sqlite").read_bytes()
+    with Catalog.open(folder) as catalog:
+        assert catalog.items([1]) == {1: Item(path, None, None, None, None)}
+        assert catalog.count_texts() == {}
+    assert (folder / "catalog.sqlite").read_bytes() == content
+    with Catalog.create_or_open(folder) as catalog:
+        # with a time that no photo has, so that it is read once more
+        assert catalog.photos() == {path: IndexedFile(1, FileState(STATE.size, 0), HASH, encoded=True)}
+        assert dict(catalog.filter_fields(Kind.IMAGE)) == {1: FilterFields(path, None, None)}
+
+
+@not_as_root
+def test_a_catalog_on_a_read_only_disk_can_be_read(folder: Path) -> None:
+    make_catalog(folder, "a.jpg")
+    folder.chmod(0o555)
+    try:
+        with Catalog.open(folder) as catalog:
+            assert catalog.count(Kind.IMAGE) == 1
+        with pytest.raises(HashcliError, match="cannot be used"):
+            Catalog.create_or_open(folder)
+    finally:
+        folder.chmod(0o755)
+
+
+def test_a_catalog_that_was_copied_with_its_log_to_a_read_only_disk(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its writer was killed: the last changes are only in the log, and the file that readers share is missing."""
+    make_catalog(folder, "a.jpg")
+    copy = tmp_path / "copy" / "ix"
+    copy.mkdir(parents=True)
+    with sqlite3.connect(folder / "catalog.sqlite") as reader:  # keeps the log from being merged
+        reader.execute("SELECT * FROM items").fetchone()
+        make_catalog(folder, "b.jpg")
+        for name in ("catalog.sqlite", "catalog.sqlite-wal"):
+            shutil.copy(folder / name, copy)
+    assert (copy / "catalog.sqlite-wal").stat().st_size > 0
+
+    # Root may write everywhere; so the refusal of the disk is played here, as SQLite reports it.
+    monkeypatch.setattr("hashcli.index.catalog_file.os.access", lambda *_: False)
+    connect = sqlite3.connect
+
+    class Refusing:
+        def execute(self, _: str) -> None:
+            raise sqlite3.OperationalError("unable to open database file")
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(
+        "hashcli.index.catalog_file.sqlite3.connect",
+        lambda path, **options: Refusing() if "mode=ro" in str(path) else connect(path, **options),
+    )
+    with Catalog.open(copy) as catalog:
+        assert sorted(Path(path).name for path in catalog.photos()) == ["a.jpg", "b.jpg"]

@@ -1,0 +1,394 @@
+"""Bringing the photos of an index up to date: which are encoded, which keep their codes, and which are dropped."""
+
+import os
+import shutil
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from PIL import Image
+
+from hashcli.errors import HashcliError
+from hashcli.hashmodel import images
+from hashcli.index.catalog_file import IndexNotFoundError, UnusableIndexFolderError
+from hashcli.index.lock import IndexBusyError
+from hashcli.index.summary import UpdateOptions, UpdateSummary
+from hashcli.index.update import NotAnIndexFolderError, OtherModelError, forget, indexed_paths, update
+from tests.conftest import PHOTOS, Run, json_rows, make_tiny_model
+from tests.index.indexing import PLANTED, IndexFolder, to_version_1
+
+ALL = len(PHOTOS)
+
+
+def test_first_update_then_nothing_to_do(new_index: IndexFolder, album: Path) -> None:
+    assert new_index.update(album) == {"added": ALL}
+    assert new_index.report.stages == [[ALL, ALL]]
+    assert new_index.report.scanned_counts[-1] == ALL
+    assert new_index.update(album) == {"unchanged": ALL}
+    assert new_index.update() == {"unchanged": ALL}  # everything indexed before
+
+
+def test_new_changed_moved_and_deleted_photos(index: IndexFolder, album: Path) -> None:
+    before = index.codes()
+    shutil.copy(album / "coffee.png", album / "new.png")
+    Image.open(album / "chelsea.png").rotate(180).save(album / "chelsea.png")
+    (album / "brick.png").rename(album / "trip" / "wall.png")
+    (album / "coins.png").unlink()
+    assert index.update(album) == {"added": 1, "updated": 1, "moved": 1, "removed": 1, "unchanged": ALL - 3}
+    after = index.codes()
+    assert after["wall.png"] == before["brick.png"]
+    assert after["new.png"] == before["coffee.png"]
+    assert after["chelsea.png"] != before["chelsea.png"]
+    assert "coins.png" not in after
+
+
+def test_a_moved_photo_and_a_copy_of_it_are_not_encoded_again(index: IndexFolder, album: Path) -> None:
+    index.plant_codes("path LIKE '%brick.png'")
+    (album / "brick.png").rename(album / "trip" / "wall.png")
+    shutil.copy(album / "trip" / "wall.png", album / "again.png")
+    assert index.update(album) == {"added": 1, "moved": 1, "unchanged": ALL - 1}
+    assert index.planted() == ["photos/again.png", "photos/trip/wall.png"]
+
+
+def test_a_folder_renamed_whole(index: IndexFolder, album: Path) -> None:
+    (album / "trip").rename(album / "voyage")
+    assert index.update(album) == {"moved": 2, "unchanged": ALL - 2}
+
+
+def test_a_renamed_folder_with_the_same_photo_twice(index: IndexFolder, album: Path) -> None:
+    shutil.copy(album / "trip" / "moon.png", album / "trip" / "moon again.png")
+    index.update(album)
+    (album / "trip").rename(album / "voyage")
+    assert index.update(album) == {"moved": 3, "unchanged": ALL - 2}
+
+
+def test_a_photo_moved_over_another_is_not_encoded_again(index: IndexFolder, album: Path) -> None:
+    index.plant_codes("path LIKE '%brick.png'")
+    (album / "brick.png").replace(album / "coins.png")
+    assert index.update(album) == {"updated": 1, "removed": 1, "unchanged": ALL - 2}
+    assert index.planted() == ["photos/coins.png"]
+
+
+def test_a_new_time_alone_encodes_nothing(index: IndexFolder, album: Path) -> None:
+    index.plant_codes()
+    os.utime(album / "coffee.png")
+    assert index.update(album) == {"unchanged": ALL}
+    assert len(index.planted()) == ALL
+    assert index.report.stages == [[1, 1]]
+    index.update(album)
+    assert index.report.stages == [[0, 0]]  # the new time has been recorded
+
+
+def test_photos_that_cannot_be_read_are_named_and_the_rest_is_indexed(new_index: IndexFolder, album: Path) -> None:
+    (album / "cut.jpg").write_bytes((album / "trip" / "rocket.jpg").read_bytes()[:700])
+    (album / "notes.png").write_text("buy milk")
+    assert new_index.update(album) == {"added": ALL, "skipped": 2}
+    (cut, _), notes = new_index.report.skips
+    assert cut == str(album / "cut.jpg")
+    assert notes == (str(album / "notes.png"), "not an image that can be read")
+
+
+def test_a_photo_that_is_damaged_later_leaves_the_index(index: IndexFolder, album: Path) -> None:
+    (album / "coffee.png").write_bytes(b"")
+    assert index.update(album) == {"unchanged": ALL - 1, "removed": 1, "skipped": 1}
+    assert "coffee.png" not in index.codes()
+
+
+def test_photos_whose_extra_is_missing_are_counted_and_kept(
+    index: IndexFolder, album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        shutil.copy(album / "coffee.png", album / f"camera{number}.NEF")
+    # as if it had been encoded where the extra is installed
+    index.sql("UPDATE items SET path = 'photos/camera2.NEF' WHERE path = 'photos/coffee.png'")
+    monkeypatch.setattr(images, "_missing_extras", {"raw"})
+    assert index.update() == {"added": 1, "unchanged": ALL - 1, "skipped": 3}
+    reason = "RAW needs an extra: pip install 'hashcli[raw]'"
+    assert index.report.skips == [(str(album / "camera0.NEF"), reason), ("2 more", reason)]
+    assert "camera2.NEF" in index.codes()
+
+
+def test_a_photo_that_became_a_pipe_does_not_hang(index: IndexFolder, album: Path) -> None:
+    (album / "brick.png").unlink()
+    os.mkfifo(album / "brick.png")
+    assert index.update(album) == {"removed": 1, "unchanged": ALL - 1}
+
+
+def test_names_with_spaces_newlines_and_bytes_that_are_not_utf8(new_index: IndexFolder, tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    names = [b"a b.png", b"two\nlines.png", b"red\x1b[31m.png", "höhe 日本.png".encode(), b"latin-\xe9.png"]
+    for shade, name in enumerate(names):
+        with open(os.path.join(os.fsencode(folder), name), "wb") as file:
+            Image.new("RGB", (9, 9), (50 * shade,) * 3).save(file, "PNG")
+    assert new_index.update(folder) == {"added": 5}
+    assert new_index.update(folder) == {"unchanged": 5}
+    with new_index.read() as catalog:
+        assert sorted(map(os.fsencode, catalog.photos())) == sorted(os.path.join(os.fsencode(folder), n) for n in names)
+
+
+def test_an_index_beside_the_photos_moves_with_them(album: Path, tiny_model: Path, tmp_path: Path) -> None:
+    IndexFolder(album / ".hashcli", tiny_model).update(album)
+    moved = tmp_path / "elsewhere" / "pictures"
+    moved.parent.mkdir()
+    album.rename(moved)
+    index = IndexFolder(moved / ".hashcli", tiny_model)
+    assert index.update() == {"unchanged": ALL}
+    with index.read() as catalog:
+        assert sorted(catalog.photos()) == sorted(str(path) for path in moved.rglob("*.*g") if path.is_file())
+
+
+# --- folders that are away, emptied or deleted ---
+
+
+def test_a_root_that_cannot_be_reached_keeps_its_photos(index: IndexFolder, album: Path, tmp_path: Path) -> None:
+    album.rename(tmp_path / "unplugged")
+    assert index.update() == {"skipped": 1}
+    assert index.report.skips == [(str(album), f"not reachable; its {ALL} photos are kept")]
+    assert len(index.rows()) == ALL
+    (tmp_path / "unplugged").rename(album)
+    assert index.update() == {"unchanged": ALL}
+
+
+def test_an_empty_mount_point_keeps_its_photos(index: IndexFolder, album: Path, tmp_path: Path) -> None:
+    """The root is there, but it is empty and on another disk than before."""
+    index.move_roots_to_another_disk()
+    album.rename(tmp_path / "unplugged")
+    album.mkdir()
+    assert index.update() == {"skipped": 1}
+    assert len(index.rows()) == ALL
+
+
+def test_an_unmounted_folder_inside_an_indexed_one_keeps_its_photos(index: IndexFolder, album: Path) -> None:
+    """The inner folder was indexed by itself too, so the catalog says that it was on another disk."""
+    index.update(album / "trip")
+    index.move_roots_to_another_disk("path LIKE '%trip'")
+    for photo in list((album / "trip").iterdir()):
+        photo.unlink()
+    assert index.update(album) == {"unchanged": ALL - 2, "skipped": 1}
+    assert index.report.skips == [(str(album / "trip"), "not reachable; its 2 photos are kept")]
+    assert len(index.rows()) == ALL
+
+
+def test_a_missing_root_beside_others_keeps_its_photos(index: IndexFolder, album: Path, tmp_path: Path) -> None:
+    """Its disk is away, and the folder it was mounted in has another device number than it had."""
+    index.update(album / "trip")
+    index.move_roots_to_another_disk("path LIKE '%trip'")
+    (album / "trip").rename(tmp_path / "unplugged")
+    assert index.update() == {"unchanged": ALL - 2, "skipped": 1}
+    assert len(index.rows()) == ALL
+
+
+def test_a_deleted_folder_that_was_indexed_by_itself_is_dropped(index: IndexFolder, album: Path) -> None:
+    index.update(album / "trip")
+    shutil.rmtree(album / "trip")
+    assert index.update(album) == {"removed": 2, "unchanged": ALL - 2}
+    assert indexed_paths(index.folder) == [str(album)]
+    assert index.update() == {"unchanged": ALL - 2}
+
+
+def test_an_emptied_folder_is_believed(index: IndexFolder, album: Path) -> None:
+    shutil.rmtree(album)
+    album.mkdir()
+    assert index.update() == {"removed": ALL}
+
+
+def test_a_file_given_by_name_is_refreshed_and_dropped_when_deleted(new_index: IndexFolder, album: Path) -> None:
+    assert new_index.update(album / "coffee.png", album / "trip") == {"added": 3}
+    (album / "coffee.png").unlink()
+    assert new_index.update() == {"removed": 1, "unchanged": 2}
+
+
+# --- what may not be indexed ---
+
+
+def test_paths_that_are_not_there(new_index: IndexFolder, album: Path, tmp_path: Path) -> None:
+    with pytest.raises(HashcliError, match="no such file or folder"):
+        new_index.update(tmp_path / "nowhere")
+    with pytest.raises(HashcliError, match="There is no hash model 'nosuch'"):
+        update(new_index.folder, [str(album)], UpdateOptions(model="nosuch"))
+    assert not new_index.folder.exists()
+    assert new_index.update(tmp_path / "nowhere", album) == {"added": ALL, "skipped": 1}
+    assert new_index.report.skips == [(str(tmp_path / "nowhere"), "no such file or folder")]
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert new_index.update(tmp_path / "pipe.jpg") == {"skipped": 1}
+    assert new_index.report.skips == [(str(tmp_path / "pipe.jpg"), "not a file or a folder")]
+
+
+def test_an_empty_folder_is_fine(new_index: IndexFolder, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert new_index.update(tmp_path / "empty") == {}
+
+
+def test_an_index_has_a_folder_of_its_own(album: Path, tiny_model: Path) -> None:
+    before = sorted(album.rglob("*"))
+    with pytest.raises(NotAnIndexFolderError, match=f"holds other files, for example {min(PHOTOS)}") as raised:
+        IndexFolder(album, tiny_model).update(album)
+    assert str(album / ".hashcli") in raised.value.remedy
+    assert sorted(album.rglob("*")) == before
+    (album / "empty").mkdir()
+    (album / "empty" / "lock").touch()  # of an update that was killed before it made the catalog
+    assert IndexFolder(album / "empty", tiny_model).update(album) == {"added": ALL}
+
+
+def test_a_second_writer_is_refused(index: IndexFolder, album: Path) -> None:
+    with FileLock(index.folder / "lock"):
+        for change in (lambda: index.update(album), lambda: forget(index.folder, [str(album)])):
+            with pytest.raises(IndexBusyError, match="Another hashcli is writing the index") as raised:
+                change()
+            assert raised.value.index_folder == index.folder
+    assert len(index.rows()) == ALL
+
+
+def test_a_folder_that_cannot_be_made(album: Path, tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UnusableIndexFolderError, match="cannot be written") as raised:
+        IndexFolder(tmp_path / "file" / "ix", tiny_model).update(album)
+    assert "--" not in raised.value.remedy
+    assert raised.value.index_folder == tmp_path / "file" / "ix"
+
+
+def test_files_of_an_index(index: IndexFolder) -> None:
+    """Those of the design, and nothing else that stays behind."""
+    names = {path.name for path in index.folder.iterdir()}
+    needed = {"catalog.sqlite", "images.faiss", "images.ids.npy"}
+    assert needed <= names <= needed | {"lock"}
+    assert not stat.S_IMODE((index.folder / "catalog.sqlite").stat().st_mode) & 0o111
+
+
+# --- models ---
+
+
+def test_codes_of_two_models_never_mix(index: IndexFolder, album: Path, tmp_path: Path) -> None:
+    other = make_tiny_model(tmp_path / "other", seed=1)
+    before = index.codes()
+    with pytest.raises(OtherModelError, match="their codes cannot be compared") as raised:
+        index.update(album, model=other)
+    assert (raised.value.model, raised.value.index_folder) == (str(other), index.folder)
+    assert index.codes() == before
+    assert index.update(rehash=True, model=other) == {"updated": ALL}
+    assert all(code != before[name] for name, code in index.codes().items())
+    assert index.update() == {"unchanged": ALL}
+
+
+def test_rehash_of_a_part_encodes_everything(index: IndexFolder, album: Path) -> None:
+    index.plant_codes()
+    assert index.update(album / "trip", rehash=True) == {"updated": ALL}
+    assert index.planted() == []
+
+
+def test_rehash_keeps_the_codes_of_photos_that_cannot_be_reached(
+    index: IndexFolder, album: Path, tmp_path: Path
+) -> None:
+    album.rename(tmp_path / "unplugged")
+    assert index.update(rehash=True) == {"skipped": 1}
+    assert None not in index.codes().values()
+
+
+def test_a_model_that_was_changed_in_place_is_refused(album: Path, tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "own", seed=1)
+    index = IndexFolder(tmp_path / "ix", model)
+    index.update(album)
+    shutil.rmtree(model)
+    make_tiny_model(model, seed=2)
+    with pytest.raises(OtherModelError) as raised:
+        index.update(album)
+    assert raised.value.model == str(model)
+
+
+def test_a_damaged_model_is_refused(album: Path, tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "own", seed=1)
+    with (model / "image.onnx").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(HashcliError, match=r"image.onnx is damaged"):
+        IndexFolder(tmp_path / "ix", model).update(album)
+
+
+# --- derived files ---
+
+
+def test_damaged_and_missing_search_files_are_written_anew(index: IndexFolder) -> None:
+    for name in ("images.faiss", "images.ids.npy"):
+        whole = (index.folder / name).read_bytes()
+        damaged = bytearray(whole)
+        damaged[60] ^= 0xFF
+        (index.folder / name).write_bytes(damaged)
+        index.update()
+        assert (index.folder / name).read_bytes() == whole
+        (index.folder / name).unlink()
+        index.update()
+        assert (index.folder / name).read_bytes() == whole
+
+
+def test_a_catalog_set_back_does_not_take_newer_search_files_for_its_own(
+    hashcli: Run, index: IndexFolder, album: Path
+) -> None:
+    """A backup of the catalog alone is put back, and the same number of changes are made to it again."""
+    backup = (index.folder / "catalog.sqlite").read_bytes()
+    Image.open(album / "coffee.png").rotate(90).save(album / "turned.png")
+    index.update(album)
+    (album / "turned.png").unlink()
+    (index.folder / "catalog.sqlite").write_bytes(backup)
+    Image.open(album / "chelsea.png").rotate(90).save(album / "other.png")
+    index.update(album)
+    rows = json_rows(hashcli("search", "--image", album / "other.png", "--json", "--index", index.folder))
+    assert (Path(rows[0]["path"]).name, rows[0]["distance"]) == ("other.png", 0)
+
+
+def test_an_older_index_is_migrated_without_encoding(index: IndexFolder) -> None:
+    index.plant_codes("path LIKE '%brick.png'")
+    before = index.rows()
+    to_version_1(index.folder)
+    assert index.update() == {"unchanged": ALL}
+    assert index.report.stages == [[ALL, ALL]]  # each photo is read once more
+    assert index.rows() == before
+    assert index.update() == {"unchanged": ALL}
+    assert index.report.stages == [[0, 0]]
+
+
+# --- forgetting ---
+
+
+def test_forget_drops_photos_and_roots_and_keeps_the_files(index: IndexFolder, album: Path, tmp_path: Path) -> None:
+    assert forget(index.folder, [str(album / "trip")]) == (2, 0)
+    assert forget(index.folder, [str(album / "trip")]) == (0, 0)
+    assert forget(index.folder, [str(album)]) == (ALL - 2, 0)
+    assert index.rows() == []
+    assert indexed_paths(index.folder) == []
+    assert (album / "coffee.png").exists()
+    with pytest.raises(IndexNotFoundError, match="There is no index in") as raised:
+        forget(tmp_path / "none", [str(album)])
+    assert raised.value.index_folder == tmp_path / "none"
+    assert not (tmp_path / "none").exists()
+
+
+# --- the summary ---
+
+
+def test_a_summary_says_whether_anything_changed() -> None:
+    assert not UpdateSummary(unchanged=3, texts_unchanged=2, skipped=[("a", "b")]).changed()
+    assert UpdateSummary(texts_moved=1).changed()
+    assert UpdateSummary(added=1, skipped=[("a", "b")]).counts()["skipped"] == 1
+    assert list(UpdateSummary().counts())[-1] == "skipped"
+
+
+def test_an_interrupt_keeps_what_was_committed(index: IndexFolder, album: Path) -> None:
+    """Also the derived files are of what is in the catalog then."""
+    for number in range(40):
+        Image.new("RGB", (9, 9), (number * 6, 0, 0)).save(album / f"new{number:02}.png")
+
+    class Interrupting(type(index.report)):  # type: ignore[misc]
+        def advanced(self, count: int) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        update(index.folder, [str(album)], UpdateOptions(), Interrupting())
+    assert len(index.rows()) == ALL + 16
+    before = (index.folder / "images.ids.npy").read_bytes()
+    with sqlite3.connect(index.folder / "catalog.sqlite") as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert PLANTED not in index.codes().values()
+    assert index.update(album) == {"added": 24, "unchanged": ALL + 16}
+    assert len((index.folder / "images.ids.npy").read_bytes()) == len(before) + 24 * 4
