@@ -119,11 +119,11 @@ def run(
     download: Download = False,
     json: Json = False,
 ) -> None:
-    """Train a hash model: a teacher such as CLIP is distilled into a small student, which makes the codes.
+    """Train a hash model of your own.
 
-    The student is evaluated, and becomes a hash model that `hashcli index` takes. The methods that come with hashcli
-    are reconstructions from the papers' abstracts, not the authors' code. Nothing is chosen by the query set.
-    Needs the extra `train`: pip install 'hashcli[train]'.
+    A teacher such as CLIP is distilled into a small student. The student is evaluated, and becomes a hash model that
+    `hashcli index` takes. The methods that come with hashcli are reconstructions from the papers' abstracts, not the
+    authors' code. Nothing is chosen by the query set. Needs the extra `train`: pip install 'hashcli[train]'.
     """
     lengths = whole_numbers("--bits", bits, "32,64") if bits else None
     if split and protocol:

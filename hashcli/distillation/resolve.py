@@ -13,11 +13,11 @@ from hashcli.errors import HashcliError, did_you_mean
 
 @dataclass(frozen=True)
 class _Source:
-    """Values from one place. `name` leads its error messages; `shared` ones may hold other methods' settings too."""
+    """Values from one place. `name` leads error messages; one for `several_methods` may have settings of others."""
 
     name: str
     values: dict[str, Any]
-    shared: bool = False
+    several_methods: bool = False
 
 
 def resolve_settings(
@@ -34,7 +34,7 @@ def resolve_settings(
 
     Raises HashcliError naming a setting that is unknown or of another method, or a value that is not allowed.
     """
-    sources = [_Source(f"{file}: ", _read_toml(file), shared=True)] if file else []
+    sources = [_Source(f"{file}: ", _read_toml(file), several_methods=True)] if file else []
     sources += [_Source(f"{assignment}: ", _parse_assignment(assignment)) for assignment in assignments]
     sources.append(_Source("", {name: value for name, value in values.items() if value is not None}))
     method = _method(sources, base.method if base else DEFAULT_METHOD)
@@ -127,7 +127,7 @@ def _parsed(source: _Source, method: str, rules: dict[str, Rule]) -> dict[str, A
             like = did_you_mean(name, rules)
             remedy = "" if like else f"Settings of {method}: {', '.join(rules)}."
             raise HashcliError(f"{source.name}there is no setting {name!r}.{like}", remedy)
-        elif not source.shared:
+        elif not source.several_methods:
             raise HashcliError(
                 f"{source.name}{name} is a setting of {' and '.join(owners)}, and the method is {method}.",
                 f"Leave {name} out, or choose the method {' or '.join(owners)}.",
