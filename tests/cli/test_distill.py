@@ -223,3 +223,15 @@ def test_a_split_can_be_repeated(distill: Run, flickr: tuple[object, ...], tmp_p
     splits = [json.loads((tmp_path / run / "split.json").read_text()) for run in ("first", "second")]
     assert splits[0] == splits[1]
     assert splits[0]["dataset"] == load_dataset("mirflickr", tmp_path / "data").name
+
+
+def test_the_defaults_in_the_help_are_those_of_the_settings(distill: Run) -> None:
+    from hashcli.distillation.registry import DEFAULT_METHOD
+    from hashcli.distillation.settings import Settings
+
+    printed = "".join(distill("--help").stdout.split())
+    rules = Settings.rules()
+    defaults = {"teacher": rules["teacher"].default, "student": rules["student"].default, "seed": rules["seed"].default}
+    for name, default in (defaults | {"method": DEFAULT_METHOD, "bits": rules["bits"].default[0]}).items():
+        option = printed.partition(f"--{name}<")[2].partition("--")[0]
+        assert f"[default:({default})]" in option
