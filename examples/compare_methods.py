@@ -11,7 +11,7 @@ stands between the two marks in --results; the text around them is left alone.
 import argparse
 import json
 import sys
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +21,22 @@ from platformdirs import user_cache_path
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.registry import load_dataset
 from hashcli.datasets.splits import Split, make_split
-from hashcli.distillation.config import Config
-from hashcli.distillation.measuring import Reports
-from hashcli.distillation.run import run
-from hashcli.distillation.towers import open_teacher
-from hashcli.distillation.training import Epoch
+from hashcli.distillation.callbacks import RunCallback
+from hashcli.distillation.lcdh import LcdhSettings
+from hashcli.distillation.open_towers import open_teacher
+from hashcli.distillation.registry import load_method
+from hashcli.distillation.resolve import resolve_settings, settings_from_json
+from hashcli.distillation.run import RunPlan, train_hash_models
+from hashcli.distillation.settings import Settings
+from hashcli.evaluation.ranking import Report
 
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
 # What is shown of each dataset, and the methods that can be trained on it: SODA needs labels.
 SHOWN = {"mirflickr": ("mAP@all", ("soda", "ckdh", "lcdh")), "flickr8k": ("recall@10", ("ckdh", "lcdh"))}
 
-# Where the defaults do not fit, by time. Validation after each epoch is not shown here.
+# Where the defaults do not fit, by time; a setting of one method is for that method alone. Validation after each epoch
+# is not shown here.
 SETTINGS: dict[str, dict[str, Any]] = {
     "mirflickr": {"validate_every": 0},
     "flickr8k": {"validate_every": 0, "epochs": 2},  # 27,000 captions to train on: an epoch is 211 batches, not 3
@@ -42,32 +46,37 @@ Row = dict[str, Any]  # label, seed, bits, direction, value, chance
 Cells = dict[int, list[float]]  # by bits, a value for each seed
 
 
-class Teller:
-    """A run tells how it goes on; here only what it measured is printed."""
+class PrintMetrics(RunCallback):
+    """Prints the first metric of everything that a run evaluates."""
 
-    def planned(self, count: int) -> None:
-        """So many photos and texts are to be encoded."""
-
-    def advanced(self, count: int) -> None:
-        """So many more were encoded."""
-
-    def epoch(self, bits: int, epoch: Epoch) -> None:
-        """An epoch is over."""
-
-    def measured(self, what: str, bits: int, reports: Reports) -> None:
+    def evaluated(self, what: str, bits: int, reports: dict[str, Report]) -> None:
         first = {direction: report.metrics[0] for direction, report in reports.items()}
         shown = ", ".join(f"{direction} {one.name} {one.value:.4f}" for direction, one in first.items())
         print(f"  {bits} bits, {what}: {shown}", file=sys.stderr)
 
-    def kept(self, bits: int, image: float, text: float) -> None:
-        """After an update: the share of the bits of old codes that are as they were."""
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared on one dataset. `teacher_key` identifies the teacher's weights."""
+
+    dataset: ImageTextDataset
+    splits: list[Split]
+    bits: tuple[int, ...]
+    teacher: str
+    teacher_key: str
+
+    def settings(self, method: str, split: Split, distil: bool = True) -> Settings:
+        known = load_method(method).settings.rules()
+        own = {name: value for name, value in SETTINGS[self.dataset.name].items() if name in known}
+        values = own | {"teacher": self.teacher, "bits": self.bits, "seed": split.seed, "distil": distil}
+        return resolve_settings(method=method, **values)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mirflickr", type=Path, help="its folder; without it, no such tables")
     parser.add_argument("--flickr8k", type=Path, help="its folder; without it, no such tables")
-    parser.add_argument("--teacher", default=Config.teacher)
+    parser.add_argument("--teacher", default=resolve_settings().teacher)
     parser.add_argument("--bits", type=numbers, default=(16, 32, 64, 128), help="with commas between")
     parser.add_argument("--seeds", type=numbers, default=(0, 1, 2), help="with commas between")
     parser.add_argument("--caption-bits", type=numbers, default=(16, 32, 64, 128), help="the same, for flickr8k")
@@ -77,17 +86,16 @@ def main() -> None:
     options = parser.parse_args()
 
     sections = []
-    teacher = open_teacher(options.teacher)[0].key
+    key = open_teacher(options.teacher)[0].key
     for name, bits, seeds in (
         ("mirflickr", options.bits, options.seeds),
         ("flickr8k", options.caption_bits, options.caption_seeds),
     ):
         if root := getattr(options, name):
-            pairs = load_dataset(name, root)
-            splits = [make_split(pairs, seed) for seed in seeds]
-            config = replace(Config(teacher=options.teacher, bits=bits), **SETTINGS[name])
-            rows = all_runs(pairs, splits, config, teacher, options.out / name)
-            sections.append(section(pairs, splits, rows, config, teacher))
+            dataset = load_dataset(name, root)
+            splits = [make_split(dataset, seed) for seed in seeds]
+            comparison = Comparison(dataset, splits, bits, options.teacher, key)
+            sections.append(section(comparison, all_runs(comparison, options.out / name)))
     write_tables(options.results, "\n\n".join(sections))
 
 
@@ -95,55 +103,61 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(","))
 
 
-def all_runs(pairs: ImageTextDataset, splits: list[Split], config: Config, teacher: str, out: Path) -> list[Row]:
-    """Every method with and without its teacher, at every seed, and the baselines; the rows that are to be shown."""
-    metric, methods = SHOWN[pairs.name]
+def all_runs(comparison: Comparison, out: Path) -> list[Row]:
+    """Every method with and without its teacher, at every seed, and the baselines; the rows that are shown."""
+    metric, methods = SHOWN[comparison.dataset.name]
     rows = []
-    for split in splits:
+    for split in comparison.splits:
         for method in methods:
             for distil in (True, False):
                 label = method.upper() if distil else f"{method.upper()} without its teacher"
-                own = replace(config, method=method, seed=split.seed, distil=distil)
                 folder = out / f"{method}{'' if distil else '-without-teacher'}-{split.seed}"
-                baseline = distil and method == methods[0]  # they are the same for all methods
-                for row in finished_run(pairs, split, own, teacher, folder, baseline):
+                plan = RunPlan(
+                    comparison.dataset,
+                    split,
+                    comparison.settings(method, split, distil),
+                    folder,
+                    user_cache_path("hashcli") / "features",
+                    resume=(folder / "run.json").exists(),
+                    baselines=distil and method == methods[0],  # they are the same for all methods
+                )
+                for row in finished_run(plan, comparison.teacher_key):
                     if row["name"] == metric and not row["of"].startswith("validation"):
                         of = label if row["of"] == method else row["of"].replace(method, method.upper())
                         rows.append(row | {"label": of, "seed": split.seed})
     return rows
 
 
-def finished_run(
-    pairs: ImageTextDataset, split: Split, config: Config, teacher: str, folder: Path, baseline: bool
-) -> list[Row]:
-    """The figures of a run, made now unless it is finished already."""
-    begun = (folder / "run.json").exists()
-    if begun and (folder / "metrics.json").exists():
-        told = json.loads((folder / "run.json").read_text())
-        known = told["config"], told["towers"]["teacher"], told["split"]
-        if known == (config.to_json(), teacher, split.checksum):
-            return list(json.loads((folder / "metrics.json").read_text()))
-        sys.exit(f"{folder} holds a run with other settings, another teacher or other data. Choose another --out.")
-    print(folder, file=sys.stderr)
-    cache = user_cache_path("hashcli") / "features"
-    return run(pairs, split, config, folder, cache, Teller(), resume=begun, baseline=baseline)
+def finished_run(plan: RunPlan, teacher_key: str) -> list[Row]:
+    """The metrics of a run, which is made now unless it is finished already."""
+    if (plan.out / "metrics.json").exists():
+        saved = json.loads((plan.out / "run.json").read_text())
+        before = settings_from_json(saved["config"]), saved["towers"]["teacher"], saved["split"]
+        if before == (plan.settings, teacher_key, plan.split.checksum):
+            return list(json.loads((plan.out / "metrics.json").read_text()))
+        sys.exit(f"{plan.out} holds a run with other settings, another teacher or other data. Choose another --out.")
+    print(plan.out, file=sys.stderr)
+    return train_hash_models(plan, PrintMetrics())
 
 
-def section(pairs: ImageTextDataset, splits: list[Split], rows: list[Row], config: Config, teacher: str) -> str:
+def section(comparison: Comparison, rows: list[Row]) -> str:
     """Two tables, one for each direction, and what each method gains by its teacher."""
-    metric, methods = SHOWN[pairs.name]
+    dataset, splits = comparison.dataset, comparison.splits
+    metric, methods = SHOWN[dataset.name]
+    settings = comparison.settings("lcdh", splits[0])
+    assert isinstance(settings, LcdhSettings)
     split = splits[0]
-    database = f"a database of {len(split.database):,}" if pairs.labels is not None else "searched among themselves"
+    database = f"a database of {len(split.database):,}" if dataset.labels is not None else "searched among themselves"
     seeds = ", ".join(str(split.seed) for split in splits)
     spread = ", mean ± sample standard deviation" if len(splits) > 1 else ""
     lines = [
-        f"### {pairs.name}, {metric}",
+        f"### {dataset.name}, {metric}",
         "",
         f"{split.protocol}: {len(split.train):,} photos to train, {len(split.validation):,} held out for validation, "
-        f"{len(split.query):,} queries, {database}. Teacher {config.teacher} ({teacher}), student "
-        f"{config.student}, {config.epochs} epochs (LCDH's student: {config.rounds} rounds of {config.round_steps} "
-        f"steps). "
-        f"Seeds {seeds}{spread}; a seed decides {'validation' if pairs.parts else 'split'}, weights and order.",
+        f"{len(split.query):,} queries, {database}. Teacher {settings.teacher} ({comparison.teacher_key}), student "
+        f"{settings.student}, {settings.epochs} epochs (LCDH's student: {settings.rounds} rounds of "
+        f"{settings.round_steps} steps). "
+        f"Seeds {seeds}{spread}; a seed decides {'validation' if dataset.parts else 'split'}, weights and order.",
     ]
     for warning in split.warnings:
         lines += ["", f"*{warning}.*"]

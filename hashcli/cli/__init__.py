@@ -27,7 +27,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (index, search, duplicates, encode, distill, evaluate, models, info, config):
-    app.command(name=command.__name__.rpartition(".")[2], cls=Command, epilog=command.EXAMPLES)(command.run)
+    own = getattr(command, "COMMAND", Command)
+    app.command(name=command.__name__.rpartition(".")[2], cls=own, epilog=command.EXAMPLES)(command.run)
 
 
 def _print_version(wanted: bool) -> None:

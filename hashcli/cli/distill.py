@@ -1,25 +1,79 @@
-"""hashcli distill: train a teacher and a light student, measure both, and write a hash model."""
+"""hashcli distill: train a teacher and a light student, evaluate both, and write a hash model."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashcli.cli.console import ProgressBar, say, stop_with, write_json
+from hashcli.cli.command import Command
+from hashcli.cli.console import ProgressBar, print_table, say, stop_with, write_json
 from hashcli.cli.options import Download, Json, ProtocolName, open_dataset, whole_numbers
+from hashcli.cli.remedies import with_remedies
 
 if TYPE_CHECKING:
-    from hashcli.distillation.training import Epoch
+    from hashcli.datasets.dataset import ImageTextDataset
+    from hashcli.datasets.splits import Split
+    from hashcli.distillation.run import MetricRow, RunPlan
+    from hashcli.distillation.student import Student
+    from hashcli.distillation.training import EpochReport
     from hashcli.evaluation.ranking import Report
 
 EXAMPLES = """Examples:\n
 hashcli distill --dataset mirflickr --root ~/data/mirflickr25k --teacher lite-256\n
 hashcli distill --dataset ./captions.jsonl --method lcdh --bits 64,128 --out runs/mine\n
 hashcli distill --dataset ./new.jsonl --update runs/mine/model-64\n
+hashcli distill --settings ckdh     what can be set\n
 hashcli index ~/Pictures --model runs/mine/model-64"""
 
 SHOWN = ("mAP@all", "recall@10")
+ALL = "all"  # the value of --settings without a method
+
+
+class DistillCommand(Command):
+    """Names the registered methods in its help, and lets --settings stand without a value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        following = [*args[1:], "-"]
+        for place, (arg, value) in enumerate(zip(args, following, strict=True)):
+            if arg == "--settings" and value.startswith("-"):
+                args = [*args[: place + 1], ALL, *args[place + 1 :]]
+                break
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from hashcli.distillation.registry import METHODS
+
+        option: Any
+        for option in self.params:
+            if option.name == "method":
+                option.help = option.help.format(methods=", ".join(METHODS))
+        super().format_help(ctx, formatter)
+
+
+COMMAND = DistillCommand
+
+
+def _print_settings(method: str | None) -> None:
+    """Print the list of settings, and exit; nothing without --settings."""
+    if method is None:
+        return
+    _require_extra()
+    from hashcli.distillation.registry import METHODS, load_method
+    from hashcli.distillation.resolve import describe_settings
+
+    for name in METHODS if method == ALL else [method]:
+        say(f"{name}: {load_method(name).summary}")
+    rows = [
+        [one.method or ALL, one.name, one.default, one.allowed, one.meaning]
+        for one in describe_settings(None if method == ALL else method)
+    ]
+    if sys.stdout.isatty():
+        print_table(("method", "setting", "default", "allowed", "meaning"), rows)
+    else:
+        for row in rows:
+            print("\t".join(row))
+    raise typer.Exit
 
 
 def run(
@@ -29,7 +83,7 @@ def run(
     split: Annotated[
         Path | None, typer.Option(help="The split.json of a run, to repeat it.", show_default="drawn by --seed")
     ] = None,
-    method: Annotated[str | None, typer.Option(help="soda, ckdh or lcdh.", show_default="soda")] = None,
+    method: Annotated[str | None, typer.Option(help="One of {methods}.", show_default="soda")] = None,
     teacher: Annotated[
         str | None,
         typer.Option(
@@ -47,104 +101,114 @@ def run(
         Path | None,
         typer.Option(help="A hash model made by distill: teach it this dataset too."),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file of settings; flags go before it.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file of settings; options override it.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="One setting, as NAME=VALUE; can be given more than once.")
+    ] = None,
+    settings: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[METHOD]",
+            callback=_print_settings,
+            is_eager=True,
+            help="List all settings, or a method's, with default, range and meaning; and exit.",
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="Measure untrained codes of the teacher too.")] = False,
     download: Download = False,
     json: Json = False,
 ) -> None:
-    """Train cross-modal hashing by SODA, CKDH or LCDH.
+    """Train a hash model of your own.
 
-    The result is measured, and is a hash model that `hashcli index` takes.
-    The methods are reconstructions from the papers' abstracts, not the authors' code. Nothing is chosen by the query
-    set. Needs the extra `train`: pip install 'hashcli[train]'.
+    A teacher such as CLIP is distilled into a small student. The student is evaluated, and becomes a hash model that
+    `hashcli index` takes. The methods that come with hashcli are reconstructions from the papers' abstracts, not the
+    authors' code. Nothing is chosen by the query set. Needs the extra `train`: pip install 'hashcli[train]'.
     """
     lengths = whole_numbers("--bits", bits, "32,64") if bits else None
-    try:
-        from hashcli.distillation.config import resolve
-        from hashcli.distillation.run import run as distill
-        from hashcli.distillation.student import load_student
-    except ImportError as error:
-        stop_with(f"Training needs {error.name}, which is not installed.", "pip install 'hashcli[train]'")
+    if split and protocol:
+        stop_with("--split has a protocol of its own.", "Leave --protocol out.", status=2)
+    if update and (teacher or student or bits or method):
+        stop_with("--update goes on with the model's own method, teacher, student and bits.", status=2)
+    _require_extra()
     from platformdirs import user_cache_path
 
     from hashcli.datasets.splits import make_split, read_split
+    from hashcli.distillation.resolve import resolve_settings
+    from hashcli.distillation.run import RunPlan
+    from hashcli.distillation.student import load_student
 
-    if split and protocol:
-        stop_with("--split has a protocol of its own.", "Leave --protocol away.", status=2)
-    if update and (teacher or student or bits or method):
-        stop_with("--update goes on with the model's own method, teacher, student and bits.", status=2)
-    before = load_student(update) if update else None
-    settings = resolve(
-        config,
-        set_ or [],
-        before.config if before else None,
-        method=method,
-        teacher=teacher,
-        student=student,
-        bits=lengths,
-        seed=seed,
-    )
-    pairs = open_dataset(dataset, root, protocol, download=download)
-    parts = read_split(split, pairs) if split else make_split(pairs, settings.seed, protocol)
-    for warning in parts.warnings:
+    old = load_student(update) if update else None
+    values = {"method": method, "teacher": teacher, "student": student, "bits": lengths, "seed": seed}
+    resolved = resolve_settings(config, set_ or [], old.settings if old else None, **values)
+    data = open_dataset(dataset, root, protocol, download=download)
+    parts = read_split(split, data) if split else make_split(data, resolved.seed, protocol)
+    _warn(data, parts, old)
+    folder = out or Path("runs") / f"{data.name}-{'update' if update else resolved.method}-{resolved.seed}"
+    cache = user_cache_path("hashcli") / "features"
+    plan = RunPlan(data, parts, resolved, folder, cache, resume=resume, baselines=baselines, update=update)
+    _print_rows(_train(plan), json)
+    say(f"To use the hash model: hashcli index PATH --model {folder}/model-{resolved.bits[0]}")
+
+
+def _require_extra() -> None:
+    try:
+        import hashcli.distillation.run  # noqa: F401
+    except ImportError as error:
+        stop_with(f"Training needs {error.name}, which is not installed.", "pip install 'hashcli[train]'")
+
+
+def _warn(data: "ImageTextDataset", split: "Split", student: "Student | None") -> None:
+    for warning in split.warnings:
         say(f"warning: {warning}")
-    if before and before.label_names and pairs.label_names != before.label_names:
-        say("warning: these labels are not the model's, so the teacher tells how alike old and new items are")
-    folder = out or Path("runs") / f"{pairs.name}-{'update' if update else settings.method}-{settings.seed}"
-    say(f"Loading the teacher {settings.teacher}")
-    with _Teller() as teller:
+    if student and student.label_names and data.label_names != student.label_names:
+        say("warning: these labels are not the model's, so the teacher decides how similar old and new items are")
+
+
+def _train(plan: "RunPlan") -> "list[MetricRow]":
+    from hashcli.distillation.run import train_hash_models
+
+    say(f"Loading the teacher {plan.settings.teacher}")
+    with _RunProgress() as progress, with_remedies():
         try:
-            rows = distill(
-                pairs,
-                parts,
-                settings,
-                folder,
-                user_cache_path("hashcli") / "features",
-                teller,
-                resume=resume,
-                baseline=baselines,
-                updated=before,
-            )
+            return train_hash_models(plan, progress)
         except KeyboardInterrupt:
-            stop_with("Stopped.", f"To go on: the same command with --resume --out {folder}", status=130)
-    if json:
-        for row in rows:
-            write_json(row)
-        return
+            stop_with("Stopped.", f"To go on: the same command with --resume --out {plan.out}", status=130)
+
+
+def _print_rows(rows: "list[MetricRow]", json: bool) -> None:
     for row in rows:
-        if row["name"] in SHOWN and row["of"] != "validation":
-            figures = f"{row['value']:.4f}\tchance {row['chance']:.4f}"
-            print(f"{row['of']}\t{row['bits']} bits\t{row['direction']}\t{row['name']}\t{figures}")
-    say(f"To use the hash model: hashcli index PATH --model {folder}/model-{settings.bits[0]}")
+        if json:
+            write_json(row)
+        elif row["name"] in SHOWN and row["of"] != "validation":
+            value = f"{row['value']:.4f}\tchance {row['chance']:.4f}"
+            print(f"{row['of']}\t{row['bits']} bits\t{row['direction']}\t{row['name']}\t{value}")
 
 
-class _Teller(ProgressBar):
-    """Epochs and figures on stderr, as they come."""
+class _RunProgress(ProgressBar):
+    """A run's callback: epochs and metrics on stderr as they come."""
 
     def __init__(self) -> None:
         super().__init__("Features")
 
-    def __enter__(self) -> "_Teller":
+    def __enter__(self) -> "_RunProgress":
         super().__enter__()
         return self
 
-    def epoch(self, bits: int, epoch: "Epoch") -> None:
+    def epoch_ended(self, bits: int, epoch: "EpochReport") -> None:
         if epoch.number == epoch.of or sys.stderr.isatty():
             losses = ", ".join(f"{name} {value:.4f}" for name, value in epoch.losses.items())
-            figures = ", ".join(f"{name} {value:.4f}" for name, value in epoch.validation.items())
-            told = f"{losses}; validation: {figures}" if figures else losses
-            say(f"{bits} bits, {epoch.stage}, epoch {epoch.number} of {epoch.of}: {told}")
+            metrics = ", ".join(f"{name} {value:.4f}" for name, value in epoch.validation.items())
+            validation = f"; validation: {metrics}" if metrics else ""
+            stage = f"{bits} bits, {epoch.stage}" if bits else epoch.stage
+            say(f"{stage}, epoch {epoch.number} of {epoch.of}: {losses}{validation}")
 
-    def measured(self, what: str, bits: int, reports: "dict[str, Report]") -> None:
+    def evaluated(self, what: str, bits: int, reports: "dict[str, Report]") -> None:
         for direction, report in reports.items():
-            for figure in report.metrics:
-                if figure.name in SHOWN:
-                    value = f"{figure.name} {figure.value:.4f}, chance {figure.chance:.4f}"
+            for metric in report.metrics:
+                if metric.name in SHOWN:
+                    value = f"{metric.name} {metric.value:.4f}, chance {metric.chance:.4f}"
                     say(f"{bits} bits, {what}, {direction}: {value}")
 
-    def kept(self, bits: int, image: float, text: float) -> None:
+    def bits_kept(self, bits: int, image: float, text: float) -> None:
         say(f"{bits} bits: of the old items' bits, {image:.1%} (photos) and {text:.1%} (texts) are as they were")

@@ -23,6 +23,7 @@ _REMEDIES = {
     "ModelMissingError": "Put it back, or encode everything with another: {index} --rehash --model NAME",
     "OtherModelError": "To encode everything again: {index} --rehash --model {model}",
     "RootMissingError": "Give --root, the folder that holds its official files.",
+    "RunExistsError": "Go on with it by --resume, or choose another --out.",
     "SearchFilesError": "Nothing is lost: free some disk space and run {index} again.",
     "UnusableIndexFolderError": "Choose another folder with --index.",
 }

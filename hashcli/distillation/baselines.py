@@ -2,7 +2,26 @@
 
 import numpy as np
 
+from hashcli.distillation.features import Features, UsedItems
+from hashcli.evaluation.retrieval import DatasetCodes
 from hashcli.hashmodel.codes import pack
+
+
+def baseline_codes(items: UsedItems, features: Features, bits: int, seed: int) -> dict[str, DatasetCodes]:
+    """Codes of all items by each baseline. Each modality is centred by its training mean."""
+    photos = np.unique(items.trained_photos)
+    image, text = features.teacher_image.cpu(), features.teacher_text.cpu()
+    image = (image - image[photos].mean(dim=0)).numpy()
+    text = (text - text[items.trained].mean(dim=0)).numpy()
+    training = np.concatenate([image[photos], text[items.trained]])
+    codes = {
+        "sign of the teacher's principal directions": principal_signs(training, image, text, bits),
+        "ITQ of the teacher": itq(training, image, text, bits, seed),
+    }
+    return {
+        what: DatasetCodes(items.rows, items.text_rows, {"image": image_codes, "text": text_codes})
+        for what, (image_codes, text_codes) in codes.items()
+    }
 
 
 def principal_signs(
@@ -20,7 +39,7 @@ def principal_signs(
 def itq(
     training: np.ndarray, image: np.ndarray, text: np.ndarray, bits: int, seed: int, rounds: int = 50
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same directions, rotated so that signs lose least: iterative quantisation (Gong and Lazebnik, CVPR 2011)."""
+    """The same directions, rotated so that signs lose little: iterative quantisation (Gong and Lazebnik, CVPR 2011)."""
     directions = _directions(training, bits)
     projected = training @ directions  # [m, bits]
     rotation, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((bits, bits)))

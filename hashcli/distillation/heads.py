@@ -1,4 +1,4 @@
-"""The small networks that are trained: hash heads, and the two papers' teachers over frozen features."""
+"""The small networks that are trained: hash heads, and the teachers of CKDH and LCDH over frozen features."""
 
 from typing import cast
 
@@ -53,8 +53,8 @@ class GraphAttention(nn.Module):
 class GraphTextTeacher(nn.Module):
     """CKDH's text teacher: bag of words [n, words] to r outputs through graph attention over the batch.
 
-    Two texts are neighbours when one's bag is among the other's nearest by cosine. Labels stay out of the graph:
-    they drive the loss already. Without graph attention, the ablation, each text is its own only neighbour.
+    Two texts are neighbours if one's bag is among the nearest of the other's by cosine. Labels are not used for the
+    graph, since the loss uses them already. Without graph attention, an ablation, a text's only neighbour is itself.
     """
 
     def __init__(self, words: int, bits: int, dropout: float, neighbours: int, *, attend: bool) -> None:
@@ -73,18 +73,18 @@ class GraphTextTeacher(nn.Module):
         return cast(Tensor, self.head(x))
 
     def edges(self, bags: Tensor) -> Tensor:
-        """bool [n, n], symmetric: the nearest neighbours by cosine, of those that share a word, and oneself."""
+        """bool [n, n], symmetric: each text itself, and its nearest by cosine among those that share a word with it."""
         unit = functional.normalize(bags)
-        alike = unit @ unit.T
-        nearest = alike.topk(min(self.neighbours + 1, len(bags)), dim=1).indices
-        edges = torch.zeros_like(alike, dtype=torch.bool).scatter_(1, nearest, True) & (alike > 0)
+        similarity = unit @ unit.T
+        nearest = similarity.topk(min(self.neighbours + 1, len(bags)), dim=1).indices
+        edges = torch.zeros_like(similarity, dtype=torch.bool).scatter_(1, nearest, True) & (similarity > 0)
         return edges | edges.T | torch.eye(len(bags), dtype=torch.bool, device=bags.device)
 
 
 class FusedTeacher(nn.Module):
     """LCDH's teacher: the two features of one item as two tokens, one attention block, and a fully connected layer.
 
-    It needs both modalities of an item, so it can teach but cannot encode a query: its own retrieval is not measured.
+    It needs both modalities of an item, so it can teach but cannot encode a query.
     """
 
     def __init__(self, width: int, bits: int, heads: int, *, attend: bool) -> None:

@@ -3,119 +3,144 @@
 Our reconstruction: of the paper only the abstract and summaries could be read. Known from them: CLIP features fused by
 attention and a fully connected layer, the teacher's similarity approximated by the online student through a logistic
 likelihood, two weights lambda1 and lambda2 (what they weigh is our guess), and the rounds of a stream. The teacher is
-trained on the whole training set before the stream begins. After each round the anchors' codes are made anew by the
-student, as the database is in the end, so that old codes may change; in an update (student.py) they stay.
+trained on the whole training set before the stream begins. After each round the student encodes the anchors again, as
+it does the database in the end, so old codes may change; in an update (update.py) they stay.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hashcli.distillation.features import Features
 from hashcli.distillation.heads import FusedTeacher
-from hashcli.distillation.losses import contrast, half_inner, negative_log_likelihood, quantisation, signs
-from hashcli.distillation.material import Features, Hashers, Job
+from hashcli.distillation.losses import half_inner, info_nce, negative_log_likelihood, quantisation, signs
+from hashcli.distillation.settings import Settings, flag, number
+from hashcli.distillation.trainer import HashHeads, Method, Outputs, Trainer
 
 
-def distill(job: Job) -> Hashers:
+@dataclass(frozen=True, kw_only=True)
+class LcdhSettings(Settings):
+    """What LCDH needs beside the shared settings. The defaults are ours: the paper's are not public."""
+
+    attention: bool = flag(True, "false: the teacher joins image and text without attention, an ablation")
+    rounds: int = number(5, 1, 10**6, "parts of the stream, each trained on before the next is seen")
+    round_steps: int = number(200, 1, 10**6, "batches in each round, at least: a small round has more passes")
+    teacher_share: float = number(
+        0.5, 0, 1, "beta: the teacher's share in the target; 1 is the teacher alone, 0 labels alone"
+    )
+    lambda1: float = number(0.5, 0, 1e6, "weight: similarities within each modality")
+    lambda2: float = number(0.5, 0, 1e6, "weight: similarities to the anchors of earlier rounds")
+
+
+@dataclass(frozen=True)
+class OldItems:
+    """The anchors of earlier rounds: `rows` int64 [n] and their `codes`, -1 and +1 [n, r]."""
+
+    rows: Tensor
+    codes: Tensor
+
+
+def train_lcdh(trainer: Trainer[LcdhSettings]) -> HashHeads:
     """Train the teacher, then the student chunk by chunk; of old data only a few anchors are kept.
 
     With `distil = false` the student's similarities are the labels alone: the ablation.
     """
-    hashers, material, config = job.hashers(), job.material, job.config
-    teacher = _train_teacher(job) if config.distil else None
-    generator = torch.Generator().manual_seed(config.seed)
-    order = torch.randperm(len(material), generator=generator)
-    priority = torch.rand(len(material), generator=generator)
-    anchors = seen = order[:0]  # rows
-    anchor_codes = torch.empty(0, job.bits, device=material.image.device)
-    rounds = max(1, min(config.rounds, len(order) // 2))  # one row alone has no pairs
-    for number, chunk in enumerate(order.tensor_split(rounds), start=1):
+    heads, training_set, settings = trainer.new_heads(), trainer.training_set, trainer.settings
+    teacher = _train_teacher(trainer) if settings.distil else None
+    generator = torch.Generator().manual_seed(settings.seed)
+    order = torch.randperm(len(training_set), generator=generator)
+    priority = torch.rand(len(training_set), generator=generator)
+    seen = order[:0]
+    anchors = OldItems(seen, torch.empty(0, trainer.bits, device=training_set.image.device))
+    rounds = max(1, min(settings.rounds, len(order) // 2))  # one row alone has no pairs
+    for round_number, chunk in enumerate(order.tensor_split(rounds), start=1):
 
-        def loss(rows: Tensor, anchors: Tensor = anchors, anchor_codes: Tensor = anchor_codes) -> dict[str, Tensor]:
-            return _round(job, hashers, teacher, rows, anchors, anchor_codes)
+        def loss(rows: Tensor, anchors: OldItems = anchors) -> dict[str, Tensor]:
+            return _round_loss(trainer, heads, teacher, rows, anchors)
 
         seen = torch.cat([seen, chunk])
-        passes = math.ceil(config.round_steps / math.ceil(len(chunk) / config.batch))
-        job.train(
-            f"lcdh-round-{number}",
-            hashers.modules(),
-            loss,
-            hashers.encode,
-            rows=chunk,
-            seen=seen,
-            epochs=passes,
-        )
-        job.measure.report_validation(f"validation, round {number}", hashers.encode, seen)
-        # A reservoir: an even sample of all that was seen, and who has left it does not come back.
-        kept = torch.cat([anchors, chunk])
-        anchors = kept[priority[kept].argsort()[: config.anchors]]
+        passes = math.ceil(settings.round_steps / math.ceil(len(chunk) / settings.batch))
+        name = f"lcdh-round-{round_number}"
+        trainer.train(name, heads.modules(), loss, heads.encode, rows=chunk, seen=seen, epochs=passes)
+        trainer.evaluator.report_validation(f"validation, round {round_number}", heads.encode, seen)
+        # A reservoir: an even sample of all rows seen so far. A row that has left it does not come back.
+        candidates = torch.cat([anchors.rows, chunk])
+        kept = candidates[priority[candidates].argsort()[: settings.anchors]]
         with torch.no_grad():
             image, text = (
-                torch.tanh(hashers.image(material.image[anchors])),
-                torch.tanh(hashers.text(material.text[anchors])),
+                torch.tanh(heads.image(training_set.image[kept])),
+                torch.tanh(heads.text(training_set.text[kept])),
             )
-            anchor_codes = signs(image + text)
-    return hashers
+            anchors = OldItems(kept, signs(image + text))
+    return heads
 
 
-def _train_teacher(job: Job) -> Tensor:
+def _train_teacher(trainer: Trainer[LcdhSettings]) -> Tensor:
     """H^T [m, r], the fused relaxed codes of all training rows."""
-    material, config = job.material, job.config
-    width = material.teacher_image.shape[1]
-    teacher = FusedTeacher(width, job.bits, heads=8, attend=config.attention).to(material.image.device)
+    training_set, settings = trainer.training_set, trainer.settings
+    width = training_set.teacher_image.shape[1]
+    teacher = FusedTeacher(width, trainer.bits, heads=8, attend=settings.attention).to(training_set.image.device)
 
     def loss(rows: Tensor) -> dict[str, Tensor]:
-        outputs, tokens = teacher(material.teacher_image[rows], material.teacher_text[rows])
+        outputs, tokens = teacher(training_set.teacher_image[rows], training_set.teacher_text[rows])
         relaxed = torch.tanh(outputs)
         return {
             "likelihood": negative_log_likelihood(
-                half_inner(relaxed, relaxed), material.similarity(rows), material.balanced
+                half_inner(relaxed, relaxed), training_set.similarity(rows), training_set.balanced
             ),
-            "quantisation": config.quantisation * quantisation(relaxed),
-            "contrast": config.contrast * contrast(tokens[:, 0], tokens[:, 1]),
+            "quantisation": settings.quantisation * quantisation(relaxed),
+            "contrast": settings.contrast * info_nce(tokens[:, 0], tokens[:, 1]),
         }
 
-    def encode(features: Features) -> dict[str, Tensor]:
+    def encode(features: Features) -> Outputs:
         return {"pair": teacher(features.teacher_image[features.photo_of], features.teacher_text)[0]}
 
-    job.train("lcdh-teacher", nn.ModuleDict({"teacher": teacher}), loss, encode)
-    job.measure.report("lcdh's teacher", encode)
+    trainer.train("lcdh-teacher", nn.ModuleDict({"teacher": teacher}), loss, encode)
+    trainer.evaluator.report("lcdh's teacher", encode)
     with torch.no_grad():
-        return torch.tanh(teacher(material.teacher_image, material.teacher_text)[0])
+        return torch.tanh(teacher(training_set.teacher_image, training_set.teacher_text)[0])
 
 
-def _target(job: Job, teacher: Tensor | None, rows: Tensor, others: Tensor) -> Tensor:
+def _target(trainer: Trainer[LcdhSettings], teacher: Tensor | None, rows: Tensor, others: Tensor) -> Tensor:
     """S~ in [0, 1]^(rows x others): the logistic of the teacher's Theta, mixed with the labels by `teacher_share`."""
-    labels = job.material.similarity(rows, others)
+    labels = trainer.training_set.similarity(rows, others)
     if teacher is None:
         return labels
-    share = job.config.teacher_share
+    share = trainer.settings.teacher_share
     return share * torch.sigmoid(half_inner(teacher[rows], teacher[others])) + (1 - share) * labels
 
 
-def _round(
-    job: Job, hashers: Hashers, teacher: Tensor | None, rows: Tensor, anchors: Tensor, anchor_codes: Tensor
+def _round_loss(
+    trainer: Trainer[LcdhSettings], heads: HashHeads, teacher: Tensor | None, rows: Tensor, anchors: OldItems
 ) -> dict[str, Tensor]:
-    config = job.config
-    image = torch.tanh(hashers.image(job.material.image[rows]))
-    text = torch.tanh(hashers.text(job.material.text[rows]))
-    target = _target(job, teacher, rows, rows)
+    training_set, settings = trainer.training_set, trainer.settings
+    image = torch.tanh(heads.image(training_set.image[rows]))
+    text = torch.tanh(heads.text(training_set.text[rows]))
+    target = _target(trainer, teacher, rows, rows)
 
     def likelihood(a: Tensor, b: Tensor, similar: Tensor) -> Tensor:
         """Theta = (lambda_r / r) a b^T, lambda_r = 4, 8, 10 for 16, 32, 64 bits as in OH-ELS, then 12 (ours)."""
-        scale = np.interp(np.log2(job.bits), [4, 5, 6, 7], [4, 8, 10, 12]) / job.bits
-        return negative_log_likelihood(float(scale) * a @ b.T, similar, job.material.balanced)
+        scale = np.interp(np.log2(trainer.bits), [4, 5, 6, 7], [4, 8, 10, 12]) / trainer.bits
+        return negative_log_likelihood(float(scale) * a @ b.T, similar, training_set.balanced)
 
     terms = {
         "inter": likelihood(image, text, target),
-        "intra": config.lambda1 * 0.5 * (likelihood(image, image, target) + likelihood(text, text, target)),
-        "quantisation": config.quantisation * quantisation(image, text),
+        "intra": settings.lambda1 * 0.5 * (likelihood(image, image, target) + likelihood(text, text, target)),
+        "quantisation": settings.quantisation * quantisation(image, text),
     }
-    if len(anchors):
-        old = _target(job, teacher, rows, anchors)
-        terms["old"] = (
-            config.lambda2 * 0.5 * (likelihood(image, anchor_codes, old) + likelihood(text, anchor_codes, old))
-        )
+    if len(anchors.rows):
+        old = _target(trainer, teacher, rows, anchors.rows)
+        to_images, to_texts = likelihood(image, anchors.codes, old), likelihood(text, anchors.codes, old)
+        terms["old"] = settings.lambda2 * 0.5 * (to_images + to_texts)
     return terms
+
+
+METHOD = Method(
+    "an attention-fused teacher, and a student trained online on a stream (arXiv 2502.19751)",
+    LcdhSettings,
+    train_lcdh,
+    reconstruction=True,
+)

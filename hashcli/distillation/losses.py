@@ -1,7 +1,7 @@
-"""What the three methods share: who is similar to whom, and the terms of their losses.
+"""What the methods share: which items are similar, and the terms of their losses.
 
-Notation as in the papers: n items in a batch, r bits; H in (-1, 1)^(n x r) are relaxed codes, B their signs. The
-papers' exact formulas are not public; each term says what it is and whose it is.
+Notation as in the papers: n items in a batch, r bits; H in (-1, 1)^(n x r) are relaxed codes, B their signs. The exact
+formulas of SODA, CKDH and LCDH are not public; each term says what it is and where it comes from.
 """
 
 import torch
@@ -16,11 +16,8 @@ def label_similarity(labels: Tensor, others: Tensor) -> Tensor:
     return (labels @ others.T > 0).float()
 
 
-def likeness(image: Tensor, text: Tensor, other_images: Tensor, other_texts: Tensor) -> Tensor:
-    """How alike the teacher finds items: the mean of both modalities' cosines. [n, d] and [m, d] to [n, m].
-
-    The teacher's features are of unit length.
-    """
+def teacher_similarity(image: Tensor, text: Tensor, other_images: Tensor, other_texts: Tensor) -> Tensor:
+    """The mean of both modalities' cosines: features of unit length [n, d] and [m, d] to [n, m]. Our reconstruction."""
     return (image @ other_images.T + text @ other_texts.T) / 2
 
 
@@ -32,8 +29,7 @@ def half_inner(a: Tensor, b: Tensor) -> Tensor:
 def negative_log_likelihood(theta: Tensor, similarity: Tensor, balanced: bool = False) -> Tensor:
     """mean log(1 + exp(Theta)) - S Theta (DCMH, Jiang and Li 2017). S may be soft, in [0, 1].
 
-    `balanced`: what is similar and what is not weigh the same in sum, however few are similar (HashNet, Cao et al.
-    2017).
+    `balanced`: the similar pairs weigh as much as all others together, however few they are (HashNet, Cao et al. 2017).
     """
     terms = functional.softplus(theta) - similarity * theta
     if balanced:
@@ -45,8 +41,9 @@ def negative_log_likelihood(theta: Tensor, similarity: Tensor, balanced: bool = 
 def cosine_target(similarity: Tensor, balanced: bool = False) -> Tensor:
     """What the cosine of two codes should be: 2S - 1.
 
-    `balanced`: 1 and the value for which the mean is 0, as it is of all pairs of codes whose bits are even. Where few
-    are similar, -1 for all others cannot be had but by one code for all photos and its opposite for all texts.
+    `balanced`: 1 for similar pairs, and for the others the value that makes the mean 0, as it is over all pairs of
+    codes with balanced bits. When few pairs are similar, a target of -1 for all others could only be met by one code
+    for all photos and its opposite for all texts.
     """
     if not balanced:
         return 2 * similarity - 1
@@ -59,7 +56,7 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     return functional.normalize(a) @ functional.normalize(b).T
 
 
-def gap(a: Tensor, b: Tensor) -> Tensor:
+def modality_gap(a: Tensor, b: Tensor) -> Tensor:
     """Mean squared distance per bit between two items' relaxed codes: narrows the modality gap (SODA's abstract)."""
     return ((a - b) ** 2).mean()
 
@@ -75,7 +72,7 @@ def balance(*relaxed: Tensor) -> Tensor:
     return torch.stack([(one.mean(dim=0) ** 2).mean() for one in relaxed]).sum()
 
 
-def contrast(a: Tensor, b: Tensor, temperature: float = 0.07) -> Tensor:
+def info_nce(a: Tensor, b: Tensor, temperature: float = 0.07) -> Tensor:
     """Symmetric InfoNCE between matching rows (van den Oord et al. 2018; Radford et al. 2021)."""
     logits = cosine(a, b) / temperature
     target = torch.arange(len(a), device=a.device)

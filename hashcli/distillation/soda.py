@@ -4,85 +4,120 @@ Our reconstruction: of the paper only the abstract and summaries could be read. 
 two stages, "directly narrowing the modality gap", and the image's Hamming space as the student's prior knowledge.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hashcli.datasets.dataset import ImageTextDataset
+from hashcli.distillation.features import Features
 from hashcli.distillation.losses import (
     balance,
-    gap,
     half_inner,
+    modality_gap,
     negative_log_likelihood,
     quantisation,
     signs,
 )
-from hashcli.distillation.material import Features, Hashers, Job
+from hashcli.distillation.settings import Settings, choice, flag, number, template
+from hashcli.distillation.towers import ImageTower
+from hashcli.distillation.trainer import HashHeads, Method, Outputs, Trainer
 from hashcli.errors import HashcliError
 
+LABEL_INPUTS = ("prompt", "names", "mean", "classes")
 
-def distill(job: Job) -> Hashers:
+
+@dataclass(frozen=True, kw_only=True)
+class SodaSettings(Settings):
+    """What SODA needs beside the shared settings. The defaults are ours: the paper's are not public."""
+
+    prompt: str = template("a photo of {}.", "the sentence that labels become; {} stands for them")
+    label_input: str = choice(
+        "prompt",
+        LABEL_INPUTS,
+        "what the label network sees: one sentence of all labels, their names alone, the mean of a sentence for each "
+        "label, or the classes as 0 and 1",
+    )
+    two_stages: bool = flag(True, "false: train image, label and text at once, the ablation of the stages")
+    gap: float = number(1.0, 0, 1e6, "weight: an image's and its labels' outputs should be close")
+    balance: float = number(0.01, 0, 1e6, "weight: each bit should be 1 for half of the items")
+    instance: float = number(1.0, 0, 1e6, "weight: a text's outputs should be close to its image's code")
+    relation: float = number(1.0, 0, 1e6, "weight: a text should be as similar to other images as its own image is")
+
+
+def check_labels(settings: SodaSettings, dataset: ImageTextDataset, teacher: ImageTower) -> None:
+    """Raises HashcliError for a dataset without labels."""
+    if dataset.labels is None:
+        raise HashcliError(
+            "SODA turns labels into prompts, and this dataset has no labels.", "Choose the method ckdh or lcdh."
+        )
+
+
+def train_soda(trainer: Trainer[SodaSettings]) -> HashHeads:
     """Stage 1 maps images and label prompts into one Hamming space; stage 2 brings the texts into it.
 
     With `two_stages = false` all three are trained at once, the ablation of the stages; with `distil = false` both
     heads are trained on the labels alone, the ablation without a teacher.
     """
-    if job.material.labels is None:
-        raise HashcliError(
-            "SODA turns labels into prompts, and this dataset has no labels.", "Use --method ckdh or lcdh."
+    heads = trainer.new_heads()
+    if not trainer.settings.distil:
+        trainer.train(
+            "soda-without-teacher", heads.modules(), lambda rows: _label_loss(trainer, heads, rows), heads.encode
         )
-    hashers = job.hashers()
-    if not job.config.distil:
-        job.train("soda-without-teacher", hashers.modules(), lambda rows: _direct(job, hashers, rows), hashers.encode)
-        return hashers
+        return heads
 
-    labels = label_features(job)
-    label_head = job.head(labels.shape[1])
-    modules = nn.ModuleDict({"image": hashers.image, "label": label_head})
-    if not job.config.two_stages:
-        modules["text"] = hashers.text
+    labels = label_features(trainer)
+    label_head = trainer.new_head(labels.shape[1])
+    modules = nn.ModuleDict({"image": heads.image, "label": label_head})
+    images = trainer.training_set.image
+    if not trainer.settings.two_stages:
+        modules["text"] = heads.text
 
-        def joint(rows: Tensor) -> dict[str, Tensor]:
-            moving = signs(hashers.image(job.material.image[rows]).detach())
-            student = _student(job, hashers, moving, rows)
-            teacher = _teacher(job, hashers, label_head, labels, rows)
+        def joint_loss(rows: Tensor) -> dict[str, Tensor]:
+            current_codes = signs(heads.image(images[rows]).detach())
+            student = _student_loss(trainer, heads, current_codes, rows)
+            teacher = _teacher_loss(trainer, heads, label_head, labels, rows)
             return {f"teacher {name}": term for name, term in teacher.items()} | student
 
-        job.train("soda-joint", modules, joint, hashers.encode)
-        return hashers
+        trainer.train("soda-joint", modules, joint_loss, heads.encode)
+        return heads
 
-    def image_space(features: Features) -> dict[str, Tensor]:
-        """What the teacher leaves behind: the labels' half is not asked for again."""
-        return {"image": hashers.image(features.image)}
+    def encode_images(features: Features) -> Outputs:
+        """The teacher's outputs for images. Its outputs for labels are not used after this stage."""
+        return {"image": heads.image(features.image)}
 
-    job.train("soda-teacher", modules, lambda rows: _teacher(job, hashers, label_head, labels, rows), image_space)
-    job.measure.report("soda's teacher", image_space)
-    with torch.no_grad():
-        codes = signs(hashers.image(job.material.image))  # B^v [m, r]: fixed from here on
-    job.train(
-        "soda-student",
-        nn.ModuleDict({"text": hashers.text}),
-        lambda rows: _student(job, hashers, codes[rows], rows),
-        hashers.encode,
+    trainer.train(
+        "soda-teacher", modules, lambda rows: _teacher_loss(trainer, heads, label_head, labels, rows), encode_images
     )
-    return hashers
+    trainer.evaluator.report("soda's teacher", encode_images)
+    with torch.no_grad():
+        codes = signs(heads.image(images))  # B^v [m, r]: fixed from here on
+    trainer.train(
+        "soda-student",
+        nn.ModuleDict({"text": heads.text}),
+        lambda rows: _student_loss(trainer, heads, codes[rows], rows),
+        heads.encode,
+    )
+    return heads
 
 
-def label_features(job: Job) -> Tensor:
-    """What the label network sees of each row's labels [m, width], by `label_input`."""
-    material, config = job.material, job.config
-    assert material.labels is not None
-    names = [name.replace("_", " ") for name in material.label_names]
-    if config.label_input == "classes":
-        return material.labels
-    if config.label_input == "mean":
-        each = material.prompts([config.prompt.replace("{}", name) for name in names])
-        return functional.normalize(material.labels @ each)
-    template = "{}" if config.label_input == "names" else config.prompt
-    return material.prompts(label_prompts(material.labels.cpu(), names, template))
+def label_features(trainer: Trainer[SodaSettings]) -> Tensor:
+    """What the label network sees of each row's labels: float32 [m, width], by `label_input`."""
+    training_set, settings = trainer.training_set, trainer.settings
+    assert training_set.labels is not None
+    names = [name.replace("_", " ") for name in training_set.label_names]
+    if settings.label_input == "classes":
+        return training_set.labels
+    if settings.label_input == "mean":
+        each = training_set.prompts([settings.prompt.replace("{}", name) for name in names])
+        return functional.normalize(training_set.labels @ each.to(training_set.labels.device))
+    sentence = "{}" if settings.label_input == "names" else settings.prompt
+    return training_set.prompts(label_prompts(training_set.labels.cpu(), names, sentence)).to(training_set.image.device)
 
 
 def label_prompts(labels: Tensor, names: list[str], template: str) -> list[str]:
-    """One sentence for each row of labels: "a photo of sky, sea and people."; without a template, the names alone."""
+    """One sentence for each row of labels: "a photo of sky, sea and people."; for the template {}, the names alone."""
     sentences = []
     for row in labels:
         shown = [names[i] for i in row.nonzero().flatten().tolist()]
@@ -91,40 +126,56 @@ def label_prompts(labels: Tensor, names: list[str], template: str) -> list[str]:
     return sentences
 
 
-def _teacher(job: Job, hashers: Hashers, label_head: nn.Module, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
-    config, similar = job.config, job.material.similarity(rows)
-    image, label = torch.tanh(hashers.image(job.material.image[rows])), torch.tanh(label_head(labels[rows]))
-    return _pair(image, label, similar) | {
-        "gap": config.gap * gap(image, label),
-        "quantisation": config.quantisation * quantisation(image, label),
-        "balance": config.balance * balance(image, label),
+def _teacher_loss(
+    trainer: Trainer[SodaSettings], heads: HashHeads, label_head: nn.Module, labels: Tensor, rows: Tensor
+) -> dict[str, Tensor]:
+    settings, similar = trainer.settings, trainer.training_set.similarity(rows)
+    image = torch.tanh(heads.image(trainer.training_set.image[rows]))
+    label = torch.tanh(label_head(labels[rows]))
+    return _likelihood(image, label, similar) | {
+        "gap": settings.gap * modality_gap(image, label),
+        "quantisation": settings.quantisation * quantisation(image, label),
+        "balance": settings.balance * balance(image, label),
     }
 
 
-def _student(job: Job, hashers: Hashers, image: Tensor, rows: Tensor) -> dict[str, Tensor]:
-    """The text against the image's codes, -1 and +1 [batch, r]."""
-    config, similar = job.config, job.material.similarity(rows)
-    text = torch.tanh(hashers.text(job.material.text[rows]))
+def _student_loss(trainer: Trainer[SodaSettings], heads: HashHeads, image: Tensor, rows: Tensor) -> dict[str, Tensor]:
+    """The texts against the images' codes, -1 and +1 [batch, r]."""
+    settings, similar = trainer.settings, trainer.training_set.similarity(rows)
+    text = torch.tanh(heads.text(trainer.training_set.text[rows]))
     r = image.shape[1]
     return {
         "likelihood": negative_log_likelihood(half_inner(image, text), similar)
         + 0.5 * negative_log_likelihood(half_inner(text, text), similar),
-        "instance": config.instance * gap(text, image),
-        "relation": config.relation * ((text @ image.T / r - image @ image.T / r) ** 2).mean(),
-        "quantisation": config.quantisation * quantisation(text),
+        "instance": settings.instance * modality_gap(text, image),
+        "relation": settings.relation * ((text @ image.T / r - image @ image.T / r) ** 2).mean(),
+        "quantisation": settings.quantisation * quantisation(text),
     }
 
 
-def _direct(job: Job, hashers: Hashers, rows: Tensor) -> dict[str, Tensor]:
-    similar = job.material.similarity(rows)
-    image = torch.tanh(hashers.image(job.material.image[rows]))
-    text = torch.tanh(hashers.text(job.material.text[rows]))
-    return _pair(image, text, similar) | {"quantisation": job.config.quantisation * quantisation(image, text)}
+def _label_loss(trainer: Trainer[SodaSettings], heads: HashHeads, rows: Tensor) -> dict[str, Tensor]:
+    """Without a teacher: both modalities against the labels."""
+    training_set = trainer.training_set
+    similar = training_set.similarity(rows)
+    image, text = torch.tanh(heads.image(training_set.image[rows])), torch.tanh(heads.text(training_set.text[rows]))
+    return _likelihood(image, text, similar) | {
+        "quantisation": trainer.settings.quantisation * quantisation(image, text)
+    }
 
 
-def _pair(a: Tensor, b: Tensor, similar: Tensor) -> dict[str, Tensor]:
+def _likelihood(a: Tensor, b: Tensor, similar: Tensor) -> dict[str, Tensor]:
+    """Of the similarity between two modalities, and within each."""
     return {
         "likelihood": negative_log_likelihood(half_inner(a, b), similar)
         + 0.5 * negative_log_likelihood(half_inner(a, a), similar)
         + 0.5 * negative_log_likelihood(half_inner(b, b), similar)
     }
+
+
+METHOD = Method(
+    "labels as prompts, a teacher of images and labels, then a text student (arXiv 2510.09664)",
+    SodaSettings,
+    train_soda,
+    check=check_labels,
+    reconstruction=True,
+)

@@ -1,4 +1,7 @@
-"""student.safetensors of a hash model: its heads, how to feed them, and a few old items to stay true to."""
+"""student.safetensors of a hash model: with it, the student can go on learning.
+
+It holds the heads, the settings, what feeds the heads, and anchors: a sample of the items that were trained on.
+"""
 
 import hashlib
 import json
@@ -11,18 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hashcli.distillation.config import Config
 from hashcli.distillation.heads import HashHead
-from hashcli.distillation.losses import (
-    gap,
-    half_inner,
-    label_similarity,
-    likeness,
-    negative_log_likelihood,
-    quantisation,
-    signs,
-)
-from hashcli.distillation.material import Hashers, Job, Material
+from hashcli.distillation.losses import signs
+from hashcli.distillation.resolve import settings_from_json
+from hashcli.distillation.settings import Settings
+from hashcli.distillation.trainer import HashHeads
+from hashcli.distillation.training_set import TrainingSet
+from hashcli.distillation.tuning import TUNED
 from hashcli.errors import HashcliError
 
 FILE_NAME = "student.safetensors"
@@ -30,7 +28,7 @@ FILE_NAME = "student.safetensors"
 
 @dataclass(frozen=True)
 class Anchors:
-    """Some items that were trained on: features as in Material, and the codes they got, -1 and +1 [n, bits]."""
+    """n items that were trained on: features as in TrainingSet, and the codes they got, -1 and +1 [n, bits]."""
 
     teacher_image: Tensor
     teacher_text: Tensor
@@ -43,57 +41,68 @@ class Anchors:
 
 @dataclass(frozen=True)
 class Student:
-    """A trained student that can go on learning. `towers` are the keys of those whose features it has learned from."""
+    """A trained student that can go on learning.
 
-    config: Config
+    `towers` are the keys of the towers whose features it has learned from, and `learned` is the number of pairs, of
+    which the anchors are a sample.
+    """
+
+    settings: Settings
     towers: dict[str, str]
     vocabulary: list[str]
     label_names: list[str]
-    hashers: Hashers
+    heads: HashHeads
     anchors: Anchors
-    learned: int  # how many pairs, of which the anchors are a sample
+    learned: int
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether its image tower was fine-tuned, and so exists only in the exported model."""
+        return TUNED in self.towers["student"]
 
     def digest(self) -> str:
         """16 hex digits over its weights and anchors."""
         digest = hashlib.sha256()
-        for value in [*self.hashers.modules().state_dict().values(), *vars(self.anchors).values()]:
+        for value in [*self.heads.modules().state_dict().values(), *vars(self.anchors).values()]:
             if value is not None:
                 digest.update(value.cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 
     def to(self, device: torch.device) -> "Student":
         """The same on a device; the heads are moved, not copied."""
-        self.hashers.modules().to(device)
+        self.heads.modules().to(device)
         moved = {name: value if value is None else value.to(device) for name, value in vars(self.anchors).items()}
         return replace(self, anchors=Anchors(**moved))
 
 
 def choose_anchors(
-    material: Material, hashers: Hashers, count: int, seed: int, before: Student | None = None
+    training_set: TrainingSet, heads: HashHeads, settings: Settings, before: Student | None = None
 ) -> Anchors:
-    """`count` training rows, drawn by the seed, with their codes.
+    """As many training rows as the settings say, drawn by their seed, with their codes.
 
-    After an update, the anchors of `before` keep their share, with the codes they had: a sample of all ever learned.
+    After an update, the anchors of `before` keep their share and their codes: together they are a sample of all items
+    ever learned.
     """
-    old = round(count * before.learned / (before.learned + len(material))) if before else 0
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.randperm(len(material), generator=generator)[: count - old]
+    count = settings.anchors
+    old = round(count * before.learned / (before.learned + len(training_set))) if before else 0
+    generator = torch.Generator().manual_seed(settings.seed)
+    rows = torch.randperm(len(training_set), generator=generator)[: count - old]
     with torch.no_grad():
-        image, text = material.image[rows], material.text[rows]
+        image, text = training_set.image[rows], training_set.text[rows]
         new = Anchors(
-            material.teacher_image[rows],
-            material.teacher_text[rows],
+            training_set.teacher_image[rows],
+            training_set.teacher_text[rows],
             image,
             text,
-            None if material.labels is None else material.labels[rows],
-            signs(hashers.image(image)),
-            signs(hashers.text(text)),
+            None if training_set.labels is None else training_set.labels[rows],
+            signs(heads.image(image)),
+            signs(heads.text(text)),
         )
     if before is None:
         return new
     kept = torch.randperm(len(before.anchors.image), generator=generator)[:old]
     both = {name: (getattr(before.anchors, name), value) for name, value in vars(new).items()}
-    if before.label_names != material.label_names:
+    if before.label_names != training_set.label_names:
         both["labels"] = None, None
     return Anchors(
         **{name: None if b is None or a is None else torch.cat([a[kept], b]) for name, (a, b) in both.items()}
@@ -101,89 +110,55 @@ def choose_anchors(
 
 
 def save_student(folder: Path, student: Student) -> None:
-    told = {
-        "config": student.config.to_json(),
+    """Write student.safetensors into a hash-model folder."""
+    about = {
+        "config": student.settings.to_json(),
         "towers": student.towers,
         "learned": student.learned,
         "vocabulary": student.vocabulary,
         "label_names": student.label_names,
     }
-    heads = {
-        f"heads.{name}": value.cpu().contiguous() for name, value in student.hashers.modules().state_dict().items()
-    }
-    anchors = {
-        f"anchors.{name}": value.cpu().contiguous()
-        for name, value in vars(student.anchors).items()
-        if value is not None
-    }
-    save_file({**heads, **anchors}, folder / FILE_NAME, metadata={"hashcli": json.dumps(told)})
+    heads = {f"heads.{name}": value for name, value in student.heads.modules().state_dict().items()}
+    anchors = {f"anchors.{name}": value for name, value in vars(student.anchors).items() if value is not None}
+    tensors = {name: value.cpu().contiguous() for name, value in {**heads, **anchors}.items()}
+    save_file(tensors, folder / FILE_NAME, metadata={"hashcli": json.dumps(about)})
     (folder / FILE_NAME).chmod(0o644)  # the library leaves it readable by its owner alone
 
 
 def load_student(folder: Path) -> Student:
-    """Raises HashcliError for a hash model that `hashcli distill` did not write."""
+    """The student of a hash-model folder, with its heads in evaluation mode.
+
+    Settings that were added after it was trained have their defaults. Raises HashcliError for a hash model that
+    hashcli did not train.
+    """
     path = folder / FILE_NAME
     try:
         with safe_open(path, framework="pt") as file:
-            told: dict[str, Any] = json.loads(file.metadata()["hashcli"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+            about: dict[str, Any] = json.loads(file.metadata()["hashcli"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
     except (OSError, KeyError, TypeError, SafetensorError) as error:
         raise HashcliError(
-            f"{folder} cannot be updated: {path.name} is missing, or hashcli distill did not write it.",
-            "Only a hash model that hashcli distill made can learn more.",
+            f"{folder} cannot be updated: {path.name} is missing, or hashcli did not write it.",
+            "Only a hash model that hashcli trained can learn more.",
         ) from error
     try:
-        config = Config(**told["config"] | {"bits": tuple(told["config"]["bits"])})
-        towers = dict(told["towers"])
+        settings = settings_from_json(about["config"])
+        towers = dict(about["towers"])
     except (KeyError, TypeError) as error:
         raise HashcliError(f"{folder} was made by another version of hashcli: {error}.", "Train it anew.") from error
-    (bits,) = config.bits
-    heads = {name.removeprefix("heads."): value for name, value in tensors.items() if name.startswith("heads.")}
-    image = HashHead(heads["image.first.weight"].shape[1], config.hidden, bits, config.dropout)
-    text = HashHead(heads["text.first.weight"].shape[1], config.hidden, bits, config.dropout)
-    hashers = Hashers(image, text)
-    hashers.modules().load_state_dict(heads)
-    hashers.modules().eval()
+    heads = _load_heads(settings, tensors)
     anchors = Anchors(**{name: tensors.get(f"anchors.{name}") for name in Anchors.__dataclass_fields__})  # type: ignore[arg-type]
-    return Student(config, towers, told["vocabulary"], told["label_names"], hashers, anchors, told["learned"])
+    return Student(settings, towers, about["vocabulary"], about["label_names"], heads, anchors, about["learned"])
 
 
-def update(job: Job, student: Student) -> Hashers:
-    """Learn new data without the old: LCDH's online round, with the anchors in place of what is gone. Our choice.
-
-    New items are likened to each other and to the anchors' old codes, and the anchors' own codes must stay, so that
-    codes made before go on answering.
-    """
-    hashers, anchors, material, config = student.hashers, student.anchors, job.material, job.config
-
-    def old_similarity(rows: Tensor) -> Tensor:
-        """S between rows and anchors [n, anchors]."""
-        if material.labels is not None and anchors.labels is not None and material.label_names == student.label_names:
-            return label_similarity(material.labels[rows], anchors.labels)
-        image, text = material.teacher_image[rows], material.teacher_text[rows]
-        return (likeness(image, text, anchors.teacher_image, anchors.teacher_text) > material.alike).float()
-
-    def likelihood(a: Tensor, b: Tensor, similar: Tensor) -> Tensor:
-        return negative_log_likelihood(half_inner(a, b), similar, material.balanced)
-
-    def loss(rows: Tensor) -> dict[str, Tensor]:
-        among, old = material.similarity(rows), old_similarity(rows)
-        image, text = torch.tanh(hashers.image(material.image[rows])), torch.tanh(hashers.text(material.text[rows]))
-        kept_image, kept_text = torch.tanh(hashers.image(anchors.image)), torch.tanh(hashers.text(anchors.text))
-        return {
-            "inter": likelihood(image, text, among),
-            "old": likelihood(image, anchors.text_codes, old) + likelihood(text, anchors.image_codes, old),
-            "keep": config.keep * (gap(kept_image, anchors.image_codes) + gap(kept_text, anchors.text_codes)),
-            "quantisation": config.quantisation * quantisation(image, text),
-        }
-
-    job.train("update", hashers.modules(), loss, hashers.encode)
-    return hashers
-
-
-def kept_bits(student: Student, hashers: Hashers) -> tuple[float, float]:
-    """The share of the anchors' bits that new heads still give: of images, and of texts."""
-    with torch.no_grad():
-        image = signs(hashers.image(student.anchors.image)) == student.anchors.image_codes
-        text = signs(hashers.text(student.anchors.text)) == student.anchors.text_codes
-    return float(image.float().mean()), float(text.float().mean())
+def _load_heads(settings: Settings, tensors: dict[str, Tensor]) -> HashHeads:
+    weights = {name.removeprefix("heads."): value for name, value in tensors.items() if name.startswith("heads.")}
+    (bits,) = settings.bits
+    image, text = (
+        HashHead(weights[f"{kind}.first.weight"].shape[1], settings.hidden, bits, settings.dropout)
+        for kind in ("image", "text")
+    )
+    heads = HashHeads(image, text)
+    heads.modules().load_state_dict(weights)
+    heads.modules().eval()
+    return heads

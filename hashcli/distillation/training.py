@@ -14,10 +14,10 @@ from hashcli.errors import HashcliError
 
 @dataclass(frozen=True)
 class Stage:
-    """One thing to train: some modules, by a loss of the rows of a batch.
+    """Modules that are trained together, by a loss over the rows of a batch.
 
-    `loss` gets int64 rows [batch] and returns the terms of the loss by name; their sum is minimised. `validate` gives
-    figures by name; it is asked after every `validate_every` epochs and after the last.
+    `loss` gets int64 rows [batch], each below `items`, and returns the terms of the loss by name; their sum is
+    minimised. `validate` returns metrics by name, after every `validate_every` epochs and after the last.
     """
 
     name: str
@@ -28,12 +28,12 @@ class Stage:
     batch: int
     learning_rates: dict[str, float]  # by the names of `modules`
     validate: Callable[[], dict[str, float]] = dict
-    validate_every: int = 1  # 0: after the last alone
+    validate_every: int = 1  # 0: only after the last
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What is told of an epoch."""
+class EpochReport:
+    """What is logged of an epoch: it is number `number` of `of` in its stage."""
 
     stage: str
     number: int
@@ -43,12 +43,12 @@ class Epoch:
     seconds: float
 
 
-def train(stage: Stage, seed: int, checkpoints: Path | None, tell: Callable[[Epoch], None]) -> None:
-    """Train a stage to its end, from its checkpoint if there is one.
+def train_stage(stage: Stage, seed: int, checkpoints: Path | None, on_epoch: Callable[[EpochReport], None]) -> None:
+    """Train a stage to its end, from its checkpoint in the folder `checkpoints` if there is one.
 
-    Every epoch's order and dropout are drawn from (seed, epoch) alone, so that a resumed run ends with the weights of
-    an undisturbed one. Raises HashcliError naming the batch when a loss is not finite, and where there is no pair of
-    items to learn from.
+    Every epoch's order and dropout are drawn from (seed, epoch) alone, so a resumed run ends with the weights of an
+    uninterrupted one. Raises HashcliError naming the batch if a loss is not finite, and if there are fewer than two
+    items.
     """
     if stage.items < 2:
         raise HashcliError(f"{stage.name}: one text with its photo is too little to train on.", "Give more pairs.")
@@ -57,41 +57,40 @@ def train(stage: Stage, seed: int, checkpoints: Path | None, tell: Callable[[Epo
         fused=True,  # all parameters in one loop, which takes less time
     )
     path = checkpoints / f"{stage.name}.pt" if checkpoints else None
-    begin = 0
-    if path and path.exists():
-        saved = torch.load(path, weights_only=True)
-        stage.modules.load_state_dict(saved["modules"])
-        optimiser.load_state_dict(saved["optimiser"])
-        begin = saved["epoch"]
-    for number in range(begin, stage.epochs):
+    done = _load(path, stage.modules, optimiser) if path and path.exists() else 0
+    for number in range(done, stage.epochs):
         began = time.monotonic()
         stage.modules.train()
-        sums: dict[str, float] = {}
-        for step, rows in enumerate(_batches(stage, seed, number)):
-            terms = stage.loss(rows)
-            total = torch.stack(list(terms.values())).sum()
-            if not math.isfinite(total.item()):
-                shown = ", ".join(f"{name} {value.item():.3g}" for name, value in terms.items())
-                raise HashcliError(
-                    f"{stage.name}: the loss is not finite in epoch {number + 1}, batch {step + 1} ({shown}; "
-                    f"training rows {rows[:5].tolist()}...).",
-                    "Try a lower learning_rate, or look at these rows' features.",
-                )
-            optimiser.zero_grad()
-            total.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + value.item() * len(rows)
-        losses = {name: value / stage.items for name, value in sums.items()}
-        tell(
-            Epoch(stage.name, number + 1, stage.epochs, losses, _validated(stage, number + 1), time.monotonic() - began)
-        )
+        losses = _train_epoch(stage, optimiser, seed, number)
+        validation = _validate_if_due(stage, number + 1)
+        on_epoch(EpochReport(stage.name, number + 1, stage.epochs, losses, validation, time.monotonic() - began))
         if path:
             _save(path, stage.modules, optimiser, number + 1)
     stage.modules.eval()
 
 
-def _validated(stage: Stage, epoch: int) -> dict[str, float]:
+def _train_epoch(stage: Stage, optimiser: torch.optim.Optimizer, seed: int, number: int) -> dict[str, float]:
+    """Train on all items once. Returns the mean over the items of each term of the loss."""
+    sums: dict[str, float] = {}
+    for step, rows in enumerate(_batches(stage, seed, number)):
+        terms = stage.loss(rows)
+        total = torch.stack(list(terms.values())).sum()
+        if not math.isfinite(total.item()):
+            shown = ", ".join(f"{name} {value.item():.3g}" for name, value in terms.items())
+            raise HashcliError(
+                f"{stage.name}: the loss is not finite in epoch {number + 1}, batch {step + 1} ({shown}; "
+                f"training rows {rows[:5].tolist()}...).",
+                "Try a lower learning_rate, or look at these rows' features.",
+            )
+        optimiser.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        for name, value in terms.items():
+            sums[name] = sums.get(name, 0.0) + value.item() * len(rows)
+    return {name: value / stage.items for name, value in sums.items()}
+
+
+def _validate_if_due(stage: Stage, epoch: int) -> dict[str, float]:
     due = epoch == stage.epochs or (stage.validate_every and epoch % stage.validate_every == 0)
     if not due:
         return {}
@@ -101,11 +100,19 @@ def _validated(stage: Stage, epoch: int) -> dict[str, float]:
 
 
 def _batches(stage: Stage, seed: int, epoch: int) -> Iterator[Tensor]:
-    """Rows in a new order; a last batch of one is left out, since it has no pairs."""
+    """Rows in a new order. A last batch of one is left out, since it has no pairs."""
     torch.manual_seed(hash((seed, epoch)) % 2**31)  # a hash of whole numbers is the same in every process
     for rows in torch.randperm(stage.items).split(stage.batch):  # type: ignore[no-untyped-call]
         if len(rows) > 1:
             yield rows
+
+
+def _load(path: Path, modules: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+    """Take up a checkpoint. Returns how many epochs were done."""
+    saved = torch.load(path, weights_only=True)
+    modules.load_state_dict(saved["modules"])
+    optimiser.load_state_dict(saved["optimiser"])
+    return int(saved["epoch"])
 
 
 def _save(path: Path, modules: nn.Module, optimiser: torch.optim.Optimizer, epoch: int) -> None:

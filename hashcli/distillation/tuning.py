@@ -1,5 +1,6 @@
-"""Fine-tuning an image tower: CKDH's teacher within its own stage (ckdh.py), a student's backbone in one before it."""
+"""Fine-tuning an image tower: CKDH's teacher in its own stage (ckdh.py), a student's tower in a stage before all."""
 
+import copy
 import hashlib
 import re
 from collections.abc import Callable, Sequence
@@ -10,32 +11,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hashcli.distillation.config import Config
 from hashcli.distillation.heads import HashHead
-from hashcli.distillation.losses import contrast, half_inner, negative_log_likelihood
+from hashcli.distillation.losses import half_inner, info_nce, negative_log_likelihood
+from hashcli.distillation.settings import Settings
 from hashcli.distillation.towers import ImageTower, TorchImageTower
-from hashcli.distillation.training import Epoch, Stage, train
+from hashcli.distillation.training import EpochReport, Stage, train_stage
+from hashcli.distillation.training_set import SupervisedRows
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.images import load_pixels
 from hashcli.hashmodel.model import IMAGE_BATCH
 from hashcli.hashmodel.prefetch import batched, prefetch
 
+TUNED = "-tuned-"  # in the key of a tuned tower, before the digest of its weights
 _BLOCK = re.compile(r"(.*\b(?:resblocks|blocks|layers|stages|layer|features)\.?)(\d+)\.")
 
 
-def tunable(tower: ImageTower, what: str) -> TorchImageTower:
-    """The tower, if it is a torch module. Raises HashcliError for a hash model's: it is used as it is."""
+def tunable(tower: ImageTower | None, setting: str) -> TorchImageTower:
+    """The tower, if it is a torch module. Raises HashcliError, naming the setting, for a hash model's tower."""
     if not isinstance(tower, TorchImageTower):
         raise HashcliError(
-            f"{what}: a hash model's tower cannot be tuned.", "Name an open_clip model, or timm:NAME for a student."
+            f"{setting}: a hash model's tower cannot be tuned.", "Name an open_clip model, or timm:NAME for a student."
         )
     return tower
 
 
 class TunedTower(nn.Module):
-    """An image tower whose last block, or all of it, is trained. It reads photos from their files.
+    """An image tower whose last block, or all of it, is trained in place. It reads photos from their files.
 
-    It is never in training mode: its normalisation keeps its statistics, and nothing is dropped.
+    It is never in training mode, so normalisation keeps its statistics and dropout is off.
     """
 
     def __init__(self, tower: TorchImageTower, share: str) -> None:
@@ -54,7 +57,7 @@ class TunedTower(nn.Module):
         return functional.normalize(features.float())
 
     def features(self, photos: Sequence[Path]) -> Tensor:
-        """The same of any number of photos, without gradients."""
+        """The same for any number of photos, without gradients."""
         with torch.no_grad():
             return torch.cat([self(batch) for batch in batched(photos, IMAGE_BATCH)])
 
@@ -67,45 +70,46 @@ class TunedTower(nn.Module):
         return digest.hexdigest()[:16]
 
 
-def tune(
+def tune_student(
     tower: TorchImageTower,
-    photos: Sequence[Path],
-    texts: Tensor,
-    similarity: Callable[[Tensor], Tensor],
-    config: Config,
+    rows: SupervisedRows,
+    settings: Settings,
     checkpoints: Path,
-    tell: Callable[[Epoch], None],
-) -> None:
-    """Fine-tune a student's tower on the training photos, in place; its key changes with its weights. Ours.
+    on_epoch: Callable[[EpochReport], None],
+) -> TorchImageTower:
+    """A copy of a student's tower, fine-tuned on the training photos; its key says so. Our own design.
 
-    It learns, through a hash head that is then thrown away, which photos are similar, and to be close to its texts'
-    features where both have one width, as CLIP's do. `texts` [m, d] are the photos' text features, and `similarity`
-    gives S of some rows.
+    It learns, through a hash head that is then thrown away, which photos are similar, and, if both have one width as
+    CLIP's do, to be close to the features of its texts. A photo counts once, with its first text.
     """
-    tuned = TunedTower(tower, config.tune_student)
-    torch.manual_seed(config.seed)
-    head = HashHead(tower.width, config.hidden, min(config.bits), config.dropout).to(tower.mean.device)
+    tuned = TunedTower(copy.deepcopy(tower), settings.tune_student)
+    first = torch.from_numpy(np.unique(rows.photo.cpu().numpy(), return_index=True)[1])
+    texts = rows.teacher_text[first]
+    torch.manual_seed(settings.seed)
+    head = HashHead(tower.width, settings.hidden, min(settings.bits), settings.dropout).to(tower.mean.device)
 
-    def loss(rows: Tensor) -> dict[str, Tensor]:
-        features = tuned([photos[row] for row in rows.tolist()])
+    def loss(photos: Tensor) -> dict[str, Tensor]:
+        features = tuned([rows.photos[place] for place in photos.tolist()])
         relaxed = torch.tanh(head(features))
-        terms = {"likelihood": negative_log_likelihood(half_inner(relaxed, relaxed), similarity(rows))}
+        similar = rows.similarity(first[photos])
+        terms = {"likelihood": negative_log_likelihood(half_inner(relaxed, relaxed), similar)}
         if texts.shape[1] == tower.width:
-            terms["contrast"] = config.contrast * contrast(features, texts[rows])
+            terms["contrast"] = settings.contrast * info_nce(features, texts[photos])
         return terms
 
     stage = Stage(
         name="tune-student",
         modules=nn.ModuleDict({"tower": tuned, "head": head}),
         loss=loss,
-        items=len(photos),
-        epochs=config.tune_epochs,
-        batch=config.tune_batch,
-        learning_rates={"tower": config.tune_learning_rate, "head": config.learning_rate},
+        items=len(rows.photos),
+        epochs=settings.tune_epochs,
+        batch=settings.tune_batch,
+        learning_rates={"tower": settings.tune_learning_rate, "head": settings.learning_rate},
     )
-    train(stage, config.seed, checkpoints, tell)
-    tower.key += f"-tuned-{tuned.digest()}"
-    tower.requires_grad_(False)
+    train_stage(stage, settings.seed, checkpoints, on_epoch)
+    tuned.tower.key = f"{tower.key}{TUNED}{tuned.digest()}"
+    tuned.tower.requires_grad_(False)
+    return tuned.tower
 
 
 def _parameters(encoder: nn.Module, share: str) -> list[nn.Parameter]:
@@ -115,7 +119,7 @@ def _parameters(encoder: nn.Module, share: str) -> list[nn.Parameter]:
         return [parameter for _, parameter in named]
     blocks = [match.group(0) for name, _ in named if (match := _BLOCK.match(name))]
     if not blocks:
-        raise HashcliError("This tower has no blocks that hashcli can tell apart.", "Tune it in full.")
+        raise HashcliError("This tower has no blocks that hashcli can tell apart.", 'Tune all of it: "full".')
     first = next(i for i, (name, _) in enumerate(named) if name.startswith(blocks[-1]))
     return [parameter for _, parameter in named[first:]]
 

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hashcli.distillation.config import Config
-from hashcli.distillation.material import Hashers, Job, Material
-from hashcli.distillation.training import Epoch
+from hashcli.distillation.registry import load_method
+from hashcli.distillation.trainer import HashHeads, Trainer
+from hashcli.distillation.training import EpochReport
+from hashcli.distillation.training_set import TrainingSet
 from hashcli.evaluation.ranking import evaluate_labels
 from hashcli.hashmodel.codes import pack
 
@@ -20,9 +21,9 @@ CLASSES, TEACHER_WIDTH, IMAGE_WIDTH, WORDS = 6, 48, 40, 60
 BITS = 32
 
 
-def make_material(
+def make_training_set(
     items: int, seed: int, *, labels: bool = True, classes: Sequence[int] = range(CLASSES), neighbours: float = 0.25
-) -> Material:
+) -> TrainingSet:
     """Items of one or two of the classes. Each class has its directions in both feature spaces and ten words."""
     world = np.random.default_rng(0)  # the same for training and test items
     teacher_directions = world.standard_normal((CLASSES, TEACHER_WIDTH))
@@ -44,7 +45,7 @@ def make_material(
         return torch.nn.functional.normalize(torch.from_numpy(named @ teacher_directions).float())
 
     uses = rng.random((items, WORDS)) < np.where(shown @ own_words > 0, 0.4, 0.03)
-    return Material(
+    return TrainingSet(
         photos=[Path(f"{row}.png") for row in range(items)],
         photo=torch.arange(items),
         teacher_image=features(teacher_directions, 0.7),
@@ -55,28 +56,43 @@ def make_material(
         label_names=[f"class_{k}" for k in range(CLASSES)],
         neighbours=neighbours,
         prompts=prompts,
+        teacher_tower=None,
     )
 
 
-def make_job(
-    material: Material,
+def quick_settings(method: str) -> dict[str, Any]:
+    """Settings for a training of a second or two."""
+    own = {"rounds": 3, "round_steps": 36} if method == "lcdh" else {}
+    return {"epochs": 12, "batch": 64, "hidden": 64, "anchors": 50} | own
+
+
+def make_trainer(
+    method: str,
+    training_set: TrainingSet,
     checkpoints: Path | None = None,
-    tell: Callable[[Epoch], None] = lambda epoch: None,
+    on_epoch: Callable[[EpochReport], None] = lambda epoch: None,
     **settings: Any,
-) -> Job:
-    quick: dict[str, Any] = {"epochs": 12, "batch": 64, "hidden": 64, "rounds": 3, "round_steps": 36, "anchors": 50}
-    return Job(material, Config(**quick | settings), BITS, checkpoints, tell)
+) -> Trainer[Any]:
+    """A trainer with settings for a quick training, or those given."""
+    chosen = load_method(method).settings(method=method, **quick_settings(method) | settings)
+    return Trainer(training_set, chosen, BITS, checkpoints, on_epoch)
 
 
-def mean_average_precisions(hashers: Hashers, query: Material, database: Material) -> dict[str, tuple[float, float]]:
-    """mAP@all and its chance, by direction. Both materials need labels."""
+def train(trainer: Trainer[Any]) -> HashHeads:
+    """Train by the method of the trainer's settings."""
+    return load_method(trainer.settings.method).train(trainer)
+
+
+def mean_average_precisions(
+    heads: HashHeads, query: TrainingSet, database: TrainingSet
+) -> dict[str, tuple[float, float]]:
+    """mAP@all and its chance, by direction. Both sets need labels."""
     assert query.labels is not None
     assert database.labels is not None
-    hashers.modules().eval()
+    heads.modules().eval()
     with torch.inference_mode():
         codes = [
-            (pack(hashers.image(part.image).numpy()), pack(hashers.text(part.text).numpy()))
-            for part in (query, database)
+            (pack(heads.image(part.image).numpy()), pack(heads.text(part.text).numpy())) for part in (query, database)
         ]
     (query_image, query_text), (database_image, database_text) = codes
     measured = {}
@@ -85,8 +101,8 @@ def mean_average_precisions(hashers: Hashers, query: Material, database: Materia
         ("text to image", query_text, database_image),
     ):
         report = evaluate_labels(asked, query.labels.numpy(), answering, database.labels.numpy())
-        (figure,) = [one for one in report.metrics if one.name == "mAP@all"]
-        measured[direction] = figure.value, figure.chance
+        (metric,) = [one for one in report.metrics if one.name == "mAP@all"]
+        measured[direction] = metric.value, metric.chance
     return measured
 
 

@@ -13,10 +13,12 @@ import torch
 from torch.nn import functional
 
 from hashcli.datasets.vocabulary import bag_of_words, build_vocabulary, words_of
-from hashcli.distillation.export import _bag_tokenizer, check, export
+from hashcli.distillation.card import ModelCard
+from hashcli.distillation.export import StudentEncoders, _bag_tokenizer, check_outputs, export_hash_model
 from hashcli.distillation.heads import HashHead
-from hashcli.distillation.material import Hashers
-from hashcli.distillation.towers import HashModelTower, ImageTower, open_image_tower
+from hashcli.distillation.open_towers import open_image_tower
+from hashcli.distillation.towers import ExportedTower, HashModelTower, ImageTower
+from hashcli.distillation.trainer import HashHeads
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.model import HashModel
@@ -38,7 +40,7 @@ TEXTS = [
 ]
 
 
-def drawn_hashers(image_width: int, text_width: int) -> Hashers:
+def drawn_heads(image_width: int, text_width: int) -> HashHeads:
     """Heads with outputs that are large and different, as trained ones are."""
     torch.manual_seed(3)
     heads = [HashHead(width, 32, BITS, 0.5).eval() for width in (image_width, text_width)]
@@ -46,22 +48,12 @@ def drawn_hashers(image_width: int, text_width: int) -> Hashers:
         for head in heads:
             head.first.weight.mul_(5)
             head.last.weight.mul_(5)
-    return Hashers(*heads)
+    return HashHeads(*heads)
 
 
-def exported(folder: Path, hashers: Hashers, tower: ImageTower, text_tower: HashModelTower | None) -> HashModel:
-    return export(
-        folder,
-        hashers,
-        tower,
-        text_tower,
-        [] if text_tower else VOCABULARY,
-        name="student",
-        method="soda",
-        teacher="none",
-        metrics=[],
-        card="# A student\n",
-    )
+def exported(folder: Path, heads: HashHeads, tower: ImageTower, text_tower: HashModelTower | None) -> HashModel:
+    student = StudentEncoders(heads, tower, text_tower, [] if text_tower else VOCABULARY)
+    return export_hash_model(folder, student, ModelCard("student", "soda", "none", [], "# A student\n"))
 
 
 def assert_same(given: np.ndarray, expected: np.ndarray) -> None:
@@ -70,11 +62,11 @@ def assert_same(given: np.ndarray, expected: np.ndarray) -> None:
     assert np.array_equal(pack(given), pack(expected))
 
 
-def assert_photos_same(model: HashModel, hashers: Hashers, tower: ImageTower, photos: list[str]) -> None:
+def assert_photos_same(model: HashModel, heads: HashHeads, tower: ImageTower, photos: list[str]) -> None:
     """The folder's outputs, one photo at a time and all together, against the tower's features through the head."""
     features = np.stack([one for one in tower.encode_images(photos) if isinstance(one, np.ndarray)])
     with torch.inference_mode():
-        expected = hashers.image(functional.normalize(torch.from_numpy(features))).numpy()
+        expected = heads.image(functional.normalize(torch.from_numpy(features))).numpy()
     given = [output for _, output in model.encode_image_files(photos)]
     assert_same(np.stack([one for one in given if isinstance(one, np.ndarray)]), expected)
     alone = model.encode_pixels(model.load_pixels(photos[0])[None])
@@ -88,13 +80,13 @@ def pictures(photos: Path) -> list[str]:
 
 def test_a_student_of_a_hash_model(tiny_model: Path, pictures: list[str], tmp_path: Path) -> None:
     tower = HashModelTower(str(tiny_model))
-    hashers = drawn_hashers(tower.width, len(VOCABULARY))
-    model = exported(tmp_path / "student", hashers, tower, None)
+    heads = drawn_heads(tower.width, len(VOCABULARY))
+    model = exported(tmp_path / "student", heads, tower, None)
     assert (model.bits, model.name) == (BITS, "student")
     assert (tmp_path / "student" / "README.md").read_text() == "# A student\n"
-    assert_photos_same(model, hashers, tower, pictures)
+    assert_photos_same(model, heads, tower, pictures)
     with torch.inference_mode():
-        expected = hashers.text(torch.from_numpy(bag_of_words(TEXTS, VOCABULARY)).float()).numpy()
+        expected = heads.text(torch.from_numpy(bag_of_words(TEXTS, VOCABULARY)).float()).numpy()
     assert_same(model.encode_texts(TEXTS), expected)
     for row, text in enumerate(TEXTS):
         assert model.encode_texts([text]) == pytest.approx(expected[row : row + 1], abs=1e-4)
@@ -108,38 +100,61 @@ def test_a_student_with_a_text_tower_and_a_student_of_that_student(
     texts = ["a cat", "a dog", "rocket rocket", "a cat and a dog"]
     for name in ("first", "second"):
         tower = HashModelTower(source)
-        hashers = drawn_hashers(tower.width, tower.width)
-        model = exported(tmp_path / name, hashers, tower, tower)
-        assert_photos_same(model, hashers, tower, pictures)
+        heads = drawn_heads(tower.width, tower.width)
+        model = exported(tmp_path / name, heads, tower, tower)
+        assert_photos_same(model, heads, tower, pictures)
         with torch.inference_mode():
             features = functional.normalize(torch.from_numpy(tower.encode_texts(texts)))
-            assert_same(model.encode_texts(texts), hashers.text(features).numpy())
+            assert_same(model.encode_texts(texts), heads.text(features).numpy())
         source = str(tmp_path / name)
 
 
 def test_the_same_student_has_the_same_fingerprint(tiny_model: Path, tmp_path: Path) -> None:
     tower = HashModelTower(str(tiny_model))
-    hashers = drawn_hashers(tower.width, len(VOCABULARY))
-    first, again = (exported(tmp_path / name, hashers, tower, None).fingerprint for name in ("first", "again"))
+    heads = drawn_heads(tower.width, len(VOCABULARY))
+    first, again = (exported(tmp_path / name, heads, tower, None).fingerprint for name in ("first", "again"))
     assert first == again
     with torch.no_grad():
-        hashers.text.last.bias[0] += 0.5
-    assert exported(tmp_path / "other", hashers, tower, None).fingerprint != first
+        heads.text.last.bias[0] += 0.5
+    assert exported(tmp_path / "other", heads, tower, None).fingerprint != first
 
 
 def test_a_student_on_timm(pictures: list[str], tmp_path: Path) -> None:
     pytest.importorskip("timm", exc_type=ImportError)
     tower = open_image_tower("timm:mobilenetv3_small_050/random")
-    hashers = drawn_hashers(tower.width, len(VOCABULARY))
-    assert_photos_same(exported(tmp_path / "student", hashers, tower, None), hashers, tower, pictures)
+    heads = drawn_heads(tower.width, len(VOCABULARY))
+    assert_photos_same(exported(tmp_path / "student", heads, tower, None), heads, tower, pictures)
 
 
 def test_a_student_on_open_clip(pictures: list[str], tmp_path: Path) -> None:
     pytest.importorskip("open_clip", exc_type=ImportError)
     tower = open_image_tower(f"local-dir:{make_small_clip(tmp_path / 'clip')}")
-    hashers = drawn_hashers(tower.width, len(VOCABULARY))
-    assert_photos_same(exported(tmp_path / "student", hashers, tower, None), hashers, tower, pictures)
+    heads = drawn_heads(tower.width, len(VOCABULARY))
+    assert_photos_same(exported(tmp_path / "student", heads, tower, None), heads, tower, pictures)
     assert torch.backends.mha.get_fastpath_enabled()  # as it was
+
+
+@pytest.mark.parametrize("kind", ["torch", "hash model"])
+def test_the_tower_inside_an_exported_model(kind: str, tiny_model: Path, pictures: list[str], tmp_path: Path) -> None:
+    """Without its head it gives the tower's features, and can be exported with another head, again and again."""
+    pytest.importorskip("timm", exc_type=ImportError)
+    tower = open_image_tower("timm:mobilenetv3_small_050/random" if kind == "torch" else str(tiny_model))
+    features = np.stack([one for one in tower.encode_images(pictures) if isinstance(one, np.ndarray)])
+    heads = drawn_heads(tower.width, len(VOCABULARY))
+    exported(tmp_path / "0", heads, tower, None)
+    for number in (1, 2):
+        inside = ExportedTower(tmp_path / str(number - 1), "key")
+        assert (inside.key, inside.width, inside.size, inside.resize) == ("key", tower.width, tower.size, tower.resize)
+        given = np.stack([one for one in inside.encode_images(pictures) if isinstance(one, np.ndarray)])
+        assert given == pytest.approx(functional.normalize(torch.from_numpy(features)).numpy(), abs=1e-5)
+        with torch.no_grad():
+            heads.image.last.bias.add_(1)
+        assert_photos_same(exported(tmp_path / str(number), heads, inside, None), heads, tower, pictures)
+
+
+def test_a_model_without_a_hash_head_has_no_tower_inside(tiny_model: Path) -> None:
+    with pytest.raises(HashcliError, match="does not end with a hash head"):
+        ExportedTower(tiny_model, "key")
 
 
 def test_every_letter_is_read_as_in_training() -> None:
@@ -159,11 +174,11 @@ def test_greek_words_end_as_in_training() -> None:
 
 def test_an_export_that_is_not_the_trained_model_is_refused() -> None:
     trained = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
-    check(trained + 5e-5, trained, "image")
+    check_outputs(trained + 5e-5, trained, "image")
     with pytest.raises(HashcliError, match="The exported image encoder differs from the trained one: outputs by up to"):
-        check(trained + 0.1, trained, "image")
+        check_outputs(trained + 0.1, trained, "image")
     with pytest.raises(HashcliError, match="outputs by up to nan"):
-        check(trained, trained * np.float32("nan"), "image")
+        check_outputs(trained, trained * np.float32("nan"), "image")
     flipped = np.full((64, 64), 1e-5, np.float32)  # outputs near nothing: the difference is small, the bits are not
     with pytest.raises(HashcliError, match=r"100\.00% of the bits"):
-        check(-flipped, flipped, "text")
+        check_outputs(-flipped, flipped, "text")

@@ -22,10 +22,10 @@ def test_items_are_similar_that_share_a_label() -> None:
     assert losses.label_similarity(labels[:1], labels[2:]).tolist() == [[0, 1]]
 
 
-def test_likeness_is_the_mean_of_two_cosines() -> None:
+def test_the_teachers_similarity_is_the_mean_of_two_cosines() -> None:
     image, text = (torch.nn.functional.normalize(torch.tensor(drawn(5, 16, seed))) for seed in (0, 1))
     expected = [[float(image[i] @ image[j] + text[i] @ text[j]) / 2 for j in (3, 4)] for i in range(5)]
-    assert losses.likeness(image, text, image[3:], text[3:]).numpy() == pytest.approx(np.array(expected))
+    assert losses.teacher_similarity(image, text, image[3:], text[3:]).numpy() == pytest.approx(np.array(expected))
 
 
 def test_the_likelihood() -> None:
@@ -69,11 +69,11 @@ def test_the_likelihood_of_long_codes_is_finite() -> None:
     assert losses.negative_log_likelihood(theta, torch.ones(1, 1)).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_cosine_and_gap() -> None:
+def test_cosine_and_modality_gap() -> None:
     a, b = drawn(3, 4, 0), drawn(5, 4, 1)
     expected = (a / np.linalg.norm(a, axis=1)[:, None]) @ (b / np.linalg.norm(b, axis=1)[:, None]).T
     assert losses.cosine(torch.tensor(a), torch.tensor(b)).numpy() == pytest.approx(expected)
-    assert losses.gap(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.5]])).item() == pytest.approx(0.625)
+    assert losses.modality_gap(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.5]])).item() == pytest.approx(0.625)
 
 
 def test_quantisation_is_the_distance_from_the_common_code() -> None:
@@ -93,13 +93,13 @@ def test_balance_is_nothing_when_each_bit_is_set_for_half() -> None:
     assert losses.balance(torch.ones(4, 3), -torch.ones(4, 3)).item() == pytest.approx(2)
 
 
-def test_contrast() -> None:
+def test_info_nce() -> None:
     a, b = drawn(6, 4, 0), drawn(6, 4, 1)
     unit_a, unit_b = (one / np.linalg.norm(one, axis=1)[:, None] for one in (a, b))
     logits = np.exp(unit_a @ unit_b.T / 0.1)
     matching = logits.diagonal()
     expected = -(np.log(matching / logits.sum(axis=1)) + np.log(matching / logits.sum(axis=0))).mean() / 2
-    assert losses.contrast(torch.tensor(a), torch.tensor(b), 0.1).item() == pytest.approx(expected)
+    assert losses.info_nce(torch.tensor(a), torch.tensor(b), 0.1).item() == pytest.approx(expected)
 
 
 def test_a_sign_is_the_bit_that_a_packed_code_has() -> None:

@@ -10,12 +10,13 @@ pytest.importorskip("open_clip", exc_type=ImportError)
 
 import torch
 
-from hashcli.distillation import ckdh
-from hashcli.distillation.config import Config
-from hashcli.distillation.material import Hashers, Job, Material
-from hashcli.distillation.towers import HashModelTower, Precision, TorchImageTower, open_teacher
-from hashcli.distillation.training import Epoch
-from hashcli.distillation.tuning import TunedTower, tunable, tune
+from hashcli.distillation.ckdh import CkdhSettings, train_ckdh
+from hashcli.distillation.open_towers import open_teacher
+from hashcli.distillation.towers import HashModelTower, Precision, TorchImageTower
+from hashcli.distillation.trainer import HashHeads, Trainer
+from hashcli.distillation.training import EpochReport
+from hashcli.distillation.training_set import SupervisedRows, TrainingSet
+from hashcli.distillation.tuning import TunedTower, tunable, tune_student
 from hashcli.errors import HashcliError
 from tests.distillation.planted import weights
 from tests.distillation.small_clip import make_small_clip
@@ -33,13 +34,13 @@ def open_small(tmp_path: Path, precision: Precision = "float32") -> TorchImageTo
     return tunable(tower, "tune_teacher")
 
 
-def train_ckdh(tower: TorchImageTower | None, paths: list[Path], checkpoints: Path, **settings: Any) -> Hashers:
+def train_on_photos(tower: TorchImageTower | None, paths: list[Path], checkpoints: Path, **settings: Any) -> HashHeads:
     """A teacher of the photos, each with two texts, and its student."""
     checkpoints.mkdir(exist_ok=True)
     rng = torch.Generator().manual_seed(0)
     photo = torch.arange(len(paths)).repeat(2)
     features = TunedTower(tower, "last").features(paths)[photo] if tower else torch.rand(len(photo), 32, generator=rng)
-    material = Material(
+    training_set = TrainingSet(
         photos=paths,
         photo=photo,
         teacher_image=features,
@@ -53,7 +54,8 @@ def train_ckdh(tower: TorchImageTower | None, paths: list[Path], checkpoints: Pa
         teacher_tower=tower,
     )
     quick: dict[str, Any] = {"epochs": 2, "batch": 12, "hidden": 16, "tune_learning_rate": 1e-3}
-    return ckdh.distill(Job(material, Config(**quick | settings), 16, checkpoints, lambda epoch: None))
+    chosen = CkdhSettings(method="ckdh", **quick | settings)
+    return train_ckdh(Trainer(training_set, chosen, 16, checkpoints, lambda epoch: None))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -64,7 +66,7 @@ def test_ckdh_tunes_the_last_block_within_the_teachers_stage(
     given, for the next code length begins with it."""
     tower = open_small(tmp_path, precision)
     before = weights(tower)
-    one = train_ckdh(tower, paths, tmp_path / "one", tune_teacher="last")
+    one = train_on_photos(tower, paths, tmp_path / "one", tune_teacher="last")
     saved = torch.load(tmp_path / "one" / "ckdh-teacher.pt", weights_only=True)["modules"]
     tuned = {
         name.removeprefix("tower.tower."): value.numpy().tobytes()
@@ -81,9 +83,9 @@ def test_ckdh_tunes_the_last_block_within_the_teachers_stage(
         "encoder.proj",
     }
     assert weights(tower) == before
-    resumed = train_ckdh(tower, paths, tmp_path / "one", tune_teacher="last")
+    resumed = train_on_photos(tower, paths, tmp_path / "one", tune_teacher="last")
     assert weights(resumed.modules()) == weights(one.modules())
-    frozen = train_ckdh(None, paths, tmp_path / "frozen")
+    frozen = train_on_photos(None, paths, tmp_path / "frozen")
     assert weights(frozen.modules()) != weights(one.modules())
 
 
@@ -97,23 +99,24 @@ def test_a_tuned_tower_has_gradients_and_is_never_in_training_mode(paths: list[P
     assert all(parameter.grad is not None for parameter in tower.tower.encoder.transformer.parameters())
 
 
-def test_a_students_tower_is_tuned_and_then_another(paths: list[Path], tmp_path: Path) -> None:
+def test_tuning_a_students_tower_gives_another_tower(paths: list[Path], tmp_path: Path) -> None:
     tower = open_small(tmp_path)
     before, key = weights(tower), tower.key
-    config = Config(tune_student="last", tune_epochs=1, tune_batch=4, hidden=16, tune_learning_rate=1e-3)
-    told: list[Epoch] = []
-    labels = torch.arange(len(paths)) % 2
-    texts = torch.nn.functional.normalize(torch.rand(len(paths), tower.width))
-
-    def similarity(rows: torch.Tensor) -> torch.Tensor:
-        return (labels[rows][:, None] == labels[rows]).float()
-
+    settings = CkdhSettings(
+        method="ckdh", tune_student="last", tune_epochs=1, tune_batch=4, hidden=16, tune_learning_rate=1e-3
+    )
+    epochs: list[EpochReport] = []
+    photo = torch.arange(len(paths)).repeat_interleave(2)  # two texts each, of which the first counts
+    features = torch.nn.functional.normalize(torch.rand(len(photo), tower.width))
+    labels = torch.nn.functional.one_hot(photo % 2).float()
+    rows = SupervisedRows(paths, photo, features, features, labels, ["a", "b"], neighbours=0)
     (tmp_path / "checkpoints").mkdir()
-    tune(tower, paths, texts, similarity, config, tmp_path / "checkpoints", told.append)
-    assert weights(tower) != before
-    assert tower.key.startswith(f"{key}-tuned-")
-    assert set(told[0].losses) == {"likelihood", "contrast"}
-    assert not any(parameter.requires_grad for parameter in tower.parameters())
+    tuned = tune_student(tower, rows, settings, tmp_path / "checkpoints", epochs.append)
+    assert (weights(tower), tower.key) == (before, key)
+    assert weights(tuned) != before
+    assert tuned.key.startswith(f"{key}-tuned-")
+    assert set(epochs[0].losses) == {"likelihood", "contrast"}
+    assert not any(parameter.requires_grad for parameter in tuned.parameters())
 
 
 def test_a_hash_models_tower_cannot_be_tuned(tiny_model: Path) -> None:

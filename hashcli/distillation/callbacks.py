@@ -1,0 +1,34 @@
+"""What a run reports while it goes on. This module needs no torch."""
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from hashcli.distillation.training import EpochReport
+    from hashcli.evaluation.ranking import Report
+
+
+class RunCallback(Protocol):
+    """Called as a run goes on. A subclass overrides what it needs; the other methods do nothing.
+
+    Each method returns explicitly, for a type checker takes an empty one of a Protocol to be abstract.
+    """
+
+    def planned(self, count: int) -> None:
+        """`count` photos and texts are to be encoded, those in the cache among them."""
+        return
+
+    def advanced(self, count: int) -> None:
+        """`count` more of them are encoded."""
+        return
+
+    def epoch_ended(self, bits: int, epoch: "EpochReport") -> None:
+        """An epoch has ended at a code length, or at 0 bits while the student's tower is tuned."""
+        return
+
+    def evaluated(self, what: str, bits: int, reports: "dict[str, Report]") -> None:
+        """Something was evaluated, the student or a teacher or a baseline; the reports are by direction."""
+        return
+
+    def bits_kept(self, bits: int, image: float, text: float) -> None:
+        """After an update: the share of the old photos' and of the old texts' bits that are as they were."""
+        return

@@ -1,0 +1,65 @@
+"""Features of photos and texts, computed once for a dataset and kept on disk."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from filelock import FileLock
+
+from hashcli.distillation.towers import TEXT_BATCH, ImageTower, TextTower
+from hashcli.errors import HashcliError
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """A folder of features. `advanced` is called with how many more photos or texts have been encoded."""
+
+    folder: Path
+    dataset: str
+    advanced: Callable[[int], None]
+
+    def images(self, tower: ImageTower, paths: Sequence[Path]) -> np.ndarray:
+        """float32 [n, width] of photos, mapped from disk.
+
+        Raises HashcliError naming a photo that cannot be read. What a kill interrupts is computed again.
+        """
+
+        def compute(out: np.ndarray) -> None:
+            for row, (path, result) in enumerate(zip(paths, tower.encode_images(map(str, paths)), strict=True)):
+                if isinstance(result, Exception):
+                    raise HashcliError(f"{path} cannot be read: {result}.", "Restore it from the dataset's archive.")
+                out[row] = result
+                self.advanced(1)
+
+        files = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+        return self._cached(f"{tower.key}-{tower.size}-{tower.resize}", [*map(str, files)], tower.width, compute)
+
+    def texts(self, tower: TextTower, texts: Sequence[str]) -> np.ndarray:
+        """float32 [n, width] of texts, mapped from disk."""
+
+        def compute(out: np.ndarray) -> None:
+            for start in range(0, len(texts), TEXT_BATCH):
+                batch = texts[start : start + TEXT_BATCH]
+                out[start : start + len(batch)] = tower.encode_texts(batch)
+                self.advanced(len(batch))
+
+        return self._cached(tower.key, texts, tower.width, compute)
+
+    def _cached(
+        self, tower: str, items: Sequence[str], width: int, compute: Callable[[np.ndarray], None]
+    ) -> np.ndarray:
+        """An array by dataset, tower, pre-processing and the items themselves; written whole or not at all."""
+        digest = hashlib.sha256("\n".join([tower, *items]).encode(errors="surrogateescape")).hexdigest()[:16]
+        path = self.folder / f"{self.dataset}-{digest}.npy"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):  # another run may want the same
+            if not path.exists():
+                temporary = path.with_suffix(".tmp")
+                out = np.lib.format.open_memmap(temporary, "w+", np.float32, (len(items), width))
+                compute(out)
+                out.flush()
+                temporary.replace(path)
+        return cast(np.ndarray, np.load(path, mmap_mode="r"))

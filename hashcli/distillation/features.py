@@ -1,0 +1,178 @@
+"""The photos and texts that a run uses, and what the towers see of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hashcli.datasets.dataset import ImageTextDataset
+from hashcli.datasets.splits import Split
+from hashcli.datasets.vocabulary import bag_of_words, build_vocabulary, read_vocabulary, texts_of
+from hashcli.distillation.feature_cache import FeatureCache
+from hashcli.distillation.open_towers import Towers
+from hashcli.distillation.settings import Settings
+from hashcli.distillation.towers import ImageTower, TextTower
+from hashcli.distillation.training_set import SupervisedRows, TrainingSet
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the towers see of n photos and their t texts.
+
+    All are float32: `teacher_image` [n, teacher width] and `teacher_text` [t, teacher width] of unit length, `image`
+    [n, width of the student's image tower], `text` [t, words] or [t, width of its text tower]. `photo_of` int64 [t] is
+    each text's place among `photos`, the n files.
+    """
+
+    photos: Sequence[Path]
+    photo_of: Tensor
+    teacher_image: Tensor
+    teacher_text: Tensor
+    image: Tensor
+    text: Tensor
+
+    def part(self, photos: Tensor) -> "Features":
+        """Some photos, by their places in ascending order, and all their texts."""
+        photos = photos.to(self.photo_of.device)
+        texts = torch.isin(self.photo_of, photos).nonzero().flatten()
+        return Features(
+            [self.photos[place] for place in photos.tolist()],
+            torch.searchsorted(photos, self.photo_of[texts]),
+            self.teacher_image[photos],
+            self.teacher_text[texts],
+            self.image[photos],
+            self.text[texts],
+        )
+
+    def to(self, device: torch.device) -> "Features":
+        """The same on a device."""
+        return replace(self, **{name: one.to(device) for name, one in vars(self).items() if isinstance(one, Tensor)})
+
+
+@dataclass(frozen=True)
+class UsedItems:
+    """The photos of a split with their texts.
+
+    `rows` int64 [n] are the photos' rows in the dataset, in ascending order. `photo_of` int64 [t] is each text's place
+    among the photos, and `trained` int64 [m] are the places of the texts that are trained on.
+    """
+
+    rows: np.ndarray
+    photos: list[Path]
+    texts: list[str]
+    photo_of: np.ndarray
+    trained: np.ndarray
+
+    @classmethod
+    def of_split(cls, dataset: ImageTextDataset, split: Split) -> "UsedItems":
+        rows = np.unique(np.concatenate([split.query, split.database, split.train, split.validation]))
+        photo_of = np.arange(len(rows)).repeat([len(dataset.texts[row]) for row in rows])
+        return cls(
+            rows=rows,
+            photos=[dataset.images[row] for row in rows],
+            texts=texts_of(dataset, rows),
+            photo_of=photo_of,
+            trained=np.flatnonzero(np.isin(rows[photo_of], split.train)),
+        )
+
+    @property
+    def text_rows(self) -> np.ndarray:
+        """int64 [t]: the row of each text's photo in the dataset."""
+        return np.asarray(self.rows[self.photo_of])
+
+    @property
+    def trained_photos(self) -> np.ndarray:
+        """int64 [m]: the place of each training text's photo among the photos."""
+        return np.asarray(self.photo_of[self.trained])
+
+    @property
+    def trained_rows(self) -> np.ndarray:
+        """int64 [m]: the row of each training text's photo in the dataset."""
+        return np.asarray(self.text_rows[self.trained])
+
+
+@dataclass(frozen=True)
+class TeacherFeatures:
+    """The teacher's features of n photos and t texts, float32 of unit length: `image` [n, width], `text` [t, width]."""
+
+    image: Tensor
+    text: Tensor
+
+
+def encode_for_teacher(items: UsedItems, towers: Towers, cache: FeatureCache) -> TeacherFeatures:
+    """The teacher's features of all items."""
+    return TeacherFeatures(
+        _unit(cache.images(towers.teacher_image, items.photos)), _unit(cache.texts(towers.teacher_text, items.texts))
+    )
+
+
+def encode_photos(items: UsedItems, tower: ImageTower, cache: FeatureCache) -> Tensor:
+    """The features of all photos by the student's tower: float32 [n, width] of unit length."""
+    return _unit(cache.images(tower, items.photos))
+
+
+def encode_texts(items: UsedItems, towers: Towers, vocabulary: list[str], cache: FeatureCache) -> Tensor:
+    """What the student sees of all texts: its text tower's features, or bags of the vocabulary's words."""
+    if towers.student_text:
+        return _unit(cache.texts(towers.student_text, items.texts))
+    return torch.from_numpy(bag_of_words(items.texts, vocabulary)).float()
+
+
+def choose_vocabulary(dataset: ImageTextDataset, split: Split, settings: Settings) -> list[str]:
+    """The words of the student's bag: those of a file, or the ones in most training texts; none with a text tower."""
+    if settings.text != "bag":
+        return []
+    if settings.vocabulary:
+        return read_vocabulary(Path(settings.vocabulary))
+    return build_vocabulary(texts_of(dataset, split.train), settings.words)
+
+
+def make_supervised_rows(
+    items: UsedItems, dataset: ImageTextDataset, teacher: TeacherFeatures, neighbours: float
+) -> SupervisedRows:
+    """The training rows as the teacher sees them."""
+    photos = np.unique(items.trained_photos)
+    labels = dataset.labels
+    return SupervisedRows(
+        photos=[items.photos[place] for place in photos],
+        photo=torch.from_numpy(np.searchsorted(photos, items.trained_photos)),
+        teacher_image=teacher.image[items.trained_photos],
+        teacher_text=teacher.text[items.trained],
+        labels=None if labels is None else torch.from_numpy(labels[items.trained_rows]).float(),
+        label_names=dataset.label_names,
+        neighbours=neighbours,
+    )
+
+
+def make_training_set(rows: SupervisedRows, items: UsedItems, features: Features, towers: Towers) -> TrainingSet:
+    """The same rows with what the student sees of them."""
+    return TrainingSet(
+        photos=rows.photos,
+        photo=rows.photo,
+        teacher_image=rows.teacher_image,
+        teacher_text=rows.teacher_text,
+        labels=rows.labels,
+        label_names=rows.label_names,
+        neighbours=rows.neighbours,
+        image=features.image[items.trained_photos],
+        text=features.text[items.trained],
+        prompts=partial(encode_prompts, towers.teacher_text),
+        teacher_tower=towers.teacher_image,
+    )
+
+
+def encode_prompts(tower: TextTower, sentences: list[str]) -> Tensor:
+    """float32 [n, width] of unit length. Repeated sentences are encoded once: there are few sets of labels."""
+    different = sorted(set(sentences))
+    encoded = functional.normalize(torch.from_numpy(tower.encode_texts(different)))
+    return encoded[[different.index(sentence) for sentence in sentences]]
+
+
+def _unit(features: np.ndarray) -> Tensor:
+    """A copy in memory, each row of unit length."""
+    return functional.normalize(torch.from_numpy(np.array(features)))

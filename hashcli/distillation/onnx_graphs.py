@@ -1,0 +1,156 @@
+"""ONNX graphs of a hash model: a tower with its hash head, and the head put on a graph or taken off it."""
+
+import copy
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hashcli.distillation.heads import HashHead
+from hashcli.errors import HashcliError
+
+if TYPE_CHECKING:
+    from hashcli.distillation.towers import TorchImageTower
+
+OPSET = 17
+
+
+class _HashedTower(nn.Module):
+    """uint8 pixels [n, size, size, 3] to outputs [n, bits]."""
+
+    def __init__(self, tower: "TorchImageTower", head: HashHead) -> None:
+        super().__init__()
+        self.tower, self.head = tower, head
+
+    def forward(self, pixels: Tensor) -> Any:
+        return self.head(functional.normalize(self.tower(pixels)))
+
+
+def export_image_encoder(tower: "TorchImageTower", head: HashHead, path: Path) -> None:
+    """Trace a torch tower with its head into a graph from pixels to outputs."""
+    pixels = torch.zeros(2, tower.size, tower.size, 3, dtype=torch.uint8)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # ONNX has no such operator
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer's: the result is compared with torch in the end
+        torch.onnx.export(
+            _HashedTower(copy.deepcopy(tower), copy.deepcopy(head)).cpu().eval(),
+            (pixels,),
+            str(path),
+            input_names=["pixels"],
+            output_names=["output"],
+            dynamic_axes={"pixels": {0: "n"}, "output": {0: "n"}},
+            opset_version=OPSET,
+            dynamo=False,  # the newer exporter needs another package
+        )
+    torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def append_head(tower: onnx.ModelProto, head: HashHead, path: Path) -> None:
+    """Save a graph whose outputs, brought to unit length, are fed to the head."""
+    model = onnx.ModelProto()
+    model.CopyFrom(tower)
+    prefix = f"head{len(model.graph.node)}_"  # unlike that of a head which the graph may have already
+    _rename_output(model.graph, "output", f"{prefix}tower")
+    nodes, weights = _head_nodes(head, f"{prefix}unit", prefix)
+    model.graph.node.append(helper.make_node("LpNormalization", [f"{prefix}tower"], [f"{prefix}unit"], axis=-1, p=2))
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(weights)
+    _set_output(model.graph, head.bits)
+    onnx.save(model, path)
+
+
+def remove_head(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph of what the hash head sees: float32 [n, width] of unit length in place of the head's outputs.
+
+    Raises HashcliError for a graph that does not end with a head as it is written here.
+    """
+    graph = model.graph
+    producers = {output: node for node in graph.node for output in node.output}
+    name, head = "output", []
+    for operator in ("Gemm", "Relu", "Gemm"):
+        node = producers.get(name)
+        if node is None or node.op_type != operator:
+            raise HashcliError("The image encoder does not end with a hash head.", "Train the student anew.")
+        head.append(node)
+        name = node.input[0]
+    weights = {weight for node in head for weight in node.input[1:]}
+    width = next(one.dims[1] for one in graph.initializer if one.name == head[-1].input[1])  # transB: [hidden, width]
+    tower = onnx.ModelProto()
+    tower.CopyFrom(model)
+    kept_nodes = [node for node in graph.node if node not in head]
+    kept_weights = [one for one in graph.initializer if one.name not in weights]
+    del tower.graph.node[:], tower.graph.initializer[:]
+    tower.graph.node.extend(kept_nodes)
+    tower.graph.initializer.extend(kept_weights)
+    _rename_output(tower.graph, name, "output")
+    _set_output(tower.graph, width)
+    return tower
+
+
+def _rename_output(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Rename a tensor where it is made; nothing reads it."""
+    for node in graph.node:
+        for i, output in enumerate(node.output):
+            if output == old:
+                node.output[i] = new
+
+
+def _set_output(graph: onnx.GraphProto, width: int) -> None:
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", width]))
+
+
+def export_bag(head: HashHead, words: int, path: Path) -> None:
+    """Token ids [n, tokens] to a bag of words [n, words], which the head sees; id 0 is any other word."""
+    nodes, weights = _head_nodes(head, "bag", "head_")
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["input_ids", "attention_mask"], ["ids"]),  # padding becomes the unknown word
+            helper.make_node("Shape", ["ids"], ["shape"]),
+            helper.make_node("Slice", ["shape", "zero", "one"], ["n"]),
+            helper.make_node("Concat", ["n", "depth"], ["bags_shape"], axis=0),
+            helper.make_node("ConstantOfShape", ["bags_shape"], ["empty_bags"]),  # [n, words + 1]
+            helper.make_node(
+                "ConstantOfShape", ["shape"], ["ones"], value=numpy_helper.from_array(np.ones(1, np.float32))
+            ),
+            helper.make_node("ScatterElements", ["empty_bags", "ids", "ones"], ["bags"], axis=1),
+            helper.make_node("Slice", ["bags", "one", "depth", "one"], ["bag"]),
+            *nodes,
+        ],
+        "text",
+        [
+            helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "tokens"])
+            for name in ("input_ids", "attention_mask")
+        ],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", head.bits])],
+        [
+            *weights,
+            numpy_helper.from_array(np.array([words + 1], np.int64), "depth"),
+            numpy_helper.from_array(np.array([0], np.int64), "zero"),
+            numpy_helper.from_array(np.array([1], np.int64), "one"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _head_nodes(head: HashHead, source: str, new: str) -> tuple[list[Any], list[Any]]:
+    """The head as ONNX: Gemm, Relu, Gemm from `source` to `output`. Names in between begin with `new`."""
+    first, last = head.first, head.last
+    weights = [
+        numpy_helper.from_array(value.detach().cpu().numpy(), new + name)
+        for name, value in (("w1", first.weight), ("b1", first.bias), ("w2", last.weight), ("b2", last.bias))
+    ]
+    return [
+        helper.make_node("Gemm", [source, f"{new}w1", f"{new}b1"], [f"{new}hidden"], transB=1),
+        helper.make_node("Relu", [f"{new}hidden"], [f"{new}active"]),
+        helper.make_node("Gemm", [f"{new}active", f"{new}w2", f"{new}b2"], ["output"], transB=1),
+    ], weights

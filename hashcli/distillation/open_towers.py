@@ -1,0 +1,70 @@
+"""Opens the towers of a run by the names in its settings.
+
+A tower's name is one of
+    NAME or FOLDER              a hash model, by its float outputs: needs no network
+    ARCH/PRETRAINED             open_clip, for instance ViT-B-32/datacomp_xl_s13b_b90k; open_clip downloads it once
+    local-dir:FOLDER            open_clip, from a folder
+    timm:NAME                   a timm image backbone (students only)
+With `random` in place of PRETRAINED, or after timm:NAME/, the weights stay untrained, for tests and ablations.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from hashcli.distillation.open_clip_towers import open_open_clip
+from hashcli.distillation.settings import Settings
+from hashcli.distillation.timm_tower import open_timm
+from hashcli.distillation.towers import HashModelTower, ImageTower, Precision, TextTower
+from hashcli.errors import HashcliError
+
+
+@dataclass(frozen=True)
+class Towers:
+    """The encoders of a run. `student_text` is None for a bag of words."""
+
+    teacher_image: ImageTower
+    teacher_text: TextTower
+    student_image: ImageTower
+    student_text: HashModelTower | None
+
+    def keys(self) -> dict[str, str]:
+        """What identifies their features, as run.json and a hash model keep it."""
+        student_text = self.student_text.key if self.student_text else "bag"
+        return {"teacher": self.teacher_image.key, "student": self.student_image.key, "student's text": student_text}
+
+
+def open_towers(settings: Settings, device: torch.device, student_image: ImageTower | None = None) -> Towers:
+    """All towers of a run. `student_image` is a tower that is open already, in place of the named one."""
+    precision: Precision = "float32"
+    if settings.precision == "bfloat16" or (settings.precision == "auto" and device.type == "cuda"):
+        precision = "bfloat16"
+    image, text = open_teacher(settings.teacher, device, precision)
+    if student_image is None:
+        # The student computes in float32, as the hash model will.
+        is_the_teacher = settings.student == settings.teacher and precision == "float32"
+        student_image = image if is_the_teacher else open_image_tower(settings.student, device)
+    return Towers(image, text, student_image, None if settings.text == "bag" else HashModelTower(settings.text))
+
+
+def open_teacher(
+    name: str, device: torch.device | str = "cpu", precision: Precision = "float32"
+) -> tuple[ImageTower, TextTower]:
+    """A teacher's image and text tower, whose features lie in one space. A hash model's are always float32."""
+    if name.startswith("local-dir:") or ("/" in name and not Path(name).exists()):
+        return open_open_clip(name, device, precision)
+    tower = HashModelTower(name)
+    return tower, tower
+
+
+def open_image_tower(name: str, device: torch.device | str = "cpu") -> ImageTower:
+    """A student's image tower."""
+    return open_timm(name.removeprefix("timm:"), device) if name.startswith("timm:") else open_teacher(name, device)[0]
+
+
+def choose_device(setting: str) -> torch.device:
+    """The device for the setting `device`. Raises HashcliError for cuda where there is none."""
+    if setting == "cuda" and not torch.cuda.is_available():
+        raise HashcliError("There is no CUDA device that torch can use.", 'Set device to "auto" or "cpu".')
+    return torch.device("cuda" if torch.cuda.is_available() and setting != "cpu" else "cpu")

@@ -1,0 +1,140 @@
+"""Where a run's settings come from: defaults, a TOML file over them, single settings over both; or a saved run."""
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hashcli.distillation.registry import DEFAULT_METHOD, METHODS, load_method
+from hashcli.distillation.settings import Rule, Settings, shown
+from hashcli.errors import HashcliError, did_you_mean
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Values from one place. `name` leads error messages; one for `several_methods` may have settings of others."""
+
+    name: str
+    values: dict[str, Any]
+    several_methods: bool = False
+
+
+def resolve_settings(
+    file: Path | None = None, assignments: Sequence[str] = (), base: Settings | None = None, **values: Any
+) -> Settings:
+    """The settings of a run, as the subclass of Settings that its method declares.
+
+    Defaults (or those of `base`, a model to update) come first, then the TOML file, then assignments NAME=VALUE, then
+    the values that are not None. The file may serve several methods, so settings of other methods are skipped in it;
+    elsewhere they are an error.
+
+    >>> resolve_settings(assignments=["epochs=5"], method="ckdh").epochs
+    5
+
+    Raises HashcliError naming a setting that is unknown or of another method, or a value that is not allowed.
+    """
+    sources = [_Source(f"{file}: ", _read_toml(file), several_methods=True)] if file else []
+    sources += [_Source(f"{assignment}: ", _parse_assignment(assignment)) for assignment in assignments]
+    sources.append(_Source("", {name: value for name, value in values.items() if value is not None}))
+    method = _method(sources, base.method if base else DEFAULT_METHOD)
+    chosen = load_method(method).settings
+    resolved = {name: getattr(base, name) for name in chosen.rules() if hasattr(base, name)}
+    for source in sources:
+        resolved |= _parsed(source, method, chosen.rules())
+    return chosen(method=method, **resolved)
+
+
+def settings_from_json(saved: dict[str, Any]) -> Settings:
+    """The settings of a saved run or model, also of another version.
+
+    What has been added since has its default. Version 0.1 saved the settings of all methods together: those of other
+    methods are dropped. Raises HashcliError for a method that is not registered.
+    """
+    chosen = load_method(saved["method"]).settings
+    known = {name: saved[name] for name in chosen.rules() if name in saved}
+    return chosen(method=saved["method"], **known | {"bits": tuple(saved["bits"])})
+
+
+@dataclass(frozen=True)
+class SettingDescription:
+    """One line in the list of settings, as text. `method` is None for a setting that all methods share."""
+
+    method: str | None
+    name: str
+    default: str
+    allowed: str
+    meaning: str
+
+
+def describe_settings(method: str | None = None) -> list[SettingDescription]:
+    """All settings, or those of one method: first the shared ones, then each method's own."""
+    shared = Settings.rules()
+    own = {
+        one: {name: rule for name, rule in load_method(one).settings.rules().items() if rule is not shared.get(name)}
+        for one in ([method] if method else METHODS)
+    }
+    overridden = own[method] if method else {}  # a method may declare another default for a shared setting
+    described = [_describe(None, name, rule) for name, rule in shared.items() if name not in overridden]
+    return described + [_describe(one, name, rule) for one, rules in own.items() for name, rule in rules.items()]
+
+
+def _describe(method: str | None, name: str, rule: Rule) -> SettingDescription:
+    default = str(rule.default).lower() if isinstance(rule.default, bool) else shown(rule.default)
+    return SettingDescription(method, name, default, rule.allowed, rule.meaning)
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise HashcliError(f"{file} cannot be read: {error.strerror}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise HashcliError(f"{file} is not TOML: {error}.") from error
+
+
+def _parse_assignment(assignment: str) -> dict[str, Any]:
+    name, _, value = assignment.partition("=")
+    try:
+        return tomllib.loads(f"{name} = {value}")
+    except tomllib.TOMLDecodeError:  # a word without quotes
+        return {name: value}
+
+
+def _method(sources: Sequence[_Source], otherwise: str) -> str:
+    """The method, which the last source that names one decides."""
+    for source in reversed(sources):
+        if "method" in source.values:
+            method = source.values["method"]
+            if not isinstance(method, str) or method not in METHODS:
+                like = did_you_mean(str(method), METHODS)
+                raise HashcliError(f"{source.name}method must be one of {', '.join(METHODS)}, not {method!r}.{like}")
+            return method
+    return otherwise
+
+
+def _parsed(source: _Source, method: str, rules: dict[str, Rule]) -> dict[str, Any]:
+    parsed = {}
+    for name, value in source.values.items():
+        if name == "method":
+            continue
+        if name in rules:
+            try:
+                parsed[name] = rules[name].parse(value)
+            except ValueError as error:
+                raise HashcliError(f"{source.name}{name} must be {error}, not {value!r}.") from None
+        elif not (owners := list(_owners(name))):
+            like = did_you_mean(name, rules)
+            remedy = "" if like else f"Settings of {method}: {', '.join(rules)}."
+            raise HashcliError(f"{source.name}there is no setting {name!r}.{like}", remedy)
+        elif not source.several_methods:
+            raise HashcliError(
+                f"{source.name}{name} is a setting of {' and '.join(owners)}, and the method is {method}.",
+                f"Leave {name} out, or choose the method {' or '.join(owners)}.",
+            )
+    return parsed
+
+
+def _owners(name: str) -> Iterator[str]:
+    """The methods that have a setting of this name."""
+    return (method for method in METHODS if name in load_method(method).settings.rules())

@@ -1,0 +1,157 @@
+"""The folder that a run writes, and takes up again when it is resumed.
+
+It holds `run.json` (everything that decides the run), `split.json`, `checkpoints/`, `log.jsonl` (every epoch),
+`metrics.json`, `codes-BITS.npz` (packed codes, labels and split, from which every metric can be computed again), and a
+hash-model folder `model-BITS` for each code length.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import hashcli
+from hashcli.datasets.dataset import ImageTextDataset
+from hashcli.datasets.splits import Split
+from hashcli.distillation.settings import Settings, shown
+from hashcli.distillation.training import EpochReport
+from hashcli.errors import HashcliError
+from hashcli.evaluation.retrieval import DatasetCodes
+
+
+class RunExistsError(HashcliError):
+    """The folder holds a run already, and it was not to be resumed."""
+
+
+class RunFolder:
+    """A run folder that has been begun."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._logged = _read_log(path / "log.jsonl")
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    def checkpoints(self, bits: int | None = None) -> Path:
+        """The folder for the checkpoints of a code length, or of what is trained for all of them."""
+        folder = self.path / "checkpoints" / (str(bits) if bits else "")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def model(self, bits: int) -> Path:
+        return self.path / f"model-{bits}"
+
+    def log_epoch(self, bits: int, epoch: EpochReport) -> None:
+        """Log an epoch once: a run killed between its log and its checkpoint trains that epoch again."""
+        if (bits, epoch.stage, epoch.number) not in self._logged:
+            with (self.path / "log.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps({"bits": bits, **asdict(epoch)}) + "\n")
+
+    def save_codes(self, bits: int, codes: DatasetCodes, dataset: ImageTextDataset, split: Split) -> None:
+        """Write codes-BITS.npz."""
+        arrays = {
+            "rows": codes.rows,
+            "photos": codes.packed["image"],
+            "texts": codes.packed["text"],
+            "text_rows": codes.text_rows,
+            "query": split.query,
+            "database": split.database,
+        }
+        if dataset.labels is not None:
+            arrays["labels"] = dataset.labels
+        np.savez(self.path / f"codes-{bits}.npz", allow_pickle=False, **arrays)
+
+    def save_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """Write metrics.json, which ends a run."""
+        (self.path / "metrics.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def begin_run(path: Path, facts: dict[str, Any], split_json: str) -> RunFolder:
+    """Begin a run in a new folder. `facts` are from `run_facts`. Raises RunExistsError if there is a run already."""
+    if (path / "run.json").exists():
+        raise RunExistsError(f"{path} holds a run already.", "Resume it, or choose another folder.")
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "split.json").write_text(split_json, encoding="utf-8")
+    temporary = path / "run.tmp"
+    temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path / "run.json")
+    return RunFolder(path)
+
+
+def resume_run(path: Path, facts: dict[str, Any], defaults: dict[str, Any]) -> RunFolder:
+    """Take up a run that was begun with the same facts. Raises HashcliError saying what is different.
+
+    A setting that the run does not have yet counts as its default, from `defaults`. Settings that are not among the
+    facts are ignored: version 0.1 saved those of all methods.
+    """
+    saved = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    now = json.loads(json.dumps(facts))
+    before = {name: saved["config"].get(name, default) for name, default in defaults.items()}
+    changed = [
+        f"{name} {shown(before[name])}, not {shown(value)}"
+        for name, value in now["config"].items()
+        if before[name] != value
+    ]
+    different = [f"other settings ({'; '.join(changed)})"] if changed else []
+    different += [
+        what
+        for key, what in (
+            ("split", "another split"),
+            ("data", "other data"),
+            ("towers", "other teachers or students of these names"),
+            ("updated", "another model to update"),
+        )
+        if saved.get(key) != now[key]
+    ]
+    if different:
+        raise HashcliError(f"{path} holds a run with {different[0]}.", "Choose another folder.")
+    return RunFolder(path)
+
+
+def run_facts(
+    settings: Settings, dataset: ImageTextDataset, split: Split, towers: dict[str, str], updated: str | None
+) -> dict[str, Any]:
+    """The content of run.json. `towers` are the keys of the towers, `updated` the digest of a student to update."""
+    return {
+        "config": settings.to_json(),
+        "dataset": dataset.name,
+        "protocol": split.protocol,
+        "split": split.checksum,
+        "sizes": {part: len(getattr(split, part)) for part in ("query", "database", "train", "validation")},
+        "warnings": split.warnings,
+        "data": _data_checksum(dataset),
+        "towers": towers,
+        "updated": updated,
+        "versions": {
+            "hashcli": hashcli.__version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in ("torch", "numpy", "onnxruntime")},
+        },
+    }
+
+
+def _read_log(path: Path) -> set[tuple[int, str, int]]:
+    """The epochs that are logged: code length, stage and number. A last line cut off by a kill is removed."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    if lines and not lines[-1].endswith("\n"):
+        path.write_text("".join(lines[:-1]), encoding="utf-8")
+        lines.pop()
+    return {(epoch["bits"], epoch["stage"], epoch["number"]) for epoch in map(json.loads, lines)}
+
+
+def _data_checksum(dataset: ImageTextDataset) -> str:
+    """16 hex digits over the ids, texts and labels, and the photos' sizes."""
+    digest = hashlib.sha256()
+    for row, identity in enumerate(dataset.ids):
+        size = dataset.images[row].stat().st_size
+        digest.update(json.dumps([identity, dataset.texts[row], size]).encode())
+    if dataset.labels is not None:
+        digest.update(dataset.labels.tobytes())
+    return digest.hexdigest()[:16]

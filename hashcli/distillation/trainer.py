@@ -1,0 +1,150 @@
+"""What a method is given to train with, and what it gives back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from hashcli.datasets.dataset import ImageTextDataset
+from hashcli.distillation.features import Features
+from hashcli.distillation.heads import HashHead
+from hashcli.distillation.settings import Settings
+from hashcli.distillation.towers import ImageTower
+from hashcli.distillation.training import EpochReport, Stage, train_stage
+from hashcli.distillation.training_set import TrainingSet
+
+# Outputs before the sign, float32: "image" [n, bits] and "text" [t, bits]. A teacher may have "image" alone, or "pair"
+# [t, bits], one code for a photo and its text together.
+Outputs = dict[str, Tensor]
+Encoder = Callable[[Features], Outputs]
+
+MethodSettings = TypeVar("MethodSettings", bound=Settings)
+
+
+class Evaluator(Protocol):
+    """Evaluates what is being trained, on items that it is not trained on."""
+
+    def validate(self, encode: Encoder, seen: Tensor | None) -> dict[str, float]:
+        """One metric for each direction, with the validation photos as queries.
+
+        The database is the training rows `seen`, int64, or all of them for None.
+        """
+
+    def report(self, what: str, encode: Encoder) -> None:
+        """Report all metrics of the query set as those of `what`."""
+
+    def report_validation(self, what: str, encode: Encoder, seen: Tensor | None) -> None:
+        """Report all metrics of the validation photos; `seen` as in `validate`."""
+
+
+class NoEvaluator:
+    """Evaluates nothing, for callers that do so themselves."""
+
+    def validate(self, encode: Encoder, seen: Tensor | None) -> dict[str, float]:
+        return {}
+
+    def report(self, what: str, encode: Encoder) -> None: ...
+    def report_validation(self, what: str, encode: Encoder, seen: Tensor | None) -> None: ...
+
+
+NO_EVALUATOR = NoEvaluator()
+
+
+@dataclass(frozen=True)
+class HashHeads:
+    """The student's two hash heads. The sign of an output is the bit."""
+
+    image: HashHead
+    text: HashHead
+
+    def modules(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"image": self.image, "text": self.text})
+
+    def encode(self, features: Features) -> Outputs:
+        """Outputs before the sign: "image" [n, bits] and "text" [t, bits]."""
+        return {"image": self.image(features.image), "text": self.text(features.text)}
+
+
+@dataclass(frozen=True)
+class Trainer(Generic[MethodSettings]):
+    """Trains one method at one code length.
+
+    Checkpoints are kept in the folder `checkpoints`, or not at all if it is None. `on_epoch` is called after each
+    epoch.
+    """
+
+    training_set: TrainingSet
+    settings: MethodSettings
+    bits: int
+    checkpoints: Path | None
+    on_epoch: Callable[[EpochReport], None]
+    evaluator: Evaluator = NO_EVALUATOR
+
+    def new_head(self, width: int) -> HashHead:
+        """A hash head for features of a width."""
+        settings = self.settings
+        return HashHead(width, settings.hidden, self.bits, settings.dropout).to(self.training_set.image.device)
+
+    def new_heads(self) -> HashHeads:
+        """The student's heads, drawn from the seed."""
+        torch.manual_seed(self.settings.seed)
+        image, text = self.training_set.image, self.training_set.text
+        return HashHeads(self.new_head(image.shape[1]), self.new_head(text.shape[1]))
+
+    def train(
+        self,
+        name: str,
+        modules: nn.ModuleDict,
+        loss: Callable[[Tensor], dict[str, Tensor]],
+        encode: Encoder,
+        *,
+        rows: Tensor | None = None,
+        seen: Tensor | None = None,
+        epochs: int | None = None,
+        tower_learning_rate: float | None = None,
+    ) -> None:
+        """Train modules as a stage of a name, and validate what `encode` gives.
+
+        `loss` gets int64 rows [batch] of the training set and returns the terms of the loss by name; their sum is
+        minimised. Without `rows`, all are trained on. `seen` is as in `Evaluator.validate`, `epochs` replaces the
+        setting, and `tower_learning_rate` is that of a module named "tower".
+        """
+        chosen = torch.arange(len(self.training_set)) if rows is None else rows
+        rates = dict.fromkeys(modules, self.settings.learning_rate)
+        if tower_learning_rate is not None:
+            rates["tower"] = tower_learning_rate
+        stage = Stage(
+            name=name,
+            modules=modules,
+            loss=lambda batch: loss(chosen[batch]),
+            items=len(chosen),
+            epochs=epochs or self.settings.epochs,
+            batch=self.settings.batch,
+            learning_rates=rates,
+            validate=lambda: self.evaluator.validate(encode, seen),
+            validate_every=self.settings.validate_every,
+        )
+        train_stage(stage, self.settings.seed, self.checkpoints, self.on_epoch)
+
+
+def _always_possible(settings: Any, dataset: ImageTextDataset, teacher: ImageTower) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Method(Generic[MethodSettings]):
+    """A method as the registry finds it: its settings, and the function that trains a student's heads.
+
+    `check` is called before anything is computed, and raises HashcliError if the settings, the dataset and the
+    teacher's image tower do not go together. `reconstruction` says that the paper's own code was not available, which
+    the model card then states.
+    """
+
+    summary: str
+    settings: type[MethodSettings]
+    train: Callable[[Trainer[MethodSettings]], HashHeads]
+    check: Callable[[MethodSettings, ImageTextDataset, ImageTower], None] = _always_possible
+    reconstruction: bool = False

@@ -1,0 +1,93 @@
+"""What a method trains on: rows of a photo with one of its texts, and which of them are similar."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from hashcli.distillation.losses import label_similarity, teacher_similarity
+from hashcli.distillation.towers import ImageTower
+
+SAMPLE = 2000  # rows among which the teacher's similarities are compared to find the threshold
+
+Rows = TypeVar("Rows", bound="SupervisedRows")
+
+
+@dataclass(frozen=True)
+class SupervisedRows:
+    """m training rows, each a photo with one of its texts, as the teacher sees them, and which are similar.
+
+    `photos` are the files of p photos, and `photo` int64 [m] is each row's place among them. `teacher_image` and
+    `teacher_text` are float32 [m, teacher width] of unit length. `labels` is float32 [m, classes] of 0 and 1, or None.
+    `neighbours` is the share of pairs that are similar where there are no labels.
+    """
+
+    photos: Sequence[Path]
+    photo: Tensor
+    teacher_image: Tensor
+    teacher_text: Tensor
+    labels: Tensor | None
+    label_names: list[str]
+    neighbours: float
+
+    def __len__(self) -> int:
+        return len(self.photo)
+
+    def to(self: Rows, device: torch.device) -> Rows:
+        """The same on a device."""
+        return replace(self, **{name: one.to(device) for name, one in vars(self).items() if isinstance(one, Tensor)})
+
+    def similarity(self, rows: Tensor, others: Tensor | None = None) -> Tensor:
+        """S in {0, 1}^(rows x others), or among the rows themselves without others.
+
+        Rows that share a label are similar. Without labels, our reconstruction: rows of one photo, and the pairs that
+        the teacher finds most similar.
+        """
+        others = rows if others is None else others
+        if self.labels is not None:
+            return label_similarity(self.labels[rows], self.labels[others])
+        similarity = teacher_similarity(
+            self.teacher_image[rows], self.teacher_text[rows], self.teacher_image[others], self.teacher_text[others]
+        )
+        same_photo = self.photo[rows][:, None] == self.photo[others]
+        return ((similarity > self.similarity_threshold) | same_photo).float()
+
+    @property
+    def balanced(self) -> bool:
+        """Whether similar pairs should weigh as much as all others together: without labels they are few."""
+        return self.labels is None
+
+    @cached_property
+    def similarity_threshold(self) -> float:
+        """The teacher's similarity above which rows of different photos are similar: the share `neighbours` is.
+
+        There is one threshold for all batches, so that a pair is similar in each of them or in none.
+        """
+        rows = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))[:SAMPLE]
+        image, text, photo = self.teacher_image[rows], self.teacher_text[rows], self.photo[rows]
+        each_pair_once = (photo[:, None] != photo).triu()
+        similarities = teacher_similarity(image, text, image, text)[each_pair_once].sort(descending=True).values
+        similar = round(self.neighbours * len(similarities))
+        if 0 < similar < len(similarities):  # half-way between two, so that rounding errors decide nothing
+            return float(similarities[similar - 1] + similarities[similar]) / 2
+        return math.inf if similar == 0 else -math.inf  # no pair, and all
+
+
+@dataclass(frozen=True)
+class TrainingSet(SupervisedRows):
+    """The training rows with what the student sees of them.
+
+    `image` is float32 [m, width of the student's image tower], and `text` float32 [m, words] or [m, width of its text
+    tower]. `prompts` encodes n sentences with the teacher's text tower: float32 [n, teacher width] of unit length.
+    `teacher_tower` is the tower behind `teacher_image`, or None for features that come without one.
+    """
+
+    image: Tensor
+    text: Tensor
+    prompts: Callable[[list[str]], Tensor]
+    teacher_tower: ImageTower | None

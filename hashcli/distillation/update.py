@@ -1,0 +1,92 @@
+"""An update: a trained student learns new data without the old.
+
+LCDH's online round, with the student's anchors in place of the old data. Our choice.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hashcli.distillation.losses import (
+    half_inner,
+    label_similarity,
+    modality_gap,
+    negative_log_likelihood,
+    quantisation,
+    signs,
+    teacher_similarity,
+)
+from hashcli.distillation.settings import Settings, shown
+from hashcli.distillation.student import Student
+from hashcli.distillation.trainer import HashHeads, Trainer
+from hashcli.errors import HashcliError
+
+
+def check_update_settings(student: Student, settings: Settings) -> None:
+    """Raises HashcliError for a setting that made the student what it is and has another value now."""
+    fixed = ["method", *(name for name, rule in settings.rules().items() if rule.fixed)]
+    if student.is_tuned:
+        fixed.append("student")  # its tower is the tuned one
+    for name in fixed:
+        before, now = getattr(student.settings, name, None), getattr(settings, name)
+        if before != now:
+            raise HashcliError(
+                f"The model to update has {name} {shown(before)}, which {shown(now)} cannot replace.",
+                f"Leave {name} out: an update goes on with the model's own.",
+            )
+
+
+def check_update_towers(student: Student, towers: dict[str, str]) -> None:
+    """Raises HashcliError if the towers, by their keys, are not those that the student learned from."""
+    for what, key in student.towers.items():
+        if towers[what] != key:
+            raise HashcliError(
+                f"The model to update knows the {what} {key}, and this one is {towers[what]}.",
+                "Train it anew: what it learned from the features of one model is of no use with those of another.",
+            )
+
+
+def update_student(trainer: Trainer[Any], student: Student) -> HashHeads:
+    """Train the student's heads further, in place.
+
+    New items are compared with each other and with the anchors' old codes, and the anchors' own codes should stay, so
+    that codes made before the update can still be searched.
+    """
+    heads, anchors = student.heads, student.anchors
+    training_set, settings = trainer.training_set, trainer.settings
+
+    def old_similarity(rows: Tensor) -> Tensor:
+        """S between rows and anchors [n, anchors]."""
+        same_labels = training_set.label_names == student.label_names
+        if training_set.labels is not None and anchors.labels is not None and same_labels:
+            return label_similarity(training_set.labels[rows], anchors.labels)
+        image, text = training_set.teacher_image[rows], training_set.teacher_text[rows]
+        similarity = teacher_similarity(image, text, anchors.teacher_image, anchors.teacher_text)
+        return (similarity > training_set.similarity_threshold).float()
+
+    def likelihood(a: Tensor, b: Tensor, similar: Tensor) -> Tensor:
+        return negative_log_likelihood(half_inner(a, b), similar, training_set.balanced)
+
+    def loss(rows: Tensor) -> dict[str, Tensor]:
+        among, old = training_set.similarity(rows), old_similarity(rows)
+        image, text = torch.tanh(heads.image(training_set.image[rows])), torch.tanh(heads.text(training_set.text[rows]))
+        old_image, old_text = torch.tanh(heads.image(anchors.image)), torch.tanh(heads.text(anchors.text))
+        kept = modality_gap(old_image, anchors.image_codes) + modality_gap(old_text, anchors.text_codes)
+        return {
+            "inter": likelihood(image, text, among),
+            "old": likelihood(image, anchors.text_codes, old) + likelihood(text, anchors.image_codes, old),
+            "keep": settings.keep * kept,
+            "quantisation": settings.quantisation * quantisation(image, text),
+        }
+
+    trainer.train("update", heads.modules(), loss, heads.encode)
+    return heads
+
+
+def kept_bits(student: Student, heads: HashHeads) -> tuple[float, float]:
+    """The share of the anchors' bits that new heads still give: of images, and of texts."""
+    with torch.no_grad():
+        image = signs(heads.image(student.anchors.image)) == student.anchors.image_codes
+        text = signs(heads.text(student.anchors.text)) == student.anchors.text_codes
+    return float(image.float().mean()), float(text.float().mean())

@@ -1,0 +1,41 @@
+"""Which training rows are similar."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from tests.distillation.planted import make_training_set
+
+
+@pytest.mark.parametrize("neighbours", [0.05, 0.3])
+def test_without_labels_a_share_of_all_pairs_is_similar(neighbours: float) -> None:
+    """They are those of the largest mean of both modalities' cosines, in whatever batch they stand."""
+    training_set = make_training_set(60, seed=1, labels=False, neighbours=neighbours)
+    rows = torch.arange(60)
+    similar = training_set.similarity(rows).numpy()
+    assert similar.diagonal().tolist() == [1] * 60
+    pairs = np.triu_indices(60, 1)
+    chosen = similar[pairs] == 1
+    assert chosen.mean() == pytest.approx(neighbours, abs=1 / len(chosen))
+    image, text = training_set.teacher_image, training_set.teacher_text
+    similarity = (image @ image.T + text @ text.T).numpy()[pairs]
+    assert similarity[chosen].min() > similarity[~chosen].max()
+    some, others = torch.tensor([3, 50, 7]), torch.tensor([9, 3])
+    assert np.array_equal(training_set.similarity(some, others).numpy(), similar[np.ix_(some, others)])
+
+
+def test_texts_of_one_photo_are_similar_whatever_the_teacher_finds() -> None:
+    photo = torch.tensor([0, 0, 1, 2, 2, 2])
+    training_set = replace(make_training_set(6, seed=1, labels=False, neighbours=0), photo=photo)
+    expected = (photo[:, None] == photo).float()
+    assert torch.equal(training_set.similarity(torch.arange(6)), expected)
+    twins = replace(
+        training_set, teacher_image=torch.eye(6)[:1].repeat(6, 1) * 1.001, teacher_text=torch.eye(6)[:1].repeat(6, 1)
+    )
+    assert torch.equal(twins.similarity(torch.arange(6)), expected)  # more similar than 1, by rounding errors
+    assert torch.equal(replace(training_set, neighbours=1.0).similarity(torch.arange(6)), torch.ones(6, 6))

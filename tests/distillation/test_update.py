@@ -1,0 +1,140 @@
+"""A hash model learns new pairs, and its old codes can still be searched."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from hashcli.datasets.dataset import ImageTextDataset
+from hashcli.distillation.run import train_hash_models
+from hashcli.distillation.student import FILE_NAME, load_student
+from hashcli.errors import HashcliError
+from hashcli.hashmodel.model import HashModel
+from tests.conftest import make_tiny_model
+from tests.distillation.runs import (
+    Kept,
+    all_settings,
+    resumed,
+    short_settings,
+    small_mirflickr,
+    small_plan,
+    some_pairs,
+    update_plan,
+)
+
+
+@pytest.fixture(scope="module")
+def mirflickr(tmp_path_factory: pytest.TempPathFactory) -> ImageTextDataset:
+    return small_mirflickr(tmp_path_factory.mktemp("mirflickr"))
+
+
+@pytest.fixture(scope="module")
+def old_model(mirflickr: ImageTextDataset, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hash model that SODA has trained on the dataset. Not to be changed."""
+    settings = short_settings("soda", tiny_model, epochs=20)
+    plan = small_plan(mirflickr, settings, tmp_path_factory.mktemp("old"), "old")
+    train_hash_models(plan, Kept())
+    return plan.out / "model-16"
+
+
+def test_a_model_learns_new_pairs_and_its_old_codes_stay(
+    mirflickr: ImageTextDataset, old_model: Path, tmp_path: Path
+) -> None:
+    new_pairs = some_pairs(mirflickr, range(4, 44))
+    plan = update_plan(old_model, new_pairs, tmp_path, "new", epochs=5)
+    callback = Kept()
+    train_hash_models(plan, callback)
+    ((image, text),) = callback.kept
+    assert min(image, text) > 0.8
+    assert {stage for _, stage, _ in callback.epochs} == {"update"}
+    assert HashModel(plan.out / "model-16").fingerprint != HashModel(old_model).fingerprint
+    before, after = load_student(old_model), load_student(plan.out / "model-16")
+    assert after.learned == before.learned + len(np.unique(plan.split.train))
+    assert after.vocabulary == before.vocabulary
+    with pytest.raises(HashcliError, match="another model to update"):
+        train_hash_models(resumed(replace(plan, update=plan.out / "model-16")), Kept())
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"bits": 32}, "has bits 16, which 32 cannot replace"),
+        ({"hidden": 32}, "has hidden 16, which 32"),
+        ({"method": "ckdh"}, "has method soda, which ckdh"),
+        ({"tune_student": "last"}, "has tune_student head, which last"),
+    ],
+)
+def test_what_made_the_model_cannot_be_changed(
+    mirflickr: ImageTextDataset, old_model: Path, tmp_path: Path, values: dict[str, str], said: str
+) -> None:
+    plan = update_plan(old_model, mirflickr, tmp_path, "new", **values)
+    with pytest.raises(HashcliError, match=f"The model to update {said}"):
+        train_hash_models(plan, Kept())
+    assert not plan.out.exists()
+
+
+def test_an_update_needs_the_towers_that_the_model_learned_from(
+    mirflickr: ImageTextDataset, tiny_model: Path, tmp_path: Path
+) -> None:
+    tower = Path(shutil.copytree(tiny_model, tmp_path / "tiny"))
+    plan = small_plan(mirflickr, short_settings("soda", tower, epochs=1), tmp_path)
+    train_hash_models(plan, Kept())
+    shutil.rmtree(tower)
+    make_tiny_model(tower, seed=1)
+    with pytest.raises(HashcliError, match="The model to update knows the teacher hashmodel-"):
+        train_hash_models(update_plan(plan.out / "model-16", mirflickr, tmp_path, "new"), Kept())
+
+
+def test_a_model_of_version_0_1_is_updated(mirflickr: ImageTextDataset, old_model: Path, tmp_path: Path) -> None:
+    """It has the settings of all methods, and lacks what has been added since."""
+    model = Path(shutil.copytree(old_model, tmp_path / "model"))
+    with safe_open(model / FILE_NAME, framework="pt") as file:
+        about = json.loads(file.metadata()["hashcli"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
+    about["config"] = all_settings() | about["config"]
+    del about["config"]["keep"]
+    save_file(tensors, model / FILE_NAME, metadata={"hashcli": json.dumps(about)})
+    assert load_student(model).settings == load_student(old_model).settings
+    train_hash_models(update_plan(model, some_pairs(mirflickr, range(4, 44)), tmp_path, "new", epochs=1), Kept())
+    assert HashModel(tmp_path / "new" / "model-16", verify=True).bits == 16
+
+
+def test_a_tuned_student_is_updated_again_and_again(
+    mirflickr: ImageTextDataset, tiny_model: Path, tmp_path: Path
+) -> None:
+    """Its tower, which exists in the exported model alone, is taken from there, and is not tuned again."""
+    pytest.importorskip("timm", exc_type=ImportError)
+    values = {"student": "timm:test_resnet/random", "tune_student": "last", "tune_epochs": 1, "epochs": 1}
+    part = some_pairs(mirflickr, range(24))
+    plan = small_plan(part, short_settings("soda", tiny_model, **values), tmp_path, "tuned")
+    callback = Kept()
+    train_hash_models(plan, callback)
+    assert callback.epochs[0] == (0, "tune-student", 1)
+    model = plan.out / "model-16"
+    key = load_student(model).towers["student"]
+    assert "-tuned-" in key
+    new_pairs = some_pairs(mirflickr, range(24, 48))
+    for name in ("first", "second"):
+        plan = update_plan(model, new_pairs, tmp_path, name, epochs=1, keep=1000.0, learning_rate=1e-5)
+        callback = Kept()
+        train_hash_models(plan, callback)
+        assert [stage for _, stage, _ in callback.epochs] == ["update"]
+        assert min(callback.kept[0]) > 0.9  # the anchors' features are those that the tower gives
+        new = plan.out / "model-16"
+        assert load_student(new).towers["student"] == key
+        one, other = (HashModel(folder) for folder in (model, new))
+        pixels = np.stack([one.load_pixels(str(path)) for path in new_pairs.images[:4]])
+        assert one.encode_pixels(pixels) == pytest.approx(other.encode_pixels(pixels), abs=0.05)
+        model = new
+    train_hash_models(resumed(plan), Kept())
+    other_student = update_plan(model, new_pairs, tmp_path, "other", student=str(tiny_model))
+    with pytest.raises(HashcliError, match="The model to update has student timm:test_resnet/random"):
+        train_hash_models(other_student, Kept())
