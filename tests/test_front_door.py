@@ -1,8 +1,7 @@
 """What `import hashcli` offers, and what it costs."""
 
-import importlib
 import inspect
-import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +9,6 @@ from pathlib import Path
 import pytest
 
 import hashcli
-import hashcli.datasets
-import hashcli.index
 from hashcli.cli import remedies
 
 NAMES = {
@@ -57,12 +54,5 @@ def test_importing_it_loads_nothing_but_what_python_has_loaded_already(tmp_path:
 
 def test_the_terminal_knows_no_remedy_for_an_error_that_is_not_there() -> None:
     """The remedies go by the name of the error's class, so that looking one up loads nothing."""
-    for room in (hashcli.index, hashcli.datasets):
-        for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
-            importlib.import_module(module.name)
-    known, waiting = {hashcli.HashcliError}, [hashcli.HashcliError]
-    while waiting:
-        classes = waiting.pop().__subclasses__()
-        known.update(classes)
-        waiting += classes
-    assert {*remedies._REMEDIES} <= {one.__name__ for one in known}
+    source = "".join(path.read_text(encoding="utf-8") for path in Path(hashcli.__file__).parent.rglob("*.py"))
+    assert {*remedies._REMEDIES} <= {*re.findall(r"^class (\w+Error)\(", source, re.MULTILINE)}

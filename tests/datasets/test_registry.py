@@ -1,7 +1,9 @@
 """The registry of datasets: a new one is a file of its own and one entry."""
 
 import importlib
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,3 +110,28 @@ def test_neither_a_dataset_nor_a_path() -> None:
     with pytest.raises(HashcliError, match=r"no dataset 'mirflick', .* Did you mean mirflickr") as raised:
         load_dataset("mirflick")
     assert "coco, flickr8k, iapr" in raised.value.remedy
+
+
+def test_the_dataset_of_the_guide_is_loaded_and_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code of CONTRIBUTING.md, as it stands there, on a small folder in its layout."""
+    page = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r'^```python\n("""Birds.*?)^```', page, re.MULTILINE | re.DOTALL)
+    module: dict[str, Any] = {"__name__": "birds"}
+    exec(compile(example, "CONTRIBUTING.md", "exec"), module)
+    monkeypatch.setitem(DATASETS, "birds", module["SOURCE"])
+
+    (tmp_path / "photos").mkdir()
+    rows = "".join(f"{n}.jpg,bird {n},{('owl', 'crow')[n % 2]}\n" for n in range(20))
+    (tmp_path / "captions.csv").write_text("photo,caption,species\n" + rows)
+    dataset = load_dataset("birds", tmp_path)
+    assert dataset.images[3] == tmp_path / "photos" / "3.jpg"
+    assert (dataset.ids[3], dataset.texts[3], dataset.label_names) == ("3.jpg", ["bird 3"], ["crow", "owl"])
+    assert dataset.labels is not None
+    assert dataset.labels[3].tolist() == [1, 0]
+    split = make_split(dataset, seed=0)
+    assert split.protocol == "BIRDS, scaled to 20 of 200 pairs"
+    assert (len(split.query), len(split.database)) == (2, 18)
+    (tmp_path / "captions.csv").unlink()
+    with pytest.raises(HashcliError, match=r"captions\.csv is not there") as raised:
+        load_dataset("birds", tmp_path)
+    assert "captions.csv with the columns photo, caption, species" in raised.value.remedy
