@@ -101,7 +101,7 @@ def many(home: Path, printed: str) -> None:
 
 
 def put_aside(home: Path, printed: str) -> None:
-    assert [path.name for path in (home / "doubles").iterdir()] in (["coffee.png"], ["coffee (2).png"])
+    assert [path.name for path in (home / "extras").iterdir()] in (["coffee.png"], ["coffee (2).png"])
 
 
 def page(home: Path, printed: str) -> None:
@@ -116,10 +116,10 @@ CHECKS: dict[str, list[Callable[[Path, str], None]]] = {
     "Copy what was found": [copied],
     "An album of links": [linked],
     "Tag photos": [tagged],
-    "Keep an index fresh": [refreshed],
-    "Index what another program lists": [listed],
+    "Keep an index up to date": [refreshed],
+    "Index a list of files from another program": [listed],
     "Many searches at once": [many, many],
-    "Put doubles aside": [put_aside],
+    "Move duplicates aside": [put_aside],
     "A page of pictures": [page],
 }
 
