@@ -20,7 +20,7 @@ from hashcli.errors import HashcliError, reason_of
 app = typer.Typer(
     name="hashcli",
     cls=CommandGroup,
-    help="Find photos by meaning: 32 bytes a photo, an answer at once.",
+    help="Search photos by meaning: 32 bytes per photo, results at once.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -88,7 +88,7 @@ def _stop_for(error: Exception) -> NoReturn:
             stop_with("stdin or stdout is closed.")
         stop_with(f"{error.filename or 'input or output'}: {reason_of(error)}.")
     log_traceback()
-    stop_with(f"{type(error).__name__}: {error}", "This should not happen; --debug shows where it did.")
+    stop_with(f"{type(error).__name__}: {error}", "This should not happen; --debug shows where it comes from.")
 
 
 def _open_closed_streams() -> None:

@@ -1,4 +1,4 @@
-"""What every command has beside its own options: how much it says, defaults from the config file, whole examples."""
+"""What all commands share: options for messages, defaults from the config file, and how examples are printed."""
 
 import os
 import re
@@ -84,15 +84,15 @@ def _folded(line: str, width: int) -> Iterator[str]:
 
 def _message_options() -> list[TyperOption]:
     return [
-        TyperOption(param_decls=["-q", "--quiet"], is_flag=True, default=False, help="Say nothing but errors."),
-        TyperOption(param_decls=["-v", "--verbose"], is_flag=True, default=False, help="Say more."),
+        TyperOption(param_decls=["-q", "--quiet"], is_flag=True, default=False, help="Print only errors."),
+        TyperOption(param_decls=["-v", "--verbose"], is_flag=True, default=False, help="Print more details."),
         TyperOption(
             param_decls=["--log"],
             type=str,
             metavar="FILE",
-            help="Append to a file what is said, and more, each line with the time.",
+            help="Append all messages and details to a file, each line with the time.",
         ),
-        TyperOption(param_decls=["--debug"], is_flag=True, default=False, help="On an error, show where it came from."),
+        TyperOption(param_decls=["--debug"], is_flag=True, default=False, help="Show a traceback on an error."),
     ]
 
 
@@ -101,7 +101,7 @@ def _set_up_messages(*, quiet: bool, verbose: bool, log: str | None, debug: bool
 
     global _debug
     if quiet and verbose:
-        stop_with("--quiet says less and --verbose more: choose one.", status=2)
+        stop_with("--quiet and --verbose cannot be combined.", status=2)
     _debug = debug
     messages.set_up(quiet=quiet, verbose=verbose, log=_log_file(log) if log else None)
     detail(f"command: hashcli {shlex.join(sys.argv[1:])}")
@@ -111,7 +111,7 @@ _debug = False
 
 
 def shows_traceback() -> bool:
-    """Whether an error is to be shown with where it came from."""
+    """Whether errors are shown with a traceback."""
     return _debug
 
 
@@ -127,7 +127,7 @@ def _log_file(log: str) -> Path:
     except OSError as error:
         stop_with(f"{log} cannot be written: {(error.strerror or str(error)).lower()}.", "Choose another --log.")
     if not is_text:
-        stop_with(f"{log} is there and is no text, so it is no log.", "Choose another --log.", status=2)
+        stop_with(f"{log} exists and is not a text file, so it cannot be the log.", "Choose another --log.", status=2)
     return path
 
 

@@ -34,7 +34,7 @@ def detail(message: str) -> None:
 
 
 def stop_with(problem: str, remedy: str = "", status: int = 1) -> NoReturn:
-    """Say on stderr what is wrong and what to do, and exit."""
+    """Print on stderr what is wrong and what to do about it, and exit."""
     _logger().error(f"hashcli: {problem}")
     if remedy:
         _logger().error(remedy)
@@ -43,7 +43,7 @@ def stop_with(problem: str, remedy: str = "", status: int = 1) -> NoReturn:
 
 def log_traceback() -> None:
     """Show with --verbose, and keep in the log, where the error that is being handled came from."""
-    _logger().debug("This is where it came from:", exc_info=sys.exc_info())
+    _logger().debug("The error came from here:", exc_info=sys.exc_info())
 
 
 def _logger() -> "logging.Logger":

@@ -13,7 +13,7 @@ def with_stdin(paths: Iterable[str]) -> Iterator[str]:
     """The paths, with `-` standing for those on stdin, one a line or each ended by a zero byte."""
     for path in paths:
         if not path:
-            stop_with("An empty path was given.", "Is a variable unset? Give . for the folder you are in.", status=2)
+            stop_with("An empty path was given.", "Is a variable unset? Use . for the current folder.", status=2)
         if path != "-":
             yield path
             continue

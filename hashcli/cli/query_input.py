@@ -77,7 +77,7 @@ def _weighted(given: str, *, is_path: bool = False) -> Weighted:
     if weight is None or (is_path and os.path.exists(given)):
         return given, 1.0
     if float(weight[1]) <= 0:
-        raise ValueError(f"the weight in {given} is not above 0; --not keeps away from something")
+        raise ValueError(f"the weight in {given} is not above 0; use --not to steer away from something")
     return given[weight.end() :], float(weight[1])
 
 
@@ -125,7 +125,7 @@ def read_codes(source: str, bits: int) -> "list[Query]":
     try:
         codes = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else "it is not an array of numbers as NumPy writes it"
+        reason = reason_of(error) if isinstance(error, OSError) else "it is not a NumPy array of numbers"
         raise HashcliError(
             f"{source} cannot be read as codes: {reason}.", "hashcli encode --out codes.npy writes such a file."
         ) from error

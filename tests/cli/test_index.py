@@ -103,7 +103,7 @@ def test_a_list_on_stdin(hashcli: Run, photos: Path, tiny_model: Path, tmp_path:
 
 def test_an_empty_list_on_stdin_is_done(hashcli: Run, photos: Path, index: Path) -> None:
     for more in (("--index", index, "--forget"), ("--index", index.with_name("none"))):
-        assert hashcli("index", "-", *more, stdin="").stderr == "No path was listed on stdin.\n"
+        assert hashcli("index", "-", *more, stdin="").stderr == "The list of paths on stdin is empty.\n"
     (row,) = json_rows(hashcli("index", "-", "--index", index, "--json", stdin="\n"))
     assert set(row.values()) == {0}
     assert len(rows(index)) == len(PHOTOS)
@@ -147,7 +147,7 @@ def test_forget_drops_a_folder_and_keeps_the_files(hashcli: Run, photos: Path, i
     (row,) = json_rows(hashcli("index", "--forget", photos / "trip", "--index", index, "--json"))
     assert row == {"removed": 2, "texts_removed": 0}
     again = hashcli("index", "--forget", photos / "trip", "--index", index, status=1)
-    assert "holds no photos or texts of that name" in again.stderr
+    assert "holds no photos or texts at or below that path" in again.stderr
     done = hashcli("index", "--forget", photos, "--index", index)
     assert f"{len(PHOTOS) - 2} photos dropped from the index" in done.stderr
     assert rows(index) == []
