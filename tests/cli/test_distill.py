@@ -140,7 +140,7 @@ def test_a_run_that_is_there_is_resumed_or_left_alone(distill: Run, flickr: tupl
     before = (tmp_path / "run" / "run.json").read_bytes()
     refused = distill(*flickr, "--out", "run", status=1)
     assert refused.stderr.splitlines()[-2:] == [
-        "hashcli: run holds a run already.",
+        "hashcli: run already holds a run.",
         "Continue it with --resume, or choose another --out.",
     ]
     assert (tmp_path / "run" / "run.json").read_bytes() == before

@@ -155,9 +155,9 @@ def test_a_linked_folder_goes_by_both_its_names(hashcli: Run, photos: Path, tiny
         ({"print0": True}, "--extras"),
         ({"json": True, "extras": True}, "choose one"),
         ({"edited": True}, "--extras"),
-        ({"extras": True, "exact": True, "edited": True}, "choose one"),
-        ({"extras": True, "max_distance": 9}, "byte for byte"),
-        ({"exact": True, "max_distance": 9}, "byte for byte"),
+        ({"extras": True, "exact": True, "edited": True}, "cannot be combined"),
+        ({"extras": True, "max_distance": 9}, "byte-for-byte"),
+        ({"exact": True, "max_distance": 9}, "byte-for-byte"),
     ],
 )
 def test_options_that_exclude_each_other(

@@ -185,9 +185,9 @@ def test_no_path_and_no_index_is_a_usage_error(hashcli: Run, tmp_path: Path) -> 
 def test_options_that_exclude_each_other(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options, problem in (
         ({"watch": True, "dry_run": True}, "cannot be combined"),
-        ({"watch": True, "forget": True}, "--forget stands alone"),
-        ({"dry_run": True, "forget": True}, "--forget stands alone"),
-        ({"rehash": True, "forget": True}, "--forget stands alone"),
+        ({"watch": True, "forget": True}, "--forget cannot be combined"),
+        ({"dry_run": True, "forget": True}, "--forget cannot be combined"),
+        ({"rehash": True, "forget": True}, "--forget cannot be combined"),
     ):
         with pytest.raises(SystemExit) as stopped:
             index_command.run([str(photos)], index=tmp_path / "ix", **options)  # type: ignore[arg-type]
