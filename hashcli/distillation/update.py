@@ -43,7 +43,7 @@ def check_update_towers(student: Student, towers: dict[str, str]) -> None:
         if towers[what] != key:
             raise HashcliError(
                 f"The model to update knows the {what} {key}, and this one is {towers[what]}.",
-                "Train a new model: what was learned from the features of one model is of no use with those of another.",
+                "Train a new model: what was learned from one model's features is of no use with those of another.",
             )
 
 
