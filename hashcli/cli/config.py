@@ -55,7 +55,7 @@ def defaults(ctx: typer.Context) -> dict[str, Any]:
     for key, value in settings.items():
         if not isinstance(value, dict):
             found |= config.for_all_commands(key, value)
-    for name, table in settings.items():  # after what is for all commands, which a command's own table overrides
+    for name, table in settings.items():  # last, because a command's own table overrides what is for all commands
         if isinstance(table, dict):
             found |= config.for_one_command(name, table)
     return found
@@ -84,7 +84,7 @@ class _Config:
                 continue
             if name == self.ctx.command.name:
                 found[option.name] = checked
-        if len(errors) == len(takers):  # -k of search is a number, --k of evaluate a text: one of them is meant
+        if len(errors) == len(takers):  # -k of search is a number, --k of evaluate a string: either may be meant
             raise errors[0]
         return found
 
@@ -114,7 +114,7 @@ def _options(command: Any) -> dict[str, Any]:
 
 
 def _checked(value: Any, option: Any, ctx: typer.Context, where: str) -> Any:
-    """The value. Raises UsageError when it is not of the kind that the option takes."""
+    """The value. Raises UsageError if the option does not take values of its type."""
     if option.multiple:
         if not isinstance(value, list):
             raise UsageError(f"{where} must be a list in [ ], not {_shown(value)}.")

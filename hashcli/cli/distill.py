@@ -31,7 +31,7 @@ ALL = "all"  # the value of --settings without a method
 
 
 class DistillCommand(Command):
-    """Names the registered methods in its help, and lets --settings stand without a value."""
+    """Names the registered methods in its help, and lets --settings be given without a value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         following = [*args[1:], "-"]
@@ -55,7 +55,7 @@ COMMAND = DistillCommand
 
 
 def _print_settings(method: str | None) -> None:
-    """Print the list of settings, and exit; nothing without --settings."""
+    """Print the list of settings and exit; does nothing without --settings."""
     if method is None:
         return
     _require_extra()

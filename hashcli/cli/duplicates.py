@@ -124,7 +124,7 @@ def run(
 
 
 def _check_output_options(*, exact: bool, extras: bool, edited: bool, json: bool, print0: bool) -> None:
-    """Stop if some of them exclude each other."""
+    """Stop if options that exclude each other were given."""
     if print0 and not extras:
         stop_with("-0 needs --extras: a list of whole groups does not show which photos to keep.", status=2)
     if json and extras:
@@ -136,7 +136,7 @@ def _check_output_options(*, exact: bool, extras: bool, edited: bool, json: bool
 
 
 def _print(groups: "list[list[DuplicatePhoto]]") -> None:
-    """Paths, a blank line between groups; for people, with what tells the members apart before them."""
+    """Print paths, with a blank line between groups; on a terminal, each after its size and relation to the first."""
     for number, group in enumerate(groups):
         if number:
             print()

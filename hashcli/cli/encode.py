@@ -118,7 +118,7 @@ def _photo_files(paths: list[str], progress: ProgressBar, hidden: bool) -> Itera
 
 
 def _check_writable(out: Path) -> None:
-    """Stop before the work, not after it."""
+    """Stop now, rather than after the work, if the file cannot be written."""
     try:
         _unfinished(out).touch()
         _unfinished(out).unlink()

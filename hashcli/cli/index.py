@@ -86,7 +86,7 @@ def run(
         stop_with("--forget cannot be combined with --dry-run, --rehash or --watch.", status=2)
     if watch and dry_run:
         stop_with("--watch and --dry-run cannot be combined.", status=2)
-    if paths and not given:  # a search for what is new may find nothing
+    if paths and not given:  # a script that lists new files may find none
         say("The list of paths on stdin is empty.")
         if json and not (forget or dry_run):
             write_json(UpdateSummary().counts())
@@ -163,7 +163,7 @@ def _follow(folder: Path, given: list[str], options: "UpdateOptions", *, json: b
     is_first = True
     for _ in wait_for_changes(given or indexed_paths(folder), folder, hidden=options.hidden):
         if not is_first and not (folder / FILE_NAME).exists():
-            continue  # its disk is away: no new index must be made in the empty mount point
+            continue  # its disk is not mounted: do not create a new index in the empty mount point
         summary = _update_when_free(folder, given, options, progress)
         if is_first or summary.changed():
             _print_summary(summary, json=json)
@@ -204,7 +204,7 @@ def _print_summary(summary: "UpdateSummary", *, json: bool) -> None:
 
 
 class _UpdateProgress(ProgressBar):
-    """Progress of updates. Without `repeats`, what is skipped in every one of them is named once."""
+    """Progress of updates. Without `repeats`, an input that every update skips is named only once."""
 
     def __init__(self, doing: str, *, repeats: bool = True) -> None:
         super().__init__(doing)

@@ -90,7 +90,7 @@ def _index_facts(info: "IndexInfo") -> dict[str, Any]:
 
 
 def model_facts(folder: Path) -> dict[str, Any]:
-    """What a hash model says of itself."""
+    """What the description of a hash model says."""
     from dataclasses import asdict
 
     from hashcli.hashmodel.description import read

@@ -25,14 +25,14 @@ IndexFolder = Annotated[
 
 
 def complete_index_name(incomplete: str) -> list[str]:
-    """The names for --name that begin so, for the shell."""
+    """The index names that begin with `incomplete`, for the shell's completion."""
     from hashcli.index.locations import named_indexes
 
     return [name for name in named_indexes() if name.startswith(incomplete)]
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """The installed hash models whose names begin so, for the shell."""
+    """The installed hash models whose names begin with `incomplete`, for the shell's completion."""
     from hashcli.hashmodel.registry import model_folders
 
     return [folder.name for folder in model_folders() if folder.name.startswith(incomplete)]
@@ -73,7 +73,7 @@ def index_location(index: Path | None, name: str | None = None) -> "IndexLocatio
 
 
 def whole_numbers(option: str, given: str, example: str) -> tuple[int, ...]:
-    """Numbers with commas between. Ends the program with 2 when they are not."""
+    """Whole numbers separated by commas. Ends the program with status 2 if they are not."""
     try:
         return tuple(int(number) for number in given.split(","))
     except ValueError:
@@ -81,7 +81,7 @@ def whole_numbers(option: str, given: str, example: str) -> tuple[int, ...]:
 
 
 def open_dataset(name: str, root: Path | None, protocol: str | None, *, download: bool) -> "ImageTextDataset":
-    """A dataset by name below `root`, or one's own by its path; a protocol may take other pairs of it."""
+    """A dataset by name below `root`, or one's own by its path; a protocol may use other pairs of it."""
     from hashcli.cli.remedies import with_remedies
     from hashcli.datasets.registry import load_dataset
 

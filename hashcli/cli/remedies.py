@@ -10,7 +10,7 @@ from hashcli.errors import HashcliError
 if TYPE_CHECKING:
     from hashcli.index.locations import IndexLocation
 
-# By the name of the error's class. {index} is the command that refreshes the index in use; other names in braces are
+# By the name of the error's class. {index} is the command that updates the index in use; other names in braces are
 # attributes of the error.
 _REMEDIES = {
     "CannotWatchError": "There may be more folders than the system can watch (fs.inotify.max_user_watches). "
@@ -31,7 +31,7 @@ _REMEDIES = {
 
 @contextmanager
 def with_remedies(location: "IndexLocation | None" = None) -> Iterator[None]:
-    """Add to the library errors raised inside the block the command that helps, with the options for this index."""
+    """Add to any library error raised in the block the command that solves it, with the options for this index."""
     try:
         yield
     except HashcliError as error:

@@ -1,4 +1,4 @@
-"""How the results of a search are printed: as a table, as rows, as JSON, as paths alone, as a page of pictures."""
+"""How the results of a search are printed: as a table, as rows, as JSON, as paths only, as a page of pictures."""
 
 import os
 import sys
@@ -29,7 +29,7 @@ _CHOICES = (Style.JSON, Style.PATHS, Style.PATHS0, Style.PICTURES)
 
 
 def choose_style(*, json: bool, paths: bool, print0: bool, show: bool) -> Style:
-    """The style that was chosen; without any, a table on a terminal and rows in a pipe."""
+    """The chosen style; by default a table on a terminal, and rows in a pipe."""
     if print0:
         paths = False
     chosen = [style for style, given in zip(_CHOICES, (json, paths, print0, show), strict=True) if given]
@@ -77,7 +77,7 @@ def write(answer: Answer, style: Style) -> None:
 
 
 def write_page(answers: Sequence[Answer], html: Path | None, *, open_: bool) -> None:
-    """Write answers as a page of pictures, to `html` or, only to be looked at, to a temporary file."""
+    """Write answers as a page of pictures, to `html` or, just for a look, to a temporary file."""
     from hashcli.show.contact_sheet import QueryResults, open_file, write
 
     if html is None:

@@ -32,11 +32,11 @@ hashcli search "birthday cake" --after 2023 --in ~/Pictures/family\n
 hashcli search -0 "birthday cake" | xargs -0 -I {} cp {} cakes/\n
 hashcli search --batch queries.txt --json"""
 
-_BATCH = 256  # queries that are read and answered together
+_BATCH = 256  # queries read and answered together
 
 
 class For(StrEnum):
-    """What is to be found."""
+    """What to look for."""
 
     PHOTOS = "photos"
     TEXTS = "texts"
@@ -208,7 +208,7 @@ def _answers(
 def _opened(
     index: "Index", written: "Iterable[tuple[int | None, WrittenQuery]]"
 ) -> "Iterator[tuple[int | None, Query | HashcliError]]":
-    """Each query with its photos, or why they cannot be had."""
+    """Each query with its photos, or the error that says why they cannot be read."""
     model = index.load_model()
     for number, query in written:
         try:
