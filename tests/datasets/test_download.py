@@ -221,6 +221,6 @@ def test_names_that_lead_out_of_the_folder_stay_in_it(server: Server, tmp_path: 
 
 
 def test_what_is_not_offered_says_so(tmp_path: Path) -> None:
-    with pytest.raises(HashcliError, match="nuswide10 is not offered") as raised:
+    with pytest.raises(HashcliError, match="nuswide10 has no free download") as raised:
         download("nuswide10", tmp_path, Progress())
     assert "mirflickr" in raised.value.remedy
