@@ -10,6 +10,7 @@ from hashcli.cli.command import Command
 from hashcli.cli.console import ProgressBar, print_table, say, stop_with, write_json
 from hashcli.cli.options import Download, Json, ProtocolName, open_dataset, whole_numbers
 from hashcli.cli.remedies import with_remedies
+from hashcli.errors import how_to_install
 
 if TYPE_CHECKING:
     from hashcli.datasets.dataset import ImageTextDataset
@@ -128,7 +129,7 @@ def run(
 
     A teacher such as CLIP is distilled into a small student. The student is evaluated, and exported as a hash model
     that `hashcli index` can use. The methods that come with hashcli are reconstructions from the papers' abstracts, not
-    the authors' code. The query set is used for evaluation only. Needs the extra `train`: pip install 'hashcli[train]'.
+    the authors' code. The query set is used for evaluation only. Needs the extra `train`: pip install '.[train]' in a checkout.
     """
     lengths = whole_numbers("--bits", bits, "32,64") if bits else None
     if split and protocol:
@@ -162,7 +163,7 @@ def _require_extra() -> None:
     try:
         import hashcli.distillation.run  # noqa: F401
     except ImportError as error:
-        stop_with(f"Training needs {error.name}, which is not installed.", "pip install 'hashcli[train]'")
+        stop_with(f"Training needs {error.name}, which is not installed.", how_to_install("train"))
 
 
 def _warn(data: "ImageTextDataset", split: "Split", student: "Student | None") -> None:

@@ -10,6 +10,7 @@ import typer
 
 from hashcli.cli.console import ProgressBar, say, stop_with, write_json
 from hashcli.cli.options import Download, Json, ProtocolName, open_dataset, whole_numbers
+from hashcli.errors import how_to_install
 
 if TYPE_CHECKING:
     from hashcli.datasets.dataset import ImageTextDataset
@@ -64,7 +65,7 @@ def run(
         try:
             import matplotlib  # noqa: F401
         except ImportError:
-            stop_with("Plots need matplotlib, which is not installed.", "pip install 'hashcli[train]'")
+            stop_with("Plots need matplotlib, which is not installed.", how_to_install("train"))
 
     if codes:
         evaluation = _evaluate_codes(codes, cuts)

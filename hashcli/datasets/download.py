@@ -18,7 +18,7 @@ from typing import Protocol
 
 from hashcli.datasets.registry import DATASETS
 from hashcli.datasets.source import Archive
-from hashcli.errors import HashcliError
+from hashcli.errors import HashcliError, how_to_install
 
 ATTEMPTS = 5  # in a row without a new byte
 TIMEOUT = 30  # seconds without a byte
@@ -64,7 +64,7 @@ def _fetch(archive: Archive, path: Path, callback: DownloadCallback) -> None:
         import requests
         import resumable
     except ImportError as error:
-        raise HashcliError("Downloading needs one more package.", "pip install 'hashcli[train]'") from error
+        raise HashcliError("Downloading needs one more package.", how_to_install("train")) from error
 
     part = path.with_name(f"{path.name}.part")
     failures = 0

@@ -157,5 +157,5 @@ def test_without_its_extra_watching_names_it(
     (tmp_path / "without" / "watchfiles.py").write_text("raise ImportError")
     path = os.pathsep.join([str(tmp_path / "without"), environment.get("PYTHONPATH", "")])
     done = hashcli_process("index", photos, "--watch", "--index", "ix", PYTHONPATH=path, status=1)
-    assert "pip install 'hashcli[watch]'" in done.stderr
+    assert "pip install '.[watch]'" in done.stderr
     assert not (tmp_path / "ix").exists()

@@ -221,4 +221,4 @@ def test_a_pipe_is_sent_no_pictures_and_needs_no_library() -> None:
 
 
 def test_the_message_without_the_library_names_the_extra() -> None:
-    assert "pip install 'hashcli[show]'" in in_terminal(PHOTO, answers={}, before=MISSING)
+    assert "pip install '.[show]'" in in_terminal(PHOTO, answers={}, before=MISSING)
