@@ -129,7 +129,8 @@ def run(
 
     A teacher such as CLIP is distilled into a small student. The student is evaluated, and exported as a hash model
     that `hashcli index` can use. The methods that come with hashcli are reconstructions from the papers' abstracts, not
-    the authors' code. The query set is used for evaluation only. Needs the extra `train`: pip install '.[train]' in a checkout.
+    the authors' code. The query set is used for evaluation only. Needs the extra `train`, from
+    a checkout: pip install '.[train]'
     """
     lengths = whole_numbers("--bits", bits, "32,64") if bits else None
     if split and protocol:
