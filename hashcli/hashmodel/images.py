@@ -132,6 +132,14 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         raise UnreadableImageError(reason_of(error)) from error
 
 
+def copied(image: Image.Image) -> Image.Image:
+    """A copy of an open image, which decoding would change. Raises UnreadableImageError if it cannot be decoded."""
+    try:
+        return image.copy()
+    except Exception as error:  # decoders raise nearly anything on a damaged file
+        raise UnreadableImageError(reason_of(error)) from error
+
+
 def check_format(path: str | os.PathLike[str]) -> None:
     """Raise MissingExtraError for a format whose extra is not installed, without reading the file."""
     suffix = _suffix(path)

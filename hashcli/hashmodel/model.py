@@ -57,7 +57,7 @@ class HashModel:
         batches = [self._encode_text_batch(texts[i : i + TEXT_BATCH]) for i in range(0, len(texts), TEXT_BATCH)]
         return np.concatenate([np.empty((0, self.bits), np.float32), *batches])
 
-    def encode_images(self, images: "Iterable[str | Path | Image.Image]") -> np.ndarray:
+    def encode_images(self, images: "Iterable[str | os.PathLike[str] | Image.Image]") -> np.ndarray:
         """Photos to float32 [n, bits], in order. Each is the path of a file, or an image that Pillow has opened.
 
             model.encode_images(["beach.jpg", Path("~/Pictures/dog.heic"), PIL.Image.open(file)])
@@ -66,7 +66,7 @@ class HashModel:
         """
         from hashcli.hashmodel.prefetch import batched, prefetch
 
-        if isinstance(images, (str, Path)):
+        if isinstance(images, str | os.PathLike):
             raise TypeError('images must be a list of photos, such as ["dog.jpg"], not a single photo')
         sources = (_path_or_copy(image, number) for number, image in enumerate(images, start=1))
         outputs = [np.empty((0, self.bits), np.float32)]
@@ -175,11 +175,13 @@ class HashModel:
             ) from error
 
 
-def _path_or_copy(image: "str | Path | Image.Image", number: int) -> "str | Image.Image":
+def _path_or_copy(image: "str | os.PathLike[str] | Image.Image", number: int) -> "str | Image.Image":
     """What `encode_images` may decode. Decoding changes an open image, so the caller's is copied, in one thread."""
-    if isinstance(image, (str, Path)):
-        return os.path.expanduser(image)
+    from hashcli.hashmodel.images import UnreadableImageError, copied
+
+    if isinstance(image, str | os.PathLike):
+        return os.path.expanduser(os.fspath(image))
     try:
-        return image.copy()
-    except Exception as error:  # decoders raise nearly anything on a damaged file
-        raise HashcliError(f"Image {number} of those given cannot be read: {reason_of(error)}.") from error
+        return copied(image)
+    except UnreadableImageError as error:
+        raise HashcliError(f"Image {number} of those given cannot be read: {error}.") from error

@@ -121,6 +121,8 @@ def explaining_errors(index_folder: Path) -> Iterator[None]:
     path = index_folder / FILE_NAME
     try:
         yield
+    except sqlite3.ProgrammingError:  # a mistake in the code that calls SQLite, such as use in two threads
+        raise
     except sqlite3.OperationalError as error:
         raise HashcliError(
             f"{path} cannot be used: {error}.", "Check its permissions and the free disk space."
