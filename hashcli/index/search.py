@@ -19,6 +19,7 @@ from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.prefetch import batched
 from hashcli.hashmodel.registry import find_model
 from hashcli.index.catalog import Catalog, IndexedModel, Item, Kind
+from hashcli.index.catalog_file import IndexNotFoundError
 from hashcli.index.code_index import CodeIndex, FaissCodeIndex, MemoryCodeIndex
 from hashcli.index.filter import CompiledFilter, Filter
 from hashcli.index.locations import is_index, locate
@@ -385,6 +386,8 @@ class Index:
         given = _canonical(paths)
         if paths is not None and not given:
             return UpdateSummary()
+        if paths is None and not is_index(self.folder):
+            raise IndexNotFoundError(self.folder)
         self.close()  # it may be given another model, or another version of the catalog
         options = UpdateOptions(None if model is None else os.path.expanduser(model), rehash, hidden, texts)
         return update(self.folder, given, options, _callback(progress))

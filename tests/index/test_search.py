@@ -266,8 +266,10 @@ def test_thousands_of_queries_from_a_generator(index: Index) -> None:
 def test_an_index_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(HashcliError, match="There is no index in"):
         library.open_index(tmp_path / "none")
-    with library.open_index(tmp_path / "none", create=True) as index, pytest.raises(HashcliError):
-        index.search("a cat")
+    with library.open_index(tmp_path / "none", create=True) as index:
+        for read in (lambda: index.search("a cat"), index.info, index.duplicates, index.update):
+            with pytest.raises(HashcliError, match="There is no index in"):
+                read()
     assert not (tmp_path / "none").exists()  # looking makes nothing
 
 
