@@ -1,4 +1,4 @@
-"""What every command has beside its own options: how much it says, defaults from the config file, whole examples."""
+"""What every command has besides its own options: how much it says, defaults from the config file, its examples."""
 
 import os
 import re
@@ -13,17 +13,19 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from hashcli.cli.console import detail, stop_with
 
-# Options of which one holds: one given more directly puts aside those that come from the environment or the file.
+# Options that exclude each other. One given on the command line overrides another from the environment or config file.
 _ALTERNATIVES = (("index", "name"), ("quiet", "verbose"), ("json", "paths", "print0", "show", "extras"))
 _DIRECTNESS = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
 
+_debug = False  # whether --debug was given
+
 
 class ReaderLeftError(Exception):
-    """Whoever read our output has seen enough: no error, unlike what typer makes of a broken pipe."""
+    """Whoever read our output has closed the pipe, as `head` does. This is no error; typer treats it as one."""
 
 
 class Command(TyperCommand):
-    """One command. Everything after the signature of its `run` that all commands have in common."""
+    """A command, with what all commands have in common."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -42,7 +44,7 @@ class Command(TyperCommand):
         return rest
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """The examples as they are to be typed: a line too long goes on below, still one command for the shell."""
+        """The examples, ready to be typed: a long line is continued on the next, and is still one shell command."""
         lines = [line for line in (self.epilog or "").splitlines() if line.strip()]
         formatter.write("\n")
         for number, line in enumerate(lines):
@@ -70,7 +72,8 @@ def _reader_may_leave() -> Iterator[None]:
 
 
 def _folded(line: str, width: int) -> Iterator[str]:
-    """An example in lines of a width: a remark, after three spaces or more, moves below; options after a backslash."""
+    """An example in lines of at most `width`: a remark, after three spaces or more, goes on a line of its own, and
+    options that do not fit are continued after a backslash."""
     command, *remark = re.split(r"(?<=\S) {3,}", line, maxsplit=1)
     if remark and len(line) <= width:
         yield line
@@ -107,16 +110,13 @@ def _set_up_messages(*, quiet: bool, verbose: bool, log: str | None, debug: bool
     detail(f"command: hashcli {shlex.join(sys.argv[1:])}")
 
 
-_debug = False
-
-
 def shows_traceback() -> bool:
-    """Whether an error is to be shown with where it came from."""
+    """Whether --debug was given, so that an error is shown with its traceback."""
     return _debug
 
 
 def _log_file(log: str) -> Path:
-    """The file for the log, made if it is not there. Ends the program when it cannot be one."""
+    """The path of the log file, created if need be. Ends the program if it cannot be written or is not text."""
     path = Path(os.path.expanduser(log)).absolute()
     try:
         with path.open("a+", encoding="utf-8") as file:
@@ -132,7 +132,7 @@ def _log_file(log: str) -> Path:
 
 
 def _keep_most_direct(ctx: Any, names: Sequence[str]) -> None:
-    """Of the alternatives that were given, put aside those that were given less directly than another."""
+    """Of the alternatives that were given, drop those that were given less directly than another."""
     given = {name: _directness(ctx, name) for name in names if ctx.params.get(name)}
     for name, directness in given.items():
         if directness > min(given.values()):

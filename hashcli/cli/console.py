@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from hashcli.errors import HashcliError, did_you_mean_path
 from hashcli.index.summary import UpdateCallback
-from hashcli.printable import printable as printable
 
 if TYPE_CHECKING:
     import logging
@@ -16,11 +15,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 SKIPPED = 3  # exit status: done, but some inputs were skipped
-_SUGGESTIONS = 5  # looking for what was meant takes a while, and a long list of what is gone is no typing error
+_SUGGESTIONS = 5  # each takes a while to find, and a long list of missing files is no typing error
 
 
 class UsageError(HashcliError):
-    """The command was given something that it does not take: exit status 2."""
+    """The command was used wrongly: exit status 2."""
 
 
 def say(message: str) -> None:
@@ -29,7 +28,7 @@ def say(message: str) -> None:
 
 
 def detail(message: str) -> None:
-    """What only --verbose shows and --log keeps."""
+    """A message that only --verbose shows, and --log keeps."""
     _logger().debug(message)
 
 

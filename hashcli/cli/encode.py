@@ -23,6 +23,7 @@ hashcli encode ./photos --out codes.npy                 codes.npy, and codes.jso
 hashcli encode --texts-from captions.txt --out captions.npy"""
 
 
+# Long because typer reads the options from the signature.
 def run(
     paths: Annotated[
         list[str] | None,
@@ -116,7 +117,7 @@ def _photo_files(paths: list[str], progress: ProgressBar, hidden: bool) -> Itera
 
 
 def _check_writable(out: Path) -> None:
-    """Stop before the work, not after it."""
+    """Ends the program if `out` cannot be written: better before the work than after it."""
     try:
         _unfinished(out).touch()
         _unfinished(out).unlink()

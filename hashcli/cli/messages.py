@@ -1,4 +1,7 @@
-"""Where messages go: to stderr, and into a log file. Loaded with the first message: `--help` has none."""
+"""Where messages go: to stderr, and into a log file.
+
+This module is imported with the first message, so that `--help`, which has none, does not have to import `logging`.
+"""
 
 import logging
 import sys
@@ -32,7 +35,7 @@ class StderrHandler(logging.Handler):
 
 
 class LogFileHandler(logging.Handler):
-    """Each line with the time, in a file that is opened for it. A log that has gone away stops nothing."""
+    """Each line with the time, in a file that is opened for each message. If it cannot be written, nothing stops."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

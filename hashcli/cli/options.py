@@ -25,14 +25,14 @@ IndexFolder = Annotated[
 
 
 def complete_index_name(incomplete: str) -> list[str]:
-    """The names for --name that begin so, for the shell."""
+    """The names of indexes that begin with what was typed, for the shell's completion of --name."""
     from hashcli.index.locations import named_indexes
 
     return [name for name in named_indexes() if name.startswith(incomplete)]
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """The installed hash models whose names begin so, for the shell."""
+    """The names of installed hash models that begin with what was typed, for the shell's completion."""
     from hashcli.hashmodel.registry import model_folders
 
     return [folder.name for folder in model_folders() if folder.name.startswith(incomplete)]
@@ -51,7 +51,7 @@ ProtocolName = Annotated[
 ]
 
 
-def index_location(index: Path | None, name: str | None = None) -> "IndexLocation":
+def index_location(index: Path | None, name: str | None) -> "IndexLocation":
     """The index to use: the given folder or name; else the one beside the photos; else the one in the data folder."""
     from hashcli.cli.remedies import with_remedies
     from hashcli.index.locations import IndexNameError, locate
@@ -70,7 +70,7 @@ def index_location(index: Path | None, name: str | None = None) -> "IndexLocatio
 
 
 def whole_numbers(option: str, given: str, example: str) -> tuple[int, ...]:
-    """Numbers with commas between. Ends the program with 2 when they are not."""
+    """Numbers separated by commas. Ends the program with status 2 if they are not."""
     try:
         return tuple(int(number) for number in given.split(","))
     except ValueError:
@@ -78,7 +78,7 @@ def whole_numbers(option: str, given: str, example: str) -> tuple[int, ...]:
 
 
 def open_dataset(name: str, root: Path | None, protocol: str | None, *, download: bool) -> "ImageTextDataset":
-    """A dataset by name below `root`, or one's own by its path; a protocol may take other pairs of it."""
+    """A dataset by its name, below `root`, or a custom one by its path. The protocol may decide which pairs it has."""
     from hashcli.cli.remedies import with_remedies
     from hashcli.datasets.registry import load_dataset
 

@@ -37,7 +37,7 @@ def open_photo(where: str, model: "HashModel") -> "str | Image":
             file.write(content)
             file.flush()
             return Image.fromarray(model.load_pixels(file.name))
-    except (UnreadableImageError, OSError, ValueError) as error:  # ValueError: an address that is none
+    except (UnreadableImageError, OSError, ValueError) as error:  # ValueError: an invalid address
         name = "The photo on stdin" if where == "-" else where
         unreadable = isinstance(error, UnreadableImageError)
         remedy = "in a format such as JPEG, PNG or WebP" if unreadable else "by its file or address, or - for stdin"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hashcli.hashmodel.model import HashModel
     from hashcli.index.query import Query
 
-_WEIGHT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)):\s*(?=[^\s\d])")  # 16:9 is no weight
+_WEIGHT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)):\s*(?=[^\s\d])")  # 16:9 is not a weight
 _KEYS = ("text", "image", "not", "not_image")
 
 Weighted = tuple[str, float]
@@ -32,7 +32,7 @@ class WrittenQuery:
     not_images: list[Weighted]
 
     def open(self, model: "HashModel") -> "Query":
-        """The query, its photos fetched from addresses and stdin. Raises HashcliError naming one that cannot be."""
+        """The query, its photos fetched from addresses and stdin. Raises HashcliError naming one that fails."""
         from hashcli.cli.photo_source import open_photo
         from hashcli.index.query import Query
 
@@ -114,7 +114,7 @@ def _query_of_line(line: str) -> WrittenQuery:
 def read_codes(source: str, bits: int) -> "list[Query]":
     """A query for each of the codes that `hashcli encode --out` wrote, named as the .jsonl beside them says.
 
-    Raises HashcliError when the file does not hold codes of so many bits.
+    Raises HashcliError when the file does not hold codes of `bits` bits.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""The commands that put right what the library says is wrong: the library knows no commands, so they are added here."""
+"""Remedies that name commands and options. The library's own name none, as Python users have none."""
 
 import shlex
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ from hashcli.errors import HashcliError
 if TYPE_CHECKING:
     from hashcli.index.locations import IndexLocation
 
-# By the name of the error's class. {index} is the command that refreshes the index in use; other names in braces are
-# attributes of the error.
+# By the name of the error's class, because importing the classes would load the modules that raise them (a test holds
+# the names). {index} is the command that refreshes the index in use; other names in braces are attributes of the error.
 _REMEDIES = {
     "CannotWatchError": "There may be more of them than the system watches (fs.inotify.max_user_watches). "
     "Without --watch, run {index} from cron.",
@@ -31,7 +31,7 @@ _REMEDIES = {
 
 @contextmanager
 def with_remedies(location: "IndexLocation | None" = None) -> Iterator[None]:
-    """Errors of the library that come from within name the command that helps, with the options for this index."""
+    """Give errors that the library raises within a remedy that names the command, with the options for this index."""
     try:
         yield
     except HashcliError as error:
@@ -46,7 +46,7 @@ def index_command(location: "IndexLocation") -> str:
     """The command that refreshes an index, as it must be typed here."""
     from hashcli.index.locations import named_indexes
 
-    if location.was_found:  # and will be found again
+    if location.was_found:  # it will be found again without an option
         return "hashcli index"
     name = location.name
     if name is None:

@@ -8,7 +8,8 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hashcli.cli.console import from_here, printable, say, stop_with, write_json, write_paths
+from hashcli.cli.console import from_here, say, stop_with, write_json, write_paths
+from hashcli.printable import printable
 
 if TYPE_CHECKING:
     from hashcli.index.results import SearchResult, SearchResults

@@ -34,6 +34,7 @@ class HashModel:
 
     @property
     def name(self) -> str:
+        """The name in its model.json."""
         return self.description.name
 
     @property
@@ -47,9 +48,11 @@ class HashModel:
         return self.description.fingerprint
 
     def encode_texts(self, texts: Iterable[str]) -> np.ndarray:
-        """Texts to float32 [n, bits]. Each text is read up to the model's `max_tokens`.
+        """Texts to float32 [n, bits], in order. Each text is read up to the model's `max_tokens`.
 
-        model.encode_texts(["a dog on a beach", "snow"])
+            model.encode_texts(["a dog on a beach", "snow"])  # float32 [2, bits]
+
+        Raises TypeError for a single text, and HashcliError when the text encoder cannot be loaded.
         """
         if isinstance(texts, str):
             raise TypeError('texts must be a list of texts, such as ["a dog"], not a single text')
@@ -62,7 +65,8 @@ class HashModel:
 
             model.encode_images(["beach.jpg", Path("~/Pictures/dog.heic"), PIL.Image.open(file)])
 
-        Raises HashcliError naming the first photo that cannot be read. `encode_image_files` goes on after such a photo.
+        Raises HashcliError naming the first photo that cannot be read, where `encode_image_files` would go on; and
+        TypeError for a single photo.
         """
         from hashcli.hashmodel.prefetch import batched, prefetch
 

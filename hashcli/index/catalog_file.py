@@ -1,4 +1,4 @@
-"""The file of a catalog: its tables, how it is made, brought to the current version and opened, and what can go wrong.
+"""The file of a catalog: its tables; how it is created, migrated and opened; and what can go wrong.
 
 `user_version` of the database is the version of its tables.
 """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class QueryPart(NamedTuple):
-    """One thing that is looked for: words, or a photo. What has a negative weight is kept away from."""
+    """One part of a query: words, or a photo. With a negative weight, it is to be kept away from."""
 
     content: "Photo"
     is_image: bool
