@@ -84,7 +84,7 @@ def _weighted(given: str, *, is_path: bool = False) -> Weighted:
 def read_queries(source: str) -> Iterator[tuple[int, WrittenQuery]]:
     """The number of each line and its query: words, or a JSON object with text, image, not, not_image.
 
-    Empty lines are passed over. Raises UsageError naming a line that is no query.
+    Empty lines are skipped. Raises UsageError naming a line that is not a query.
     """
     for number, line in enumerate(read_lines(source), start=1):
         if not line.strip():

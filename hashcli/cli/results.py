@@ -45,7 +45,7 @@ def choose_style(*, json: bool, paths: bool, print0: bool, show: bool) -> Style:
 
 @dataclass(frozen=True)
 class Answer:
-    """The results of one query. `number` is its line in a batch, from 1; None where there is no batch."""
+    """The results of one query. `number` is its line in a batch, from 1; None if there is no batch."""
 
     number: int | None
     results: "SearchResults"

@@ -70,7 +70,7 @@ class IndexNotFoundError(HashcliError):
 
 
 class DamagedIndexError(HashcliError):
-    """The catalog of the index in `index_folder` is no database, or a damaged one."""
+    """The catalog of the index in `index_folder` is damaged, or is not a database."""
 
     def __init__(self, index_folder: Path, error: sqlite3.DatabaseError) -> None:
         super().__init__(

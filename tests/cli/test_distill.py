@@ -99,7 +99,7 @@ def test_a_killed_run_goes_on_to_the_same_model(
 def test_a_tuned_model_learns_new_pairs(
     distill_process: Run, distill: Run, flickr: tuple[object, ...], tmp_path: Path
 ) -> None:
-    """The new data are photos with captions of one's own."""
+    """The new data are photos with captions: a custom dataset."""
     pytest.importorskip("timm", exc_type=ImportError)
     tuned = ("--student", "timm:test_resnet/random", "--set", "tune_student=last", "--set", "tune_epochs=1")
     distill(*flickr, *tuned, "--out", "old")
@@ -135,7 +135,7 @@ def test_the_metrics_to_read_first_are_printed(distill: Run, tiny_model: Path, t
 
 
 def test_a_run_that_is_there_is_resumed_or_left_alone(distill: Run, flickr: tuple[object, ...], tmp_path: Path) -> None:
-    """What to do is told in options: the library knows none."""
+    """The remedies name options, which the library does not know."""
     distill(*flickr, "--out", "run")
     before = (tmp_path / "run" / "run.json").read_bytes()
     refused = distill(*flickr, "--out", "run", status=1)

@@ -1,4 +1,4 @@
-"""Index.search: the one place where an answer is decided, whoever asks."""
+"""Index.search: the one place where an answer is decided, for the terminal and for Python."""
 
 import json
 import re
@@ -154,7 +154,6 @@ def test_an_output_is_a_query_without_the_model(own_home: Path) -> None:
     with library.open_index(own_home / "ix") as index:
         (output,) = index.load_model().encode_texts(["a cat"])
         expected = index.search("a cat", k=3, limit=DistanceLimit())
-    (own_home / "ix" / "catalog.sqlite").stat()
     with sqlite3.connect(own_home / "ix" / "catalog.sqlite") as db:
         db.execute("UPDATE meta SET value = 'nosuch' WHERE key = 'model'")
     with library.open_index(own_home / "ix") as index:
