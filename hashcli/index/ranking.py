@@ -16,7 +16,7 @@ class DistanceLimit(NamedTuple):
     `max_distance` bounds the Hamming distance itself, `within` how much larger it may be than that of the nearest item.
 
         index.search("a cat", limit=DistanceLimit(max_distance=100))
-        index.search("a cat", limit=DistanceLimit())  # the k nearest, however far away
+        index.search("a cat", limit=DistanceLimit())  # however far away
     """
 
     max_distance: int | None = None

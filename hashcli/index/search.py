@@ -100,8 +100,9 @@ class Index:
     `with` statement.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        """The index in a folder, whether or not it is there yet; `open_index` checks that, and finds the default one."""
+        self.folder = Path(os.path.realpath(os.path.expanduser(folder)))
 
     def __enter__(self) -> "Index":
         return self

@@ -347,6 +347,12 @@ def test_an_empty_list_of_paths_is_not_everything(own_home: Path) -> None:
                 index.update(path)
 
 
+def test_an_index_by_a_relative_folder_gives_absolute_paths(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    with Index("ix") as index:
+        assert index.search("a cat", k=1)[0].path == str(home / "photos" / "chelsea.png")
+
+
 def test_an_index_that_is_closed_opens_again(home: Path) -> None:
     index = library.open_index(home / "ix")
     first = index.search("a cat").results
