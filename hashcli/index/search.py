@@ -101,7 +101,7 @@ class Index:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        """The index in a folder, whether or not it is there yet; `open_index` checks that, and finds the default one."""
+        """The index in a folder, which need not be there yet: `open_index` checks that, and finds the default one."""
         self.folder = Path(os.path.realpath(os.path.expanduser(folder)))
 
     def __enter__(self) -> "Index":
