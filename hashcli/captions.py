@@ -1,4 +1,4 @@
-"""Captions in files, as people keep them beside their photos. The index and one's own datasets read them here.
+"""Captions in files, as people keep them beside their photos. The index and custom datasets read them here.
 
     a sidecar        dog.txt or dog.jpg.txt beside dog.jpg: each line is a text about that photo
     a captions file  captions.jsonl    {"image": "beach/1.jpg", "text": "a dog on the beach"}
@@ -6,7 +6,7 @@
                      captions.csv      image,text (or image,caption)
                      Paths are relative to the file; "labels" name what the photo shows, and may be left out.
 
-All are UTF-8. Empty lines are skipped, and white space around and within a text is not kept.
+All are UTF-8. Empty lines are skipped, and white space around a text is removed.
 """
 
 import csv
@@ -40,7 +40,7 @@ class CaptionRow(NamedTuple):
 
 
 def holds_lines(path: str) -> bool:
-    """Whether each line of a file is a text, going by its name. Beside a photo of that name, it is a sidecar."""
+    """Whether each line of a file is a text, going by the file's name. Beside a photo of that name, it is a sidecar."""
     return os.path.splitext(path)[1].lower() == LINES_SUFFIX
 
 

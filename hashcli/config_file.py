@@ -1,5 +1,4 @@
-"""The user's config file: where it is, and what it says. The terminal takes defaults of options from it, and Python
-which index is the default one."""
+"""The user's config file. The terminal takes defaults of options from it; Python takes only the default index."""
 
 import os
 from pathlib import Path
@@ -13,7 +12,7 @@ class ConfigFileError(HashcliError):
 
 
 def config_path() -> Path | None:
-    """Where the config file is, or would be; None where $HASHCLI_CONFIG says that none is read."""
+    """Where the config file is, or would be; None if $HASHCLI_CONFIG is empty, so that none is read."""
     given = os.environ.get("HASHCLI_CONFIG")
     if given is None:
         from platformdirs import user_config_path
@@ -23,7 +22,7 @@ def config_path() -> Path | None:
 
 
 def read_config() -> dict[str, Any]:
-    """What it says; nothing where there is none. Raises ConfigFileError."""
+    """The settings in the config file, as TOML gives them; empty if there is no file. Raises ConfigFileError."""
     path = config_path()
     if path is None or (not path.exists() and "HASHCLI_CONFIG" not in os.environ):
         return {}

@@ -7,9 +7,14 @@ from pathlib import Path
 
 
 class HashcliError(Exception):
-    """Something the user can put right. Printed as one or two lines, without a traceback.
+    """An error that a person can put right. All errors of the library that callers should expect are of this class.
 
-    `problem` says what is wrong and with which input; `remedy`, if there is one, what to do about it.
+    `problem` says what is wrong and with which input; `remedy` says what to do about it, and may be empty.
+
+        try:
+            hashcli.open_index("no/such/index")
+        except hashcli.HashcliError as error:
+            print(error.problem, error.remedy)
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
@@ -34,13 +39,13 @@ def reason_of(error: Exception) -> str:
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """A sentence that offers the known name that is most like the given one, after a space; or nothing."""
+    """A sentence that offers the known name most like the given one, with a space before it; "" if none is close."""
     close = _closest(given, known)
     return f" Did you mean {close}?" if close else ""
 
 
 def did_you_mean_path(given: str) -> str:
-    """The same for a path: each part that is not there is compared with what is. Nothing for a path that exists."""
+    """The same for a path: each part that does not exist is compared with the names there. "" if the path exists."""
     absolute = os.path.abspath(os.path.expanduser(given))
     if os.path.lexists(absolute):
         return ""
@@ -57,7 +62,7 @@ def did_you_mean_path(given: str) -> str:
 def _some_names(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return [entry.name for entry in islice(entries, 5000)]  # comparing many more would be felt
+            return [entry.name for entry in islice(entries, 5000)]  # comparing more would take noticeably long
     except OSError:
         return []
 

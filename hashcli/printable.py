@@ -1,6 +1,6 @@
-"""Texts and file names as they may be shown."""
+"""Texts and file names made safe to show."""
 
 
 def printable(text: str) -> str:
-    """A text to be shown: line ends, terminal controls and bytes that are not UTF-8 in a file name are escaped."""
+    """The text with escapes for line ends, terminal controls, and bytes of a file name that are not UTF-8."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

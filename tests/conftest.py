@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import shutil
 import signal
@@ -106,6 +107,7 @@ def run_main() -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         logger.handlers = [stderr]  # no log file
+        stderr.setLevel(logging.INFO)  # as in a new process
     return 0
 
 

@@ -92,9 +92,10 @@ def _stop_for(error: Exception) -> NoReturn:
 
 
 def _open_closed_streams() -> None:
-    """Where the shell has closed stdin or stdout (`>&-`), using it must fail plainly; messages to stderr may be lost.
+    """If the shell has closed stdin or stdout (`>&-`), using it must fail plainly; messages to stderr may be lost.
 
-    Left free, their numbers would be given to the next files that are opened, and a library's output end up in them.
+    If their numbers stayed free, the next files that are opened would get them, and a library's output could end up in
+    those files.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:

@@ -17,6 +17,8 @@ from hashcli.cli.console import detail, stop_with
 _ALTERNATIVES = (("index", "name"), ("quiet", "verbose"), ("json", "paths", "print0", "show", "extras"))
 _DIRECTNESS = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
 
+_debug = False  # whether --debug was given
+
 
 class ReaderLeftError(Exception):
     """The reader of our output has closed it, as `head` does. No error, though typer treats a broken pipe as one."""
@@ -105,9 +107,6 @@ def _set_up_messages(*, quiet: bool, verbose: bool, log: str | None, debug: bool
     _debug = debug
     messages.set_up(quiet=quiet, verbose=verbose, log=_log_file(log) if log else None)
     detail(f"command: hashcli {shlex.join(sys.argv[1:])}")
-
-
-_debug = False
 
 
 def shows_traceback() -> bool:

@@ -7,10 +7,11 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from hashcli.cli.console import UsageError, printable, say, write_json
+from hashcli.cli.console import UsageError, say, write_json
 from hashcli.cli.options import Json
 from hashcli.config_file import config_path, read_config
 from hashcli.errors import did_you_mean
+from hashcli.printable import printable
 
 EXAMPLES = """Examples:
 hashcli config            where the file is, and what it says

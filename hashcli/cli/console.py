@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from hashcli.errors import HashcliError, did_you_mean_path
 from hashcli.index.summary import UpdateCallback
-from hashcli.printable import printable as printable
 
 if TYPE_CHECKING:
     import logging
@@ -20,7 +19,7 @@ _SUGGESTIONS = 5  # finding them takes a while, and a long list of missing files
 
 
 class UsageError(HashcliError):
-    """The command was given something that it does not take: exit status 2."""
+    """The command was used wrongly: exit status 2."""
 
 
 def say(message: str) -> None:

@@ -77,6 +77,7 @@ def _print_settings(method: str | None) -> None:
     raise typer.Exit
 
 
+# Long because typer reads the options from the signature.
 def run(
     dataset: Annotated[str, typer.Option(help="A dataset's name, or a file or folder of your own.")],
     root: Annotated[Path | None, typer.Option(help="The folder that holds the dataset's official files.")] = None,

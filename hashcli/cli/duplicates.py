@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashcli.cli.console import ProgressBar, from_here, printable, say, stop_with, write_json, write_paths
+from hashcli.cli.console import ProgressBar, from_here, say, stop_with, write_json, write_paths
 from hashcli.cli.inputs import with_stdin
 from hashcli.cli.options import IndexFolder, IndexName, Json, index_location
 from hashcli.cli.remedies import index_command, with_remedies
 from hashcli.errors import did_you_mean_path
+from hashcli.printable import printable
 
 if TYPE_CHECKING:
     from hashcli.index.duplicates import DuplicatePhoto

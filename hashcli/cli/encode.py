@@ -23,6 +23,7 @@ hashcli encode ./photos --out codes.npy                 codes.npy, and codes.jso
 hashcli encode --texts-from captions.txt --out captions.npy"""
 
 
+# Long because typer reads the options from the signature.
 def run(
     paths: Annotated[
         list[str] | None,

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from hashcli.cli.console import SKIPPED, ProgressBar, printable, say, stop_with, write_json
+from hashcli.cli.console import SKIPPED, ProgressBar, say, stop_with, write_json
 from hashcli.cli.inputs import with_stdin
 from hashcli.cli.options import IndexFolder, IndexName, Json, complete_model, index_location
 from hashcli.cli.remedies import index_command, with_remedies
+from hashcli.printable import printable
 
 if TYPE_CHECKING:
     from hashcli.index.locations import IndexLocation
@@ -117,7 +118,6 @@ def _forget(folder: Path, paths: list[str], *, json: bool) -> None:
         say(f"{dropped} dropped from the index in {folder}. The next update adds again what is in an indexed folder.")
     else:
         stop_with(f"The index in {folder} holds no photos or texts at or below that path.")
-    raise typer.Exit(0 if photos or texts else 1)
 
 
 def _preview(folder: Path, given: list[str], options: "UpdateOptions", *, json: bool) -> None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashcli.cli.console import print_table, printable, say, write_json
+from hashcli.cli.console import print_table, say, write_json
 from hashcli.cli.options import IndexFolder, IndexName, Json, complete_model, index_location
+from hashcli.printable import printable
 
 if TYPE_CHECKING:
     from hashcli.index.search import IndexInfo

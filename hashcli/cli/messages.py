@@ -1,4 +1,7 @@
-"""Where messages go: to stderr, and into a log file. Loaded with the first message: `--help` has none."""
+"""Where messages go: to stderr, and into a log file.
+
+This module is imported with the first message, so that `--help`, which has none, does not have to import `logging`.
+"""
 
 import logging
 import sys

@@ -54,7 +54,7 @@ ProtocolName = Annotated[
 ]
 
 
-def index_location(index: Path | None, name: str | None = None) -> "IndexLocation":
+def index_location(index: Path | None, name: str | None) -> "IndexLocation":
     """The index to use: the given folder or name; else the one beside the photos; else the one in the data folder."""
     from hashcli.cli.remedies import with_remedies
     from hashcli.index.locations import IndexNameError, locate

@@ -84,7 +84,7 @@ def _weighted(given: str, *, is_path: bool = False) -> Weighted:
 def read_queries(source: str) -> Iterator[tuple[int, WrittenQuery]]:
     """The number of each line and its query: words, or a JSON object with text, image, not, not_image.
 
-    Empty lines are passed over. Raises UsageError naming a line that is no query.
+    Empty lines are skipped. Raises UsageError naming a line that is not a query.
     """
     for number, line in enumerate(read_lines(source), start=1):
         if not line.strip():
@@ -114,7 +114,7 @@ def _query_of_line(line: str) -> WrittenQuery:
 def read_codes(source: str, bits: int) -> "list[Query]":
     """A query for each of the codes that `hashcli encode --out` wrote, named as the .jsonl beside them says.
 
-    Raises HashcliError when the file does not hold codes of so many bits.
+    Raises HashcliError when the file does not hold codes of `bits` bits.
     """
     import numpy as np
 

@@ -8,7 +8,8 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hashcli.cli.console import from_here, printable, say, stop_with, write_json, write_paths
+from hashcli.cli.console import from_here, say, stop_with, write_json, write_paths
+from hashcli.printable import printable
 
 if TYPE_CHECKING:
     from hashcli.index.results import SearchResult, SearchResults
@@ -44,7 +45,7 @@ def choose_style(*, json: bool, paths: bool, print0: bool, show: bool) -> Style:
 
 @dataclass(frozen=True)
 class Answer:
-    """The results of one query. `number` is its line in a batch, from 1; None where there is no batch."""
+    """The results of one query. `number` is its line in a batch, from 1; None if there is no batch."""
 
     number: int | None
     results: "SearchResults"

@@ -43,6 +43,7 @@ class For(StrEnum):
     BOTH = "both"
 
 
+# Long because typer reads the options from the signature.
 def run(
     words: Annotated[list[str] | None, typer.Argument(help="What to look for, in words.", show_default=False)] = None,
     text: Annotated[
@@ -116,7 +117,7 @@ def run(
     if words and begins_with_weight(words[0]):
         say(f"{words[0]} is searched for as it stands. To give it a weight: --text {shlex.quote(words[0])}")
     is_codes = batch is not None and batch.endswith(".npy")
-    settings = _Settings(
+    arguments = _SearchArguments(
         k,
         _KINDS[for_],
         _filter(folders or [], after, before, types or []),
@@ -129,7 +130,7 @@ def run(
     missing: set[str] = set()
     skipped = False
     with with_remedies(location), Index(location.folder) as opened:
-        for number, found in _answers(opened, single, batch, settings):
+        for number, found in _answers(opened, single, batch, arguments):
             if isinstance(found, HashcliError):
                 if number is None:
                     raise found
@@ -140,7 +141,7 @@ def run(
             results.write(answer, style)
             missing.update(result.path for result in found if result.is_missing)
             if number is None and not found:
-                _say_why_none(found, opened, location, settings)
+                _say_why_none(found, opened, location, arguments)
             if html or open_:
                 page.append(answer)
     if missing:
@@ -152,8 +153,8 @@ def run(
 
 
 @dataclass(frozen=True)
-class _Settings:
-    """What the queries of one command have in common: the arguments of Index.search."""
+class _SearchArguments:
+    """The arguments of Index.search_many besides the queries."""
 
     k: int
     kinds: "tuple[KindName, ...]"
@@ -172,7 +173,7 @@ _KINDS: "dict[For, tuple[KindName, ...]]" = {
 def _single(
     words: list[str], texts: list[str], images: list[str], nots: list[str], not_images: list[str], batch: str | None
 ) -> "WrittenQuery | None":
-    """The one query of the command line; None where a batch brings its own."""
+    """The query on the command line; None if there is a batch of queries instead."""
     from hashcli.cli.query_input import written_query
 
     if batch is not None:
@@ -186,7 +187,7 @@ def _single(
 
 
 def _answers(
-    index: "Index", single: "WrittenQuery | None", batch: str | None, settings: _Settings
+    index: "Index", single: "WrittenQuery | None", batch: str | None, arguments: _SearchArguments
 ) -> "Iterator[tuple[int | None, SearchResults | HashcliError]]":
     """The results of each query, or why it has none, with the query's line in a batch."""
     from hashcli.cli.query_input import read_codes, read_queries
@@ -199,7 +200,7 @@ def _answers(
         queries = _opened(index, [(None, single)] if single else read_queries(batch or "-"))
     for block in batched(queries, _BATCH):
         searched = [query for _, query in block if not isinstance(query, HashcliError)]
-        found = index.search_many(searched, **vars(settings))
+        found = index.search_many(searched, **vars(arguments))
         for number, query in block:
             answer = query if isinstance(query, HashcliError) else next(found)
             yield number, answer if isinstance(answer, HashcliError) else answer.error or answer
@@ -217,15 +218,17 @@ def _opened(
             yield number, error
 
 
-def _say_why_none(found: "SearchResults", index: "Index", location: "IndexLocation", settings: _Settings) -> None:
+def _say_why_none(
+    found: "SearchResults", index: "Index", location: "IndexLocation", arguments: _SearchArguments
+) -> None:
     from hashcli.cli.remedies import index_command
     from hashcli.index.results import WhyNone
 
-    name = " or ".join({"image": "photos", "text": "texts"}[kind] for kind in settings.kinds)
+    name = " or ".join({"image": "photos", "text": "texts"}[kind] for kind in arguments.kinds)
     if found.why_none is WhyNone.TOO_FAR:
         bits = index.indexed_model.bits
         say(f"No {name} are near enough: the nearest differs in {found.nearest_distance} of {bits} bits.")
-        if settings.limit is None:
+        if arguments.limit is None:
             say("--all shows the nearest ones regardless.")
     elif found.why_none is WhyNone.FILTERED:
         say(f"No {name} in the index match --in, --after, --before or --type.")

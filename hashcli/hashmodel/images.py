@@ -18,7 +18,7 @@ from hashcli.hashmodel.description import Resize
 # Decoding takes about 4 bytes a pixel, and several images decode at once: 250 megapixels are 1 GB each.
 MAX_PIXELS = 250_000_000
 
-_ORIENTATION_TAG = 0x0112
+ORIENTATION_TAG = 0x0112
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -132,6 +132,14 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         raise UnreadableImageError(reason_of(error)) from error
 
 
+def copied(image: Image.Image) -> Image.Image:
+    """A copy of an open image, which decoding would change. Raises UnreadableImageError if it cannot be decoded."""
+    try:
+        return image.copy()
+    except Exception as error:  # decoders raise nearly anything on a damaged file
+        raise UnreadableImageError(reason_of(error)) from error
+
+
 def check_format(path: str | os.PathLike[str]) -> None:
     """Raise MissingExtraError for a format whose extra is not installed, without reading the file."""
     suffix = _suffix(path)
@@ -172,8 +180,8 @@ def _open_raw(path: str | os.PathLike[str]) -> Image.Image:
             if image is None or max(image.size) < min(_RAW_PREVIEW, *size):
                 _check_size(*size)
                 image = Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True))  # upright
-            elif _ORIENTATION_TAG not in image.getexif():
-                image.getexif()[_ORIENTATION_TAG] = _RAW_FLIPS.get(raw.sizes.flip, 1)
+            elif ORIENTATION_TAG not in image.getexif():
+                image.getexif()[ORIENTATION_TAG] = _RAW_FLIPS.get(raw.sizes.flip, 1)
             taken = raw.other.timestamp
     except rawpy.LibRawError:
         raise UnreadableImageError("not a camera RAW file that can be read") from None
@@ -196,7 +204,7 @@ def _preview(raw: Any) -> Image.Image | None:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+        return int(image.getexif().get(ORIENTATION_TAG, 1))
     except Exception:  # the picture may be fine even where its EXIF is damaged
         return 1
 

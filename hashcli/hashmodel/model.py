@@ -34,6 +34,7 @@ class HashModel:
 
     @property
     def name(self) -> str:
+        """The name in its model.json."""
         return self.description.name
 
     @property
@@ -47,9 +48,11 @@ class HashModel:
         return self.description.fingerprint
 
     def encode_texts(self, texts: Iterable[str]) -> np.ndarray:
-        """Texts to float32 [n, bits]. Each text is read up to the model's `max_tokens`.
+        """Texts to float32 [n, bits], in order. Each text is read up to the model's `max_tokens`.
 
-        model.encode_texts(["a dog on a beach", "snow"])
+            model.encode_texts(["a dog on a beach", "snow"])  # float32 [2, bits]
+
+        Raises TypeError for a single text, and HashcliError when the text encoder cannot be loaded.
         """
         if isinstance(texts, str):
             raise TypeError('texts must be a list of texts, such as ["a dog"], not a single text')
@@ -57,16 +60,17 @@ class HashModel:
         batches = [self._encode_text_batch(texts[i : i + TEXT_BATCH]) for i in range(0, len(texts), TEXT_BATCH)]
         return np.concatenate([np.empty((0, self.bits), np.float32), *batches])
 
-    def encode_images(self, images: "Iterable[str | Path | Image.Image]") -> np.ndarray:
+    def encode_images(self, images: "Iterable[str | os.PathLike[str] | Image.Image]") -> np.ndarray:
         """Photos to float32 [n, bits], in order. Each is the path of a file, or an image that Pillow has opened.
 
             model.encode_images(["beach.jpg", Path("~/Pictures/dog.heic"), PIL.Image.open(file)])
 
-        Raises HashcliError naming the first photo that cannot be read. `encode_image_files` goes on after such a photo.
+        Raises HashcliError naming the first photo that cannot be read, where `encode_image_files` would go on; and
+        TypeError for a single photo.
         """
         from hashcli.hashmodel.prefetch import batched, prefetch
 
-        if isinstance(images, (str, Path)):
+        if isinstance(images, str | os.PathLike):
             raise TypeError('images must be a list of photos, such as ["dog.jpg"], not a single photo')
         sources = (_path_or_copy(image, number) for number, image in enumerate(images, start=1))
         outputs = [np.empty((0, self.bits), np.float32)]
@@ -175,11 +179,13 @@ class HashModel:
             ) from error
 
 
-def _path_or_copy(image: "str | Path | Image.Image", number: int) -> "str | Image.Image":
+def _path_or_copy(image: "str | os.PathLike[str] | Image.Image", number: int) -> "str | Image.Image":
     """What `encode_images` may decode. Decoding changes an open image, so the caller's is copied, in one thread."""
-    if isinstance(image, (str, Path)):
-        return os.path.expanduser(image)
+    from hashcli.hashmodel.images import UnreadableImageError, copied
+
+    if isinstance(image, str | os.PathLike):
+        return os.path.expanduser(os.fspath(image))
     try:
-        return image.copy()
-    except Exception as error:  # decoders raise nearly anything on a damaged file
-        raise HashcliError(f"Image {number} of those given cannot be read: {reason_of(error)}.") from error
+        return copied(image)
+    except UnreadableImageError as error:
+        raise HashcliError(f"Image {number} of those given cannot be read: {error}.") from error

@@ -136,17 +136,19 @@ class Catalog:
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Everything read within is of one moment, whatever a writer does meanwhile."""
-        self._db.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._db.execute("ROLLBACK")
+        with explaining_errors(self._folder):
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._db.in_transaction:  # after some errors SQLite has rolled back itself
+                    self._db.execute("ROLLBACK")
 
     # --- what the index is ---
 
     @property
     def generation(self) -> int:
-        """A number that is another one after every change of the items."""
+        """A number that changes with every change of the items."""
         return int(self._get("generation") or 0)
 
     @property
@@ -345,7 +347,8 @@ class Catalog:
     # --- how settings and paths are stored ---
 
     def _get(self, key: str) -> str | int | None:
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        with explaining_errors(self._folder):
+            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return row[0] if row else None
 
     def _set(self, key: str, value: str | int) -> None:

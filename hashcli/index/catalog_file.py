@@ -1,4 +1,4 @@
-"""The file of a catalog: its tables, how it is made, brought to the current version and opened, and what can go wrong.
+"""The file of a catalog: its tables; how it is created, migrated and opened; and what can go wrong.
 
 `user_version` of the database is the version of its tables.
 """
@@ -70,7 +70,7 @@ class IndexNotFoundError(HashcliError):
 
 
 class DamagedIndexError(HashcliError):
-    """The catalog of the index in `index_folder` is no database, or a damaged one."""
+    """The catalog of the index in `index_folder` is damaged, or is not a database."""
 
     def __init__(self, index_folder: Path, error: sqlite3.DatabaseError) -> None:
         super().__init__(
@@ -121,6 +121,8 @@ def explaining_errors(index_folder: Path) -> Iterator[None]:
     path = index_folder / FILE_NAME
     try:
         yield
+    except sqlite3.ProgrammingError:  # a mistake in the code that calls SQLite, such as use in two threads
+        raise
     except sqlite3.OperationalError as error:
         raise HashcliError(
             f"{path} cannot be used: {error}.", "Check its permissions and the free disk space."

@@ -1,7 +1,7 @@
-"""The seam for search engines: what an index asks of one, and FAISS's flat index in files as the first.
+"""The seam for search engines: the protocol that an engine implements, and the first engine, FAISS in two files.
 
-A code index holds the packed codes of one kind of item, and is derived: the catalog is the truth, and whatever a code
-index loses can be made from it again. To add an engine, implement `CodeIndex`.
+A code index holds the packed codes of one kind of item. It is derived from the catalog, and can be made from it again
+at any time. To add an engine, implement `CodeIndex`.
 """
 
 import errno
@@ -22,7 +22,7 @@ from hashcli.index.catalog import Kind
 
 # Codes tie often. Asking for a few more than are wanted costs nothing, and the ties at rank k are nearly always whole.
 _MARGIN = 64
-_TRAILER = struct.Struct("<QI")  # generation, CRC-32 of what stands before
+_TRAILER = struct.Struct("<QI")  # generation, CRC-32 of all bytes before the trailer
 _NPY_HEADER = 128  # bytes that np.save puts before a one-dimensional array
 _BLOCK = 128  # codes that are compared with all others together
 FILE_NAMES = {
@@ -35,7 +35,7 @@ faiss.omp_set_num_threads(1)
 
 
 class Candidates(NamedTuple):
-    """Items near to one query: ids int64 [c], Hamming distances int64 [c] and packed codes uint8 [c, bits / 8]."""
+    """Items near one query: ids int64 [c], Hamming distances int64 [c] and packed codes uint8 [c, bits / 8]."""
 
     ids: np.ndarray
     distances: np.ndarray
@@ -57,22 +57,22 @@ class CodeIndex(Protocol):
     def search(self, codes: np.ndarray, k: int, count: int, among: np.ndarray | None = None) -> list[Candidates]:
         """Candidates for each of the query codes uint8 [q, bits / 8], in any order.
 
-        These are the `count` nearest items or more, and all that are as near as the k-th (k <= count). `among` are ids:
-        no other items count.
+        These are at least the `count` nearest items, and all that are as near as the k-th (k <= count). If the ids
+        `among` are given, only their items are searched.
         """
 
     def replace(self, ids: np.ndarray, codes: np.ndarray, generation: int) -> None:
-        """Hold these items in place of all it holds. Raises OSError, and keeps the old ones, when that fails."""
+        """Replace all items by these. If that fails, raises OSError and keeps the old ones."""
 
     def add(self, ids: np.ndarray, codes: np.ndarray, generation: int) -> None:
-        """Hold these items too; an id that it holds already gets the new code. Raises OSError like `replace`."""
+        """Add these items; an id that is there already gets the new code. Fails as `replace` does."""
 
     def remove(self, ids: np.ndarray, generation: int) -> None:
-        """Drop the items of these ids; ids that it does not hold are no error. Raises OSError like `replace`."""
+        """Remove the items of these ids; ids that are not there are ignored. Fails as `replace` does."""
 
 
 class MemoryCodeIndex:
-    """A code index in memory, by FAISS's flat index: exact, and nothing is written."""
+    """A code index in memory: FAISS's flat index, which compares a query with every code. Nothing is written."""
 
     def __init__(self, ids: np.ndarray, codes: np.ndarray, generation: int | None = None) -> None:
         """From ids [n] in ascending order and packed codes uint8 [n, bits / 8]."""
@@ -123,9 +123,10 @@ class MemoryCodeIndex:
 class FaissCodeIndex(MemoryCodeIndex):
     """A code index in two files: FAISS's own format, and the ids of its rows as NumPy writes them.
 
-    Each file is followed by a trailer with the generation it was made from. A search reads only what it touches. Files
-    that are missing, damaged, or not of one generation and of `bits` are not used: it is empty then, of no generation.
-    With `check_content` they are read whole, and their checksums compared.
+    Each file ends in a trailer with the generation it was made from. The files are mapped into memory, so that a search
+    reads only what it needs. If they are missing, damaged, of two generations, or not of `bits`, they are not used: the
+    code index is empty then, and its generation None. With `check_content` they are read whole, and their checksums
+    compared.
     """
 
     def __init__(self, folder: Path, kind: Kind, bits: int, *, check_content: bool = False) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hashcli.hashmodel.images import RAW_SUFFIXES, opened, pixels_of
+from hashcli.hashmodel.images import ORIENTATION_TAG, RAW_SUFFIXES, opened, pixels_of
 from hashcli.hashmodel.prefetch import prefetch
 from hashcli.index.catalog import Catalog, IndexedFile, Kind
 from hashcli.index.code_index import neighbours_within
@@ -35,8 +35,6 @@ _CELLS = 16  # of a thumbnail, in each direction
 _PIXELS = 4 * _CELLS  # that they are averaged from
 _MIN_DEVIATION = 4.0  # grey levels; a picture with less is flat, and its differences are noise
 _MAX_SHIFT = 4.0  # deviations between the means; a brighter copy is the same picture, but black is not white
-
-_ORIENTATION_TAG = 0x0112
 
 
 @dataclass(frozen=True)
@@ -246,7 +244,7 @@ def _upright_size(path: str) -> tuple[int, int] | tuple[None, None]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            return (height, width) if int(image.getexif().get(_ORIENTATION_TAG, 1)) > 4 else (width, height)
+            return (height, width) if int(image.getexif().get(ORIENTATION_TAG, 1)) > 4 else (width, height)
     except Exception:  # a format that only the loader knows, or damaged EXIF
         return None, None
 

@@ -2,9 +2,10 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any
 
 from hashcli.errors import HashcliError
 from hashcli.index.catalog import FilterFields
@@ -15,31 +16,32 @@ _SAME_TYPE = (frozenset({"jpg", "jpeg"}), frozenset({"tif", "tiff"}), frozenset(
 
 @dataclass(frozen=True)
 class Filter:
-    """Which items may be answers: those in one of the folders, of one of the file types, and of these dates.
+    """Which items may be answers: those in one of the folders, of one of the file types, and within these dates.
 
-    `types` are endings such as "jpg", which stands for "jpeg" too. `after` and `before` are a day, as a date or as
-    text: 2023, 2023-05, 2023-05-14 or 2023-05-14T18:30, in the local time where the photo was taken; `after` includes
-    it, `before` does not. A photo that does not say when it was taken has the time its file was last changed. A text
-    about a photo is judged by the photo.
+    No folders, or no types, set no bound. `types` are file name endings such as "jpg", which stands for "jpeg" too.
+    `after` and `before` are a date, or a text such as 2023, 2023-05, 2023-05-14 or 2023-05-14T18:30, in the local time
+    where the photo was taken; `after` includes that moment, `before` does not. A photo that does not say when it was
+    taken has the time at which its file was last changed. A text about a photo is judged by the photo.
 
         Filter(folders=["~/Pictures/family"], types=["jpg"], after="2023", before="2024-07")
 
-    Raises HashcliError for a day that is none.
+    Raises HashcliError for an `after` or `before` that is not a day.
     """
 
-    folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = ()
-    types: str | Sequence[str] = ()
-    after: str | date | None = None
-    before: str | date | None = None
+    folders: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = ()
+    types: str | Iterable[str] = ()
+    after: str | int | date | None = None
+    before: str | int | date | None = None
 
     def __post_init__(self) -> None:
-        self.compiled()
+        object.__setattr__(self, "folders", _all_of(self.folders))
+        object.__setattr__(self, "types", _all_of(self.types))
+        self.compiled()  # raises for a date that is wrong
 
     def compiled(self) -> "CompiledFilter":
-        """The filter as it is applied to many items. A folder is looked up on disk, for links in its path."""
-        folders = [self.folders] if isinstance(self.folders, str | os.PathLike) else self.folders
-        expanded = [os.path.expanduser(folder) for folder in folders]
-        types = {name.lower().lstrip(".") for name in ([self.types] if isinstance(self.types, str) else self.types)}
+        """The filter as it is applied to many items. Folders are looked up on disk, for links in their paths."""
+        expanded = [os.path.expanduser(folder) for folder in _all_of(self.folders)]
+        types = {name.lower().lstrip(".") for name in _all_of(self.types)}
         same = (other for group in _SAME_TYPE if group & types for other in group)
         return CompiledFilter(
             tuple(path for folder in expanded for path in (canonical(folder), os.path.abspath(folder))),
@@ -76,10 +78,16 @@ class CompiledFilter:
         return (self.after is None or taken >= self.after) and (self.before is None or taken < self.before)
 
 
-def _local_seconds(name: str, day: str | date) -> float:
+def _all_of(given: Any) -> tuple[Any, ...]:
+    """A single name or path, or all of an iterable, which might be a generator that can be read only once."""
+    return (given,) if isinstance(given, str | os.PathLike) else tuple(given)
+
+
+def _local_seconds(name: str, day: str | int | date) -> float:
     """A day or a moment as seconds of local time, as if that were UTC: what cameras write down."""
     try:
-        if isinstance(day, str):
+        if isinstance(day, str | int):  # a year may be given as a number
+            day = str(day)
             day = datetime.fromisoformat(day + "-01-01"[3 * day.count("-") :] if len(day) < 8 else day)
         if not isinstance(day, datetime):
             day = datetime(day.year, day.month, day.day)
@@ -89,5 +97,5 @@ def _local_seconds(name: str, day: str | date) -> float:
 
 
 def _wall_clock(timestamp: float) -> float:
-    """A moment as the clock on the wall showed it, in seconds as if it were UTC."""
+    """A moment in local time, in seconds as if that were UTC."""
     return timestamp + time.localtime(timestamp).tm_gmtoff

@@ -1,4 +1,4 @@
-"""Where indexes are: the default one, named ones, and one that lies beside the photos it is of."""
+"""Where indexes are: the default one, named ones, and those that lie beside their photos."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from hashcli.config_file import read_config
+from hashcli.config_file import ConfigFileError, config_path, read_config
 from hashcli.errors import HashcliError
 from hashcli.index.catalog_file import FILE_NAME
 
@@ -18,7 +18,7 @@ _NAME = re.compile(r"\w[\w.-]{0,63}")
 
 
 class ForeignIndexError(HashcliError):
-    """The index that was found, in `index_folder`, belongs to another user, who could have put it in our way."""
+    """The index found in `index_folder` belongs to another user, who may have put it there to be found."""
 
     def __init__(self, index_folder: Path) -> None:
         super().__init__(f"The index in {index_folder} belongs to another user.", "To use it anyway, give its folder.")
@@ -33,8 +33,8 @@ class IndexNameError(HashcliError):
 class IndexLocation:
     """The folder of an index, absolute and without links, whether or not an index is there yet.
 
-    `name` is set where it was chosen by its name, or is the default one. `was_found` says that nobody chose it: the
-    same search will find it again.
+    `name` is set if it was chosen by its name, or is the default one. With `was_found` it was not chosen at all, but
+    found, and will be found in the same way again.
     """
 
     folder: Path
@@ -43,18 +43,18 @@ class IndexLocation:
 
 
 def locate(folder: str | os.PathLike[str] | None = None, name: str | None = None) -> IndexLocation:
-    """The index in a folder, or the one of a name, or the one that is found.
+    """The index in the given folder, or of the given name, or else the one that is found.
 
-    Without either, it is the index that $HASHCLI_INDEX names; else the one that `index` or `name` at the top of the
-    config file chooses; else the one in a `.hashcli` in the working directory or in the nearest folder above that has
-    one, as git finds its own; else the default one in the user's data folder.
-    Raises IndexNameError, ForeignIndexError, and HashcliError for a folder without a name.
+    Without folder and name, it is the index that $HASHCLI_INDEX names; else the one that `index` or `name` at the top
+    of the config file chooses; else the one in a `.hashcli` in the working directory or in the nearest folder above
+    that has one, as git finds its own; else the default one in the user's data folder.
+
+    Raises IndexNameError, ForeignIndexError, ConfigFileError, and HashcliError for a folder without a name.
     """
     if folder is None and name is None:
         folder = os.environ.get(ENVIRONMENT_VARIABLE) or None
     if folder is None and name is None:
-        config = read_config()
-        folder, name = config.get("index"), config.get("name")
+        folder, name = _configured("index"), _configured("name")
     if name is not None:
         return IndexLocation(_resolved(_folder_of_name(name)), name)
     if folder is None:
@@ -65,7 +65,7 @@ def locate(folder: str | os.PathLike[str] | None = None, name: str | None = None
 
 
 def named_indexes() -> dict[str, Path]:
-    """The folders of the indexes that have a name, by name: the default one first, if there is one."""
+    """The folders of the named indexes, by name; the default one comes first, if there is one."""
     folders = {DEFAULT_NAME: _folder_of_name(DEFAULT_NAME)}
     if (named := user_data_path("hashcli") / "indexes").is_dir():
         folders |= {folder.name: folder for folder in sorted(named.iterdir()) if folder.name != DEFAULT_NAME}
@@ -73,7 +73,7 @@ def named_indexes() -> dict[str, Path]:
 
 
 def is_index(folder: Path) -> bool:
-    """Whether an index is there; it may be damaged. False, too, where we may not look."""
+    """Whether an index is there, perhaps a damaged one. False also for a folder that we may not read."""
     return os.path.isfile(folder / FILE_NAME)
 
 
@@ -85,6 +85,19 @@ def _folder_of_name(name: str) -> Path:
         )
     data = user_data_path("hashcli")
     return data / "index" if name == DEFAULT_NAME else data / "indexes" / name
+
+
+def _configured(key: str) -> str | None:
+    """What a key at the top of the config file says. Raises ConfigFileError for anything but a text.
+
+    A table is something else: [index] holds the options of a command.
+    """
+    value = read_config().get(key)
+    if isinstance(value, dict):
+        return None
+    if value is not None and not isinstance(value, str):
+        raise ConfigFileError(f'{config_path()}: {key} must be a text in " ", not {value!r}.')
+    return value
 
 
 def _find() -> IndexLocation:

@@ -1,9 +1,11 @@
 """What is looked for: words and photos, each with a weight, as one point in the space of a hash model's outputs."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from math import inf
+from numbers import Real
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,12 +16,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     Photo = str | os.PathLike[str] | Image  # its path, or the photo itself
-    Photos = Photo | Sequence[Photo | tuple[Photo, float]]
-    Texts = str | Sequence[str | tuple[str, float]]
+    Photos = Photo | Iterable[Photo | tuple[Photo, float]]
+    Texts = str | Iterable[str | tuple[str, float]]
 
 
 class QueryPart(NamedTuple):
-    """One thing that is looked for: words, or a photo. What has a negative weight is kept away from."""
+    """One part of a query: words, or a photo. With a negative weight, it is to be kept away from."""
 
     content: "Photo"
     is_image: bool
@@ -30,13 +32,14 @@ class QueryPart(NamedTuple):
 class Query:
     """Words and photos to be found together in one item, and others to keep away from.
 
-    Each entry is a text, or for photos a path or an opened PIL image; or a pair of one and its weight, which is 1
-    otherwise. A single entry may stand without a list. `output`, a hash model's float output [bits], takes the place of
-    all of them. `name` is how results refer to the query; by default it is made of the entries.
+    Each entry is a text, or for photos a path or an opened PIL image; or a tuple of one of these and its weight, which
+    is 1 otherwise. A single entry without a weight needs no list. `output`, a hash model's float output [bits], takes
+    the place of all entries. `name` is how results refer to the query; by default it is made of the entries.
 
         Query(texts=["a dog", ("snow", 2.0)], images=["beach.jpg"], without_texts=["a person"])
 
-    Raises HashcliError when nothing is looked for, or a weight is not above 0.
+    Raises HashcliError when there is nothing to look for, for an entry of another type, and for a weight that is not
+    above 0.
     """
 
     texts: "Texts" = ()
@@ -47,8 +50,11 @@ class Query:
     name: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("texts", "images", "without_texts", "without_images"):
+            object.__setattr__(self, name, _entries(getattr(self, name)))
         parts = self.parts
         if self.output is not None:
+            object.__setattr__(self, "output", _numbers(self.output))
             if parts:
                 raise HashcliError("A query with an output of its own takes no texts and no images.")
         elif not any(part.weight > 0 for part in parts):
@@ -103,20 +109,48 @@ def encode(model: HashModel, queries: Sequence[Query]) -> list[np.ndarray | Hash
     return outputs
 
 
-def _parts(entries: "Photos | Texts", *, is_image: bool, sign: int) -> list[QueryPart]:
-    parts = []
-    for entry in entries if isinstance(entries, Sequence) and not isinstance(entries, str) else [entries]:
-        content, weight = entry if isinstance(entry, tuple) else (entry, 1.0)
-        if not weight > 0:
+def _entries(given: "Photos | Texts") -> tuple[Any, ...]:
+    """A single entry, or all entries of an iterable, which might be a generator that can be read only once."""
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes | os.PathLike):
+        return tuple(given)
+    return (given,)
+
+
+def _parts(given: "Photos | Texts", *, is_image: bool, sign: int) -> Iterator[QueryPart]:
+    for entry in _entries(given):
+        content, weight = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, 1.0)
+        if not _can_be_encoded(content, is_image=is_image):
             raise HashcliError(
-                f"The weight {weight:g} of {content} is not above 0.", "Use without_texts to steer away from something."
+                f"{content!r:.60} in a query is not {'a path or an open image' if is_image else 'a text'}.",
+                'A weight is given in a tuple with its entry, such as [("snow", 2.0)].',
             )
-        parts.append(QueryPart(content, is_image, sign * float(weight)))
-    return parts
+        if not (isinstance(weight, Real) and 0 < float(weight) < inf):
+            raise HashcliError(
+                f"The weight {weight} of {content} is not a number above 0.",
+                "Put what to keep away from into without_texts or without_images.",
+            )
+        yield QueryPart(content, is_image, sign * float(weight))
+
+
+def _can_be_encoded(content: object, *, is_image: bool) -> bool:
+    if isinstance(content, str) or not is_image:
+        return isinstance(content, str)
+    if isinstance(content, os.PathLike):
+        return True
+    from PIL import Image  # for an open image, it is loaded already
+
+    return isinstance(content, Image.Image)
+
+
+def _numbers(output: object) -> np.ndarray:
+    try:
+        return np.asarray(output, np.float32)
+    except (TypeError, ValueError) as error:
+        raise HashcliError(f"The query's output is not an array of numbers: {error}.") from error
 
 
 def _is_given(content: object) -> bool:
-    return bool(os.fspath(content).strip()) if isinstance(content, str | os.PathLike) else content is not None
+    return bool(os.fspath(content).strip()) if isinstance(content, str | os.PathLike) else True
 
 
 def _shown(part: QueryPart) -> str:
@@ -136,13 +170,13 @@ def _combined(outputs: Sequence[np.ndarray], weights: Sequence[float]) -> np.nda
 
 
 def _image_output(model: HashModel, photo: "Photo") -> np.ndarray:
-    from hashcli.hashmodel.images import UnreadableImageError
+    from hashcli.hashmodel.images import UnreadableImageError, copied
 
     try:
         if isinstance(photo, str | os.PathLike):
             pixels = model.load_pixels(os.path.expanduser(photo))
         else:
-            pixels = model.pixels_of(photo)
+            pixels = model.pixels_of(copied(photo))
     except UnreadableImageError as error:
         raise HashcliError(
             f"{_name(photo)} cannot be read: {reason_of(error)}.", "Give a photo in a format such as JPEG, PNG or WebP."

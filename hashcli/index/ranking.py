@@ -11,16 +11,19 @@ RERANKED = 1000  # candidates, nearest first by Hamming distance, that are order
 
 
 class DistanceLimit(NamedTuple):
-    """How far away an answer may be, in bits; without either bound, any distance will do.
+    """How far away an answer may be, in bits. Without either bound, it may be at any distance.
 
     `max_distance` bounds the Hamming distance itself, `within` how much larger it may be than that of the nearest item.
+
+        index.search("a cat", limit=DistanceLimit(max_distance=100))
+        index.search("a cat", limit=DistanceLimit())  # however far away
     """
 
     max_distance: int | None = None
     within: int | None = None
 
     def largest(self, nearest: int) -> int | None:
-        """The largest distance of an answer where the nearest item is so far away; None if there is no bound."""
+        """The largest distance an answer may have, given that of the nearest item; None if there is no bound."""
         bounds = [self.max_distance, None if self.within is None else nearest + self.within]
         return min((bound for bound in bounds if bound is not None), default=None)
 
@@ -41,8 +44,8 @@ def rank(candidates: Candidates, output: np.ndarray, k: int, reranked: int, limi
     """The k best candidates for a query's float output [bits].
 
     They are ordered by Hamming distance, equal distances by the asymmetric score (the query's output times the item's
-    -1 and +1), then by id. The first `reranked` of them are then ordered by that score alone. What the limit excludes
-    is no candidate.
+    -1 and +1), then by id. The first `reranked` of them are then ordered by that score alone. Candidates beyond the
+    limit are left out first.
     """
     ids, distances, codes = candidates
     if not len(ids) or k <= 0:

@@ -14,13 +14,13 @@ class SearchResult:
     """One answer.
 
     rank        its place among the answers of its kind, from 1
-    kind        "image" or "text"
-    path        absolute; of a text, the file it stands in
-    distance    how many of the `bits` of its code differ from the query's
-    text, line  of a text: its words, and where it stands in the file, from 1 (None inside a photo)
+    kind        "image" for a photo, or "text"
+    path        of the photo, or of the file that the text comes from; absolute
+    distance    how many bits of its code differ from the query's, of `bits` in all
+    text, line  of a text: its words, and its line in the file, from 1 (None for a description inside a photo)
     photo       of a text: the path of the photo it is about, if it is about one
-    taken       of a photo: when, in seconds since 1970 of its local time; None where the file does not say
-    is_missing  whether the file is not there now: it was moved or deleted since the index was brought up to date
+    taken       of a photo: when it was taken, in seconds since 1970 of its local time; None if the file does not say
+    is_missing  whether the file is gone: it was moved or deleted after the index was last brought up to date
     """
 
     rank: int
@@ -55,11 +55,15 @@ class WhyNone(Enum):
 
 @dataclass(frozen=True)
 class SearchResults(Sequence[SearchResult]):
-    """The answers to one query, best first; photos before texts where both were searched.
+    """The answers to one query, best first: a sequence of `SearchResult`. Each kind searched has its own ranks.
 
-    `nearest_distance` is the distance in bits of the nearest item, even if that is too far away to be an answer; None
-    if there is none. Where there are no answers, `why_none` says why. `error` says why a query of `search_many` could
-    not be encoded, a photo that cannot be read, say; there are no answers then.
+    query               what was searched for
+    results             the answers, as a tuple
+    nearest_distance    the distance in bits of the nearest item, even if that is too far away to be an answer; None if
+                        there is no item
+    why_none            if there are no answers, why
+    error               why a query of `search_many` could not be encoded: its photo cannot be read, say. There are no
+                        answers then, and `why_none` is None
     """
 
     query: Query

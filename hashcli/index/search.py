@@ -1,7 +1,7 @@
-"""An index for those who use it: searched, brought up to date, asked what it holds.
+"""The index as callers use it: search it, bring it up to date, ask what it holds.
 
-Whatever decides an answer is in `Index.search`: encoding, filters, how far away an answer may be, the order, and the
-merging of photos and texts. The terminal and Python get the same answers because both call it.
+`Index.search` decides every answer: encoding, filters, how far away an answer may be, the order, and the merging of
+photos and texts. The terminal and Python get the same answers because both call it.
 """
 
 import os
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from hashcli.errors import HashcliError
+from hashcli.errors import HashcliError, did_you_mean
 from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.prefetch import batched
 from hashcli.hashmodel.registry import find_model
 from hashcli.index.catalog import Catalog, IndexedModel, Item, Kind
+from hashcli.index.catalog_file import IndexNotFoundError
 from hashcli.index.code_index import CodeIndex, FaissCodeIndex, MemoryCodeIndex
 from hashcli.index.filter import CompiledFilter, Filter
 from hashcli.index.locations import is_index, locate
@@ -34,6 +35,7 @@ _BLOCK = 256  # queries that are encoded and answered together
 _KINDS = {"image": Kind.IMAGE, "text": Kind.TEXT}
 
 KindName = Literal["image", "text"]
+Kinds = KindName | Sequence[KindName]
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 Progress = Callable[[int, int], None] | UpdateCallback | None
 
@@ -51,12 +53,12 @@ class ModelMissingError(HashcliError):
 
 
 class ModelChangedError(HashcliError):
-    """The hash model that an index was made with is another one by now."""
+    """The hash model that an index was made with has been replaced by another one since."""
 
 
 @dataclass(frozen=True)
 class IndexInfo:
-    """What an index holds: how many photos and texts can be found, and the hash model that their codes are of.
+    """What an index holds: how many photos and texts can be found, and the hash model that made their codes.
 
     `texts_from` counts the texts by what they come from; `waiting` counts items that have no code yet; `roots` are the
     folders that an update without paths looks into; `bytes` is its size on disk.
@@ -92,13 +94,15 @@ def open_index(folder: str | os.PathLike[str] | None = None, *, create: bool = F
 
 
 class Index:
-    """An index of photos and texts. Others may read it at the same time, and one may update it.
+    """An index of photos and texts; see `open_index`. Others may read it at the same time, and one may update it.
 
-    It is opened when it is first read. Use it in one thread, and close it, or use it in a `with` statement.
+    Its files are opened when they are first read. Use an `Index` in one thread only, and close it, or use it in a
+    `with` statement.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        """The index in a folder, which need not be there yet: `open_index` checks that, and finds the default one."""
+        self.folder = Path(os.path.realpath(os.path.expanduser(folder)))
 
     def __enter__(self) -> "Index":
         return self
@@ -107,11 +111,15 @@ class Index:
         self.close()
 
     def close(self) -> None:
-        """Let go of the files. The index opens them again when it is used again."""
+        """Close the files. They are opened again if the index is used again."""
         if "catalog" in self.__dict__:
             self.catalog.close()
-        for opened in ("catalog", "indexed_model", "_model"):
-            self.__dict__.pop(opened, None)
+            del self.__dict__["catalog"]
+        self._forget_model()
+
+    def _forget_model(self) -> None:
+        for cached in ("indexed_model", "_model"):
+            self.__dict__.pop(cached, None)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -120,7 +128,7 @@ class Index:
 
     @cached_property
     def indexed_model(self) -> IndexedModel:
-        """What the codes were made with. Raises EmptyIndexError where there are none."""
+        """The model that made the codes. Raises EmptyIndexError if the index has never had one."""
         model = self.catalog.model
         if model is None:
             raise EmptyIndexError(self.folder)
@@ -133,20 +141,24 @@ class Index:
         query: str | Query,
         k: int = 10,
         *,
-        kinds: Sequence[KindName] = ("image",),
+        kinds: Kinds = "image",
         where: Filter | None = None,
         limit: DistanceLimit | None = None,
         reranked: int = RERANKED,
     ) -> SearchResults:
-        """The k items nearest to a query, best first: photos, or with `kinds` texts, or k of each.
+        """The k items nearest to a query, best first.
 
+        `kinds` says what to find: "image" for photos, "text" for texts, or a list of both for k of each, in that order.
         `where` says which items may be answers. `limit` bounds how far away they may be. Without one, photos for words
         must be as near as the hash model says a fitting photo is; `DistanceLimit()` sets no bound. The nearest by
-        Hamming distance are found first, and the first `reranked` of them ordered by the finer asymmetric score, so
-        the distances need not rise.
+        Hamming distance are found first, and the first `reranked` of them are then ordered by the finer asymmetric
+        score, so the distances need not rise.
 
-        Raises HashcliError when the query cannot be encoded, when the index is empty, or when its hash model is gone or
-        is another one by now.
+        Raises HashcliError when the query cannot be encoded, when there is no index or an empty one, when its hash
+        model is gone or has been replaced, for a k below 1, and for an unknown kind.
+
+            index.search("dog on a beach", k=5)
+            index.search(Query(images="dog.jpg"), kinds="text", where=Filter(folders="~/Pictures/family"))
         """
         (results,) = self.search_many([query], k, kinds=kinds, where=where, limit=limit, reranked=reranked)
         if results.error:
@@ -158,22 +170,30 @@ class Index:
         queries: Iterable[str | Query],
         k: int = 10,
         *,
-        kinds: Sequence[KindName] = ("image",),
+        kinds: Kinds = "image",
         where: Filter | None = None,
         limit: DistanceLimit | None = None,
         reranked: int = RERANKED,
     ) -> Iterator[SearchResults]:
-        """`search` for each of many queries, in their order, in less time: on all cores, and encoded together.
+        """`search` for each of many queries, in their order. It takes less time than one after the other: they are
+        encoded together, and searched on all cores.
 
-        The results of a query that cannot be encoded are empty, and their `error` says why.
+        The results of a query that cannot be encoded are empty, and their `error` says why. Whatever else `search`
+        raises is raised here too: at once for what is wrong with the arguments, else when results are taken.
+
+            for results in index.search_many(["a cat", "a dog"], k=3):
+                print(results.query.name, [result.path for result in results])
         """
+        if isinstance(queries, str | Query):
+            raise TypeError('queries must be a list of queries, such as ["a dog"], not a single query')
+        if k < 1 or reranked < 0:
+            wrong = f"k is {k}, and must be 1 or more" if k < 1 else f"reranked is {reranked}, and must be 0 or more"
+            raise HashcliError(f"{wrong}.")
         compiled = where.compiled() if where else CompiledFilter()
-        settings = _Settings(k, [_KINDS[kind] for kind in kinds], compiled, limit, reranked)
-        for block in batched(queries, _BLOCK):
-            yield from self._answer([Query(query) if isinstance(query, str) else query for query in block], settings)
+        return self._answers(queries, _SearchOptions(k, _kinds(kinds), compiled, limit, reranked))
 
     def load_model(self) -> HashModel:
-        """The hash model that the codes are of. Raises HashcliError when it is gone or is another one by now."""
+        """The hash model that made the codes. Raises HashcliError when it is gone or has been replaced."""
         return self._model
 
     @cached_property
@@ -195,11 +215,17 @@ class Index:
             )
         return model
 
-    def _answer(self, queries: list[Query], settings: "_Settings") -> Iterator[SearchResults]:
+    def _answers(self, queries: Iterable[str | Query], options: "_SearchOptions") -> Iterator[SearchResults]:
+        if self.catalog.model != self.indexed_model:  # another process has given it one since the last search
+            self._forget_model()
+        for block in batched(map(_query, queries), _BLOCK):
+            yield from self._answers_to_block(block, options)
+
+    def _answers_to_block(self, queries: list[Query], options: "_SearchOptions") -> Iterator[SearchResults]:
         outputs = self._encode(queries)
         encoded = [place for place, output in enumerate(outputs) if not isinstance(output, HashcliError)]
         stacked = np.array([outputs[place] for place in encoded], np.float32)  # [encoded, bits]
-        answers = iter(self._neighbours([queries[place] for place in encoded], stacked, settings) if encoded else ())
+        answers = iter(self._neighbours([queries[place] for place in encoded], stacked, options) if encoded else ())
         for query, output in zip(queries, outputs, strict=True):
             yield SearchResults(query, error=output) if isinstance(output, HashcliError) else next(answers)
 
@@ -215,16 +241,18 @@ class Index:
             return HashcliError(f"The query's output has the shape {list(output.shape)}, not the index's [{bits}].")
         return output
 
-    def _neighbours(self, queries: list[Query], outputs: np.ndarray, settings: "_Settings") -> Iterator[SearchResults]:
+    def _neighbours(
+        self, queries: list[Query], outputs: np.ndarray, options: "_SearchOptions"
+    ) -> Iterator[SearchResults]:
         """The results of queries with their float outputs [queries, bits]."""
         with self.catalog.snapshot():
             if self.catalog.model != self.indexed_model:
                 raise HashcliError(
                     f"The index in {self.folder} has just been given another hash model.", "Run the search again."
                 )
-            code_indexes = {kind: self._code_index(kind) for kind in settings.kinds}
+            code_indexes = {kind: self._code_index(kind) for kind in options.kinds}
             neighbours = {
-                kind: self._nearest(kind, code_index, queries, outputs, settings)
+                kind: self._nearest(kind, code_index, queries, outputs, options)
                 for kind, code_index in code_indexes.items()
             }
             ids = {id_ for of_kind in neighbours.values() for one in of_kind for id_ in one.ids.tolist()}
@@ -238,17 +266,17 @@ class Index:
             yield SearchResults(query, results, min(distances, default=None), None if results else why_none)
 
     def _nearest(
-        self, kind: Kind, code_index: CodeIndex, queries: list[Query], outputs: np.ndarray, settings: "_Settings"
+        self, kind: Kind, code_index: CodeIndex, queries: list[Query], outputs: np.ndarray, options: "_SearchOptions"
     ) -> list[Neighbours]:
         """The best items of one kind for each query. Within a snapshot."""
         among = None
-        if settings.where:
-            taken = [id_ for id_, fields in self.catalog.filter_fields(kind) if settings.where.takes(fields)]
+        if options.where:
+            taken = [id_ for id_, fields in self.catalog.filter_fields(kind) if options.where.takes(fields)]
             among = np.array(taken, np.int64)
-        count = max(settings.k, settings.reranked)
-        candidates = code_index.search(pack(outputs), settings.k, count, among)
+        count = max(options.k, options.reranked)
+        candidates = code_index.search(pack(outputs), options.k, count, among)
         return [
-            rank(found, output, settings.k, settings.reranked, self._limit(kind, query, settings.limit))
+            rank(found, output, options.k, options.reranked, self._limit(kind, query, options.limit))
             for found, output, query in zip(candidates, outputs, queries, strict=True)
         ]
 
@@ -289,45 +317,51 @@ class Index:
     # --- what it holds ---
 
     def info(self) -> IndexInfo:
-        """What the index holds."""
-        model = self.catalog.model
-        return IndexInfo(
-            folder=self.folder,
-            photos=self.catalog.count(Kind.IMAGE),
-            texts=self.catalog.count(Kind.TEXT),
-            texts_from=self.catalog.count_texts(),
-            waiting=self.catalog.count_waiting(),
-            roots=list(self.catalog.roots()),
-            model=model.source if model else None,
-            fingerprint=model.fingerprint if model else None,
-            bits=model.bits if model else None,
-            bytes=sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file()),
-        )
+        """What the index holds. Raises HashcliError when there is no index, or a damaged one."""
+        with self.catalog.snapshot():
+            model = self.catalog.model
+            return IndexInfo(
+                folder=self.folder,
+                photos=self.catalog.count(Kind.IMAGE),
+                texts=self.catalog.count(Kind.TEXT),
+                texts_from=self.catalog.count_texts(),
+                waiting=self.catalog.count_waiting(),
+                roots=list(self.catalog.roots()),
+                model=model.source if model else None,
+                fingerprint=model.fingerprint if model else None,
+                bits=model.bits if model else None,
+                bytes=sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file()),
+            )
 
     def duplicates(
         self,
-        paths: Paths = (),
+        paths: Paths | None = None,
         *,
         max_distance: int | None = None,
         exact: bool = False,
         progress: Progress = None,
     ) -> "Duplicates":
-        """Photos that are there more than once, in groups, each with the one to keep first.
+        """Photos that are there more than once, in groups, each beginning with the one to keep.
 
-        Only those in some folders are compared, or all. Photos whose codes differ in `max_distance` bits at most (by
-        default 3 of 32) are looked at themselves; with `exact`, only files of the same bytes count.
+        Only photos at or below `paths` are compared; without paths, all photos of the index. Photos whose codes differ
+        in at most `max_distance` bits (by default 3 of 32) are read, and their pictures compared. With `exact`, only
+        files that are the same byte for byte count.
+
+            for best, *others in index.duplicates().groups:
+                print("keep", best.path, "of", [photo.path for photo in others])
         """
-        from hashcli.index.duplicates import DuplicateOptions, find_duplicates
-        from hashcli.index.files.paths import canonical
+        from hashcli.index.duplicates import DuplicateOptions, Duplicates, find_duplicates
 
-        folders = tuple(canonical(path) for path in _expanded(paths))
-        return find_duplicates(self.folder, DuplicateOptions(folders, max_distance, exact), _callback(progress))
+        folders = _canonical(paths)
+        if paths is not None and not folders:
+            return Duplicates()
+        return find_duplicates(self.folder, DuplicateOptions(tuple(folders), max_distance, exact), _callback(progress))
 
     # --- bringing it up to date ---
 
     def update(
         self,
-        paths: Paths = (),
+        paths: Paths | None = None,
         *,
         model: str | os.PathLike[str] | None = None,
         rehash: bool = False,
@@ -335,26 +369,33 @@ class Index:
         texts: bool = True,
         progress: Progress = None,
     ) -> UpdateSummary:
-        """Index photos, folders of photos and files of texts; without paths, everything that was indexed before.
+        """Index photos, folders of photos and text files; without paths, everything that was indexed before.
 
-        Only what is new or changed is read and encoded, with the index's own hash model, or at first with `model`, a
-        name or a folder (by default the one that ships). With `rehash` everything is encoded again, also by another
-        `model`. With `hidden`, hidden folders and files are taken too; without `texts`, texts are left alone.
-        `progress` is called with how many files are done and of how many; what was skipped is in the summary.
+        Only what is new or changed is read and encoded, with the index's own hash model. `model`, a name or a folder,
+        is for a new index (by default the one that ships). With `rehash` everything is encoded again, also by another
+        `model`. With `hidden`, hidden folders and files are taken too; with `texts=False`, texts are left alone.
+        `progress` is called with how many files are done and how many there are, or is an `UpdateCallback`. What was
+        skipped is in the summary. A list of paths that is empty changes nothing.
 
         Each batch is committed as it is encoded: after an interrupt, the next update goes on from there. Raises
-        HashcliError when the index cannot be written, is being written, or has another model.
+        HashcliError when the index cannot be written, is being written by another process, or has another model.
+
+            summary = index.update(["~/Pictures", "captions.jsonl"])
         """
-        from hashcli.index.files.paths import canonical
         from hashcli.index.update import update
 
+        given = _canonical(paths)
+        if paths is not None and not given:
+            return UpdateSummary()
+        if paths is None and not is_index(self.folder):
+            raise IndexNotFoundError(self.folder)
         self.close()  # it may be given another model, or another version of the catalog
         options = UpdateOptions(None if model is None else os.path.expanduser(model), rehash, hidden, texts)
-        return update(self.folder, [canonical(path) for path in _expanded(paths)], options, _callback(progress))
+        return update(self.folder, given, options, _callback(progress))
 
 
 @dataclass(frozen=True)
-class _Settings:
+class _SearchOptions:
     """What the queries of one call have in common."""
 
     k: int
@@ -365,7 +406,7 @@ class _Settings:
 
 
 class _ProgressFunction(UpdateCallback):
-    """Calls a function with how many are done, and of how many."""
+    """Calls a function with how many files or texts of a stage are done, and how many there are."""
 
     def __init__(self, function: Callable[[int, int], None]) -> None:
         self._function, self._done, self._total = function, 0, 0
@@ -385,5 +426,30 @@ def _callback(progress: Progress) -> UpdateCallback:
     return progress if isinstance(progress, UpdateCallback) else _ProgressFunction(progress)
 
 
-def _expanded(paths: Paths) -> list[str]:
-    return [os.path.expanduser(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+def _query(query: str | Query) -> Query:
+    if not isinstance(query, str | Query):
+        raise TypeError(f"a query must be a text or a hashcli.Query, not {query!r}")
+    return Query(query) if isinstance(query, str) else query
+
+
+def _kinds(names: Kinds) -> list[Kind]:
+    names = [names] if isinstance(names, str) else list(names)
+    for name in names:
+        if name not in _KINDS:
+            raise HashcliError(
+                f"There is no kind of item {name!r}.{did_you_mean(str(name), _KINDS)}", 'Choose "image" or "text".'
+            )
+    if not names:
+        raise HashcliError("No kind of item was chosen.", 'Choose "image" or "text", or both.')
+    return [_KINDS[name] for name in names]
+
+
+def _canonical(paths: Paths | None) -> list[str]:
+    """The paths as an index knows them; none if none were given."""
+    from hashcli.index.files.paths import canonical
+
+    given = [paths] if isinstance(paths, str | os.PathLike) else paths or ()
+    expanded = [os.path.expanduser(path) for path in given]
+    if "" in expanded:  # which would stand for the working directory
+        raise HashcliError("An empty path was given.", 'Is a variable unset? Give "." for the working directory.')
+    return [canonical(path) for path in expanded]

@@ -109,8 +109,8 @@ def _draws_by_iterm2() -> bool:
 def _quiet_terminal_queries() -> Iterator[None]:
     """Let the library query the terminal's abilities only where that works, and without a warning where it fails.
 
-    It reads the answer from stdin and waits up to two seconds. Without a stdin it does not query, so none is shown to
-    it when stdin is not a terminal, and when the environment already says what the terminal can do.
+    It reads the answer from stdin and waits up to two seconds. Without a stdin it does not query. So stdin is hidden
+    from it when that is not a terminal, and when the environment already says what the terminal can do.
     """
     stdin, logger = sys.__stdin__, logging.getLogger("textual_image")
     level = logger.level

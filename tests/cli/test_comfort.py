@@ -101,7 +101,7 @@ def test_an_error_nobody_expected_is_kept_whole_in_the_log(
 @pytest.mark.parametrize(
     "command", ["index - --index ix", "encode -", "encode --texts-from -", "duplicates - --index ix"]
 )
-def test_a_closed_stdin_is_told(shell: Run, index: str, command: str) -> None:
+def test_a_closed_stdin_is_reported(shell: Run, index: str, command: str) -> None:
     done = shell(f"HASHCLI {command} <&-", status=1)
     assert "stdin" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -111,7 +111,7 @@ def test_a_closed_stdin_is_told(shell: Run, index: str, command: str) -> None:
     "command",
     ["search cat --index ix", "search cat --index ix -0", "info --index ix --json", "models", "--help", "--version"],
 )
-def test_output_that_cannot_be_written_is_told(shell: Run, index: str, command: str) -> None:
+def test_output_that_cannot_be_written_is_reported(shell: Run, index: str, command: str) -> None:
     assert "stdout" in shell(f"HASHCLI {command} >&-", status=1).stderr
     if Path("/dev/full").exists():
         done = shell(f"HASHCLI {command} >/dev/full", status=1)

@@ -300,9 +300,9 @@ def test_ctrl_c_keeps_what_is_encoded_and_says_how_to_go_on(
 
 
 def kill_after_commits(process: subprocess.Popen[bytes], index: Path, count: int, delay: float) -> int:
-    """Kill a process that writes an index, some seconds after it has been seen to commit so many times, if it does.
+    """Kill a process that writes an index, `delay` seconds after `count` of its commits have been seen, or at its end.
 
-    Returns how many times it has been seen to.
+    Returns how many commits were seen.
     """
     seen: set[object] = set()
     while process.poll() is None and len(seen) < count:

@@ -188,7 +188,7 @@ def test_a_reader_that_leaves_early_is_no_error(album: Path, environment: dict[s
 
 
 def test_nothing_is_written_or_sent_by_the_libraries(hashcli: Run, album: Path, tmp_path: Path) -> None:
-    """onnxruntime keeps an id and a database for its maker in the cache folder, unless it is told not to."""
+    """onnxruntime keeps an id and a database for its maker in the cache folder, unless that is switched off."""
     hashcli("search", "cat", "--index", album / "ix", XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert not (tmp_path / "cache").exists()
     assert not (tmp_path / "home" / ".cache").exists()

@@ -77,9 +77,9 @@ def test_what_is_not_wanted_goes_down(hashcli: Run, album: Path) -> None:
 
 
 def test_bare_words_have_no_weight(hashcli: Run, album: Path) -> None:
-    """A clock shows 2:30, also with --text: a number after the colon is no weighed word."""
-    told = [hashcli("search", *query, "--index", album / "ix").stdout for query in (["2:30"], ["--text", "2:30"])]
-    assert told[0] == told[1]
+    """2:30 is a time, also with --text: with digits after the colon, the number before it is not a weight."""
+    printed = [hashcli("search", *query, "--index", album / "ix").stdout for query in (["2:30"], ["--text", "2:30"])]
+    assert printed[0] == printed[1]
     bare, weighed = (hashcli("search", *query, "--index", album / "ix") for query in (["2:dog"], ["--text", "2:dog"]))
     assert "--text 2:dog" in bare.stderr
     assert bare.stdout != weighed.stdout == hashcli("search", "dog", "--index", album / "ix").stdout
@@ -125,16 +125,16 @@ def test_no_answer_is_further_than_asked(hashcli: Run, album: Path) -> None:
 
 
 def test_what_the_model_calls_no_match_is_not_shown_by_itself(hashcli: Run, album: Path, tmp_path: Path) -> None:
-    """For words, photos must be as near as the model says that a fitting one is; the user may ask for all."""
+    """For words, photos must be as near as the model says that a fitting one is; --all shows the others too."""
     model = shutil.copytree(find_model("lite-256"), tmp_path / "model")
     hashcli("index", album / "first", "--index", "ix", "--model", model)
     rows = json_rows(hashcli("search", "a cat", "--all", "--json", "--index", "ix"))
     nearest, limit = sorted(row["distance"] for row in rows)[:2]
-    told = json.loads((model / "model.json").read_text())
+    description = json.loads((model / "model.json").read_text())
 
     def say_match(distance: int) -> None:
         match = {"distance": distance, "miss_rate": 0.05, "false_alarm_rate": 0.5, "photos": 1000}
-        (model / "model.json").write_text(json.dumps(told | {"match": match}))
+        (model / "model.json").write_text(json.dumps(description | {"match": match}))
 
     say_match(limit)
     shown = json_rows(hashcli("search", "a cat", "--json", "--index", "ix"))
@@ -145,7 +145,7 @@ def test_what_the_model_calls_no_match_is_not_shown_by_itself(hashcli: Run, albu
     assert f"the nearest differs in {nearest} of 256 bits" in none.stderr
     assert "--all" in none.stderr
     assert len(json_rows(hashcli("search", "a cat", "--all", "--json", "--index", "ix"))) == 6
-    # What the user chose goes before it, and a photo's like is not for this distance to judge.
+    # A limit that the user sets takes its place, and it does not apply to photos like another photo.
     assert len(json_rows(hashcli("search", "a cat", "--max-distance", 256, "--json", "--index", "ix"))) == 6
     photo = album / "first" / "rocket.jpg"
     assert len(json_rows(hashcli("search", "--image", photo, "--json", "--index", "ix"))) == 6

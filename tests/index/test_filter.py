@@ -78,8 +78,21 @@ def test_a_photo_without_a_date_has_the_local_time_of_its_file() -> None:
     assert not takes(Filter(after="1900"))  # nothing is known of its date
 
 
-@pytest.mark.parametrize("day", ["tomorrow", "2023-13", "", "2023-02-30", "23"])
-def test_what_is_no_day_is_an_error(day: str) -> None:
+def test_folders_and_types_may_come_from_any_iterable() -> None:
+    """A generator can be read only once, and a filter is used many times."""
+    where = Filter(folders=(name for name in ["/photos"]), types=iter(["jpg"]))
+    for _ in range(2):
+        assert takes(where, "/photos/a.jpg")
+        assert not takes(where, "/photos/a.png")
+        assert not takes(where, "/elsewhere/a.jpg")
+
+
+def test_a_year_may_be_a_number() -> None:
+    assert Filter(after=2023).compiled() == Filter(after="2023").compiled()
+
+
+@pytest.mark.parametrize("day", [23, "tomorrow", "2023-13", "", "2023-02-30", "23"])
+def test_what_is_no_day_is_an_error(day: Any) -> None:
     with pytest.raises(HashcliError, match="is not a day"):
         Filter(after=day)
     with pytest.raises(HashcliError, match="is not a day"):

@@ -95,6 +95,16 @@ def test_the_config_file_comes_after_the_environment(
     assert locate().folder == tmp_path / "work" / "chosen"
 
 
+@pytest.mark.parametrize("line", ["index = 5", "name = true"])
+def test_a_config_file_that_chooses_no_text_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.setenv("HASHCLI_CONFIG", str(tmp_path / "config.toml"))
+    (tmp_path / "config.toml").write_text(line)
+    with pytest.raises(HashcliError, match=r"config\.toml: \w+ must be a text"):
+        hashcli.open_index()
+
+
 def test_a_folder_may_begin_at_home_and_be_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "link").symlink_to(tmp_path / "work")

@@ -99,3 +99,67 @@ def test_parts_that_cancel_each_other_are_an_error(model: HashModel) -> None:
     (error,) = encode(model, [Query("cat", without_texts="cat")])
     assert isinstance(error, HashcliError)
     assert "cancel" in error.problem
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"texts": 5},
+        {"texts": None},
+        {"texts": b"a cat"},
+        {"texts": ("a cat", 2.0)},
+        {"texts": [["a cat", 2.0]]},
+        {"texts": [("a cat", 2.0, "a dog")]},
+        {"texts": [Path("cat.txt")]},
+        {"texts": [("a cat", "2")]},
+        {"texts": [("a cat", float("inf"))]},
+        {"images": [np.zeros((8, 8, 3), np.uint8)]},
+        {"images": b"cat.jpg"},
+        {"output": "a cat"},
+    ],
+    ids=str,
+)
+def test_an_entry_of_another_type_is_an_error(entries: dict[str, Any]) -> None:
+    with pytest.raises(HashcliError):
+        Query(**entries)
+
+
+def test_a_weight_beside_its_text_is_shown_where_it_belongs() -> None:
+    with pytest.raises(HashcliError, match=r"2\.0 in a query is not a text") as raised:
+        Query(texts=["a cat", 2.0])  # type: ignore[list-item]
+    assert '[("snow", 2.0)]' in raised.value.remedy
+
+
+def test_entries_may_come_from_any_iterable() -> None:
+    """A generator can be read only once, and the query is read several times."""
+    query = Query(texts=(text for text in ["a cat", "a dog"]), images={"cat.jpg": 1}.keys())
+    assert [part.content for part in query.parts] == ["a cat", "a dog", "cat.jpg"]
+    assert query.name == "a cat + a dog + cat.jpg"
+    assert query == Query(["a cat", "a dog"], "cat.jpg")
+
+
+def test_an_output_may_be_a_list_of_numbers() -> None:
+    output = Query(output=[1.0, -2.0]).output  # type: ignore[arg-type]
+    assert output is not None
+    assert output.dtype == np.float32
+    assert output.tolist() == [1, -2]
+
+
+def test_an_open_image_is_not_changed_by_a_search(model: HashModel) -> None:
+    """A JPEG file that is read for a model is decoded at a smaller size."""
+    with Image.open(SKIMAGE / "rocket.jpg") as picture:
+        size = picture.size
+        output_of(model, Query(images=picture))
+        assert picture.size == size
+
+
+def test_an_open_image_that_cannot_be_decoded_is_an_error(model: HashModel, tmp_path: Path) -> None:
+    with Image.open(SKIMAGE / "chelsea.png") as picture:
+        picture.save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:9000])
+    with Image.open(tmp_path / "cut.png") as picture:
+        (error,) = encode(model, [Query(images=picture)])
+    (closed,) = encode(model, [Query(images=picture)])
+    for each in (error, closed):
+        assert isinstance(each, HashcliError)
+        assert each.problem.startswith("The photo cannot be read")

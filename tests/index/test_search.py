@@ -1,6 +1,7 @@
-"""Index.search: the one place where an answer is decided, whoever asks."""
+"""Index.search: the one place where an answer is decided, for the terminal and for Python."""
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -153,7 +154,6 @@ def test_an_output_is_a_query_without_the_model(own_home: Path) -> None:
     with library.open_index(own_home / "ix") as index:
         (output,) = index.load_model().encode_texts(["a cat"])
         expected = index.search("a cat", k=3, limit=DistanceLimit())
-    (own_home / "ix" / "catalog.sqlite").stat()
     with sqlite3.connect(own_home / "ix" / "catalog.sqlite") as db:
         db.execute("UPDATE meta SET value = 'nosuch' WHERE key = 'model'")
     with library.open_index(own_home / "ix") as index:
@@ -217,14 +217,58 @@ def test_stale_or_damaged_derived_files_change_no_answer(own_home: Path) -> None
     assert answer() == expected
 
 
+def test_texts_may_stand_before_photos(index: Index) -> None:
+    kinds = [result.kind for result in index.search("a cup", k=2, kinds=["text", "image"], limit=DistanceLimit())]
+    assert kinds == ["text", "text", "image", "image"]
+    assert index.search("a cup", kinds="text").results == index.search("a cup", kinds=["text"]).results
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"kinds": ["images"]}, "no kind of item 'images'. Did you mean image?"),
+        ({"kinds": "photo"}, "no kind of item 'photo'"),
+        ({"kinds": []}, "No kind"),
+        ({"k": 0}, "k is 0"),
+        ({"k": -1}, "k is -1"),
+        ({"reranked": -1}, "reranked is -1"),
+    ],
+)
+def test_a_search_that_cannot_be_made_fails_at_once(index: Index, settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(HashcliError, match=re.escape(problem)):
+        index.search("a cat", **settings)
+    with pytest.raises(HashcliError, match=re.escape(problem)):
+        index.search_many([], **settings)
+
+
+def test_what_is_no_query_is_an_error_that_says_so(index: Index) -> None:
+    one: Any
+    for one in ("a cat", Query("a cat")):
+        with pytest.raises(TypeError, match="a list of queries"):
+            index.search_many(one)
+    for one in (None, b"a cat", Path("cat.jpg"), ["a cat"]):
+        with pytest.raises(TypeError, match=r"a text or a hashcli\.Query"):
+            index.search(one)
+    with pytest.raises(HashcliError, match="nothing to look for"):
+        index.search(" ")
+
+
+def test_thousands_of_queries_from_a_generator(index: Index) -> None:
+    names = [f"a cat {number}" for number in range(2000)]
+    results = index.search_many((name for name in names), k=1, limit=DistanceLimit())
+    assert [one.query.name for one in results if len(one) == 1] == names
+
+
 # --- opening, updating, errors ---
 
 
 def test_an_index_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(HashcliError, match="There is no index in"):
         library.open_index(tmp_path / "none")
-    with library.open_index(tmp_path / "none", create=True) as index, pytest.raises(HashcliError):
-        index.search("a cat")
+    with library.open_index(tmp_path / "none", create=True) as index:
+        for read in (lambda: index.search("a cat"), index.info, index.duplicates, index.update):
+            with pytest.raises(HashcliError, match="There is no index in"):
+                read()
     assert not (tmp_path / "none").exists()  # looking makes nothing
 
 
@@ -250,7 +294,9 @@ def test_a_model_that_is_gone_or_another_one(tmp_path: Path, photos: Path) -> No
         index.search("a cat")
 
 
-def test_an_open_index_that_is_given_another_model_says_so(tmp_path: Path, photos: Path, tiny_model: Path) -> None:
+def test_an_open_index_goes_on_with_the_model_that_another_process_gives_it(
+    tmp_path: Path, photos: Path, tiny_model: Path
+) -> None:
     other = make_tiny_model(tmp_path / "other", seed=3)
     with (
         library.open_index(tmp_path / "ix", create=True) as index,
@@ -259,9 +305,73 @@ def test_an_open_index_that_is_given_another_model_says_so(tmp_path: Path, photo
         writer.update([photos], model=tiny_model)
         assert len(index.search("a cat")) == 10
         writer.update([photos], model=other, rehash=True)
+        assert index.search("a cat").results == writer.search("a cat").results
+        assert index.load_model().fingerprint == writer.load_model().fingerprint
+
+
+def test_a_model_that_changes_within_a_search_is_an_error(tmp_path: Path, photos: Path, tiny_model: Path) -> None:
+    other = make_tiny_model(tmp_path / "other", seed=3)
+    with library.open_index(tmp_path / "ix", create=True) as index:
+        index.update([photos], model=tiny_model)
+
+        def queries() -> Iterator[str]:
+            yield "a cat"
+            with library.open_index(tmp_path / "ix") as writer:
+                writer.update(photos / "coins.png", model=other, rehash=True)
+
         with pytest.raises(HashcliError, match="just been given another hash model"):
-            index.search("a cat")
-        assert len(writer.search("a cat")) == 10
+            list(index.search_many(queries()))
+        assert len(index.search("a cat")) == 10
+
+
+def test_what_another_process_adds_is_found_by_an_open_index(tmp_path: Path, photos: Path, tiny_model: Path) -> None:
+    with library.open_index(tmp_path / "ix", create=True) as index:
+        index.update(photos / "coins.png", model=tiny_model)
+        assert len(index.search("a cat")) == 1
+        with library.open_index(tmp_path / "ix") as writer:
+            writer.update(photos / "grass.png")
+        assert len(index.search("a cat")) == 2
+
+
+def test_an_empty_list_of_paths_is_not_everything(own_home: Path) -> None:
+    (own_home / "photos" / "coins.png").unlink()
+    shutil.copy(own_home / "photos" / "grass.png", own_home / "photos" / "copy.png")
+    with library.open_index(own_home / "ix") as index:
+        assert not index.update([]).changed()
+        assert not index.update(iter(())).changed()
+        assert index.update(path for path in [own_home / "photos"]).removed == 1
+        assert index.duplicates([]).compared == 0
+        assert len(index.duplicates(exact=True).groups) == 1
+        for path in ("", ["", "photos"]):
+            with pytest.raises(HashcliError, match="An empty path"):
+                index.update(path)
+
+
+def test_an_index_by_a_relative_folder_gives_absolute_paths(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    with Index("ix") as index:
+        assert index.search("a cat", k=1)[0].path == str(home / "photos" / "chelsea.png")
+
+
+def test_an_index_that_is_closed_opens_again(home: Path) -> None:
+    index = library.open_index(home / "ix")
+    first = index.search("a cat").results
+    index.close()
+    index.close()
+    assert index.search("a cat").results == first
+    index.close()
+
+
+def test_a_damaged_catalog_is_named_by_whatever_reads_it(own_home: Path) -> None:
+    path = own_home / "ix" / "catalog.sqlite"
+    (own_home / "ix" / "images.faiss").unlink()  # so that codes are read from the catalog
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    index = library.open_index(own_home / "ix")
+    for read in (lambda: index.search("a cat"), index.info, index.duplicates, lambda: index.indexed_model):
+        with pytest.raises(HashcliError, match=r"catalog\.sqlite is damaged"):
+            read()
+    index.close()
 
 
 def test_updating_tells_what_it_did_and_how_it_goes_on(tmp_path: Path, photos: Path, tiny_model: Path) -> None:
@@ -302,7 +412,7 @@ def test_info_and_duplicates(own_home: Path) -> None:
         assert (info.photos, info.texts, info.bits, info.model) == (len(PHOTOS) + 1, len(CAPTIONS), 256, "lite-256")
         assert info.texts_from == {"sidecars": len(CAPTIONS)}
         assert info.roots == [str(own_home / "photos")]
-        for paths in ((), own_home / "photos"):
+        for paths in (None, own_home / "photos"):
             (group,) = index.duplicates(paths, exact=True).groups
             assert {Path(photo.path).name for photo in group} == {"coins.png", "copy.png"}
         assert index.duplicates([own_home / "photos" / "jpegs"]).groups == []

@@ -134,10 +134,10 @@ def test_no_error_no_request_and_no_name_that_runs(browser: Browser, show: Show)
 def test_the_policy_stops_scripts_and_requests_that_are_not_the_page_s_own(browser: Browser, show: Show) -> None:
     show()
     stopped = browser.execute_async_script("""
-        const [told, done] = [new Set(), arguments[0]];
+        const [violated, done] = [new Set(), arguments[0]];
         document.addEventListener("securitypolicyviolation", (event) => {
-          told.add(event.effectiveDirective);
-          if (told.size === 3) done([...told].sort());
+          violated.add(event.effectiveDirective);
+          if (violated.size === 3) done([...violated].sort());
         });
         const script = document.createElement("script");
         script.textContent = "window.ran = 1";
@@ -315,14 +315,14 @@ def test_screen_readers_have_a_name_for_everything(browser: Browser, show: Show)
     assert ("button", "Close") in roles
     press(browser, "ESCAPE")
     nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    told = [
+    shown = [
         (node["role"]["value"], node.get("name", {}).get("value", ""), node.get("description", {}).get("value", ""))
         for node in nodes
         if not node.get("ignored")
     ]
-    assert ("region", "a cat", "") in told
-    assert ("button", NAMES[0], "1 61 bits · 2014-05-13") in told
-    assert [each for each in told if each[0] in ("button", "link", "image", "heading", "region") and not each[1]] == []
+    assert ("region", "a cat", "") in shown
+    assert ("button", NAMES[0], "1 61 bits · 2014-05-13") in shown
+    assert [each for each in shown if each[0] in ("button", "link", "image", "heading", "region") and not each[1]] == []
 
 
 def test_on_paper_there_are_photos_and_no_buttons(browser: Browser, show: Show) -> None:
