@@ -8,7 +8,7 @@ from typing import Any
 
 from hashcli.distillation.registry import DEFAULT_METHOD, METHODS, load_method
 from hashcli.distillation.settings import Rule, Settings, shown
-from hashcli.errors import HashcliError, did_you_mean
+from hashcli.errors import HashcliError, did_you_mean, reason_of
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def _describe(method: str | None, name: str, rule: Rule) -> SettingDescription:
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise HashcliError(f"{file} cannot be read: {error.strerror}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise HashcliError(f"{file} cannot be read: {reason_of(error)}.") from error
     except tomllib.TOMLDecodeError as error:
         raise HashcliError(f"{file} is not TOML: {error}.") from error
 

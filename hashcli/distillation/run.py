@@ -117,17 +117,17 @@ def _make_repeatable() -> None:
 
 
 def _open_and_check_towers(plan: RunPlan, student: Student | None, device: torch.device) -> Towers:
-    """All that can be found wrong before anything is computed is found here."""
+    """Open the towers of a run. Whatever does not go together is refused here, before anything is computed."""
     settings = plan.settings
     if student and plan.update:
         check_update_settings(student, settings)
         tuned = ExportedTower(plan.update, student.towers["student"]) if student.is_tuned else None
         towers = open_towers(settings, device, tuned)
         check_update_towers(student, towers.keys())
-    else:
-        towers = open_towers(settings, device)
-        if settings.tune_student != "head":
-            tunable(towers.student_image, "tune_student")
+        return towers
+    towers = open_towers(settings, device)
+    if settings.tune_student != "head":
+        tunable(towers.student_image, "tune_student")
     load_method(settings.method).check(settings, plan.dataset, towers.teacher_image)
     return towers
 

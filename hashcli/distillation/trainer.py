@@ -139,8 +139,8 @@ class Method(Generic[MethodSettings]):
     """A method as the registry finds it: its settings, and the function that trains a student's heads.
 
     `check` is called before anything is computed, and raises HashcliError if the settings, the dataset and the
-    teacher's image tower do not go together. `reconstruction` says that the paper's own code was not available, which
-    the model card then states.
+    teacher's image tower do not go together. It is not called for an update, which is the same for all methods
+    (update.py). `reconstruction` says that the paper's own code was not available, which the model card then states.
     """
 
     summary: str

@@ -86,6 +86,12 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         resolve_settings(tmp_path / "nosuch.toml")
 
 
+def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_bytes(b'vocabulary = "w\xf6rter.txt"\n')
+    with pytest.raises(HashcliError, match=r"settings\.toml cannot be read: "):
+        resolve_settings(tmp_path / "settings.toml")
+
+
 def test_a_file_may_serve_several_methods_and_an_assignment_may_not(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text('kappa = 0.7\nrounds = 3\nprompt = "a drawing of {}"\n')
