@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hashcli.datasets.splits import Split
     from hashcli.distillation.run import MetricRow, RunPlan
     from hashcli.distillation.student import Student
-    from hashcli.distillation.training import EpochReport
+    from hashcli.distillation.training_loop import EpochReport
     from hashcli.evaluation.ranking import Report
 
 EXAMPLES = """Examples:\n
@@ -51,7 +51,7 @@ class DistillCommand(Command):
         super().format_help(ctx, formatter)
 
 
-COMMAND = DistillCommand
+COMMAND = DistillCommand  # for cli/__init__.py
 
 
 def _print_settings(method: str | None) -> None:
@@ -76,6 +76,7 @@ def _print_settings(method: str | None) -> None:
     raise typer.Exit
 
 
+# Most of its lines declare options, which typer reads from the signature.
 def run(
     dataset: Annotated[str, typer.Option(help="A dataset's name, or a file or folder of your own.")],
     root: Annotated[Path | None, typer.Option(help="The folder that holds the dataset's official files.")] = None,

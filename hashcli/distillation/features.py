@@ -1,4 +1,4 @@
-"""The photos and texts that a run uses, and what the towers see of them."""
+"""The photos and texts that a run uses, their features, and the training set made from these."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -13,7 +13,7 @@ from hashcli.errors import HashcliError, did_you_mean, reason_of
 
 @dataclass(frozen=True)
 class _Source:
-    """Values from one place. `name` leads error messages; one for `several_methods` may have settings of others."""
+    """Values from one place, named in errors by `name`. With `several_methods`, other methods' settings are skipped."""
 
     name: str
     values: dict[str, Any]
@@ -49,7 +49,7 @@ def settings_from_json(saved: dict[str, Any]) -> Settings:
     """The settings of a saved run or model, also of another version.
 
     What has been added since has its default. Version 0.1 saved the settings of all methods together: those of other
-    methods are dropped. Raises HashcliError for a method that is not registered.
+    methods are dropped, as are those that no longer exist. Raises HashcliError for a method that is not registered.
     """
     chosen = load_method(saved["method"]).settings
     known = {name: saved[name] for name in chosen.rules() if name in saved}

@@ -1,4 +1,4 @@
-"""One run: towers, features, training at each code length, evaluation, export. run_folder.py says what it leaves."""
+"""One run: towers, features, training at each code length, evaluation, export. run_folder.py writes its files."""
 
 import os
 from dataclasses import asdict, dataclass, replace
@@ -33,12 +33,12 @@ from hashcli.distillation.settings import Settings
 from hashcli.distillation.student import Student, choose_anchors, load_student, save_student
 from hashcli.distillation.towers import ExportedTower
 from hashcli.distillation.trainer import HashHeads, Trainer
-from hashcli.distillation.training import EpochReport
+from hashcli.distillation.training_loop import EpochReport
 from hashcli.distillation.training_set import TrainingSet
 from hashcli.distillation.tuning import tunable, tune_student
 from hashcli.distillation.update import check_update_settings, check_update_towers, kept_bits, update_student
 
-CHECKED = 64  # photos, and texts, that are encoded by the exported model and by torch
+CHECKED = 64  # photos, and texts, on which the exported model is compared with torch
 
 MetricRow = dict[str, Any]  # of, bits, direction, name, value, chance
 
@@ -47,8 +47,9 @@ MetricRow = dict[str, Any]  # of, bits, direction, name, value, chance
 class RunPlan:
     """What a run trains on, how, and where it is kept.
 
-    `out` is the run folder and `cache` the folder of features. With `update`, the hash model in that folder learns the
-    new data; `settings` are then made with the model's as their base. `baselines` are untrained codes to compare with.
+    `out` is the run folder and `cache` the folder of features. With `resume`, the run in `out` goes on if there is one.
+    With `update`, the hash model in that folder learns the new data; `settings` are then resolved with the model's
+    settings as their base. With `baselines`, untrained codes are evaluated as well.
     """
 
     dataset: ImageTextDataset
@@ -111,9 +112,9 @@ def train_hash_models(plan: RunPlan, callback: RunCallback) -> list[MetricRow]:
 
 
 def _make_repeatable() -> None:
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, CUDA's products are not repeatable
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or CUDA's matrix products are not repeatable
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.allow_tf32 = False  # with it, they are not those of the exported model
+    torch.backends.cudnn.allow_tf32 = False  # or outputs differ from those of the exported model
 
 
 def _open_and_check_towers(plan: RunPlan, student: Student | None, device: torch.device) -> Towers:

@@ -13,7 +13,7 @@ from torch import Tensor
 from hashcli.distillation.losses import label_similarity, teacher_similarity
 from hashcli.distillation.towers import ImageTower
 
-SAMPLE = 2000  # rows among which the teacher's similarities are compared to find the threshold
+SAMPLE = 2000  # rows whose similarities to each other give the threshold
 
 Rows = TypeVar("Rows", bound="SupervisedRows")
 
@@ -64,7 +64,7 @@ class SupervisedRows:
 
     @cached_property
     def similarity_threshold(self) -> float:
-        """The teacher's similarity above which rows of different photos are similar: the share `neighbours` is.
+        """A threshold on the teacher's similarity: the share `neighbours` of the pairs of different photos is above it.
 
         There is one threshold for all batches, so that a pair is similar in each of them or in none.
         """
@@ -83,8 +83,9 @@ class TrainingSet(SupervisedRows):
     """The training rows with what the student sees of them.
 
     `image` is float32 [m, width of the student's image tower], and `text` float32 [m, words] or [m, width of its text
-    tower]. `prompts` encodes n sentences with the teacher's text tower: float32 [n, teacher width] of unit length.
-    `teacher_tower` is the tower behind `teacher_image`, or None for features that come without one.
+    tower]. `prompts` encodes n sentences with the teacher's text tower: float32 [n, teacher width] of unit length, on
+    the CPU whatever the run's device. `teacher_tower` is the tower behind `teacher_image`, or None for features that
+    come without one.
     """
 
     image: Tensor

@@ -1,4 +1,4 @@
-"""Fine-tuning an image tower: CKDH's teacher in its own stage (ckdh.py), a student's tower in a stage before all."""
+"""Fine-tuning an image tower: CKDH's teacher (in its own stage, ckdh.py), or a student's tower before the method."""
 
 import copy
 import hashlib
@@ -15,7 +15,7 @@ from hashcli.distillation.heads import HashHead
 from hashcli.distillation.losses import half_inner, info_nce, negative_log_likelihood
 from hashcli.distillation.settings import Settings
 from hashcli.distillation.towers import ImageTower, TorchImageTower
-from hashcli.distillation.training import EpochReport, Stage, train_stage
+from hashcli.distillation.training_loop import EpochReport, Stage, train_stage
 from hashcli.distillation.training_set import SupervisedRows
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.images import load_pixels

@@ -135,7 +135,7 @@ def test_the_metrics_to_read_first_are_printed(distill: Run, tiny_model: Path, t
 
 
 def test_a_run_that_is_there_is_resumed_or_left_alone(distill: Run, flickr: tuple[object, ...], tmp_path: Path) -> None:
-    """What to do is told in options: the library knows none."""
+    """The remedy names options, which the terminal adds: the library knows none."""
     distill(*flickr, "--out", "run")
     before = (tmp_path / "run" / "run.json").read_bytes()
     refused = distill(*flickr, "--out", "run", status=1)

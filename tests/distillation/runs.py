@@ -17,7 +17,7 @@ from hashcli.distillation.resolve import resolve_settings
 from hashcli.distillation.run import RunPlan
 from hashcli.distillation.settings import Settings
 from hashcli.distillation.student import load_student
-from hashcli.distillation.training import EpochReport
+from hashcli.distillation.training_loop import EpochReport
 from hashcli.evaluation.ranking import Report
 from tests.datasets.layouts import make_mirflickr
 

@@ -17,7 +17,7 @@ from hashcli.distillation.features import Features
 from hashcli.distillation.registry import METHODS
 from hashcli.distillation.towers import HashModelTower
 from hashcli.distillation.trainer import Encoder, NoEvaluator
-from hashcli.distillation.training import EpochReport
+from hashcli.distillation.training_loop import EpochReport
 from hashcli.errors import HashcliError
 from tests.distillation.planted import (
     BITS,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from hashcli.distillation.feature_cache import FeatureCache
 from hashcli.distillation.open_towers import open_image_tower, open_teacher
-from hashcli.distillation.pretrained import skip_hub_if_offline
+from hashcli.distillation.pretrained_towers import skip_hub_if_offline
 from hashcli.distillation.towers import TorchImageTower
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.model import HashModel

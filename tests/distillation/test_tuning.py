@@ -14,7 +14,7 @@ from hashcli.distillation.ckdh import CkdhSettings, train_ckdh
 from hashcli.distillation.open_towers import open_teacher
 from hashcli.distillation.towers import HashModelTower, Precision, TorchImageTower
 from hashcli.distillation.trainer import HashHeads, Trainer
-from hashcli.distillation.training import EpochReport
+from hashcli.distillation.training_loop import EpochReport
 from hashcli.distillation.training_set import SupervisedRows, TrainingSet
 from hashcli.distillation.tuning import TunedTower, tunable, tune_student
 from hashcli.errors import HashcliError
