@@ -85,7 +85,7 @@ def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similar
 
     def loss(rows: Tensor) -> dict[str, Tensor]:
         if tower:
-            features = tower([training_set.photos[place] for place in training_set.photo[rows].tolist()])
+            features = tower([training_set.photos[place] for place in training_set.photo_of[rows].tolist()])
         else:
             features = training_set.teacher_image[rows]
         image, text = torch.tanh(image_head(features)), torch.tanh(text_teacher(training_set.text[rows]))
@@ -100,7 +100,7 @@ def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similar
     trainer.train("ckdh-teacher", modules, loss, encode)
     trainer.evaluator.report("ckdh's teacher", encode)
     with torch.no_grad():
-        images = tower.features(training_set.photos)[training_set.photo] if tower else training_set.teacher_image
+        images = tower.features(training_set.photos)[training_set.photo_of] if tower else training_set.teacher_image
         image_outputs = torch.tanh(image_head(images))
 
     def similarities(rows: Tensor) -> Similarities:

@@ -1,7 +1,7 @@
 """Where a run's settings come from: defaults, a TOML file over them, single settings over both; or a saved run."""
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,8 +123,8 @@ def _parsed(source: _Source, method: str, rules: dict[str, Rule]) -> dict[str, A
                 parsed[name] = rules[name].parse(value)
             except ValueError as error:
                 raise HashcliError(f"{source.name}{name} must be {error}, not {value!r}.") from None
-        elif not (owners := list(_owners(name))):
-            like = did_you_mean(name, rules)
+        elif not (owners := _owners().get(name)):
+            like = did_you_mean(name, _owners())
             remedy = "" if like else f"Settings of {method}: {', '.join(rules)}."
             raise HashcliError(f"{source.name}there is no setting {name!r}.{like}", remedy)
         elif not source.several_methods:
@@ -135,6 +135,10 @@ def _parsed(source: _Source, method: str, rules: dict[str, Rule]) -> dict[str, A
     return parsed
 
 
-def _owners(name: str) -> Iterator[str]:
-    """The methods that have a setting of this name."""
-    return (method for method in METHODS if name in load_method(method).settings.rules())
+def _owners() -> dict[str, list[str]]:
+    """The methods that have each setting, by the setting's name."""
+    owners: dict[str, list[str]] = {}
+    for method in METHODS:
+        for name in load_method(method).settings.rules():
+            owners.setdefault(name, []).append(method)
+    return owners

@@ -134,6 +134,7 @@ def _open_and_check_towers(plan: RunPlan, student: Student | None, device: torch
 
 
 def _open_folder(plan: RunPlan, towers: Towers, student: Student | None) -> RunFolder:
+    """Begin a run, or resume the one that the folder holds."""
     settings = plan.settings
     updated = student.digest() if student else None
     facts = run_facts(settings, plan.dataset, plan.split, towers.keys(), updated)
@@ -145,7 +146,7 @@ def _open_folder(plan: RunPlan, towers: Towers, student: Student | None) -> RunF
 def _encode(
     plan: RunPlan, folder: RunFolder, towers: Towers, student: Student | None, callback: RunCallback
 ) -> PreparedRun:
-    """Encode all items; the student's tower is tuned on the way, if it is to be tuned."""
+    """Encode all items, after tuning the student's tower if the settings say so."""
     settings, dataset = plan.settings, plan.dataset
     device = choose_device(settings.device)
     items = UsedItems.of_split(dataset, plan.split)
@@ -154,15 +155,15 @@ def _encode(
     vocabulary = student.vocabulary if student else choose_vocabulary(dataset, plan.split, settings)
     text = encode_texts(items, towers, vocabulary, cache)
     teacher = encode_for_teacher(items, towers, cache)
-    rows = make_supervised_rows(items, dataset, teacher, settings.neighbours)
+    training_rows = make_supervised_rows(items, dataset, teacher, settings.neighbours)
     if settings.tune_student != "head" and not student:
         tower = tunable(towers.student_image, "tune_student")
         on_epoch = partial(_on_epoch, folder, callback, 0)
-        tuned = tune_student(tower, rows.to(device), settings, folder.checkpoints(), on_epoch)
+        tuned = tune_student(tower, training_rows.to(device), settings, folder.checkpoints(), on_epoch)
         towers = replace(towers, student_image=tuned)
     image = encode_photos(items, towers.student_image, cache)
     features = Features(items.photos, torch.from_numpy(items.photo_of), teacher.image, teacher.text, image, text)
-    training_set = make_training_set(rows, items, features, towers)
+    training_set = make_training_set(training_rows, items, features, towers)
     return PreparedRun(plan, folder, towers, student, items, vocabulary, features.to(device), training_set.to(device))
 
 
@@ -172,6 +173,7 @@ def _on_epoch(folder: RunFolder, callback: RunCallback, bits: int, epoch: EpochR
 
 
 def _train(run: PreparedRun, bits: int, evaluator: SplitEvaluator, callback: RunCallback) -> HashHeads:
+    """The student's heads at a code length, trained by the method; in an update, its old heads trained further."""
     settings = run.plan.settings
     on_epoch = partial(_on_epoch, run.folder, callback, bits)
     trainer = Trainer(run.training_set, settings, bits, run.folder.checkpoints(bits), on_epoch, evaluator)

@@ -118,7 +118,7 @@ class Trainer(Generic[MethodSettings]):
             name=name,
             modules=modules,
             loss=lambda batch: loss(chosen[batch]),
-            items=len(chosen),
+            row_count=len(chosen),
             epochs=epochs or settings.epochs,
             batch=settings.batch,
             learning_rates=rates,

@@ -47,7 +47,7 @@ def make_training_set(
     uses = rng.random((items, WORDS)) < np.where(shown @ own_words > 0, 0.4, 0.03)
     return TrainingSet(
         photos=[Path(f"{row}.png") for row in range(items)],
-        photo=torch.arange(items),
+        photo_of=torch.arange(items),
         teacher_image=features(teacher_directions, 0.7),
         teacher_text=features(teacher_directions, 0.7),
         image=features(image_directions, 1.0),

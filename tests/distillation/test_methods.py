@@ -243,7 +243,7 @@ def test_the_similarities_that_the_teacher_of_ckdh_gives() -> None:
         def report(self, what: str, encode: Encoder) -> None:
             features = Features(
                 training_set.photos,
-                training_set.photo,
+                training_set.photo_of,
                 training_set.teacher_image,
                 training_set.teacher_text,
                 training_set.image,

@@ -76,6 +76,8 @@ def test_an_assignment_is_named_as_it_was_given() -> None:
 def test_a_misspelt_setting_gets_the_nearest_name() -> None:
     with pytest.raises(HashcliError, match=r"no setting 'neighbors'\. Did you mean neighbours\?"):
         resolve_settings(assignments=["neighbors=0.1"])
+    with pytest.raises(HashcliError, match=r"no setting 'kapa'\. Did you mean kappa\?"):
+        resolve_settings(assignments=["kapa=0.1"], method="soda")  # which is CKDH's
     with pytest.raises(HashcliError, match="no setting 'x'") as raised:
         resolve_settings(assignments=["x=0.1"])
     assert "neighbours" in raised.value.remedy

@@ -42,7 +42,7 @@ def train_on_photos(tower: TorchImageTower | None, paths: list[Path], checkpoint
     features = TunedTower(tower, "last").features(paths)[photo] if tower else torch.rand(len(photo), 32, generator=rng)
     training_set = TrainingSet(
         photos=paths,
-        photo=photo,
+        photo_of=photo,
         teacher_image=features,
         teacher_text=torch.rand(len(photo), 32, generator=rng),
         image=torch.rand(len(photo), 20, generator=rng),
