@@ -1,4 +1,4 @@
-"""The two guesses at the vector of a sentence that would describe a photo, and the teacher they make."""
+"""The two guesses at the vector of a sentence that would describe a photo, and the teacher made of them."""
 
 import math
 from collections.abc import Sequence
@@ -173,7 +173,7 @@ class Guesses(nn.Module):
 
     @torch.no_grad()
     def centre(self, features: Tensor) -> None:
-        """Take the mean guess by names out of every guess: it says nothing of a photo."""
+        """Subtract the mean guess by class names from every guess, since it says nothing about any one photo."""
         self.names.bias -= self.names(self.classifier(features[:, :TOP]).softmax(-1)).mean(0)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -231,5 +231,5 @@ def teacher_photos(guesses: Tensor, share: float) -> Tensor:
 
 
 def teacher_sentences(sentences: Tensor, text_map: Tensor) -> Tensor:
-    """Centred sentence vectors -> [n, 2 * WIDTH]: what a is compared with, and what c is."""
+    """Centred sentence vectors -> [n, 2 * WIDTH]: the part that a is compared with, and the part for c."""
     return torch.cat([map_text(sentences, text_map), sentences], 1)

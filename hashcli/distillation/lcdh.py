@@ -115,6 +115,7 @@ def _target(trainer: Trainer[LcdhSettings], teacher: Tensor | None, rows: Tensor
 def _round_loss(
     trainer: Trainer[LcdhSettings], heads: HashHeads, teacher: Tensor | None, rows: Tensor, anchors: OldItems
 ) -> dict[str, Tensor]:
+    """The terms of a batch in a round. Our reconstruction, with lambda1 and lambda2 where we guess them to be."""
     training_set, settings = trainer.training_set, trainer.settings
     image = torch.tanh(heads.image(training_set.image[rows]))
     text = torch.tanh(heads.text(training_set.text[rows]))

@@ -99,7 +99,7 @@ def test_a_killed_run_goes_on_to_the_same_model(
 def test_a_tuned_model_learns_new_pairs(
     distill_process: Run, distill: Run, flickr: tuple[object, ...], tmp_path: Path
 ) -> None:
-    """The new data are photos with captions of one's own."""
+    """The new data are photos and captions from a file."""
     pytest.importorskip("timm", exc_type=ImportError)
     tuned = ("--student", "timm:test_resnet/random", "--set", "tune_student=last", "--set", "tune_epochs=1")
     distill(*flickr, *tuned, "--out", "old")

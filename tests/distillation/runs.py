@@ -73,7 +73,7 @@ def update_plan(model: Path, dataset: ImageTextDataset, folder: Path, name: str,
 
 
 def some_pairs(dataset: ImageTextDataset, rows: range) -> ImageTextDataset:
-    """Part of a dataset as a dataset of one's own, with the same labels."""
+    """Part of a dataset as a custom dataset, with the same labels."""
     chosen = list(rows)
     labels = None if dataset.labels is None else dataset.labels[chosen]
     ids, images, texts = ([column[row] for row in chosen] for column in (dataset.ids, dataset.images, dataset.texts))
