@@ -42,8 +42,8 @@ def download(name: str, root: Path, callback: DownloadCallback) -> None:
     if not archives:
         offered = sorted(source.name for source in DATASETS.values() if source.archives)
         raise HashcliError(
-            f"{name} is not offered for free download.",
-            f"Ask its publisher for it. Offered are: {', '.join(offered)}.",
+            f"{name} has no free download.",
+            f"Ask its publisher for the files. Free downloads: {', '.join(offered)}.",
         )
     folder = root / "downloads"
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def _fetch(archive: Archive, path: Path, callback: DownloadCallback) -> None:
             if refused or failures == ATTEMPTS:
                 raise HashcliError(
                     f"{archive.url} could not be fetched: {error}.",
-                    f"{after / MEBIBYTE:,.1f} MiB of it are here: try again, and it resumes from there.",
+                    f"{after / MEBIBYTE:,.1f} MiB have been downloaded: try again to resume from there.",
                 ) from error
     if archive.md5:
         with part.open("rb") as content:

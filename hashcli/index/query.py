@@ -109,7 +109,7 @@ def _parts(entries: "Photos | Texts", *, is_image: bool, sign: int) -> list[Quer
         content, weight = entry if isinstance(entry, tuple) else (entry, 1.0)
         if not weight > 0:
             raise HashcliError(
-                f"The weight {weight:g} of {content} is not above 0.", "Put what to keep away from into without_texts."
+                f"The weight {weight:g} of {content} is not above 0.", "Use without_texts to steer away from something."
             )
         parts.append(QueryPart(content, is_image, sign * float(weight)))
     return parts
@@ -130,7 +130,7 @@ def _combined(outputs: Sequence[np.ndarray], weights: Sequence[float]) -> np.nda
     combined = np.asarray(np.array(weights, np.float32) @ units)
     if np.linalg.norm(combined) < 1e-3 * np.abs(weights).max():
         raise HashcliError(
-            "The parts of the query cancel each other.", "Look for something other than what is kept away from."
+            "The parts of the query cancel each other.", "Do not steer away from what you are looking for."
         )
     return combined
 

@@ -140,7 +140,7 @@ def _picture(
     if thumbnail is None:
         return ""
     if isinstance(thumbnail, Exception):
-        return Text("(not there now)" if isinstance(thumbnail, FileNotFoundError) else "(cannot be shown)", "dim")
+        return Text("(no longer there)" if isinstance(thumbnail, FileNotFoundError) else "(cannot be shown)", "dim")
     picture: RenderableType = picture_class(thumbnail, width="auto", height=rows)
     if Measurement.get(console, console.options.update(max_width=10_000), picture).maximum > width:
         picture = picture_class(thumbnail, width=width, height="auto")

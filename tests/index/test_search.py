@@ -259,7 +259,7 @@ def test_an_open_index_that_is_given_another_model_says_so(tmp_path: Path, photo
         writer.update([photos], model=tiny_model)
         assert len(index.search("a cat")) == 10
         writer.update([photos], model=other, rehash=True)
-        with pytest.raises(HashcliError, match="given another hash model just now"):
+        with pytest.raises(HashcliError, match="just been given another hash model"):
             index.search("a cat")
         assert len(writer.search("a cat")) == 10
 

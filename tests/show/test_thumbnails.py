@@ -174,7 +174,7 @@ def test_answers_stand_beside_one_another_in_their_order() -> None:
 def test_a_photo_that_is_gone_or_damaged_is_replaced_by_words(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"nothing")
     sent = in_terminal(tmp_path / "gone.jpg", tmp_path / "bad.jpg", PHOTO, answers=IS_PLAIN)
-    assert "(not there now)" in sent
+    assert "(no longer there)" in sent
     assert "(cannot be shown)" in sent
     assert "▀" in sent
 

@@ -23,7 +23,7 @@ class CannotWatchError(HashcliError):
     def __init__(self, error: OSError) -> None:
         super().__init__(
             f"The folders cannot be watched: {reason_of(error)}.",
-            "There may be more of them than the system watches (fs.inotify.max_user_watches). Raise that limit, or "
+            "There may be more folders than the system can watch (fs.inotify.max_user_watches). Raise that limit, or "
             "update the index at intervals.",
         )
 
