@@ -81,7 +81,8 @@ def run(
     named = list(with_stdin(paths or []))
     given = [canonical(path) for path in named]
     if not paths and (forget or not (folder / FILE_NAME).exists()):
-        remedy = f"Name photos or folders of photos: {index_command(location)} ~/Pictures"
+        action = " --forget" if forget else ""
+        remedy = f"Name photos or folders of photos: {index_command(location)}{action} ~/Pictures"
         stop_with("No path was given.", remedy, status=2)
     if forget and (dry_run or rehash or watch):
         stop_with("--forget cannot be combined with --dry-run, --rehash or --watch.", status=2)

@@ -76,8 +76,10 @@ class IndexInfo:
     bytes: int
 
 
-def open_index(folder: str | os.PathLike[str] | None = None, *, create: bool = False) -> "Index":
-    """Open the index in a folder, or, without one, the default index as the terminal finds it.
+def open_index(
+    folder: str | os.PathLike[str] | None = None, *, name: str | None = None, create: bool = False
+) -> "Index":
+    """Open the index in a folder, or the one of a name, or without either the default index as the terminal finds it.
 
     With `create` it need not be there yet: the first update makes it. Raises HashcliError when there is no index.
 
@@ -86,7 +88,9 @@ def open_index(folder: str | os.PathLike[str] | None = None, *, create: bool = F
             for result in index.search("dog on a beach", k=5):
                 print(result.path, result.distance)
     """
-    location = locate(folder)
+    if folder is not None and name is not None:
+        raise TypeError("open_index takes a folder or a name, not both")
+    location = locate(folder, name)
     index = Index(location.folder)
     if not (create and not is_index(location.folder)):
         index.catalog  # noqa: B018 - raises where there is none
@@ -189,6 +193,8 @@ class Index:
         if k < 1 or reranked < 0:
             wrong = f"k is {k}, and must be 1 or more" if k < 1 else f"reranked is {reranked}, and must be 0 or more"
             raise HashcliError(f"{wrong}.")
+        if limit is not None and not isinstance(limit, DistanceLimit):
+            raise TypeError(f"limit must be a hashcli.DistanceLimit, such as DistanceLimit(60), not {limit!r}")
         compiled = where.compiled() if where else CompiledFilter()
         return self._answers(queries, _SearchOptions(k, _kinds(kinds), compiled, limit, reranked))
 

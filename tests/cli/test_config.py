@@ -109,3 +109,13 @@ def test_hashcli_config_shows_where_and_what(hashcli: Run, config: Path) -> None
     config.write_text("nam = 1")
     assert "Did you mean name?" in hashcli("config", status=2).stderr
     assert "HASHCLI_CONFIG is empty" in hashcli("config", HASHCLI_CONFIG="").stderr
+
+
+def test_the_table_of_the_index_command_is_not_the_option_of_that_name(
+    hashcli: Run, photos: Path, tiny_model: Path, config: Path
+) -> None:
+    config.write_text("[search]\nk = 2\n\n[index]\nhidden = true\n")
+    hashcli("index", photos, "--model", tiny_model)
+    assert count(hashcli) == 2
+    for command in ("index", "info", "duplicates"):
+        hashcli(command)
