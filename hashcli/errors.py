@@ -18,9 +18,17 @@ class HashcliError(Exception):
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
-        super().__init__(problem)
+        super().__init__(problem, remedy)
         self.problem = problem
         self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.remedy}".rstrip()
+
+
+def how_to_install(extra: str) -> str:
+    """What to do where an extra is missing. By its name alone, pip might find somebody else's hashcli."""
+    return f"In a checkout of hashcli: pip install '.[{extra}]'"
 
 
 def reason_of(error: Exception) -> str:

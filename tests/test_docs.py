@@ -101,7 +101,7 @@ def many(home: Path, printed: str) -> None:
 
 
 def put_aside(home: Path, printed: str) -> None:
-    assert [path.name for path in (home / "doubles").iterdir()] in (["coffee.png"], ["coffee (2).png"])
+    assert [path.name for path in (home / "extras").iterdir()] in (["coffee.png"], ["coffee (2).png"])
 
 
 def page(home: Path, printed: str) -> None:
@@ -116,10 +116,10 @@ CHECKS: dict[str, list[Callable[[Path, str], None]]] = {
     "Copy what was found": [copied],
     "An album of links": [linked],
     "Tag photos": [tagged],
-    "Keep an index fresh": [refreshed],
-    "Index what another program lists": [listed],
+    "Keep an index up to date": [refreshed],
+    "Index a list of files from another program": [listed],
     "Many searches at once": [many, many],
-    "Put doubles aside": [put_aside],
+    "Move duplicates aside": [put_aside],
     "A page of pictures": [page],
 }
 
@@ -145,7 +145,7 @@ def test_the_guide_to_photos_can_be_followed(home: Path, tmp_path: Path) -> None
     assert "Pictures/coffee" in printed["Search by words, by a photo, by both"].splitlines()[0]
     assert "hubble_deep_field.jpg" in (own / "answers.html").read_text(encoding="utf-8")
     assert rows(printed["Words for a photo"])[0][3] == "Chelsea on her favourite blanket"
-    assert "coffee (2).png" in printed["Doubles"]
+    assert "coffee (2).png" in printed["Duplicates"]
     assert rows(printed["More than one collection"])[-1][2] == "chelsea.png"
 
 

@@ -10,7 +10,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
 _RUN = "import sys; from hashcli.cli import main; sys.argv[0] = 'hashcli'; main()"
 TOP = """# Command reference
 
-What each command says with `--help`. Written by `python -m tests.test_reference`; a test holds the two together.
+The `--help` of every command. `python -m tests.test_reference` writes this page, and a test checks that it is current.
 """
 
 

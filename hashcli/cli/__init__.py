@@ -1,4 +1,4 @@
-"""The command line: one file per command, options in, rows out. Heavy imports wait inside the commands."""
+"""The command line: one file per command, options in, rows out. Heavy imports belong inside the commands."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ from hashcli.errors import HashcliError, reason_of
 app = typer.Typer(
     name="hashcli",
     cls=CommandGroup,
-    help="Find photos by meaning: 32 bytes a photo, an answer at once.",
+    help="Search photos by meaning: 32 bytes per photo, results at once.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -51,7 +51,7 @@ def main() -> None:
     began = time.perf_counter()
     _open_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name the terminal cannot show is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names that the terminal cannot show
     warnings.filterwarnings("ignore", module="PIL")  # a photo's odd metadata is not the user's concern
     try:
         _run()
@@ -88,7 +88,7 @@ def _stop_for(error: Exception) -> NoReturn:
             stop_with("stdin or stdout is closed.")
         stop_with(f"{error.filename or 'input or output'}: {reason_of(error)}.")
     log_traceback()
-    stop_with(f"{type(error).__name__}: {error}", "This should not happen; --debug shows where it did.")
+    stop_with(f"{type(error).__name__}: {error}", "This should not happen; --debug shows where it comes from.")
 
 
 def _open_closed_streams() -> None:
@@ -118,5 +118,5 @@ def _flush_stdout() -> None:
 
 
 def _drop_stdout() -> None:
-    """Send the rest to nowhere, as Python would try to write it again when it exits."""
+    """Keep Python from trying again, when it exits, to write what could not be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

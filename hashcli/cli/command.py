@@ -1,4 +1,4 @@
-"""What every command has besides its own options: how much it says, defaults from the config file, its examples."""
+"""What all commands share: options for messages, defaults from the config file, and how examples are printed."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from hashcli.cli.console import detail, stop_with
 
-# Options that exclude each other. One given on the command line overrides another from the environment or config file.
+# Options that exclude each other: one given more directly overrides those from the environment or the config file.
 _ALTERNATIVES = (("index", "name"), ("quiet", "verbose"), ("json", "paths", "print0", "show", "extras"))
 _DIRECTNESS = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
 
@@ -21,11 +21,11 @@ _debug = False  # whether --debug was given
 
 
 class ReaderLeftError(Exception):
-    """Whoever read our output has closed the pipe, as `head` does. This is no error; typer treats it as one."""
+    """The reader of our output has closed it, as `head` does. No error, though typer treats a broken pipe as one."""
 
 
 class Command(TyperCommand):
-    """A command, with what all commands have in common."""
+    """One command, with what all commands share beyond the signature of `run`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -44,7 +44,7 @@ class Command(TyperCommand):
         return rest
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """The examples, ready to be typed: a long line is continued on the next, and is still one shell command."""
+        """Print the examples as they can be typed: a line that is too long is continued, still as one shell command."""
         lines = [line for line in (self.epilog or "").splitlines() if line.strip()]
         formatter.write("\n")
         for number, line in enumerate(lines):
@@ -72,8 +72,7 @@ def _reader_may_leave() -> Iterator[None]:
 
 
 def _folded(line: str, width: int) -> Iterator[str]:
-    """An example in lines of at most `width`: a remark, after three spaces or more, goes on a line of its own, and
-    options that do not fit are continued after a backslash."""
+    """Fold an example: a remark (after three or more spaces) moves to its own line, options follow a backslash."""
     command, *remark = re.split(r"(?<=\S) {3,}", line, maxsplit=1)
     if remark and len(line) <= width:
         yield line
@@ -87,15 +86,15 @@ def _folded(line: str, width: int) -> Iterator[str]:
 
 def _message_options() -> list[TyperOption]:
     return [
-        TyperOption(param_decls=["-q", "--quiet"], is_flag=True, default=False, help="Say nothing but errors."),
-        TyperOption(param_decls=["-v", "--verbose"], is_flag=True, default=False, help="Say more."),
+        TyperOption(param_decls=["-q", "--quiet"], is_flag=True, default=False, help="Print only errors."),
+        TyperOption(param_decls=["-v", "--verbose"], is_flag=True, default=False, help="Print more details."),
         TyperOption(
             param_decls=["--log"],
             type=str,
             metavar="FILE",
-            help="Append to a file what is said, and more, each line with the time.",
+            help="Append all messages and details to a file, each line with the time.",
         ),
-        TyperOption(param_decls=["--debug"], is_flag=True, default=False, help="On an error, show where it came from."),
+        TyperOption(param_decls=["--debug"], is_flag=True, default=False, help="Show a traceback on an error."),
     ]
 
 
@@ -104,19 +103,19 @@ def _set_up_messages(*, quiet: bool, verbose: bool, log: str | None, debug: bool
 
     global _debug
     if quiet and verbose:
-        stop_with("--quiet says less and --verbose more: choose one.", status=2)
+        stop_with("--quiet and --verbose cannot be combined.", status=2)
     _debug = debug
     messages.set_up(quiet=quiet, verbose=verbose, log=_log_file(log) if log else None)
     detail(f"command: hashcli {shlex.join(sys.argv[1:])}")
 
 
 def shows_traceback() -> bool:
-    """Whether --debug was given, so that an error is shown with its traceback."""
+    """Whether errors are shown with a traceback."""
     return _debug
 
 
 def _log_file(log: str) -> Path:
-    """The path of the log file, created if need be. Ends the program if it cannot be written or is not text."""
+    """The log file, created if it does not exist. Ends the program if it cannot be used."""
     path = Path(os.path.expanduser(log)).absolute()
     try:
         with path.open("a+", encoding="utf-8") as file:
@@ -127,12 +126,12 @@ def _log_file(log: str) -> Path:
     except OSError as error:
         stop_with(f"{log} cannot be written: {(error.strerror or str(error)).lower()}.", "Choose another --log.")
     if not is_text:
-        stop_with(f"{log} is there and is no text, so it is no log.", "Choose another --log.", status=2)
+        stop_with(f"{log} exists and is not a text file, so it cannot be the log.", "Choose another --log.", status=2)
     return path
 
 
 def _keep_most_direct(ctx: Any, names: Sequence[str]) -> None:
-    """Of the alternatives that were given, drop those that were given less directly than another."""
+    """Of options that exclude each other, unset those that were given less directly than another."""
     given = {name: _directness(ctx, name) for name in names if ctx.params.get(name)}
     for name, directness in given.items():
         if directness > min(given.values()):

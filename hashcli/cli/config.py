@@ -15,15 +15,16 @@ from hashcli.printable import printable
 
 EXAMPLES = """Examples:
 hashcli config            where the file is, and what it says
-HASHCLI_CONFIG= hashcli search dog      without it, once"""
+HASHCLI_CONFIG= hashcli search dog      ignore the config file this once"""
 
 
 def run(ctx: typer.Context, json: Json = False) -> None:
     """Show the config file.
 
-    It holds defaults for the options of the commands, under the same names, as TOML: name = "family" at the top is for
-    every command that has the option --name, and k = 20 below [search] for hashcli search. The command line and
-    environment variables take precedence. $HASHCLI_CONFIG names another file; where it is empty, none is read.
+    It is a TOML file with defaults for the options of the commands, under the same names: name = "family" at the top
+    applies to every command that has the option --name, and k = 20 below [search] applies to hashcli search. The
+    command line and environment variables take precedence. $HASHCLI_CONFIG names another file; if it is empty, no file
+    is read.
     """
     path, settings = config_path(), read_config()
     if json:
@@ -34,7 +35,7 @@ def run(ctx: typer.Context, json: Json = False) -> None:
         return
     print(f"file  {printable(str(path))}")
     if not path.exists():
-        say("There is no such file, and none is needed.")
+        say("This file does not exist, and is not required.")
     for key, value in settings.items():
         for inner, one in value.items() if isinstance(value, dict) else ((None, value),):
             print(f"{key if inner is None else f'[{key}] {inner}'} = {printable(_shown(one))}")
@@ -55,7 +56,7 @@ def defaults(ctx: typer.Context) -> dict[str, Any]:
     for key, value in settings.items():
         if not isinstance(value, dict):
             found |= config.for_all_commands(key, value)
-    for name, table in settings.items():  # after what is for all commands, which a command's own table overrides
+    for name, table in settings.items():  # last, because a command's own table overrides what is for all commands
         if isinstance(table, dict):
             found |= config.for_one_command(name, table)
     return found
@@ -84,7 +85,7 @@ class _Config:
                 continue
             if name == self.ctx.command.name:
                 found[option.name] = checked
-        if len(errors) == len(takers):  # -k of search is a number, --k of evaluate a text: one of them is meant
+        if len(errors) == len(takers):  # -k of search is a number, --k of evaluate a string: either may be meant
             raise errors[0]
         return found
 
@@ -114,7 +115,7 @@ def _options(command: Any) -> dict[str, Any]:
 
 
 def _checked(value: Any, option: Any, ctx: typer.Context, where: str) -> Any:
-    """The value. Raises UsageError when it is not of the kind that the option takes."""
+    """The value. Raises UsageError if the option does not take values of its type."""
     if option.multiple:
         if not isinstance(value, list):
             raise UsageError(f"{where} must be a list in [ ], not {_shown(value)}.")
@@ -139,7 +140,7 @@ def _kind(option: Any) -> tuple[type | tuple[type, ...], str]:
         return int, "a whole number"
     if option.type.name.startswith("float"):
         return (int, float), "a number"
-    return str, 'a text in " "'
+    return str, 'a string in " "'
 
 
 def _shown(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a command says: messages on stderr, rows on stdout, progress while it works."""
+"""The output of a command: messages on stderr, rows on stdout, and a progress bar."""
 
 import json
 import os
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 SKIPPED = 3  # exit status: done, but some inputs were skipped
-_SUGGESTIONS = 5  # each takes a while to find, and a long list of missing files is no typing error
+_SUGGESTIONS = 5  # finding them takes a while, and a long list of missing files is not a typing error
 
 
 class UsageError(HashcliError):
@@ -23,17 +23,17 @@ class UsageError(HashcliError):
 
 
 def say(message: str) -> None:
-    """A message on stderr; not with --quiet."""
+    """Print a message on stderr, except with --quiet."""
     _logger().info(message)
 
 
 def detail(message: str) -> None:
-    """A message that only --verbose shows, and --log keeps."""
+    """Print a message only with --verbose, and to the log."""
     _logger().debug(message)
 
 
 def stop_with(problem: str, remedy: str = "", status: int = 1) -> NoReturn:
-    """Say on stderr what is wrong and what to do, and exit."""
+    """Print on stderr what is wrong and what to do about it, and exit."""
     _logger().error(f"hashcli: {problem}")
     if remedy:
         _logger().error(remedy)
@@ -41,8 +41,8 @@ def stop_with(problem: str, remedy: str = "", status: int = 1) -> NoReturn:
 
 
 def log_traceback() -> None:
-    """Show with --verbose, and keep in the log, where the error that is being handled came from."""
-    _logger().debug("This is where it came from:", exc_info=sys.exc_info())
+    """Print the traceback of the error being handled, only with --verbose and to the log."""
+    _logger().debug("The error came from here:", exc_info=sys.exc_info())
 
 
 def _logger() -> "logging.Logger":
@@ -88,7 +88,7 @@ def from_here(path: str) -> str:
 
 
 class ProgressBar(UpdateCallback):
-    """Progress on stderr while it is a terminal; what is skipped is named in any case."""
+    """Progress on stderr if that is a terminal; skipped inputs are always named."""
 
     def __init__(self, doing: str) -> None:
         self._doing = doing

@@ -10,6 +10,7 @@ from hashcli.cli.command import Command
 from hashcli.cli.console import ProgressBar, print_table, say, stop_with, write_json
 from hashcli.cli.options import Download, Json, ProtocolName, open_dataset, whole_numbers
 from hashcli.cli.remedies import with_remedies
+from hashcli.errors import how_to_install
 
 if TYPE_CHECKING:
     from hashcli.datasets.dataset import ImageTextDataset
@@ -23,7 +24,7 @@ EXAMPLES = """Examples:\n
 hashcli distill --dataset mirflickr --root ~/data/mirflickr25k --teacher lite-256\n
 hashcli distill --dataset ./captions.jsonl --method lcdh --bits 64,128 --out runs/mine\n
 hashcli distill --dataset ./new.jsonl --update runs/mine/model-64\n
-hashcli distill --settings ckdh     what can be set\n
+hashcli distill --settings ckdh     the settings of a method\n
 hashcli index ~/Pictures --model runs/mine/model-64"""
 
 SHOWN = ("mAP@all", "recall@10")
@@ -31,7 +32,7 @@ ALL = "all"  # the value of --settings without a method
 
 
 class DistillCommand(Command):
-    """Names the registered methods in its help, and lets --settings stand without a value."""
+    """Names the registered methods in its help, and lets --settings be given without a value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         following = [*args[1:], "-"]
@@ -55,7 +56,7 @@ COMMAND = DistillCommand
 
 
 def _print_settings(method: str | None) -> None:
-    """Print the list of settings, and exit; nothing without --settings."""
+    """Print the list of settings and exit; does nothing without --settings."""
     if method is None:
         return
     _require_extra()
@@ -82,7 +83,8 @@ def run(
     root: Annotated[Path | None, typer.Option(help="The folder that holds the dataset's official files.")] = None,
     protocol: ProtocolName = None,
     split: Annotated[
-        Path | None, typer.Option(help="The split.json of a run, to repeat it.", show_default="drawn by --seed")
+        Path | None,
+        typer.Option(help="The split.json of a run whose split to use.", show_default="drawn by --seed"),
     ] = None,
     method: Annotated[str | None, typer.Option(help="One of {methods}.", show_default="soda")] = None,
     teacher: Annotated[
@@ -95,16 +97,18 @@ def run(
     student: Annotated[
         str | None, typer.Option(help="Image backbone: a hash model, or timm:NAME.", show_default="lite-256")
     ] = None,
-    bits: Annotated[str | None, typer.Option(help="Code lengths, with commas between.", show_default="64")] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides split, weights and order.", show_default="0")] = None,
+    bits: Annotated[str | None, typer.Option(help="Code lengths, separated by commas.", show_default="64")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Determines the split, the weights and the order.", show_default="0")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/DATASET-METHOD-SEED")] = None,
     update: Annotated[
         Path | None,
-        typer.Option(help="A hash model made by distill: teach it this dataset too."),
+        typer.Option(help="A hash model made by distill, to be updated with this dataset."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings; options override it.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="One setting, as NAME=VALUE; can be given more than once.")
+        list[str] | None, typer.Option("--set", help="One setting, as NAME=VALUE. Can be repeated.")
     ] = None,
     settings: Annotated[
         str | None,
@@ -112,25 +116,30 @@ def run(
             metavar="[METHOD]",
             callback=_print_settings,
             is_eager=True,
-            help="List all settings, or a method's, with default, range and meaning; and exit.",
+            help="List the settings of all methods, or of one, with default, range and meaning, and exit.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    baselines: Annotated[bool, typer.Option("--baselines", help="Measure untrained codes of the teacher too.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also evaluate untrained codes of the teacher.")
+    ] = False,
     download: Download = False,
     json: Json = False,
 ) -> None:
     """Train a hash model of your own.
 
-    A teacher such as CLIP is distilled into a small student. The student is evaluated, and becomes a hash model that
-    `hashcli index` takes. The methods that come with hashcli are reconstructions from the papers' abstracts, not the
-    authors' code. Nothing is chosen by the query set. Needs the extra `train`: pip install 'hashcli[train]'.
+    A teacher such as CLIP is distilled into a small student. The student is evaluated, and exported as a hash model
+    that `hashcli index` can use. The methods that come with hashcli are reconstructions from the papers' abstracts, not
+    the authors' code. The query set is used for evaluation only. Needs the extra `train`, from
+    a checkout: pip install '.[train]'
     """
     lengths = whole_numbers("--bits", bits, "32,64") if bits else None
     if split and protocol:
-        stop_with("--split has a protocol of its own.", "Leave --protocol out.", status=2)
+        stop_with(
+            "--split and --protocol cannot be combined: the split has a protocol.", "Leave --protocol out.", status=2
+        )
     if update and (teacher or student or bits or method):
-        stop_with("--update goes on with the model's own method, teacher, student and bits.", status=2)
+        stop_with("--update keeps the model's method, teacher, student and bits: leave those options out.", status=2)
     _require_extra()
     from platformdirs import user_cache_path
 
@@ -156,7 +165,7 @@ def _require_extra() -> None:
     try:
         import hashcli.distillation.run  # noqa: F401
     except ImportError as error:
-        stop_with(f"Training needs {error.name}, which is not installed.", "pip install 'hashcli[train]'")
+        stop_with(f"Training needs {error.name}, which is not installed.", how_to_install("train"))
 
 
 def _warn(data: "ImageTextDataset", split: "Split", student: "Student | None") -> None:
@@ -174,7 +183,7 @@ def _train(plan: "RunPlan") -> "list[MetricRow]":
         try:
             return train_hash_models(plan, progress)
         except KeyboardInterrupt:
-            stop_with("Stopped.", f"To go on: the same command with --resume --out {plan.out}", status=130)
+            stop_with("Stopped.", f"To continue, repeat the command with --resume --out {plan.out}", status=130)
 
 
 def _print_rows(rows: "list[MetricRow]", json: bool) -> None:
@@ -212,4 +221,4 @@ class _RunProgress(ProgressBar):
                     say(f"{bits} bits, {what}, {direction}: {value}")
 
     def bits_kept(self, bits: int, image: float, text: float) -> None:
-        say(f"{bits} bits: of the old items' bits, {image:.1%} (photos) and {text:.1%} (texts) are as they were")
+        say(f"{bits} bits: of the old items' bits, {image:.1%} (photos) and {text:.1%} (texts) are unchanged")

@@ -19,65 +19,68 @@ if TYPE_CHECKING:
     from hashcli.index.duplicates import DuplicatePhoto
 
 EXAMPLES = """Examples:
-hashcli duplicates                   all groups, in each the one to keep first
+hashcli duplicates                   all groups, each with the photo to keep first
 hashcli duplicates ~/Pictures/2024 --exact
 hashcli duplicates --json | jq '.photos[0].path'
 hashcli duplicates --extras -0 | xargs -0 trash      keep one of each file"""
 
-_LOOK_FIRST = "Pages of text and screenshots of one layout may be called the same: look before you delete."
+_LOOK_FIRST = "Pages of text and screenshots with the same layout may be listed as the same: look before you delete."
 
 
 # Long because typer reads the options from the signature.
 def run(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(help="Compare only photos in these folders; - for a list on stdin.", show_default=False),
+        typer.Argument(help="Compare only photos in these folders; - to read a list from stdin.", show_default=False),
     ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Only files that are the same byte for byte.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Find only byte-for-byte copies.")] = False,
     max_distance: Annotated[
         int | None,
         typer.Option(
             min=0,
-            help="Look at photos whose codes differ in so many bits at most. More finds more, and takes longer.",
+            help="Compare photos whose codes differ in at most this many bits. More bits find more, and take longer.",
             show_default="3 of 32 bits: 24 of 256",
         ),
     ] = None,
     extras: Annotated[
         bool,
-        typer.Option("--extras", help="Print what could go: copies, byte for byte, of a file that is not printed."),
+        typer.Option(
+            "--extras", help="Print only the files you could delete: byte-for-byte copies of one that is kept."
+        ),
     ] = False,
     edited: Annotated[
         bool,
         typer.Option(
             "--edited",
-            help="With --extras: also those that are smaller or edited. Look at them first: pages of text and "
-            "screenshots of one layout look alike.",
+            help="With --extras: also smaller and edited versions. Look at them first: pages of text and screenshots "
+            "with the same layout look alike.",
         ),
     ] = False,
     index: IndexFolder = None,
     name: IndexName = None,
     json: Json = False,
     print0: Annotated[
-        bool, typer.Option("-0", "--print0", help="With --extras: end each path by a zero byte, for xargs -0.")
+        bool, typer.Option("-0", "--print0", help="With --extras: end each path with a zero byte, for xargs -0.")
     ] = False,
 ) -> None:
-    """Find photos that are there more than once.
+    """Find duplicate photos, edited ones included.
 
-    These are copies, and smaller, recompressed or slightly edited versions.
+    Duplicates are copies, and smaller, recompressed or slightly edited versions. Where codes are near, the photos
+    themselves are compared, so that different photos of one scene do not count. This comparison cannot see letters:
+    pages of text and screenshots with the same layout may be listed as the same. A camera RAW file never counts as a
+    duplicate of its JPEG, and files with several frames are duplicates only if all their bytes are the same.
 
-    Photos whose codes are near are compared themselves, so that different photos of one scene do not count. Letters are
-    too small for that: pages of text and screenshots of one layout may be called the same. A camera RAW file is never
-    called the same as its JPEG, and files of several frames only if all bytes are the same.
-
-    Each group begins with the largest picture (then the largest file, then the oldest), and the others are all like
-    that one. What is written in the files (date, description) does not count for which one is kept. Photos that have
+    Each group begins with the largest picture (then the largest file, then the oldest), and all others are duplicates
+    of that one. Metadata in the files (date, description) does not affect which one comes first. Photos that have
     changed since they were indexed are left out, and so are further names of the same file.
     """
     _check_output_options(exact=exact, extras=extras, edited=edited, json=json, print0=print0)
     exact = exact or (extras and not edited)
     if exact and max_distance is not None:
         stop_with(
-            "Files are compared byte for byte, so --max-distance has no meaning.", "Or --extras with --edited?", 2
+            "Only byte-for-byte copies are looked for, so --max-distance has no effect.",
+            "Leave out --exact, or add --edited to --extras.",
+            status=2,
         )
 
     from hashcli.index.duplicates import DuplicateOptions, find_duplicates
@@ -96,7 +99,7 @@ def run(
         if missing:
             stop_with(f"{missing}: no such file or folder.{did_you_mean_path(missing)}")
         stop_with(
-            "No photo there is in the index." if within else f"The index in {folder} holds no photos.",
+            "No photo in these folders is in the index." if within else f"The index in {folder} holds no photos.",
             f"Add some: {index_command(location)} {shlex.join(paths or ['PATH-OF-PHOTOS'])}",
         )
     if json:
@@ -109,12 +112,12 @@ def run(
     for path in found.unreadable:
         say(f"{path} could not be read and was not compared.")
     if found.stale:
-        say(f"Changed or gone since they were indexed: {len(found.stale)}, {min(found.stale)} for one.")
-        say(f"To refresh the index: {index_command(location)}")
+        say(f"Changed or deleted since they were indexed: {len(found.stale)}, including {min(found.stale)}")
+        say(f"To update the index: {index_command(location)}")
     extra = [photo for group in found.groups for photo in group[1:]]
     if extra:
         megabytes = sum(photo.bytes for photo in extra) / 1e6
-        say(f"Groups of the same photo: {len(found.groups)}; extras in them: {len(extra)}, of {megabytes:.1f} MB.")
+        say(f"Groups of duplicates: {len(found.groups)}; extra photos in them: {len(extra)}, {megabytes:.1f} MB.")
         if not all(photo.identical for photo in extra):
             say(_LOOK_FIRST)
     else:
@@ -122,19 +125,19 @@ def run(
 
 
 def _check_output_options(*, exact: bool, extras: bool, edited: bool, json: bool, print0: bool) -> None:
-    """Stop if some of them exclude each other."""
+    """Stop if options that exclude each other were given."""
     if print0 and not extras:
-        stop_with("-0 is for other programs, and in whole groups nothing says what to keep: add --extras.", status=2)
+        stop_with("-0 needs --extras: a list of whole groups does not show which photos to keep.", status=2)
     if json and extras:
         stop_with("--json prints whole groups, --extras paths: choose one.", status=2)
     if edited and not extras:
-        stop_with("--edited goes with --extras; whole groups show edited photos without it.", status=2)
+        stop_with("--edited needs --extras; whole groups include edited versions anyway.", status=2)
     if edited and exact:
-        stop_with("--edited prints more than copies, --exact only copies: choose one.", status=2)
+        stop_with("--edited and --exact cannot be combined.", status=2)
 
 
 def _print(groups: "list[list[DuplicatePhoto]]") -> None:
-    """Paths, a blank line between groups; for people, with what tells the members apart before them."""
+    """Print paths, with a blank line between groups; on a terminal, each after its size and relation to the first."""
     for number, group in enumerate(groups):
         if number:
             print()

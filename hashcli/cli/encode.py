@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:\n
 hashcli encode photo.jpg --text "a dog on a beach"      one line of hex each\n
-hashcli encode ./photos --out codes.npy                 codes.npy, and codes.jsonl that names its rows\n
+hashcli encode ./photos --out codes.npy                 codes.npy, and codes.jsonl, which names its rows\n
 hashcli encode --texts-from captions.txt --out captions.npy"""
 
 
@@ -27,24 +27,26 @@ hashcli encode --texts-from captions.txt --out captions.npy"""
 def run(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(help="Photos, folders of photos, or - for a list on stdin.", show_default=False),
+        typer.Argument(help="Photos, folders of photos, or - to read a list from stdin.", show_default=False),
     ] = None,
-    text: Annotated[list[str] | None, typer.Option("--text", help="A text; can be given more than once.")] = None,
-    texts_from: Annotated[str | None, typer.Option(help="A file of texts, one a line, or - for stdin.")] = None,
+    text: Annotated[list[str] | None, typer.Option("--text", help="A text. Can be repeated.")] = None,
+    texts_from: Annotated[str | None, typer.Option(help="A file of texts, one per line, or - for stdin.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where the codes go, uint8 [n, bits/8]; beside it a .jsonl names the rows.")
+        Path | None,
+        typer.Option(help="A .npy file for the codes, uint8 [n, bits/8]; a .jsonl beside it names the rows."),
     ] = None,
     model: Annotated[
         str, typer.Option(autocompletion=complete_model, help="Hash model, by name or folder.")
     ] = "lite-256",
-    hidden: Annotated[bool, typer.Option("--hidden", help="Enter hidden folders and take hidden files.")] = False,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Include hidden files and folders.")] = False,
     json: Json = False,
 ) -> None:
     """Turn images and texts into packed binary codes.
 
     Images come first, then texts, in the order given.
-    Bit i of a code is 1 where output i of the model is above 0, and the first bit is the lowest of the first byte.
-    What cannot be read is named on stderr and has no row. Without --out, the codes are printed as hex, one a line.
+    Bit i of a code is 1 if output i of the model is above 0, and the first bit is the lowest bit of the first byte.
+    Inputs that cannot be read are named on stderr and have no row. Without --out, codes are printed as hex, one per
+    line.
     """
     if out and out.suffix != ".npy":
         stop_with(f"--out {out} must end in .npy.", f"For example: --out {out.with_suffix('.npy')}", status=2)
@@ -117,7 +119,7 @@ def _photo_files(paths: list[str], progress: ProgressBar, hidden: bool) -> Itera
 
 
 def _check_writable(out: Path) -> None:
-    """Ends the program if `out` cannot be written: better before the work than after it."""
+    """Stop now, rather than after the work, if the file cannot be written."""
     try:
         _unfinished(out).touch()
         _unfinished(out).unlink()

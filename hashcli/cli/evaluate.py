@@ -10,6 +10,7 @@ import typer
 
 from hashcli.cli.console import ProgressBar, say, stop_with, write_json
 from hashcli.cli.options import Download, Json, ProtocolName, open_dataset, whole_numbers
+from hashcli.errors import how_to_install
 
 if TYPE_CHECKING:
     from hashcli.datasets.dataset import ImageTextDataset
@@ -34,24 +35,26 @@ def run(
     codes: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A run's codes-BITS.npz, in place of dataset and model; several, by seed, are averaged.",
+            help="A run's codes-BITS.npz, instead of dataset and model. Repeat it to average over seeds.",
             show_default=False,
         ),
     ] = None,
-    k: Annotated[str, typer.Option("--k", help="Cuts for mAP@k, with commas between.")] = "50,5000",
+    k: Annotated[str, typer.Option("--k", help="Cut-offs for mAP@k, separated by commas.")] = "50,5000",
     seed: Annotated[
-        str, typer.Option(help="Decides the split into query and database; several, with commas, are averaged.")
+        str,
+        typer.Option(help="Determines the split into query and database. Several, separated by commas, are averaged."),
     ] = "0",
-    plots: Annotated[Path | None, typer.Option(help="Draw the curves into this folder, as PNG files.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Write plots of the curves to this folder, as PNG files.")] = None,
     download: Download = False,
     json: Json = False,
 ) -> None:
-    """Measure a hash model by a dataset's protocol.
+    """Evaluate a hash model by a dataset's protocol.
 
-    Image to text and text to image, by Hamming distance, chance beside every metric.
-    With labels: mean average precision and precision, where items are relevant that share a label. With captions:
-    recall of a caption's own photo and of a photo's own captions. Equal distances are ranked by database row, after one
-    shuffle by the seed that draws the split. Several seeds give mean and sample standard deviation.
+    It ranks from image to text and from text to image by Hamming distance, and shows chance beside every metric.
+    With labels, the metrics are mean average precision and precision; items that share a label are relevant. With
+    captions, they are the recall of a caption's own photo and of a photo's own captions. Items at equal distance are
+    ranked by database row, after one shuffle by the seed that draws the split. Several seeds give the mean and the
+    sample standard deviation.
     """
     if bool(dataset) == bool(codes):
         stop_with("Give --dataset or --codes.", "For example: hashcli evaluate --codes runs/a/codes-64.npz", status=2)
@@ -62,7 +65,7 @@ def run(
         try:
             import matplotlib  # noqa: F401
         except ImportError:
-            stop_with("Plots need matplotlib, which is not installed.", "pip install 'hashcli[train]'")
+            stop_with("Plots need matplotlib, which is not installed.", how_to_install("train"))
 
     if codes:
         evaluation = _evaluate_codes(codes, cuts)

@@ -1,4 +1,4 @@
-"""hashcli index: make or refresh an index."""
+"""hashcli index: create or update an index."""
 
 import os
 from dataclasses import replace
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from hashcli.index.summary import UpdateOptions, UpdateSummary
 
 EXAMPLES = """Examples:\n
-hashcli index ~/Pictures          index a folder, or bring it up to date\n
-hashcli index                     bring everything indexed before up to date\n
-hashcli index captions.jsonl      texts about photos: {"image": "dog.jpg", "text": "a dog"} a line\n
+hashcli index ~/Pictures          index a folder, or update its index\n
+hashcli index                     update everything indexed before\n
+hashcli index captions.jsonl      captions, each line {"image": "dog.jpg", "text": "a dog"}\n
 find . -name '*.jpg' | hashcli index -\n
 hashcli index --watch ~/Pictures  keep it up to date until Ctrl-C\n
 hashcli index --index ./photos/.hashcli ./photos      an index that moves with its photos"""
@@ -31,8 +31,8 @@ def run(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Photos, folders of photos, text files (.txt, .jsonl, .csv), or - for a list on stdin. "
-            "Without any: all indexed before."
+            help="Photos, folders of photos, text files (.txt, .jsonl, .csv), or - to read a list from stdin. "
+            "If none is given: everything indexed before."
         ),
     ] = None,
     index: IndexFolder = None,
@@ -45,30 +45,32 @@ def run(
             show_default="the index's own, or lite-256",
         ),
     ] = None,
-    rehash: Annotated[bool, typer.Option("--rehash", help="Encode everything again, also with another model.")] = False,
-    hidden: Annotated[bool, typer.Option("--hidden", help="Enter hidden folders and take hidden files.")] = False,
+    rehash: Annotated[
+        bool, typer.Option("--rehash", help="Encode everything again, with another model if --model is given.")
+    ] = False,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Include hidden files and folders.")] = False,
     no_texts: Annotated[
-        bool, typer.Option("--no-texts", help="Photos only: text files are left alone, and texts wait to be encoded.")
+        bool, typer.Option("--no-texts", help="Index photos only: skip text files, and leave texts to a later run.")
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Then follow the changes on disk, until Ctrl-C. Needs the extra `watch`.")
+        bool, typer.Option("--watch", help="Then follow changes on disk until Ctrl-C. Needs the extra `watch`.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")] = False,
     forget: Annotated[
         bool, typer.Option("--forget", help="Drop the given files and folders from the index; they stay on disk.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Make or refresh an index of photos and their texts.
+    """Create or update an index of photos and their texts.
 
-    Only what is new or changed is read and encoded.
+    Only new and changed files are read and encoded.
 
-    Texts are taken from dog.txt or dog.jpg.txt beside dog.jpg (each line is one), from descriptions in the photos
-    themselves (EXIF, IPTC, XMP), and from files given by name: a list of captions (.jsonl or .csv with image and
-    text), or lines of text (.txt).
+    Texts come from dog.txt or dog.jpg.txt beside dog.jpg (one text per line), from descriptions inside the photos
+    (EXIF, IPTC, XMP), and from files that you name: lists of captions (.jsonl or .csv, with image and text), or lines
+    of text (.txt).
 
-    Files that were moved or renamed keep their codes, those that are gone are removed, and a folder that cannot be
-    reached keeps its photos. It can be stopped at any moment: run it again and it goes on.
+    Files that were moved or renamed keep their codes, files that were deleted are removed from the index, and photos in
+    a folder that cannot be reached are kept. You can stop at any moment; the next run carries on from there.
     """
     from hashcli.index.catalog_file import FILE_NAME
     from hashcli.index.files.paths import canonical
@@ -82,11 +84,11 @@ def run(
         remedy = f"Name photos or folders of photos: {index_command(location)} ~/Pictures"
         stop_with("No path was given.", remedy, status=2)
     if forget and (dry_run or rehash or watch):
-        stop_with("--forget stands alone: it cannot be tried or combined.", status=2)
+        stop_with("--forget cannot be combined with --dry-run, --rehash or --watch.", status=2)
     if watch and dry_run:
         stop_with("--watch and --dry-run cannot be combined.", status=2)
-    if paths and not given:  # a search for what is new may find nothing
-        say("No path was listed on stdin.")
+    if paths and not given:  # a script that lists new files may find none
+        say("The list of paths on stdin is empty.")
         if json and not (forget or dry_run):
             write_json(UpdateSummary().counts())
         raise typer.Exit()
@@ -102,7 +104,7 @@ def run(
                     _follow(folder, given, options, json=json)
                 _update(location, given, options, json=json)
             except KeyboardInterrupt:
-                stop_with("Stopped. What was encoded is kept.", "To go on, run the same command again.", status=130)
+                stop_with("Stopped. What was encoded is kept.", "To continue, run the same command again.", status=130)
 
 
 def _forget(folder: Path, paths: list[str], *, json: bool) -> None:
@@ -113,9 +115,9 @@ def _forget(folder: Path, paths: list[str], *, json: bool) -> None:
         write_json({"removed": photos, "texts_removed": texts})
     elif photos or texts:
         dropped = f"{photos} photos and {texts} texts" if texts else f"{photos} photos"
-        say(f"{dropped} dropped from the index in {folder}. Whatever is in an indexed folder comes back.")
+        say(f"{dropped} dropped from the index in {folder}. The next update adds again what is in an indexed folder.")
     else:
-        stop_with(f"The index in {folder} holds no photos or texts of that name, or below it.")
+        stop_with(f"The index in {folder} holds no photos or texts at or below that path.")
 
 
 def _preview(folder: Path, given: list[str], options: "UpdateOptions", *, json: bool) -> None:
@@ -161,12 +163,12 @@ def _follow(folder: Path, given: list[str], options: "UpdateOptions", *, json: b
     is_first = True
     for _ in wait_for_changes(given or indexed_paths(folder), folder, hidden=options.hidden):
         if not is_first and not (folder / FILE_NAME).exists():
-            continue  # its disk is away: no new index must be made in the empty mount point
+            continue  # its disk is not mounted: do not create a new index in the empty mount point
         summary = _update_when_free(folder, given, options, progress)
         if is_first or summary.changed():
             _print_summary(summary, json=json)
         if is_first:
-            say("Watching for changes; Ctrl-C ends it.")
+            say("Watching for changes; press Ctrl-C to stop.")
         is_first = False
         options = replace(options, rehash=False)
     raise AssertionError("watching ends by an interrupt only")
@@ -202,7 +204,7 @@ def _print_summary(summary: "UpdateSummary", *, json: bool) -> None:
 
 
 class _UpdateProgress(ProgressBar):
-    """Progress of updates. Without `repeats`, what is skipped in every one of them is named once."""
+    """Progress of updates. Without `repeats`, an input that every update skips is named only once."""
 
     def __init__(self, doing: str, *, repeats: bool = True) -> None:
         super().__init__(doing)

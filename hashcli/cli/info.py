@@ -1,4 +1,4 @@
-"""hashcli info: what an index or a hash model holds."""
+"""hashcli info: what an index or a hash model contains."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EXAMPLES = """Examples:\n
 hashcli info                      the index
 hashcli info --all                all your indexes
-hashcli info --model lite-256     a hash model, its files checked"""
+hashcli info --model lite-256     a hash model, after checking its files"""
 
 
 def run(
@@ -25,11 +25,11 @@ def run(
     all_: Annotated[bool, typer.Option("--all", help="List the indexes that --name can choose.")] = False,
     model: Annotated[
         str | None,
-        typer.Option(autocompletion=complete_model, help="Show this hash model, by name or folder, instead."),
+        typer.Option(autocompletion=complete_model, help="Show a hash model instead, by name or folder."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show what an index, or a hash model, holds."""
+    """Show what an index or a hash model contains."""
     if all_:
         _print_all(json)
         return
@@ -76,7 +76,7 @@ def _print_all(json: bool) -> None:
             write_json(row)
         return
     if not rows:
-        say("There is no index yet. To make one: hashcli index PATH-OF-PHOTOS, with --name NAME if you want several.")
+        say("There is no index yet. To create one: hashcli index PATH-OF-PHOTOS, with --name NAME if you want several.")
     columns = ("name", "photos", "texts", "bytes", "index")
     if rows and sys.stdout.isatty():
         print_table(columns, [[printable(str(row[column])) for column in columns] for row in rows])
@@ -91,7 +91,7 @@ def _index_facts(info: "IndexInfo") -> dict[str, Any]:
 
 
 def model_facts(folder: Path) -> dict[str, Any]:
-    """What a hash model says of itself."""
+    """What the description of a hash model says."""
     from dataclasses import asdict
 
     from hashcli.hashmodel.description import read

@@ -1,4 +1,4 @@
-"""What commands read beside their options: lists of paths, lines of text, on stdin too."""
+"""What commands read besides their options: lists of paths and lines of text, also from stdin."""
 
 import os
 import sys
@@ -10,10 +10,10 @@ from hashcli.errors import did_you_mean_path, reason_of
 
 
 def with_stdin(paths: Iterable[str]) -> Iterator[str]:
-    """The paths, with `-` standing for those on stdin, one a line or each ended by a zero byte."""
+    """The paths, with `-` standing for those on stdin, one per line or each ended by a zero byte."""
     for path in paths:
         if not path:
-            stop_with("An empty path was given.", "Is a variable unset? Give . for the folder you are in.", status=2)
+            stop_with("An empty path was given.", "Is a variable unset? Use . for the current folder.", status=2)
         if path != "-":
             yield path
             continue

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class StderrHandler(logging.Handler):
-    """Messages for people; above the progress bar while there is one. A closed stderr is no reason to stop."""
+    """Prints messages, above the progress bar if there is one. A closed stderr does not stop the program."""
 
     progress: "Progress | None" = None
 
@@ -35,7 +35,7 @@ class StderrHandler(logging.Handler):
 
 
 class LogFileHandler(logging.Handler):
-    """Each line with the time, in a file that is opened for each message. If it cannot be written, nothing stops."""
+    """Each line with the time, in a file opened anew for it. A log that cannot be written does not stop the program."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ logger.addHandler(stderr)
 
 
 def set_up(*, quiet: bool, verbose: bool, log: Path | None) -> None:
-    """Show errors alone, or details too; and keep everything in a log file, whatever is shown."""
+    """Choose what is shown: only errors, or details too. The log file gets everything in any case."""
     stderr.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
     if log:
         logger.addHandler(LogFileHandler(log))

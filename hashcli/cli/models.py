@@ -11,7 +11,7 @@ hashcli info --model lite-256     more about one of them"""
 
 
 def run(json: Json = False) -> None:
-    """List the hash models that ship, and your own."""
+    """List the hash models that come with hashcli, and your own."""
     from hashcli.cli.info import model_facts
     from hashcli.errors import HashcliError
     from hashcli.hashmodel.registry import model_folders, model_homes
@@ -27,7 +27,7 @@ def run(json: Json = False) -> None:
             write_json(row)
         return
     if not rows:
-        say(f"No hash model is installed. They are looked for in {' and '.join(map(str, model_homes()))}.")
+        say(f"No hash model is installed. hashcli looks for them in {' and '.join(map(str, model_homes()))}.")
         return
     columns = ("name", "bits", "megabytes", "folder")
     if sys.stdout.isatty():

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hashcli.datasets.dataset import ImageTextDataset
     from hashcli.index.locations import IndexLocation
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 IndexFolder = Annotated[
     Path | None,
     typer.Option(
@@ -19,20 +19,20 @@ IndexFolder = Annotated[
         readable=False,
         envvar="HASHCLI_INDEX",
         show_default=".hashcli in this folder or above, else in your data folder",
-        help="The index folder. Put beside the photos, it can move with them.",
+        help="The folder of the index. An index kept beside its photos can be moved with them.",
     ),
 ]
 
 
 def complete_index_name(incomplete: str) -> list[str]:
-    """The names of indexes that begin with what was typed, for the shell's completion of --name."""
+    """The index names that begin with `incomplete`, for the shell's completion."""
     from hashcli.index.locations import named_indexes
 
     return [name for name in named_indexes() if name.startswith(incomplete)]
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """The names of installed hash models that begin with what was typed, for the shell's completion."""
+    """The installed hash models whose names begin with `incomplete`, for the shell's completion."""
     from hashcli.hashmodel.registry import model_folders
 
     return [folder.name for folder in model_folders() if folder.name.startswith(incomplete)]
@@ -40,14 +40,17 @@ def complete_model(incomplete: str) -> list[str]:
 
 IndexName = Annotated[
     str | None,
-    typer.Option("--name", autocompletion=complete_index_name, help="One of your named indexes, in place of --index."),
+    typer.Option("--name", autocompletion=complete_index_name, help="A named index, instead of --index."),
 ]
 Download = Annotated[
-    bool, typer.Option("--download", help="First fetch into --root what the publisher offers freely; it can resume.")
+    bool,
+    typer.Option("--download", help="First download into --root what the publisher offers freely. Can be resumed."),
 ]
 ProtocolName = Annotated[
     str | None,
-    typer.Option("--protocol", help="Who is query and training set, and which pairs: MIR-A to MIR-D of mirflickr."),
+    typer.Option(
+        "--protocol", help="How the dataset is split, and which pairs are used: MIR-A to MIR-D for mirflickr."
+    ),
 ]
 
 
@@ -70,7 +73,7 @@ def index_location(index: Path | None, name: str | None) -> "IndexLocation":
 
 
 def whole_numbers(option: str, given: str, example: str) -> tuple[int, ...]:
-    """Numbers separated by commas. Ends the program with status 2 if they are not."""
+    """Whole numbers separated by commas. Ends the program with status 2 if they are not."""
     try:
         return tuple(int(number) for number in given.split(","))
     except ValueError:
@@ -78,7 +81,7 @@ def whole_numbers(option: str, given: str, example: str) -> tuple[int, ...]:
 
 
 def open_dataset(name: str, root: Path | None, protocol: str | None, *, download: bool) -> "ImageTextDataset":
-    """A dataset by its name, below `root`, or a custom one by its path. The protocol may decide which pairs it has."""
+    """A dataset by name below `root`, or one's own by its path; a protocol may use other pairs of it."""
     from hashcli.cli.remedies import with_remedies
     from hashcli.datasets.registry import load_dataset
 
@@ -86,7 +89,7 @@ def open_dataset(name: str, root: Path | None, protocol: str | None, *, download
         from hashcli.datasets.download import download as fetch
 
         if root is None:
-            stop_with("--download: where to?", "Give --root, the folder for the dataset's files.", status=2)
+            stop_with("--download needs --root.", "It names the folder for the dataset's files.", status=2)
         with ProgressBar("Downloading (MiB)") as progress:
             fetch(name, root, progress)
     with with_remedies():

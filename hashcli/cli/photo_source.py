@@ -37,10 +37,10 @@ def open_photo(where: str, model: "HashModel") -> "str | Image":
             file.write(content)
             file.flush()
             return Image.fromarray(model.load_pixels(file.name))
-    except (UnreadableImageError, OSError, ValueError) as error:  # ValueError: an invalid address
+    except (UnreadableImageError, OSError, ValueError) as error:  # ValueError: not a valid address
         name = "The photo on stdin" if where == "-" else where
         unreadable = isinstance(error, UnreadableImageError)
-        remedy = "in a format such as JPEG, PNG or WebP" if unreadable else "by its file or address, or - for stdin"
+        remedy = "in a format such as JPEG, PNG or WebP" if unreadable else "as a file, an address, or - for stdin"
         raise HashcliError(f"{name} cannot be read: {reason_of(error)}.", f"Give a photo {remedy}.") from error
 
 
@@ -61,13 +61,13 @@ def _download(url: str) -> bytes:
             while len(content) <= MAX_DOWNLOAD and (part := response.read1(1 << 20)):
                 content += part
                 if time.monotonic() - started > URL_SECONDS:
-                    raise OSError(f"it did not come within {URL_SECONDS} seconds")
+                    raise OSError(f"it did not arrive within {URL_SECONDS} seconds")
     except urllib.error.HTTPError as error:
-        raise OSError(f"the server answers {error.code} {error.reason}") from error
+        raise OSError(f"the server answered {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
         raise OSError(f"no connection ({error.reason})") from error
     except (http.client.HTTPException, ValueError) as error:
-        raise OSError(f"no answer that can be understood ({error})") from error
+        raise OSError(f"the answer cannot be understood ({error})") from error
     return _not_too_large(content)
 
 

@@ -24,7 +24,7 @@ Weighted = tuple[str, float]
 
 @dataclass(frozen=True)
 class WrittenQuery:
-    """A query whose photos are not opened yet: what to look for and what to keep away from, each with its weight."""
+    """A query whose photos are not opened yet: what to look for and what to steer away from, each with its weight."""
 
     texts: list[Weighted]
     images: list[Weighted]
@@ -32,7 +32,7 @@ class WrittenQuery:
     not_images: list[Weighted]
 
     def open(self, model: "HashModel") -> "Query":
-        """The query, its photos fetched from addresses and stdin. Raises HashcliError naming one that fails."""
+        """The query, its photos fetched from addresses and stdin. Raises HashcliError naming an unreadable one."""
         from hashcli.cli.photo_source import open_photo
         from hashcli.index.query import Query
 
@@ -54,7 +54,7 @@ def written_query(
     nots: Sequence[str] = (),
     not_images: Sequence[str] = (),
 ) -> WrittenQuery:
-    """One query of all of these. Each but `words` may begin with a weight. Raises ValueError when nothing is wanted."""
+    """One query of all these; each but `words` may begin with a weight. Raises ValueError if nothing is looked for."""
     query = WrittenQuery(
         [(words, 1.0)] * bool(words) + [_weighted(text) for text in texts],
         [_weighted(image, is_path=True) for image in images],
@@ -77,7 +77,7 @@ def _weighted(given: str, *, is_path: bool = False) -> Weighted:
     if weight is None or (is_path and os.path.exists(given)):
         return given, 1.0
     if float(weight[1]) <= 0:
-        raise ValueError(f"the weight in {given} is not above 0; --not keeps away from something")
+        raise ValueError(f"the weight in {given} is not above 0; use --not to steer away from something")
     return given[weight.end() :], float(weight[1])
 
 
@@ -125,7 +125,7 @@ def read_codes(source: str, bits: int) -> "list[Query]":
     try:
         codes = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else "it is not an array of numbers as NumPy writes it"
+        reason = reason_of(error) if isinstance(error, OSError) else "it is not a NumPy array of numbers"
         raise HashcliError(
             f"{source} cannot be read as codes: {reason}.", "hashcli encode --out codes.npy writes such a file."
         ) from error

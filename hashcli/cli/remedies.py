@@ -1,4 +1,4 @@
-"""Remedies that name commands and options. The library's own name none, as Python users have none."""
+"""Which command solves which error of the library. The library itself does not mention commands."""
 
 import shlex
 from collections.abc import Iterator
@@ -10,20 +10,20 @@ from hashcli.errors import HashcliError
 if TYPE_CHECKING:
     from hashcli.index.locations import IndexLocation
 
-# By the name of the error's class, because importing the classes would load the modules that raise them (a test holds
-# the names). {index} is the command that refreshes the index in use; other names in braces are attributes of the error.
+# By the name of the error's class. {index} is the command that updates the index in use; other names in braces are
+# attributes of the error.
 _REMEDIES = {
-    "CannotWatchError": "There may be more of them than the system watches (fs.inotify.max_user_watches). "
-    "Without --watch, run {index} from cron.",
+    "CannotWatchError": "There may be more folders than the system can watch (fs.inotify.max_user_watches). "
+    "Instead of --watch, you can run {index} from cron.",
     "DamagedIndexError": "Delete the index folder and run {index} again.",
-    "EmptyIndexError": "Add photos: {index} PATH-OF-PHOTOS",
+    "EmptyIndexError": "To add photos: {index} PATH-OF-PHOTOS",
     "ForeignIndexError": "To use it anyway: --index {index_folder}",
-    "IndexNotFoundError": "Make one: {index} PATH-OF-PHOTOS",
-    "ModelChangedError": "Encode everything again: {index} --rehash",
-    "ModelMissingError": "Put it back, or encode everything with another: {index} --rehash --model NAME",
+    "IndexNotFoundError": "To create one: {index} PATH-OF-PHOTOS",
+    "ModelChangedError": "To encode everything again: {index} --rehash",
+    "ModelMissingError": "Put it back, or encode everything with another model: {index} --rehash --model NAME",
     "OtherModelError": "To encode everything again: {index} --rehash --model {model}",
     "RootMissingError": "Give --root, the folder that holds its official files.",
-    "RunExistsError": "Go on with it by --resume, or choose another --out.",
+    "RunExistsError": "Continue it with --resume, or choose another --out.",
     "SearchFilesError": "Nothing is lost: free some disk space and run {index} again.",
     "UnusableIndexFolderError": "Choose another folder with --index.",
 }
@@ -31,7 +31,7 @@ _REMEDIES = {
 
 @contextmanager
 def with_remedies(location: "IndexLocation | None" = None) -> Iterator[None]:
-    """Give errors that the library raises within a remedy that names the command, with the options for this index."""
+    """Add to any library error raised in the block the command that solves it, with the options for this index."""
     try:
         yield
     except HashcliError as error:
@@ -43,7 +43,7 @@ def with_remedies(location: "IndexLocation | None" = None) -> Iterator[None]:
 
 
 def index_command(location: "IndexLocation") -> str:
-    """The command that refreshes an index, as it must be typed here."""
+    """The command that updates this index, as it must be typed in the working directory."""
     from hashcli.index.locations import named_indexes
 
     if location.was_found:  # it will be found again without an option

@@ -1,4 +1,4 @@
-"""How the results of a search are printed: as a table, as rows, as JSON, as paths alone, as a page of pictures."""
+"""How the results of a search are printed: as a table, as rows, as JSON, as paths only, as a page of pictures."""
 
 import os
 import sys
@@ -30,12 +30,12 @@ _CHOICES = (Style.JSON, Style.PATHS, Style.PATHS0, Style.PICTURES)
 
 
 def choose_style(*, json: bool, paths: bool, print0: bool, show: bool) -> Style:
-    """The style that was chosen; without any, a table on a terminal and rows in a pipe."""
+    """The chosen style; by default a table on a terminal, and rows in a pipe."""
     if print0:
         paths = False
     chosen = [style for style, given in zip(_CHOICES, (json, paths, print0, show), strict=True) if given]
     if len(chosen) > 1:
-        stop_with("Choose one of --json, --paths (or -0) and --show: each prints something else.", status=2)
+        stop_with("Choose only one of --json, --paths (or -0) and --show.", status=2)
     if chosen == [Style.PICTURES]:
         from hashcli.show.thumbnails import can_print_pictures
 
@@ -78,7 +78,7 @@ def write(answer: Answer, style: Style) -> None:
 
 
 def write_page(answers: Sequence[Answer], html: Path | None, *, open_: bool) -> None:
-    """Write answers as a page of pictures, to `html` or, only to be looked at, to a temporary file."""
+    """Write answers as a page of pictures, to `html` or, just for a look, to a temporary file."""
     from hashcli.show.contact_sheet import QueryResults, open_file, write
 
     if html is None:
@@ -92,7 +92,7 @@ def write_page(answers: Sequence[Answer], html: Path | None, *, open_: bool) -> 
     unshown = write(html, answers[0].query if len(answers) == 1 else f"{len(answers)} searches", groups)
     for path, reason in unshown:
         say(f"not shown: {path}: {reason}")
-    say(f"The page of answers is {html}.")
+    say(f"Page written: {html}")
     if open_:
         open_file(html)
 
@@ -145,7 +145,7 @@ def _print_table(answer: Answer) -> None:
     for result in answer.results:
         path = Text(_place(result), style=f"link {Path(result.path).as_uri()}")
         if result.is_missing:
-            path.append("  (not there now)", style="red")
+            path.append("  (no longer there)", style="red")
         words = [Text(*_text(result))] if has_texts else []
         table.add_row(str(result.rank), str(result.distance), *words, path)
     console.print(table)

@@ -32,11 +32,11 @@ hashcli search "birthday cake" --after 2023 --in ~/Pictures/family\n
 hashcli search -0 "birthday cake" | xargs -0 -I {} cp {} cakes/\n
 hashcli search --batch queries.txt --json"""
 
-_BATCH = 256  # queries that are read and answered together
+_BATCH = 256  # queries read and answered together
 
 
 class For(StrEnum):
-    """What is to be found."""
+    """What to look for."""
 
     PHOTOS = "photos"
     TEXTS = "texts"
@@ -47,58 +47,64 @@ class For(StrEnum):
 def run(
     words: Annotated[list[str] | None, typer.Argument(help="What to look for, in words.", show_default=False)] = None,
     text: Annotated[
-        list[str] | None, typer.Option(help="Words too. This and the next three may be repeated and weighed: 2:dog")
+        list[str] | None,
+        typer.Option(help="More words. This and the next three options can be repeated, with weights: 2:dog"),
     ] = None,
     image: Annotated[
-        list[str] | None, typer.Option(help="A photo: a file, an http(s) address, or - for one on stdin.")
+        list[str] | None, typer.Option(help="A photo to search by: a file, an http(s) address, or - for stdin.")
     ] = None,
-    not_: Annotated[list[str] | None, typer.Option("--not", help="Words to keep away from.")] = None,
-    not_image: Annotated[list[str] | None, typer.Option(help="A photo to keep away from.")] = None,
+    not_: Annotated[list[str] | None, typer.Option("--not", help="Words to steer away from.")] = None,
+    not_image: Annotated[list[str] | None, typer.Option(help="A photo to steer away from.")] = None,
     batch: Annotated[
         str | None,
-        typer.Option(help="Many queries, one a line: words or JSON, in a file or - for stdin. Or codes.npy of encode."),
+        typer.Option(
+            help="Many queries, one per line, as words or JSON, in a file or - for stdin. "
+            "Or codes.npy from hashcli encode."
+        ),
     ] = None,
-    for_: Annotated[For, typer.Option("--for", help="What to find.")] = For.PHOTOS,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many answers, at most.")] = 10,
-    max_distance: Annotated[int | None, typer.Option(min=0, help="None further away than so many bits.")] = None,
-    within: Annotated[int | None, typer.Option(min=0, help="None so many bits further away than the nearest.")] = None,
+    for_: Annotated[For, typer.Option("--for", help="What to look for.")] = For.PHOTOS,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many results to show at most.")] = 10,
+    max_distance: Annotated[int | None, typer.Option(min=0, help="Only results at most this many bits away.")] = None,
+    within: Annotated[
+        int | None, typer.Option(min=0, help="Only results at most this many bits further away than the nearest.")
+    ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="The nearest even where none is near enough to be what the words say.")
+        bool, typer.Option("--all", help="Show the nearest results even if they are too far away to match the words.")
     ] = False,
     folders: Annotated[
-        list[str] | None, typer.Option("--in", help="Only what lies in this folder. May be repeated.")
+        list[str] | None, typer.Option("--in", help="Only results in this folder. Can be repeated.")
     ] = None,
     after: Annotated[
-        str | None, typer.Option(help="Only photos of this day or later: 2023, 2023-05 or 2023-05-14.")
+        str | None, typer.Option(help="Only photos from this day or later: 2023, 2023-05 or 2023-05-14.")
     ] = None,
     before: Annotated[str | None, typer.Option(help="Only photos from before this day.")] = None,
     types: Annotated[
-        list[str] | None, typer.Option("--type", help="Only files of this type, such as png. May be repeated.")
+        list[str] | None, typer.Option("--type", help="Only files of this type, such as png. Can be repeated.")
     ] = None,
     rerank: Annotated[
         int,
         typer.Option(
             min=0,
-            help="So many of the nearest are put in a finer order, by the query's real values. 0: by distance alone.",
+            help="How many of the nearest to rank more finely, by the query's real values. 0: rank by distance alone.",
         ),
     ] = 1000,
     index: IndexFolder = None,
     name: IndexName = None,
     html: Annotated[
-        Path | None, typer.Option(help="Also write the answers to this file, as a page of pictures.")
+        Path | None, typer.Option(help="Also write the results to this file, as a page of pictures.")
     ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open that page in the browser.")] = False,
-    show: Annotated[bool, typer.Option("--show", help="Show the photos here, in the terminal.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Show the photos in the terminal.")] = False,
     json: Json = False,
-    paths: Annotated[bool, typer.Option("--paths", help="Print paths alone.")] = False,
+    paths: Annotated[bool, typer.Option("--paths", help="Print only paths.")] = False,
     print0: Annotated[
-        bool, typer.Option("-0", "--print0", help="Print paths alone, each ended by a zero byte.")
+        bool, typer.Option("-0", "--print0", help="Print only paths, each ended by a zero byte.")
     ] = False,
 ) -> None:
-    """Find photos by words or by photos, and texts too.
+    """Find photos, and texts, by words or by photos.
 
-    The distance is how many bits of the two codes differ: fewer is better, and half of all bits is chance.
-    Several words and photos are looked for together: an answer should fit all of them.
+    The distance is the number of bits in which two codes differ: lower is better, and half of the bits is chance level.
+    If you give several words and photos, a result should fit all of them.
     """
     from hashcli.cli import results
     from hashcli.cli.query_input import begins_with_weight
@@ -109,7 +115,7 @@ def run(
     if html and html.suffix.lower() not in (".html", ".htm"):
         stop_with(f"--html {html} must end in .html.", f"For example: --html {html.with_suffix('.html')}", status=2)
     if words and begins_with_weight(words[0]):
-        say(f"{words[0]} is looked for as it stands. Weights belong to options: --text {shlex.quote(words[0])}")
+        say(f"{words[0]} is searched for as it stands. To give it a weight: --text {shlex.quote(words[0])}")
     is_codes = batch is not None and batch.endswith(".npy")
     arguments = _SearchArguments(
         k,
@@ -172,12 +178,12 @@ def _single(
 
     if batch is not None:
         if words or texts or images or nots or not_images:
-            stop_with("--batch brings its own queries.", "Put all of them into it.", status=2)
+            stop_with("--batch cannot be combined with another query.", "Put all queries into the batch.", status=2)
         return None
     try:
         return written_query(" ".join(words), texts, images, nots, not_images)
     except ValueError as error:
-        stop_with(f"This is no query: {error}.", 'For example: hashcli search "dog on a beach"', status=2)
+        stop_with(f"This cannot be searched for: {error}.", 'For example: hashcli search "dog on a beach"', status=2)
 
 
 def _answers(
@@ -203,7 +209,7 @@ def _answers(
 def _opened(
     index: "Index", written: "Iterable[tuple[int | None, WrittenQuery]]"
 ) -> "Iterator[tuple[int | None, Query | HashcliError]]":
-    """Each query with its photos opened, or why that is not possible."""
+    """Each query with its photos, or the error that says why they cannot be read."""
     model = index.load_model()
     for number, query in written:
         try:
@@ -221,11 +227,11 @@ def _say_why_none(
     name = " or ".join({"image": "photos", "text": "texts"}[kind] for kind in arguments.kinds)
     if found.why_none is WhyNone.TOO_FAR:
         bits = index.indexed_model.bits
-        say(f"No {name} are near enough: the nearest differ in {found.nearest_distance} of {bits} bits.")
+        say(f"No {name} are near enough: the nearest differs in {found.nearest_distance} of {bits} bits.")
         if arguments.limit is None:
-            say("--all shows the nearest all the same.")
+            say("--all shows the nearest ones regardless.")
     elif found.why_none is WhyNone.FILTERED:
-        say(f"No {name} of the index are such as --in, --after, --before or --type asks for.")
+        say(f"No {name} in the index match --in, --after, --before or --type.")
     else:
         say(f"The index in {index.folder} holds no {name}. Add some: {index_command(location)} PATH-OF-PHOTOS")
 
@@ -233,9 +239,8 @@ def _say_why_none(
 def _say_what_is_missing(missing: set[str], location: "IndexLocation") -> None:
     from hashcli.cli.remedies import index_command
 
-    answers_are = "answer is" if len(missing) == 1 else "answers are"
-    say(f"{len(missing)} {answers_are} not there now, {min(missing)} for one.")
-    say(f"To refresh the index: {index_command(location)}")
+    say(f"Files no longer there: {len(missing)}, including {min(missing)}")
+    say(f"To update the index: {index_command(location)}")
 
 
 def _limit(max_distance: int | None, within: int | None, *, everything: bool) -> "DistanceLimit | None":
@@ -252,7 +257,7 @@ def _filter(folders: list[str], after: str | None, before: str | None, types: li
 
     for folder in map(os.path.expanduser, folders):
         if not os.path.exists(folder):
-            say(f"{folder} is not there now.{did_you_mean_path(folder)}")
+            say(f"{folder} does not exist.{did_you_mean_path(folder)}")
     try:
         return Filter(folders, types, after, before)
     except HashcliError as error:

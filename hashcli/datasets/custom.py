@@ -72,7 +72,7 @@ def _load_folder(folder: Path) -> ImageTextDataset:
     if not kept:
         raise HashcliError(
             f"{folder} holds {len(photos):,} photos, and none has a text.",
-            "Put the texts of photo.jpg into photo.txt beside it, one a line.",
+            "Put the texts of photo.jpg into photo.txt beside it, one per line.",
         )
     left_out = len(photos) - len(kept)
     return ImageTextDataset(

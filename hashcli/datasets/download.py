@@ -18,7 +18,7 @@ from typing import Protocol
 
 from hashcli.datasets.registry import DATASETS
 from hashcli.datasets.source import Archive
-from hashcli.errors import HashcliError
+from hashcli.errors import HashcliError, how_to_install
 
 ATTEMPTS = 5  # in a row without a new byte
 TIMEOUT = 30  # seconds without a byte
@@ -42,8 +42,8 @@ def download(name: str, root: Path, callback: DownloadCallback) -> None:
     if not archives:
         offered = sorted(source.name for source in DATASETS.values() if source.archives)
         raise HashcliError(
-            f"{name} is not offered for free download.",
-            f"Ask its publisher for it. Offered are: {', '.join(offered)}.",
+            f"{name} has no free download.",
+            f"Ask its publisher for the files. Free downloads: {', '.join(offered)}.",
         )
     folder = root / "downloads"
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def _fetch(archive: Archive, path: Path, callback: DownloadCallback) -> None:
         import requests
         import resumable
     except ImportError as error:
-        raise HashcliError("Downloading needs one more package.", "pip install 'hashcli[train]'") from error
+        raise HashcliError("Downloading needs one more package.", how_to_install("train")) from error
 
     part = path.with_name(f"{path.name}.part")
     failures = 0
@@ -82,7 +82,7 @@ def _fetch(archive: Archive, path: Path, callback: DownloadCallback) -> None:
             if refused or failures == ATTEMPTS:
                 raise HashcliError(
                     f"{archive.url} could not be fetched: {error}.",
-                    f"{after / MEBIBYTE:,.1f} MiB of it are here: try again, and it resumes from there.",
+                    f"{after / MEBIBYTE:,.1f} MiB have been downloaded: try again to resume from there.",
                 ) from error
     if archive.md5:
         with part.open("rb") as content:

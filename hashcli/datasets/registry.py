@@ -62,7 +62,8 @@ def find_protocol(dataset_name: str, name: str | None) -> Protocol | None:
             return protocol
     names = ", ".join(protocol.name for protocol in known)
     raise HashcliError(
-        f"{dataset_name} has no protocol {name!r}.", f"It has {names}." if known else "Name none: it has no protocols."
+        f"{dataset_name} has no protocol {name!r}.",
+        f"It has {names}." if known else "It has no protocols to choose from.",
     )
 
 

@@ -41,12 +41,16 @@ def read_vocabulary(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise HashcliError(f"{path} cannot be read: {reason_of(error)}.", "Give a file of one word a line.") from error
+        raise HashcliError(
+            f"{path} cannot be read: {reason_of(error)}.", "Give a file with one word per line."
+        ) from error
     words: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         found = words_of(line)
         if len(found) != 1:
-            raise HashcliError(f"{path}:{number}: not a word: {line!r}.", "Write one word a line: letters and digits.")
+            raise HashcliError(
+                f"{path}:{number}: not a word: {line!r}.", "Write one word per line: letters and digits."
+            )
         if found[0] in words:
             raise HashcliError(f"{path}:{number}: {found[0]!r} is already in line {words[found[0]]}.")
         words[found[0]] = number

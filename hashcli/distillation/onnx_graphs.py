@@ -77,7 +77,7 @@ def remove_head(model: onnx.ModelProto) -> onnx.ModelProto:
     for operator in ("Gemm", "Relu", "Gemm"):
         node = producers.get(name)
         if node is None or node.op_type != operator:
-            raise HashcliError("The image encoder does not end with a hash head.", "Train the student anew.")
+            raise HashcliError("The image encoder does not end with a hash head.", "Train the student again.")
         head.append(node)
         name = node.input[0]
     weights = {weight for node in head for weight in node.input[1:]}

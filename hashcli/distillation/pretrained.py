@@ -39,7 +39,7 @@ def digest_files(files: Sequence[Path]) -> str:
 def our_resize(what: str, mode: str, **ours: Resize) -> Resize:
     """The resize of a hash model for the one that a library names. Raises HashcliError where there is none."""
     if mode not in ours:
-        raise HashcliError(f"{what} brings photos to its size by {mode!r}, which hash models cannot.")
+        raise HashcliError(f"{what} resizes photos by {mode!r}, which hash models cannot do.")
     return ours[mode]
 
 

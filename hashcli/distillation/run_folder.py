@@ -25,7 +25,7 @@ from hashcli.evaluation.retrieval import DatasetCodes
 
 
 class RunExistsError(HashcliError):
-    """The folder holds a run already, and it was not to be resumed."""
+    """The folder already holds a run, and it was not to be resumed."""
 
 
 class RunFolder:
@@ -76,7 +76,7 @@ class RunFolder:
 def begin_run(path: Path, facts: dict[str, Any], split_json: str) -> RunFolder:
     """Begin a run in a new folder. `facts` are from `run_facts`. Raises RunExistsError if there is a run already."""
     if (path / "run.json").exists():
-        raise RunExistsError(f"{path} holds a run already.", "Resume it, or choose another folder.")
+        raise RunExistsError(f"{path} already holds a run.", "Resume it, or choose another folder.")
     path.mkdir(parents=True, exist_ok=True)
     (path / "split.json").write_text(split_json, encoding="utf-8")
     temporary = path / "run.tmp"

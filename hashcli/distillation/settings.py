@@ -126,25 +126,25 @@ class Settings:
     student: str = string("lite-256", "the student's image tower: a hash model, or timm:NAME", "a model's name")
     text: str = string("bag", "the student's text tower: bag (of words), or a hash model", "bag or a model's name")
     bits: tuple[int, ...] = code_lengths((64,), "code lengths; each is trained on its own")
-    seed: int = number(0, 0, 2**32 - 1, "decides split, weights and order")
+    seed: int = number(0, 0, 2**32 - 1, "determines the split, the weights and the order")
 
     epochs: int = number(30, 1, 10**6, "passes over the training set in each stage")
     batch: int = number(128, 2, 10**6, "texts, each with its photo, in a batch")
     learning_rate: float = number(1e-3, 1e-8, 1, "Adam's learning rate for the heads")
     validate_every: int = number(1, 0, 10**6, "epochs between validations; 0: only at the end of each stage")
-    device: str = choice("auto", ("auto", "cpu", "cuda"), "where to train; auto: on cuda where there is one")
+    device: str = choice("auto", ("auto", "cpu", "cuda"), "where to train; auto: on cuda if it is available")
     precision: str = choice(
         "auto",
         ("auto", "float32", "bfloat16"),
-        "of an open_clip teacher's arithmetic; auto: bfloat16 on cuda, else float32",
+        "precision of an open_clip teacher; auto: bfloat16 on cuda, else float32",
     )
     hidden: int = number(512, 1, 10**5, "width of the hash heads' hidden layer", fixed=True)
     dropout: float = number(0.1, 0, 0.99, "dropout in the hash heads", fixed=True)
     # 1,386 is MIRFlickr's number of tags.
-    words: int = number(1386, 1, 10**6, "the most words in the bag of words", fixed=True)
+    words: int = number(1386, 1, 10**6, "the largest number of words in the bag of words", fixed=True)
     vocabulary: str = string(
         "",
-        "a file with the bag's words, one a line; without it, the words in most training texts",
+        "a file with the bag's words, one per line; without it, the words in most training texts",
         "a file",
         fixed=True,
     )

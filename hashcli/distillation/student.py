@@ -139,13 +139,13 @@ def load_student(folder: Path) -> Student:
     except (OSError, KeyError, TypeError, SafetensorError) as error:
         raise HashcliError(
             f"{folder} cannot be updated: {path.name} is missing, or hashcli did not write it.",
-            "Only a hash model that hashcli trained can learn more.",
+            "Only hash models trained by hashcli can be updated.",
         ) from error
     try:
         settings = settings_from_json(about["config"])
         towers = dict(about["towers"])
     except (KeyError, TypeError) as error:
-        raise HashcliError(f"{folder} was made by another version of hashcli: {error}.", "Train it anew.") from error
+        raise HashcliError(f"{folder} was made by another version of hashcli: {error}.", "Train it again.") from error
     heads = _load_heads(settings, tensors)
     anchors = Anchors(**{name: tensors.get(f"anchors.{name}") for name in Anchors.__dataclass_fields__})  # type: ignore[arg-type]
     return Student(settings, towers, about["vocabulary"], about["label_names"], heads, anchors, about["learned"])

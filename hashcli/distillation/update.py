@@ -33,7 +33,7 @@ def check_update_settings(student: Student, settings: Settings) -> None:
         if before != now:
             raise HashcliError(
                 f"The model to update has {name} {shown(before)}, which {shown(now)} cannot replace.",
-                f"Leave {name} out: an update goes on with the model's own.",
+                f"Leave {name} out: an update keeps the model's own.",
             )
 
 
@@ -43,7 +43,7 @@ def check_update_towers(student: Student, towers: dict[str, str]) -> None:
         if towers[what] != key:
             raise HashcliError(
                 f"The model to update knows the {what} {key}, and this one is {towers[what]}.",
-                "Train it anew: what it learned from the features of one model is of no use with those of another.",
+                "Train a new model: what was learned from one model's features is of no use with those of another.",
             )
 
 

@@ -102,7 +102,7 @@ def read(folder: Path) -> Description:
         if content.pop("format") != FORMAT:
             raise HashcliError(
                 f"{path} is in a format this version of hashcli does not read.",
-                "Update hashcli: pip install -U hashcli",
+                "Update hashcli.",
             )
         description = Description(
             **content

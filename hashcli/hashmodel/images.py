@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from hashcli.errors import reason_of
+from hashcli.errors import how_to_install, reason_of
 from hashcli.hashmodel.description import Resize
 
 # Decoding takes about 4 bytes a pixel, and several images decode at once: 250 megapixels are 1 GB each.
@@ -145,7 +145,7 @@ def check_format(path: str | os.PathLike[str]) -> None:
     suffix = _suffix(path)
     for extra in _missing_extras:
         if suffix in _EXTRAS[extra]:
-            raise MissingExtraError(f"{extra.upper()} needs an extra: pip install 'hashcli[{extra}]'")
+            raise MissingExtraError(f"{extra.upper()} needs an extra. {how_to_install(extra)}")
 
 
 def _suffix(path: str | os.PathLike[str]) -> str:

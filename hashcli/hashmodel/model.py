@@ -135,7 +135,7 @@ class HashModel:
         (outputs,) = session.run(["output"], inputs)
         if outputs.shape[1] != self.bits:
             raise HashcliError(
-                f"{self.folder} gives {outputs.shape[1]} outputs an item, but its description says {self.bits}."
+                f"{self.folder} gives {outputs.shape[1]} outputs per item, but its description says {self.bits}."
             )
         return np.asarray(outputs)
 

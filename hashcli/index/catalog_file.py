@@ -171,6 +171,6 @@ def _schema_version(db: sqlite3.Connection, path: Path) -> int:
     if version > SCHEMA_VERSION:
         raise HashcliError(
             f"{path} was made by a newer hashcli (schema {version}; this one knows {SCHEMA_VERSION}).",
-            "Update hashcli: pip install -U hashcli",
+            "Update hashcli.",
         )
     return version

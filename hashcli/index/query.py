@@ -127,7 +127,7 @@ def _parts(given: "Photos | Texts", *, is_image: bool, sign: int) -> Iterator[Qu
         if not (isinstance(weight, Real) and 0 < float(weight) < inf):
             raise HashcliError(
                 f"The weight {weight} of {content} is not a number above 0.",
-                "Put what to keep away from into without_texts or without_images.",
+                "Use without_texts or without_images to steer away from something.",
             )
         yield QueryPart(content, is_image, sign * float(weight))
 
@@ -164,7 +164,7 @@ def _combined(outputs: Sequence[np.ndarray], weights: Sequence[float]) -> np.nda
     combined = np.asarray(np.array(weights, np.float32) @ units)
     if np.linalg.norm(combined) < 1e-3 * np.abs(weights).max():
         raise HashcliError(
-            "The parts of the query cancel each other.", "Look for something other than what is kept away from."
+            "The parts of the query cancel each other.", "Do not steer away from what you are looking for."
         )
     return combined
 

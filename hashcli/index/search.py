@@ -248,7 +248,7 @@ class Index:
         with self.catalog.snapshot():
             if self.catalog.model != self.indexed_model:
                 raise HashcliError(
-                    f"The index in {self.folder} was given another hash model just now.", "Run the search again."
+                    f"The index in {self.folder} has just been given another hash model.", "Run the search again."
                 )
             code_indexes = {kind: self._code_index(kind) for kind in options.kinds}
             neighbours = {

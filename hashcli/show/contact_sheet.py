@@ -52,7 +52,7 @@ def write(path: Path, title: str, searches: Sequence[QueryResults]) -> list[tupl
     HashcliError when the file cannot be written.
     """
     if path.exists() and not path.is_file():
-        raise HashcliError(f"{path} is there, but is not a file.", "Choose another place.")
+        raise HashcliError(f"{path} exists, but is not a file.", "Choose another place.")
     unshown: dict[str, str] = {}
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from hashcli.errors import HashcliError
+from hashcli.errors import HashcliError, how_to_install
 from hashcli.printable import printable
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _picture_class() -> Any:
         with _quiet_terminal_queries():
             from textual_image.renderable import HalfcellImage, Image, TGPImage  # importing it queries the terminal
     except ImportError as error:
-        raise HashcliError("Pictures in the terminal need an extra.", "pip install 'hashcli[show]'") from error
+        raise HashcliError("Pictures in the terminal need an extra.", how_to_install("show")) from error
     if _draws_by_iterm2():
         return _ITerm2Picture
     if Image is not HalfcellImage:
@@ -140,7 +140,7 @@ def _picture(
     if thumbnail is None:
         return ""
     if isinstance(thumbnail, Exception):
-        return Text("(not there now)" if isinstance(thumbnail, FileNotFoundError) else "(cannot be shown)", "dim")
+        return Text("(no longer there)" if isinstance(thumbnail, FileNotFoundError) else "(cannot be shown)", "dim")
     picture: RenderableType = picture_class(thumbnail, width="auto", height=rows)
     if Measurement.get(console, console.options.update(max_width=10_000), picture).maximum > width:
         picture = picture_class(thumbnail, width=width, height="auto")

@@ -64,7 +64,7 @@ def test_verbose_says_more(hashcli: Run, tmp_path: Path, index: str) -> None:
     assert verbose.stdout == plain.stdout
     assert f"index: {tmp_path / index}\n" in verbose.stderr
     assert "exit status 0 after" in verbose.stderr
-    assert "choose one" in hashcli("search", "cat", "--quiet", "--verbose", status=2).stderr
+    assert "cannot be combined" in hashcli("search", "cat", "--quiet", "--verbose", status=2).stderr
 
 
 def test_the_log_keeps_what_was_said_and_more(hashcli: Run, photos: Path, tmp_path: Path, index: str) -> None:
@@ -82,7 +82,7 @@ def test_the_log_keeps_what_was_said_and_more(hashcli: Run, photos: Path, tmp_pa
     assert said[-1][1].startswith("exit status 1 after ")
     assert "cannot be written" in hashcli("info", "--log", "no/such/folder", status=1).stderr
     photo = (photos / "coffee.png").read_bytes()
-    assert "is no text" in hashcli("info", "--log", photos / "coffee.png", status=2).stderr
+    assert "is not a text file" in hashcli("info", "--log", photos / "coffee.png", status=2).stderr
     assert (photos / "coffee.png").read_bytes() == photo
 
 

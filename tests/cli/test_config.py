@@ -74,7 +74,7 @@ def test_another_file_and_none(hashcli: Run, index: str, config: Path, tmp_path:
         ("[search]\njson = 1", "[search] json must be true or false, not 1"),
         ("[search]\ntext = 'cat'", "[search] text must be a list"),
         ("index = ['x']", "index must be one value"),
-        ("index = 3", 'index must be a text in " ", not 3'),
+        ("index = 3", 'index must be a string in " ", not 3'),
         ("[search\n", "is not TOML: "),
         ("k = \xff", "is not TOML: "),
     ],
@@ -92,7 +92,7 @@ def test_what_is_not_understood_is_named(hashcli: Run, config: Path, content: st
 def test_hashcli_config_shows_where_and_what(hashcli: Run, config: Path) -> None:
     done = hashcli("config")
     assert done.stdout == f"file  {config}\n"
-    assert "no such file" in done.stderr
+    assert "does not exist" in done.stderr
     config.write_text('name = "mine"\n[search]\nk = 2\ntext = ["a"]\n')
     assert hashcli("config").stdout.splitlines() == [
         f"file  {config}",

@@ -34,7 +34,7 @@ def test_lines_for_pipes(hashcli: Run, album: Path) -> None:
     coffee, cats = done.stdout.split("\n\n")
     assert coffee.splitlines() == ["photos/b link.png", "photos/a copy.png"]
     assert [Path(line).name for line in cats.splitlines()] == CATS
-    assert "same photo: 2; extras in them: 4" in done.stderr
+    assert "Groups of duplicates: 2; extra photos in them: 4" in done.stderr
 
 
 def test_json(hashcli: Run, album: Path) -> None:
@@ -113,7 +113,7 @@ def test_what_has_changed_or_cannot_be_read_is_named(hashcli: Run, album: Path) 
     os.utime(album / "small.jpg", ns=(state.st_atime_ns, state.st_mtime_ns))
     done = hashcli("duplicates", "--index", "ix", "--json")
     assert [Path(photo["path"]).name for photo in json_rows(done)[1]["photos"]] == CATS[1:3]
-    assert f"Changed or gone since they were indexed: 1, {album / 'chelsea.png'} for one." in done.stderr
+    assert f"Changed or deleted since they were indexed: 1, including {album / 'chelsea.png'}\n" in done.stderr
     assert "hashcli index --index" in done.stderr
     assert "small.jpg could not be read" in done.stderr
 
@@ -155,9 +155,9 @@ def test_a_linked_folder_goes_by_both_its_names(hashcli: Run, photos: Path, tiny
         ({"print0": True}, "--extras"),
         ({"json": True, "extras": True}, "choose one"),
         ({"edited": True}, "--extras"),
-        ({"extras": True, "exact": True, "edited": True}, "choose one"),
-        ({"extras": True, "max_distance": 9}, "byte for byte"),
-        ({"exact": True, "max_distance": 9}, "byte for byte"),
+        ({"extras": True, "exact": True, "edited": True}, "cannot be combined"),
+        ({"extras": True, "max_distance": 9}, "byte-for-byte"),
+        ({"exact": True, "max_distance": 9}, "byte-for-byte"),
     ],
 )
 def test_options_that_exclude_each_other(

@@ -157,7 +157,7 @@ def test_plots_without_matplotlib_name_the_install_line(
     save_codes(tmp_path / "codes.npz")
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # as where it is not installed
     done = hashcli("evaluate", "--codes", "codes.npz", "--plots", "drawn", status=1)
-    assert "pip install 'hashcli[train]'" in done.stderr
+    assert "pip install '.[train]'" in done.stderr
     assert done.stdout == ""
 
 

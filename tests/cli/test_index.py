@@ -103,7 +103,7 @@ def test_a_list_on_stdin(hashcli: Run, photos: Path, tiny_model: Path, tmp_path:
 
 def test_an_empty_list_on_stdin_is_done(hashcli: Run, photos: Path, index: Path) -> None:
     for more in (("--index", index, "--forget"), ("--index", index.with_name("none"))):
-        assert hashcli("index", "-", *more, stdin="").stderr == "No path was listed on stdin.\n"
+        assert hashcli("index", "-", *more, stdin="").stderr == "The list of paths on stdin is empty.\n"
     (row,) = json_rows(hashcli("index", "-", "--index", index, "--json", stdin="\n"))
     assert set(row.values()) == {0}
     assert len(rows(index)) == len(PHOTOS)
@@ -147,7 +147,7 @@ def test_forget_drops_a_folder_and_keeps_the_files(hashcli: Run, photos: Path, i
     (row,) = json_rows(hashcli("index", "--forget", photos / "trip", "--index", index, "--json"))
     assert row == {"removed": 2, "texts_removed": 0}
     again = hashcli("index", "--forget", photos / "trip", "--index", index, status=1)
-    assert "holds no photos or texts of that name" in again.stderr
+    assert "holds no photos or texts at or below that path" in again.stderr
     done = hashcli("index", "--forget", photos, "--index", index)
     assert f"{len(PHOTOS) - 2} photos dropped from the index" in done.stderr
     assert rows(index) == []
@@ -185,9 +185,9 @@ def test_no_path_and_no_index_is_a_usage_error(hashcli: Run, tmp_path: Path) -> 
 def test_options_that_exclude_each_other(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options, problem in (
         ({"watch": True, "dry_run": True}, "cannot be combined"),
-        ({"watch": True, "forget": True}, "--forget stands alone"),
-        ({"dry_run": True, "forget": True}, "--forget stands alone"),
-        ({"rehash": True, "forget": True}, "--forget stands alone"),
+        ({"watch": True, "forget": True}, "--forget cannot be combined"),
+        ({"dry_run": True, "forget": True}, "--forget cannot be combined"),
+        ({"rehash": True, "forget": True}, "--forget cannot be combined"),
     ):
         with pytest.raises(SystemExit) as stopped:
             index_command.run([str(photos)], index=tmp_path / "ix", **options)  # type: ignore[arg-type]

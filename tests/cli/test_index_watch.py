@@ -102,7 +102,7 @@ def test_an_index_follows_the_disk_until_ctrl_c(
     watcher.process.send_signal(signal.SIGINT)
     assert watcher.process.wait(PATIENCE) == 130
     assert watcher.process.stderr
-    assert "Watching for changes; Ctrl-C ends it.\n" in watcher.process.stderr.read()
+    assert "Watching for changes; press Ctrl-C to stop.\n" in watcher.process.stderr.read()
     assert IndexFolder(index, tiny_model).update() == {"unchanged": len(PHOTOS) + 1, "texts_unchanged": 1}
 
 
@@ -157,5 +157,5 @@ def test_without_its_extra_watching_names_it(
     (tmp_path / "without" / "watchfiles.py").write_text("raise ImportError")
     path = os.pathsep.join([str(tmp_path / "without"), environment.get("PYTHONPATH", "")])
     done = hashcli_process("index", photos, "--watch", "--index", "ix", PYTHONPATH=path, status=1)
-    assert "pip install 'hashcli[watch]'" in done.stderr
+    assert "pip install '.[watch]'" in done.stderr
     assert not (tmp_path / "ix").exists()

@@ -121,7 +121,7 @@ def test_a_terminal_gets_a_table_that_fits(album: Path, environment: dict[str, s
 def test_no_query_is_a_usage_error(hashcli: Run, album: Path, query: tuple[str, ...]) -> None:
     done = hashcli("search", *query, "--index", album / "ix", status=2)
     assert done.stdout == ""
-    assert "This is no query" in done.stderr
+    assert "This cannot be searched for" in done.stderr
 
 
 def test_no_index_names_the_command_that_makes_one(hashcli: Run, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_photos_that_are_gone(hashcli: Run, own_album: Path) -> None:
     arguments = ("search", "a cat", "-k", "2", "--index", own_album / "ix")
     rows = json_rows(done := hashcli(*arguments, "--json"))
     assert [row.get("missing") for row in rows] == [True, None]
-    assert "not there now" in done.stderr
+    assert "no longer there" in done.stderr
     assert "hashcli index" in done.stderr
     assert "chelsea.png" not in hashcli(*arguments, "--paths").stdout
     hashcli("index", own_album / "photos", "--index", own_album / "ix")

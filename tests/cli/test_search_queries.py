@@ -115,11 +115,11 @@ def test_no_answer_is_further_than_asked(hashcli: Run, album: Path) -> None:
     nearest = min(row["distance"] for row in rows)
     within = hashcli("search", "a cat", "-k", 12, "--json", "--within", limit - nearest, "--index", album / "ix")
     assert within.stdout == near.stdout
-    # The limit applies before -k: the one photo that is near enough is found, whatever its rank without a limit.
+    # The limit on distance applies before the number of results: the one near photo is found, whatever its rank.
     one = json_rows(hashcli("search", "a cat", "-k", 1, "--json", "--max-distance", nearest, "--index", album / "ix"))
     assert [(row["rank"], row["distance"]) for row in one] == [(1, nearest)]
     none = hashcli("search", "a cat", "--max-distance", 0, "--index", album / "ix")
-    assert f"differ in {nearest} of 256" in none.stderr
+    assert f"differs in {nearest} of 256" in none.stderr
     assert none.stdout == ""
     assert "near enough" in none.stderr
 
@@ -142,7 +142,7 @@ def test_what_the_model_calls_no_match_is_not_shown_by_itself(hashcli: Run, albu
     say_match(nearest - 1)
     none = hashcli("search", "a cat", "--index", "ix")
     assert none.stdout == ""
-    assert f"the nearest differ in {nearest} of 256 bits" in none.stderr
+    assert f"the nearest differs in {nearest} of 256 bits" in none.stderr
     assert "--all" in none.stderr
     assert len(json_rows(hashcli("search", "a cat", "--all", "--json", "--index", "ix"))) == 6
     # A limit that the user sets takes its place, and it does not apply to photos like another photo.
@@ -206,7 +206,7 @@ def test_a_photo_from_the_web_or_stdin_is_like_one_on_disk(
             hashcli("search", "--image", f"{address}/rocket.jpg", "--json", "--index", album / "ix").stdout == on_disk
         )
         gone = hashcli("search", "--image", f"{address}/gone.jpg", "--index", album / "ix", status=1)
-    assert f"{address}/gone.jpg cannot be read: the server answers 404" in gone.stderr
+    assert f"{address}/gone.jpg cannot be read: the server answered 404" in gone.stderr
     no_address = hashcli("search", "--image", "http://[", "--index", album / "ix", status=1)
     assert "http://[ cannot be read" in no_address.stderr
     unreachable = hashcli("search", "--image", f"{address}/rocket.jpg", "--index", album / "ix", status=1)

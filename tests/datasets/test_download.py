@@ -141,7 +141,7 @@ def test_a_later_run_resumes_what_an_earlier_one_left(server: Server, tmp_path: 
     server.breaks = [2 * MEBIBYTE] + [0] * ATTEMPTS
     with pytest.raises(HashcliError, match="could not be fetched") as raised:
         download("some", tmp_path, Progress())
-    assert "MiB of it are here: try again, and it resumes" in raised.value.remedy
+    assert "MiB have been downloaded: try again to resume" in raised.value.remedy
     assert not (tmp_path / "photos").exists()
     had = (tmp_path / "downloads" / "a.zip.part").stat().st_size
     assert MEBIBYTE < had <= 2 * MEBIBYTE
@@ -221,6 +221,6 @@ def test_names_that_lead_out_of_the_folder_stay_in_it(server: Server, tmp_path: 
 
 
 def test_what_is_not_offered_says_so(tmp_path: Path) -> None:
-    with pytest.raises(HashcliError, match="nuswide10 is not offered") as raised:
+    with pytest.raises(HashcliError, match="nuswide10 has no free download") as raised:
         download("nuswide10", tmp_path, Progress())
     assert "mirflickr" in raised.value.remedy

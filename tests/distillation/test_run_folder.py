@@ -42,7 +42,7 @@ def defaults(settings: Settings = SETTINGS) -> dict[str, Any]:
 def test_a_folder_holds_one_run(tmp_path: Path) -> None:
     begin_run(tmp_path / "run", facts(), "{}")
     before = (tmp_path / "run" / "run.json").read_bytes()
-    with pytest.raises(RunExistsError, match="run holds a run already"):
+    with pytest.raises(RunExistsError, match="run already holds a run"):
         begin_run(tmp_path / "run", facts(split="other"), "{}")
     assert (tmp_path / "run" / "run.json").read_bytes() == before
     assert resume_run(tmp_path / "run", facts(), defaults()).name == "run"

@@ -166,7 +166,7 @@ def test_photos_come_to_their_size_as_the_model_asks(tmp_path: Path) -> None:
         features[mode] = FeatureCache(tmp_path / "cache", "set", nothing).images(tower, [tmp_path / "wide.png"])
         assert tower.resize == {"shortest": "crop", "squash": "squash"}[mode]
     assert not np.allclose(features["shortest"], features["squash"])
-    with pytest.raises(HashcliError, match="brings photos to its size by 'longest'"):
+    with pytest.raises(HashcliError, match="resizes photos by 'longest'"):
         open_teacher(f"local-dir:{make_small_clip(tmp_path / 'longest', resize_mode='longest')}")
 
 

@@ -226,7 +226,7 @@ def test_a_format_without_its_extra_names_the_extra(tmp_path: Path, name: str, c
             print(error)
     """
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert printed == f"{extra.upper()} needs an extra: pip install 'hashcli[{extra}]'\n"
+    assert printed == f"{extra.upper()} needs an extra. In a checkout of hashcli: pip install '.[{extra}]'\n"
 
 
 @pytest.mark.parametrize("name", ["photo.heic", "photo.jxl"])

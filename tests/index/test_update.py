@@ -105,7 +105,7 @@ def test_photos_whose_extra_is_missing_are_counted_and_kept(
     index.sql("UPDATE items SET path = 'photos/camera2.NEF' WHERE path = 'photos/coffee.png'")
     monkeypatch.setattr(images, "_missing_extras", {"raw"})
     assert index.update() == {"added": 1, "unchanged": ALL - 1, "skipped": 3}
-    reason = "RAW needs an extra: pip install 'hashcli[raw]'"
+    reason = "RAW needs an extra. In a checkout of hashcli: pip install '.[raw]'"
     assert index.report.skips == [(str(album / "camera0.NEF"), reason), ("2 more", reason)]
     assert "camera2.NEF" in index.codes()
 

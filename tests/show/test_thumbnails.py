@@ -174,7 +174,7 @@ def test_answers_stand_beside_one_another_in_their_order() -> None:
 def test_a_photo_that_is_gone_or_damaged_is_replaced_by_words(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"nothing")
     sent = in_terminal(tmp_path / "gone.jpg", tmp_path / "bad.jpg", PHOTO, answers=IS_PLAIN)
-    assert "(not there now)" in sent
+    assert "(no longer there)" in sent
     assert "(cannot be shown)" in sent
     assert "▀" in sent
 
@@ -221,4 +221,4 @@ def test_a_pipe_is_sent_no_pictures_and_needs_no_library() -> None:
 
 
 def test_the_message_without_the_library_names_the_extra() -> None:
-    assert "pip install 'hashcli[show]'" in in_terminal(PHOTO, answers={}, before=MISSING)
+    assert "pip install '.[show]'" in in_terminal(PHOTO, answers={}, before=MISSING)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import sleep
 
-from hashcli.errors import HashcliError, reason_of
+from hashcli.errors import HashcliError, how_to_install, reason_of
 from hashcli.hashmodel.images import photo_suffixes
 from hashcli.index.files.paths import is_within
 from hashcli.index.files.text_files import is_text_file
@@ -23,7 +23,7 @@ class CannotWatchError(HashcliError):
     def __init__(self, error: OSError) -> None:
         super().__init__(
             f"The folders cannot be watched: {reason_of(error)}.",
-            "There may be more of them than the system watches (fs.inotify.max_user_watches). Raise that limit, or "
+            "There may be more folders than the system can watch (fs.inotify.max_user_watches). Raise that limit, or "
             "update the index at intervals.",
         )
 
@@ -33,7 +33,7 @@ def check_installed() -> None:
     try:
         import watchfiles  # noqa: F401
     except ImportError:
-        raise HashcliError("Watching needs an extra.", "Install it: pip install 'hashcli[watch]'") from None
+        raise HashcliError("Watching needs an extra.", how_to_install("watch")) from None
 
 
 def wait_for_changes(paths: Sequence[str], index_folder: Path, *, hidden: bool) -> Iterator[None]:
