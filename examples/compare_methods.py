@@ -3,9 +3,9 @@
     pip install '.[train]'
     python examples/compare_methods.py --mirflickr DIR --flickr8k DIR --teacher lite-256 --out runs/table
 
-Every run is a folder in --out, as `hashcli distill` writes it. A run that is finished is not made again, one that was
-stopped goes on, and the tables always show all that --out holds of the bits and seeds asked for. They replace what
-stands between the two marks in --results; the text around them is left alone.
+Every run is a folder in --out, as `hashcli distill` writes it. A finished run is not repeated, and a stopped one goes
+on. The tables show all runs of the given bits and seeds. They replace the text between the two marks in --results; the
+text around the marks is left alone.
 """
 
 import argparse
@@ -32,14 +32,17 @@ from hashcli.evaluation.ranking import Report
 
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
-# What is shown of each dataset, and the methods that can be trained on it: SODA needs labels.
+# The metric shown for each dataset, and the methods that can be trained on it: SODA needs labels.
 SHOWN = {"mirflickr": ("mAP@all", ("soda", "ckdh", "lcdh")), "flickr8k": ("recall@10", ("ckdh", "lcdh"))}
 
-# Where the defaults do not fit, by time; a setting of one method is for that method alone. Validation after each epoch
-# is not shown here.
+# Settings other than the defaults, to save time; those that a method does not have are left out for it. The tables do
+# not show the validation after each epoch.
 SETTINGS: dict[str, dict[str, Any]] = {
     "mirflickr": {"validate_every": 0},
-    "flickr8k": {"validate_every": 0, "epochs": 2},  # 27,000 captions to train on: an epoch is 211 batches, not 3
+    "flickr8k": {
+        "validate_every": 0,
+        "epochs": 2,
+    },  # 27,000 captions make 211 batches; MIRFlickr's part, 3
 }
 
 Row = dict[str, Any]  # label, seed, bits, direction, value, chance
@@ -57,7 +60,7 @@ class PrintMetrics(RunCallback):
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared on one dataset. `teacher_key` identifies the teacher's weights."""
+    """The runs on one dataset that are compared. `teacher_key` identifies the teacher's weights."""
 
     dataset: ImageTextDataset
     splits: list[Split]
@@ -104,7 +107,7 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def all_runs(comparison: Comparison, out: Path) -> list[Row]:
-    """Every method with and without its teacher, at every seed, and the baselines; the rows that are shown."""
+    """Run every method with and without its teacher, at every seed, and the baselines. Returns the rows to show."""
     metric, methods = SHOWN[comparison.dataset.name]
     rows = []
     for split in comparison.splits:
@@ -129,7 +132,7 @@ def all_runs(comparison: Comparison, out: Path) -> list[Row]:
 
 
 def finished_run(plan: RunPlan, teacher_key: str) -> list[Row]:
-    """The metrics of a run, which is made now unless it is finished already."""
+    """The metrics of a run, which is trained now unless it is finished already."""
     if (plan.out / "metrics.json").exists():
         saved = json.loads((plan.out / "run.json").read_text())
         before = settings_from_json(saved["config"]), saved["towers"]["teacher"], saved["split"]

@@ -34,7 +34,7 @@ from lite_256.card import FAILURES_FILE, card, describe
 from lite_256.data import CLASS_TEXTS, Data, cached, read_data
 from lite_256.failures import draw_failures
 from lite_256.folder import Outputs, run_folder, write_folder
-from lite_256.hash_layers import ImageHead, Material, Sentences, TextHead, load_hash, train_hash
+from lite_256.hash_layers import HashTrainingSet, ImageHead, Sentences, TextHead, load_hash, train_hash
 from lite_256.image_tower import export_backbone, image_features
 from lite_256.measure import bit_health, check_graphs, equal_bits, measure, measure_match
 from lite_256.projections import (
@@ -42,7 +42,7 @@ from lite_256.projections import (
     fit_projections,
     fit_text_map,
     make_guesses,
-    make_pairs,
+    make_projection_training_set,
     teacher_photos,
     teacher_sentences,
     unit,
@@ -52,7 +52,7 @@ from lite_256.text_tower import sentence_vectors
 
 
 def train(data: Data, work: Path, seed: int) -> tuple[ImageHead, TextHead, Path, Outputs, Outputs]:
-    """The trained heads, the backbone, and what heads and teacher say of the measured sets."""
+    """The trained heads, the backbone, and the outputs of heads and teacher for the sets to measure on."""
     print("Sentence vectors", flush=True)
     sentences = sentence_vectors(data, work)
     print("Image features", flush=True)
@@ -61,32 +61,33 @@ def train(data: Data, work: Path, seed: int) -> tuple[ImageHead, TextHead, Path,
     centre = (sentences["train"].mean(0) + sentences["coco"].mean(0)) / 2
     centred = {part: unit(vectors - centre) for part, vectors in sentences.items()}
     print("Projections", flush=True)
-    pairs = make_pairs(features, centred["train"])
+    projection_set = make_projection_training_set(features, centred["train"])
     classes = torch.cat([centred[part] for part in CLASS_TEXTS])
-    text_map = fit_text_map(pairs, torch.cat([centred["coco"], classes]), work, seed)
-    folds = fit_projections(pairs, text_map, work, seed)
-    guesses, told = make_guesses(features, class_names(sentences), pairs, folds)
+    text_map = fit_text_map(projection_set, torch.cat([centred["coco"], classes]), work, seed)
+    folds = fit_projections(projection_set, text_map, work, seed)
+    guesses, guessed = make_guesses(features, class_names(sentences), projection_set, folds)
     images, texts = ImageHead(guesses), TextHead(centre)
     print("Hash layers", flush=True)
     captions, *loose = (
         Sentences(vectors, teacher_sentences(vectors, text_map))
         for vectors in (centred["train"], centred["coco"], classes)
     )
-    material = Material(told["train"], told["general"], captions, loose, text_map)
-    fit = partial(train_hash, images.hash, texts.hash, material, seed)
+    hash_set = HashTrainingSet(guessed["train"], guessed["general"], captions, loose, text_map)
+    fit = partial(train_hash, images.hash, texts.hash, hash_set, seed)
     load_hash(images.hash, texts.hash, cached(work / "hash.npy", fit))
-    measured = [part for part in ("dev", "mirflickr") if part in features]
-    asked = [part for part in ("dev", "queries") if part in sentences]
+    photo_sets = [part for part in ("dev", "mirflickr") if part in features]
+    text_sets = [part for part in ("dev", "queries") if part in sentences]
     with torch.no_grad():
         heads = Outputs(
-            {part: images(features[part][0]) for part in measured}, {part: texts(sentences[part]) for part in asked}
+            {part: images(features[part][0]) for part in photo_sets},
+            {part: texts(sentences[part]) for part in text_sets},
         )
     teacher = Outputs(
         {
-            part: teacher_photos(told[part][0], CLASS_SHARE[like])
-            for part, like in zip(measured, CLASS_SHARE, strict=False)
+            part: teacher_photos(guessed[part][0], CLASS_SHARE[like])
+            for part, like in zip(photo_sets, CLASS_SHARE, strict=False)
         },
-        {part: teacher_sentences(centred[part], text_map) for part in asked},
+        {part: teacher_sentences(centred[part], text_map) for part in text_sets},
     )
     return images, texts, backbone, heads, teacher
 

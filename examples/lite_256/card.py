@@ -102,7 +102,7 @@ Figures are text-to-image recall@10 on Flickr8k dev, of single runs, often short
 - Class names at a share of 0.17 for all photos: 65.2 asymmetric against 64.2 with 0.2 and, of general photos, 0.45,
   but 73.8 against 75.5 on the 400 general photos. The first version of the model gave them 0.4 everywhere: 62.0 on
   Flickr8k dev, and 78.5 on those 400, which it had seen without their captions.
-- ImageTextDataset weighted twice and the teacher half: 65.7 against 65.4, but the labels' mAP fell from 55.2 to 53.7.
+- Pairs weighted twice and the teacher half: 65.7 against 65.4, but the labels' mAP fell from 55.2 to 53.7.
 - Fine-tuning the backbone's last four blocks (8 epochs with the pair loss, class probabilities held in place):
   68.6 as floats against 67.1 with frozen ones, one network each; but the mean of four networks on frozen features
   has 69.2 for a sixth of the time, and on the 400 general photos, with class names, 80.0 against 79.0. From image to

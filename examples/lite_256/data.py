@@ -69,8 +69,10 @@ def read_data(
     general = sorted(general_photos.rglob("*.jpg"))
     photos["general"] = [photo for photo in general if photo not in left_out]
     texts = {part: [text for name in names[part] for text in captions[name]] for part in names}
-    told = json.loads(coco_captions.read_text(encoding="utf-8"))["annotations"]
-    texts["coco"] = [annotation["caption"].strip() for annotation in sorted(told, key=lambda one: int(one["id"]))]
+    annotations = json.loads(coco_captions.read_text(encoding="utf-8"))["annotations"]
+    texts["coco"] = [
+        annotation["caption"].strip() for annotation in sorted(annotations, key=lambda one: int(one["id"]))
+    ]
     texts |= class_texts()
     labels = None
     if mirflickr is not None:

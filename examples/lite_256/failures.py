@@ -16,7 +16,7 @@ from lite_256.settings import MAX_TOKENS
 from lite_256.text_tower import run_text
 
 # Of scikit-image's pictures those that are in the public domain or under CC0, and what somebody might ask for.
-ASKED: Mapping[str, str] = {
+QUERIES: Mapping[str, str] = {
     "astronaut.png": "an astronaut in an orange suit",
     "brick.png": "a brick wall",
     "camera.png": "a man filming with a camera on a tripod",
@@ -40,7 +40,7 @@ def draw_failures(folder: Path, target: Path) -> tuple[int, int]:
 
     Returns how many rows there are, of how many texts.
     """
-    photos = [package_folder("skimage") / "data" / name for name in ASKED]
+    photos = [package_folder("skimage") / "data" / name for name in QUERIES]
     ranking = rank(open_session(folder / "image.onnx"), open_session(folder / "text.onnx"), folder, photos)
     places = [int(np.flatnonzero(order == row)[0]) for row, order in enumerate(ranking)]
     failed = sorted((row for row, place in enumerate(places) if place > 0), key=lambda row: -places[row])
@@ -50,7 +50,7 @@ def draw_failures(folder: Path, target: Path) -> tuple[int, int]:
     for line, row in enumerate(failed):
         top = line * height + MARGIN
         place = f"its photo comes as number {places[row] + 1} of {len(photos)}"
-        draw.text((MARGIN, top), f"{list(ASKED.values())[row]}: {place}", "black", font)
+        draw.text((MARGIN, top), f"{list(QUERIES.values())[row]}: {place}", "black", font)
         for column, answer in enumerate([*ranking[row][:SHOWN], row]):
             left = MARGIN + column * (SIDE + MARGIN) + (2 * MARGIN if column == SHOWN else 0)
             picture = ImageOps.fit(Image.open(photos[answer]).convert("RGB"), (SIDE, SIDE))
@@ -65,6 +65,6 @@ def rank(
     """For each text the photos' rows, best first, as `hashcli search` has them."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_truncation(MAX_TOKENS)
-    outputs = (run_text(texts, tokenizer, list(ASKED.values())), run_images(images, photos))
+    outputs = (run_text(texts, tokenizer, list(QUERIES.values())), run_images(images, photos))
     scores = asymmetric_score(*(torch.from_numpy(rows) for rows in outputs))
     return list(scores.argsort(stable=True, dim=1, descending=True).numpy())

@@ -61,21 +61,21 @@ def soft_signs(outputs: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Sentences:
-    """`vectors` are centred unit vectors [n, WIDTH]; `asked` is what the teacher scores them by, [n, 2 * WIDTH]."""
+    """`vectors` are centred unit vectors [n, WIDTH]; `teacher` is as the teacher scores them, [n, 2 * WIDTH]."""
 
     vectors: Tensor
-    asked: Tensor
+    teacher: Tensor
 
     def __getitem__(self, rows: Tensor) -> "Sentences":
-        return Sentences(self.vectors[rows], self.asked[rows])
+        return Sentences(self.vectors[rows], self.teacher[rows])
 
     def some(self, n: int) -> "Sentences":
         return self[torch.randint(len(self.vectors), (n,))]
 
 
 @dataclass(frozen=True)
-class Material:
-    """What the hash layers learn from."""
+class HashTrainingSet:
+    """The hash layers' training set."""
 
     train: list[Tensor]  # views, each [photos, 2 * WIDTH]
     general: list[Tensor]
@@ -99,13 +99,13 @@ def itq(samples: Tensor, seed: int) -> Tensor:
     return basis
 
 
-def start_from_itq(images: nn.Linear, texts: nn.Linear, material: Material, seed: int) -> None:
-    guesses = torch.cat([material.train[0], material.general[0]])
-    sentences = torch.cat([material.captions.vectors, *[loose.vectors for loose in material.loose]])
+def start_from_itq(images: nn.Linear, texts: nn.Linear, training_set: HashTrainingSet, seed: int) -> None:
+    guesses = torch.cat([training_set.train[0], training_set.general[0]])
+    sentences = torch.cat([training_set.captions.vectors, *[loose.vectors for loose in training_set.loose]])
     some = torch.randperm(len(sentences), generator=torch.Generator().manual_seed(seed))[: 2 * len(guesses)]
-    samples = torch.cat([guesses[:, :WIDTH], map_text(sentences[some], material.text_map)])
+    samples = torch.cat([guesses[:, :WIDTH], map_text(sentences[some], training_set.text_map)])
     basis = itq(samples - samples.mean(0), seed)
-    mapped = basis + material.text_map @ basis
+    mapped = basis + training_set.text_map @ basis
     share = CLASS_SHARE["general"]
     both = torch.cat([math.sqrt(1 - share) * basis, math.sqrt(share) * mapped])
     set_layer(images, guesses, both)
@@ -119,9 +119,9 @@ def set_layer(layer: nn.Linear, inputs: Tensor, basis: Tensor) -> None:
     layer.bias.data = -layer.weight.data @ inputs.mean(0)
 
 
-def train_hash(images: nn.Linear, texts: nn.Linear, material: Material, seed: int) -> Floats:
+def train_hash(images: nn.Linear, texts: nn.Linear, training_set: HashTrainingSet, seed: int) -> Floats:
     """Train both hash layers on the signs they give. Returns their parameters as `load_hash` takes them."""
-    start_from_itq(images, texts, material, seed)
+    start_from_itq(images, texts, training_set, seed)
     torch.manual_seed(seed)
     # Of a score, for the pair loss and for the teacher's, at each length of a code.
     log_scales = nn.Parameter(torch.full((2, len(PREFIXES)), 2.5))
@@ -130,7 +130,7 @@ def train_hash(images: nn.Linear, texts: nn.Linear, material: Material, seed: in
     optimiser = torch.optim.AdamW([{"params": layers}, {"params": [log_scales]}], weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=HASH_STEPS, pct_start=0.1)
     for step in range(HASH_STEPS):
-        losses = hash_losses(images, texts, log_scales.exp(), material)
+        losses = hash_losses(images, texts, log_scales.exp(), training_set)
         optimiser.zero_grad()
         torch.autograd.backward(torch.stack([HASH_LOSSES[name] * loss for name, loss in losses.items()]).sum())
         optimiser.step()
@@ -145,7 +145,9 @@ def load_hash(images: nn.Linear, texts: nn.Linear, saved: Tensor) -> None:
     vector_to_parameters(saved, [*images.parameters(), *texts.parameters()])
 
 
-def hash_losses(images: nn.Linear, texts: nn.Linear, scales: Tensor, material: Material) -> dict[str, Tensor]:
+def hash_losses(
+    images: nn.Linear, texts: nn.Linear, scales: Tensor, training_set: HashTrainingSet
+) -> dict[str, Tensor]:
     """Of one random batch, of codes cut to a random length:
 
     pair: a photo's own caption scores highest, and the other way round. teacher: the scores of all sentences for a
@@ -155,18 +157,23 @@ def hash_losses(images: nn.Linear, texts: nn.Linear, scales: Tensor, material: M
     A score compares the query's floats with the signs of what is searched, or signs with signs.
     """
     pairs = HASH_BATCH["train"]
-    photos = torch.randint(len(material.train[0]), (pairs,))
-    view, general_view = (views[int(torch.randint(len(views), ()))] for views in (material.train, material.general))
+    photos = torch.randint(len(training_set.train[0]), (pairs,))
+    view, general_view = (
+        views[int(torch.randint(len(views), ()))] for views in (training_set.train, training_set.general)
+    )
     batch = {"train": view[photos], "general": some(general_view, HASH_BATCH["general"])}
     guesses = torch.cat(list(batch.values()))
-    told = torch.cat([teacher_photos(rows, CLASS_SHARE[part]) for part, rows in batch.items()])
+    teacher_images = torch.cat([teacher_photos(rows, CLASS_SHARE[part]) for part, rows in batch.items()])
     number = torch.randint(CAPTIONS, (pairs,))
     other = (number + torch.randint(1, CAPTIONS, (pairs,))) % CAPTIONS
-    drawn = [material.captions[photos * CAPTIONS + number], *[one.some(HASH_BATCH["loose"]) for one in material.loose]]
-    target = told @ torch.cat([sentences.asked for sentences in drawn]).T * TEACHER_SCALE
+    drawn = [
+        training_set.captions[photos * CAPTIONS + number],
+        *[one.some(HASH_BATCH["loose"]) for one in training_set.loose],
+    ]
+    target = teacher_images @ torch.cat([sentences.teacher for sentences in drawn]).T * TEACHER_SCALE
 
     image_outputs, text_outputs = images(guesses), texts(torch.cat([sentences.vectors for sentences in drawn]))
-    other_outputs = texts(material.captions.vectors[photos * CAPTIONS + other])
+    other_outputs = texts(training_set.captions.vectors[photos * CAPTIONS + other])
     length = int(torch.multinomial(torch.tensor(list(PREFIXES.values())), 1))
     bits = list(PREFIXES)[length]
     image_codes, text_codes, other_codes = (

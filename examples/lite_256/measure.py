@@ -1,4 +1,4 @@
-"""What the finished folder is worth."""
+"""Metrics and checks of the finished folder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -60,9 +60,9 @@ def recall(ranks: Tensor, at: int) -> float:
 
 def mean_average_precision(scores: Tensor, relevant: Tensor) -> float:
     """mAP over all columns, of the rows of both [queries, photos]. Ties come in the order of columns."""
-    found = relevant.gather(1, scores.argsort(stable=True, dim=1, descending=True)).double()
-    precision = found.cumsum(1) / torch.arange(1, found.shape[1] + 1)
-    return ((precision * found).sum(1) / found.sum(1)).mean().item()
+    ranked = relevant.gather(1, scores.argsort(stable=True, dim=1, descending=True)).double()
+    precision = ranked.cumsum(1) / torch.arange(1, ranked.shape[1] + 1)
+    return ((precision * ranked).sum(1) / ranked.sum(1)).mean().item()
 
 
 def measure(outputs: Outputs, teacher: Outputs, data: Data) -> list[ReportedMetric]:
@@ -82,30 +82,32 @@ def first_bits(outputs: Outputs, bits: int) -> Outputs:
 def measure_one(way: str, score: Score, outputs: Outputs, data: Data) -> list[ReportedMetric]:
     images, texts = outputs.images["dev"], outputs.texts["dev"]
     photos = len(images)
-    told = f"Flickr8k dev, {photos:,} photos, {CAPTIONS} captions each"
-    found, described = photo_rank(score(texts, images)), caption_rank(score(images, texts))
+    dataset = f"Flickr8k dev, {photos:,} photos, {CAPTIONS} captions each"
+    photo_ranks, caption_ranks = photo_rank(score(texts, images)), caption_rank(score(images, texts))
     metrics = [
-        ReportedMetric(f"text-to-image recall@1, {way}", told, recall(found, 1), 1 / photos),
-        ReportedMetric(f"text-to-image recall@10, {way}", told, recall(found, 10), 10 / photos),
-        ReportedMetric(f"image-to-text recall@10, {way}", told, recall(described, 10), 1 - (1 - 1 / photos) ** 10),
+        ReportedMetric(f"text-to-image recall@1, {way}", dataset, recall(photo_ranks, 1), 1 / photos),
+        ReportedMetric(f"text-to-image recall@10, {way}", dataset, recall(photo_ranks, 10), 10 / photos),
+        ReportedMetric(
+            f"image-to-text recall@10, {way}", dataset, recall(caption_ranks, 10), 1 - (1 - 1 / photos) ** 10
+        ),
     ]
     if data.labels is not None:
         relevant = torch.from_numpy(data.labels).T
         value = mean_average_precision(score(outputs.texts["queries"], outputs.images["mirflickr"]), relevant)
-        told = f"MIRFlickr-25K, its first {MIRFLICKR_PHOTOS:,} photos, {len(relevant)} labels as words"
+        dataset = f"MIRFlickr-25K, its first {MIRFLICKR_PHOTOS:,} photos, {len(relevant)} labels as words"
         chance = chance_of_average_precision(relevant.sum(1).numpy(), MIRFLICKR_PHOTOS).mean()
-        metrics.append(ReportedMetric(f"text-to-image mAP@all, {way}", told, value, float(chance)))
+        metrics.append(ReportedMetric(f"text-to-image mAP@all, {way}", dataset, value, float(chance)))
     return [ReportedMetric(m.name, m.dataset, round(m.value, 4), round(m.chance, 4)) for m in metrics]
 
 
 def measure_match(outputs: Outputs) -> tuple[MatchThreshold, float] | None:
-    """The distance within which 98 % of captions have their own photo, and how well distance tells that there is none.
+    """The distance within which 98 % of captions have their own photo, and how well it shows that there is none.
 
     Not 95 %: a short query ("a dog") lies further from its photos than a caption does.
 
-    The distance comes from every second photo's captions, the rates from the others'. Captions of Flickr8k dev asked of
-    MIRFlickr's photos stand for texts that describe none of them. The second value is the area under the ROC curve of
-    the nearest photo's distance, when it is to tell whether a caption's own photo is among those searched.
+    The distance comes from every second photo's captions, the rates from the others'. Captions of Flickr8k dev stand
+    for texts that describe none of MIRFlickr's photos. The second value is the area under the ROC curve of the nearest
+    photo's distance, as a sign of whether a caption's own photo is among those searched.
     """
     if "mirflickr" not in outputs.images:
         return None
@@ -125,8 +127,8 @@ def measure_match(outputs: Outputs) -> tuple[MatchThreshold, float] | None:
 
 def check_graphs(outputs: Outputs, heads: Outputs) -> None:
     """The graphs must give what torch gives for the same features and sentence vectors."""
-    pairs = [(outputs.images["dev"], heads.images["dev"]), (outputs.texts["dev"], heads.texts["dev"])]
-    for kind, (graph, module) in zip(("image", "text"), pairs, strict=True):
+    compared = [(outputs.images["dev"], heads.images["dev"]), (outputs.texts["dev"], heads.texts["dev"])]
+    for kind, (graph, module) in zip(("image", "text"), compared, strict=True):
         worst = (graph - module).abs().max().item()
         print(f"{kind}.onnx and torch differ by at most {worst:.1e}")
         if worst > 1e-4:

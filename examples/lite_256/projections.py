@@ -1,4 +1,4 @@
-"""The two guesses at the vector of a sentence that would describe a photo, and the teacher they make."""
+"""The two guesses at the vector of a sentence that would describe a photo, and the teacher made of them."""
 
 import math
 from collections.abc import Sequence
@@ -70,14 +70,14 @@ def projection() -> nn.Sequential:
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """What the projections learn from: views, each [photos, FEATURES]; captions [photos, CAPTIONS, WIDTH], centred."""
+class ProjectionTrainingSet:
+    """The projections' training set: views, each [photos, FEATURES]; captions [photos, CAPTIONS, WIDTH], centred."""
 
     views: list[Tensor]
     captions: Tensor
 
-    def of(self, photos: Tensor) -> "Pairs":
-        return Pairs([view[photos] for view in self.views], self.captions[photos])
+    def of(self, photos: Tensor) -> "ProjectionTrainingSet":
+        return ProjectionTrainingSet([view[photos] for view in self.views], self.captions[photos])
 
 
 def infonce(scores: Tensor) -> Tensor:
@@ -86,7 +86,9 @@ def infonce(scores: Tensor) -> Tensor:
     return (functional.cross_entropy(scores, right) + functional.cross_entropy(scores.T, right)) / 2
 
 
-def train_projection(pairs: Pairs, text_map: Tensor, seed: int, others: Tensor | None = None) -> nn.Sequential:
+def train_projection(
+    training_set: ProjectionTrainingSet, text_map: Tensor, seed: int, others: Tensor | None = None
+) -> nn.Sequential:
     """A projection that tells the right caption from others. With `others`, sentences to leave where they are, the
     text map learns too."""
     torch.manual_seed(seed)
@@ -102,14 +104,14 @@ def train_projection(pairs: Pairs, text_map: Tensor, seed: int, others: Tensor |
     optimiser = torch.optim.AdamW(groups)
     rates = [group["lr"] for group in groups]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=steps, pct_start=0.1)
-    photos = len(pairs.captions)
+    photos = len(training_set.captions)
     for step in range(steps):
         at = step % (photos // PROJECTION_BATCH)
         if at == 0:
             order = torch.randperm(photos)
         rows = order[at * PROJECTION_BATCH : (at + 1) * PROJECTION_BATCH]
-        view = pairs.views[int(torch.randint(len(pairs.views), ()))]
-        sentences = map_text(pairs.captions[rows, torch.randint(CAPTIONS, (len(rows),))], text_map)
+        view = training_set.views[int(torch.randint(len(training_set.views), ()))]
+        sentences = map_text(training_set.captions[rows, torch.randint(CAPTIONS, (len(rows),))], text_map)
         loss = infonce(unit(layers(view[rows])) @ sentences.T * scale.exp().clamp(max=100))
         if others is not None:
             drawn = others[torch.randint(len(others), (PROJECTION_BATCH,))]
@@ -121,24 +123,26 @@ def train_projection(pairs: Pairs, text_map: Tensor, seed: int, others: Tensor |
     return layers.eval()
 
 
-def fit_text_map(pairs: Pairs, others: Tensor, work: Path, seed: int) -> Tensor:
+def fit_text_map(training_set: ProjectionTrainingSet, others: Tensor, work: Path, seed: int) -> Tensor:
     """[WIDTH, WIDTH], U of `map_text`."""
 
     def fit() -> Floats:
         text_map = nn.Parameter(torch.zeros(WIDTH, WIDTH))
-        train_projection(pairs, text_map, seed, others)
+        train_projection(training_set, text_map, seed, others)
         learned: Floats = text_map.detach().numpy()
         return learned
 
     return cached(work / "text-map.npy", fit)
 
 
-def fit_projections(pairs: Pairs, text_map: Tensor, work: Path, seed: int) -> list[nn.Sequential]:
+def fit_projections(
+    training_set: ProjectionTrainingSet, text_map: Tensor, work: Path, seed: int
+) -> list[nn.Sequential]:
     """One for each fold, from the photos of all others."""
 
     def fit(fold: int) -> Floats:
-        unseen = fold_of(pairs.captions) == fold
-        layers = train_projection(pairs.of(~unseen), text_map, seed + fold)
+        unseen = fold_of(training_set.captions) == fold
+        layers = train_projection(training_set.of(~unseen), text_map, seed + fold)
         flat: Floats = parameters_to_vector(layers.parameters()).detach().numpy()
         return flat
 
@@ -169,7 +173,7 @@ class Guesses(nn.Module):
 
     @torch.no_grad()
     def centre(self, features: Tensor) -> None:
-        """Take the mean guess by names out of every guess: it says nothing of a photo."""
+        """Subtract the mean guess by class names from every guess, since it says nothing about any one photo."""
         self.names.bias -= self.names(self.classifier(features[:, :TOP]).softmax(-1)).mean(0)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -179,7 +183,10 @@ class Guesses(nn.Module):
 
 
 def make_guesses(
-    features: dict[str, list[Tensor]], names: Tensor, pairs: Pairs, folds: Sequence[nn.Sequential]
+    features: dict[str, list[Tensor]],
+    names: Tensor,
+    training_set: ProjectionTrainingSet,
+    folds: Sequence[nn.Sequential],
 ) -> tuple[Guesses, dict[str, list[Tensor]]]:
     """The module, and [a, c] for every view of every set of photos.
 
@@ -189,18 +196,20 @@ def make_guesses(
     guesses = Guesses(folds, *feature_statistics(features), names)
     guesses.centre(torch.cat([features[part][0] for part in ("train", "general")]))
     with torch.no_grad():
-        told = {part: [guesses(view) for view in views] for part, views in features.items()}
-        for view, guess in zip(pairs.views, told["train"], strict=True):
+        guessed = {part: [guesses(view) for view in views] for part, views in features.items()}
+        for view, guess in zip(training_set.views, guessed["train"], strict=True):
             for fold, layers in enumerate(folds):
                 unseen = fold_of(view) == fold
                 guess[unseen, :WIDTH] = unit(layers(view[unseen]))
-    return guesses, told
+    return guesses, guessed
 
 
-def make_pairs(features: dict[str, list[Tensor]], captions: Tensor) -> Pairs:
+def make_projection_training_set(features: dict[str, list[Tensor]], captions: Tensor) -> ProjectionTrainingSet:
     """`captions` are those of "train", centred."""
     mean, deviation = feature_statistics(features)
-    return Pairs([(view - mean) / deviation for view in features["train"]], captions.view(-1, CAPTIONS, WIDTH))
+    return ProjectionTrainingSet(
+        [(view - mean) / deviation for view in features["train"]], captions.view(-1, CAPTIONS, WIDTH)
+    )
 
 
 def class_names(sentences: dict[str, Tensor]) -> Tensor:
@@ -222,5 +231,5 @@ def teacher_photos(guesses: Tensor, share: float) -> Tensor:
 
 
 def teacher_sentences(sentences: Tensor, text_map: Tensor) -> Tensor:
-    """Centred sentence vectors -> [n, 2 * WIDTH]: what a is compared with, and what c is."""
+    """Centred sentence vectors -> [n, 2 * WIDTH]: the part that a is compared with, and the part for c."""
     return torch.cat([map_text(sentences, text_map), sentences], 1)

@@ -10,7 +10,7 @@ Bytes = npt.NDArray[np.uint8]
 
 NAME = "lite-256"
 BITS = 256
-SIZE = 288  # above the 224 the backbone was trained at: it finds smaller things, and int8 leaves the time for it
+SIZE = 288  # the backbone was trained at 224; more finds smaller things, and int8 is fast enough for it
 RESIZE: Resize = "squash"
 MAX_TOKENS = 64
 WIDTH = 384  # of a sentence vector
@@ -31,12 +31,12 @@ PROJECTION_STEPS = 1000
 PROJECTION_BATCH = 256
 STAY = 0.3  # weight of how far other sentences are moved by the text map
 TEMPERATURE = 2.0  # of ImageNet's class probabilities: at 1 the first class hides the rest of the picture
-# Of the class names in the teacher's score. Flickr8k's captions teach more of its own photos than of others.
+# The share of the class names in the teacher's score. Flickr8k's captions teach more about its own photos.
 CLASS_SHARE = {"train": 0.25, "general": 0.5}
 
 HASH_STEPS = 2000
 HASH_BATCH = {"train": 400, "general": 300, "loose": 200}  # photos with captions, others; sentences of each kind
-TEACHER_SCALE = 30.0  # of its scores before the softmax: higher, and only the best count
+TEACHER_SCALE = 30.0  # of its scores before the softmax; with more, only the best count
 HASH_LOSSES = {"pair": 1.0, "teacher": 2.0, "captions": 0.3, "balance": 3.0}
 PREFIXES = {64: 0.05, 128: 0.45, 256: 0.5}  # bits, and the share of steps that train a code cut to them
 SYMMETRIC_SHARE = 0.25  # of steps that compare sign with sign; the others compare floats with signs

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hashcli.datasets.splits import Split
     from hashcli.distillation.run import MetricRow, RunPlan
     from hashcli.distillation.student import Student
-    from hashcli.distillation.training import EpochReport
+    from hashcli.distillation.training_loop import EpochReport
     from hashcli.evaluation.ranking import Report
 
 EXAMPLES = """Examples:\n
@@ -52,7 +52,7 @@ class DistillCommand(Command):
         super().format_help(ctx, formatter)
 
 
-COMMAND = DistillCommand
+COMMAND = DistillCommand  # for cli/__init__.py
 
 
 def _print_settings(method: str | None) -> None:

@@ -10,8 +10,8 @@ from hashcli.errors import HashcliError
 if TYPE_CHECKING:
     from hashcli.index.locations import IndexLocation
 
-# By the name of the error's class. {index} is the command that updates the index in use; other names in braces are
-# attributes of the error.
+# By the name of the error's class, because importing the classes would load the modules that raise them (a test holds
+# the names). {index} is the command that updates the index in use; other names in braces are attributes of the error.
 _REMEDIES = {
     "CannotWatchError": "There may be more folders than the system can watch (fs.inotify.max_user_watches). "
     "Instead of --watch, you can run {index} from cron.",

@@ -1,4 +1,4 @@
-"""The datasets by name, and one's own by path."""
+"""The datasets by name, and your own by path. A new dataset is a file of its own and one line here."""
 
 from pathlib import Path
 
@@ -22,14 +22,14 @@ DATASETS: dict[str, DatasetSource] = {
 
 
 class RootMissingError(HashcliError):
-    """Nobody said where the files of a dataset are."""
+    """A dataset needs the folder of its official files, and none was given."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name}: where is it?", "Give the root folder, which holds its official files.")
 
 
 def load_dataset(name: str, root: str | Path | None = None, protocol: str | None = None) -> ImageTextDataset:
-    """A dataset from its official files below `root`; or, where `name` is a path, from a list or folder of one's own.
+    """A dataset from its official files below `root`; or, where `name` is a path, from a list or folder of your own.
 
     A protocol may keep other pairs than the others do; it is matched without regard to case. Raises HashcliError when
     there is no such dataset, and naming the files that are missing.
@@ -38,7 +38,7 @@ def load_dataset(name: str, root: str | Path | None = None, protocol: str | None
         dataset = load_dataset("holiday/captions.csv")
     """
     if name not in DATASETS:
-        return _load_own(name)
+        return _load_custom(name)
     source = DATASETS[name]
     if root is None and source.default_root:
         root = source.default_root()
@@ -67,7 +67,7 @@ def find_protocol(dataset_name: str, name: str | None) -> Protocol | None:
     )
 
 
-def _load_own(name: str) -> ImageTextDataset:
+def _load_custom(name: str) -> ImageTextDataset:
     path = Path(name).expanduser()
     if not path.exists():
         like = did_you_mean(name, DATASETS) or did_you_mean_path(name)

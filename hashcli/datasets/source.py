@@ -49,7 +49,7 @@ class DatasetSource:
     """A dataset that can be chosen by its name. One is defined in each dataset's file and listed in the registry.
 
     `load` gets the root folder. The first of `protocols` is the default one; without any, a dataset is split by its
-    publisher's parts, or else as one's own data are. `archives` is empty where the publisher does not offer the files
+    publisher's parts, or else as custom data are. `archives` is empty where the publisher does not offer the files
     freely. `default_root` is for a dataset that needs no files of a publisher.
     """
 

@@ -13,8 +13,8 @@ from hashcli.datasets.registry import find_protocol
 from hashcli.datasets.source import Protocol
 from hashcli.errors import HashcliError
 
-# For datasets without a protocol, such as one's own. Our choice.
-OWN_QUERY_SHARE, OWN_QUERY_MOST = 0.1, 2_000
+# For datasets without a protocol, such as custom ones. Our choice.
+CUSTOM_QUERY_SHARE, CUSTOM_QUERY_MOST = 0.1, 2_000
 
 VALIDATION_SHARE = 0.1  # of the training set; no choice is ever made on the query set
 PARTS = ("query", "database", "train", "validation")
@@ -48,7 +48,7 @@ def make_split(dataset: ImageTextDataset, seed: int, protocol_name: str | None =
     """Split a dataset into query set, database, training and validation set, the same way for the same seed.
 
     By the publisher's own parts where the dataset has them; else by the protocol named, or the dataset's first one; and
-    where there is none, as for one's own data, with a tenth of the pairs as query set, at most 2,000, and all others as
+    where there is none, as for custom data, with a tenth of the pairs as query set, at most 2,000, and all others as
     database and training set.
 
     Without labels, query and database are the same held-out photos: captions search for their photo, and photos for
@@ -61,7 +61,7 @@ def make_split(dataset: ImageTextDataset, seed: int, protocol_name: str | None =
     elif protocol:
         drawn = _draw_by_protocol(dataset, protocol, rng)
     else:
-        drawn = _draw_own(dataset, rng)
+        drawn = _draw_custom(dataset, rng)
     if not len(drawn.query) or not len(drawn.train):
         raise HashcliError(f"{dataset.name}: {len(dataset.ids)} pairs are too few to split.")
     warnings = [f"{dataset.name}: {dataset.missing}"] if dataset.missing else []
@@ -114,9 +114,9 @@ def _draw_by_protocol(dataset: ImageTextDataset, protocol: Protocol, rng: np.ran
     return _Drawn(name, query, rest, rest[: sizes[1]], tuple(warnings))
 
 
-def _draw_own(dataset: ImageTextDataset, rng: np.random.Generator) -> _Drawn:
+def _draw_custom(dataset: ImageTextDataset, rng: np.random.Generator) -> _Drawn:
     count = len(dataset.ids)
-    queries = min(OWN_QUERY_MOST, max(1, round(OWN_QUERY_SHARE * count)))
+    queries = min(CUSTOM_QUERY_MOST, max(1, round(CUSTOM_QUERY_SHARE * count)))
     order = rng.permutation(count)  # also shuffles the database, whose order decides ties
     rest = order[queries:]
     return _Drawn(f"ours, {queries:,} of {count:,} pairs as query", order[:queries], rest, rest)

@@ -1,4 +1,4 @@
-"""Codes without training, from the teacher's features: what a trained student must beat."""
+"""Codes from the teacher's features without training, as baselines."""
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def principal_signs(
 def itq(
     training: np.ndarray, image: np.ndarray, text: np.ndarray, bits: int, seed: int, rounds: int = 50
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same directions, rotated so that signs lose little: iterative quantisation (Gong and Lazebnik, CVPR 2011)."""
+    """The same directions, rotated for a small quantisation error: ITQ (Gong and Lazebnik, CVPR 2011)."""
     directions = _directions(training, bits)
     projected = training @ directions  # [m, bits]
     rotation, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((bits, bits)))

@@ -1,16 +1,16 @@
-"""What a run reports while it goes on. This module needs no torch."""
+"""What a run reports while it goes on."""
 
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from hashcli.distillation.training import EpochReport
+    from hashcli.distillation.training_loop import EpochReport
     from hashcli.evaluation.ranking import Report
 
 
 class RunCallback(Protocol):
     """Called as a run goes on. A subclass overrides what it needs; the other methods do nothing.
 
-    Each method returns explicitly, for a type checker takes an empty one of a Protocol to be abstract.
+    Their `return` is for type checkers, which take an empty method of a Protocol to be abstract.
     """
 
     def planned(self, count: int) -> None:

@@ -9,6 +9,7 @@ if `tune_teacher` says so; otherwise its features are frozen and only its head l
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch.nn import functional
 
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.distillation.features import Features
-from hashcli.distillation.heads import GraphTextTeacher
+from hashcli.distillation.heads import HashHead
 from hashcli.distillation.losses import cosine, cosine_target, half_inner, negative_log_likelihood, quantisation
 from hashcli.distillation.settings import TUNING, Settings, choice, flag, number
 from hashcli.distillation.towers import ImageTower
@@ -51,7 +52,7 @@ def check_teacher(settings: CkdhSettings, dataset: ImageTextDataset, teacher: Im
 
 
 def train_ckdh(trainer: Trainer[CkdhSettings]) -> HashHeads:
-    """The teacher learns from labels (or, without them, its own features); the student from the teacher alone.
+    """The teacher learns from the labels (or, without them, from its own features); the student from the teacher alone.
 
     With `distil = false` the student learns from the labels as the teacher would: the ablation.
     """
@@ -69,14 +70,13 @@ def train_ckdh(trainer: Trainer[CkdhSettings]) -> HashHeads:
 
 
 def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similarities]:
-    """Train the teacher; the returned function gives its similarities of some rows."""
+    """Train the teacher. Returns the function that gives its similarities among the rows of a batch."""
     training_set, settings = trainer.training_set, trainer.settings
     image_head = trainer.new_head(training_set.teacher_image.shape[1])
     width = training_set.text.shape[1]
     text_teacher = GraphTextTeacher(
-        width, trainer.bits, 0.3, settings.graph_neighbours, attend=settings.graph_attention
-    )
-    text_teacher.to(training_set.text.device)
+        width, trainer.bits, dropout=0.3, neighbours=settings.graph_neighbours, attend=settings.graph_attention
+    ).to(training_set.text.device)
     modules = nn.ModuleDict({"image": image_head, "text": text_teacher})
     tower = None
     if settings.tune_teacher != "head":  # a copy, since each code length tunes the tower afresh
@@ -85,7 +85,7 @@ def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similar
 
     def loss(rows: Tensor) -> dict[str, Tensor]:
         if tower:
-            features = tower([training_set.photos[place] for place in training_set.photo[rows].tolist()])
+            features = tower([training_set.photos[place] for place in training_set.photo_of[rows].tolist()])
         else:
             features = training_set.teacher_image[rows]
         image, text = torch.tanh(image_head(features)), torch.tanh(text_teacher(training_set.text[rows]))
@@ -97,14 +97,17 @@ def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similar
         texts = [text_teacher(batch) for batch in features.text.split(settings.batch)]
         return {"image": image_head(images), "text": torch.cat(texts)}
 
-    trainer.train("ckdh-teacher", modules, loss, encode, tower_learning_rate=settings.tune_learning_rate)
+    trainer.train("ckdh-teacher", modules, loss, encode)
     trainer.evaluator.report("ckdh's teacher", encode)
     with torch.no_grad():
-        images = tower.features(training_set.photos)[training_set.photo] if tower else training_set.teacher_image
+        images = tower.features(training_set.photos)[training_set.photo_of] if tower else training_set.teacher_image
         image_outputs = torch.tanh(image_head(images))
 
     def similarities(rows: Tensor) -> Similarities:
-        """S_T: the mean of the cosines of image with image, text with text, and of each with the other."""
+        """S_T, the mean of the cosines within each modality and across both, and P_T = sigmoid(kappa r S_T / 2).
+
+        Our reconstruction.
+        """
         with torch.no_grad():
             image, text = image_outputs[rows], torch.tanh(text_teacher(training_set.text[rows]))
             across = cosine(image, text)
@@ -115,6 +118,7 @@ def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similar
 
 
 def _label_similarities(trainer: Trainer[CkdhSettings], rows: Tensor) -> Similarities:
+    """The same of the labels: the target of the cosines, and S itself as the probability."""
     similar = trainer.training_set.similarity(rows)
     return cosine_target(similar, trainer.training_set.balanced), similar
 
@@ -122,7 +126,10 @@ def _label_similarities(trainer: Trainer[CkdhSettings], rows: Tensor) -> Similar
 def _terms(
     trainer: Trainer[CkdhSettings], image: Tensor, text: Tensor, target: Tensor, probability: Tensor
 ) -> dict[str, Tensor]:
-    """The same four terms teach the teacher (target 2S - 1, probability S) and the student (S_T, P_T)."""
+    """The terms of the loss of the teacher (target 2S - 1, probability S) and of the student (S_T, P_T).
+
+    Our reconstruction of "log-likelihood, intra- and inter-modality similarities", with the shared quantisation term.
+    """
     settings, mse = trainer.settings, functional.mse_loss
     return {
         "likelihood": settings.likelihood
@@ -131,6 +138,66 @@ def _terms(
         "inter": settings.inter * mse(cosine(image, text), target),
         "quantisation": settings.quantisation * quantisation(image, text),
     }
+
+
+class GraphAttention(nn.Module):
+    """One layer of a graph attention network over the n items of a batch (Velickovic et al., ICLR 2018).
+
+    e_ij = LeakyReLU(a . [W x_i, W x_j]) over the edges, softmax over j, and the heads' results side by side.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.project = nn.Linear(width, width, bias=False)
+        self.from_self = nn.Parameter(torch.empty(heads, width // heads))
+        self.from_other = nn.Parameter(torch.empty(heads, width // heads))
+        nn.init.xavier_uniform_(self.from_self)
+        nn.init.xavier_uniform_(self.from_other)
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, edges: Tensor) -> Tensor:
+        """x [n, width], edges bool [n, n] with every item its own neighbour; to [n, width]."""
+        n = len(x)
+        projected = self.project(self.dropout(x)).view(n, self.heads, -1)  # [n, heads, width / heads]
+        own = (projected * self.from_self).sum(dim=-1)  # [n, heads]
+        other = (projected * self.from_other).sum(dim=-1)
+        scores = functional.leaky_relu(own[:, None] + other[None], 0.2)  # [n, n, heads]
+        weights = self.dropout(scores.masked_fill(~edges[..., None], float("-inf")).softmax(dim=1))
+        mixed = torch.einsum("ijh,jhd->ihd", weights, projected).reshape(n, -1)
+        return cast(Tensor, self.norm(x + functional.elu(mixed)))  # residual
+
+
+class GraphTextTeacher(nn.Module):
+    """CKDH's text teacher: bag of words [n, words] to r outputs through graph attention over the batch.
+
+    Two texts are neighbours if one's bag is among the nearest of the other's by cosine. Labels are not used for the
+    graph, since the loss uses them already. Without graph attention, an ablation, a text's only neighbour is itself.
+    """
+
+    def __init__(self, words: int, bits: int, dropout: float, neighbours: int, *, attend: bool) -> None:
+        super().__init__()
+        self.embed = nn.Linear(words, 512)
+        self.attention = nn.ModuleList([GraphAttention(512, heads=4, dropout=dropout) for _ in range(2)])
+        self.head = HashHead(512, 512, bits, dropout)
+        self.neighbours = neighbours
+        self.attend = attend
+
+    def forward(self, bags: Tensor) -> Tensor:
+        edges = self.edges(bags) if self.attend else torch.eye(len(bags), dtype=torch.bool, device=bags.device)
+        x = functional.normalize(self.embed(bags))
+        for layer in self.attention:
+            x = layer(x, edges)
+        return cast(Tensor, self.head(x))
+
+    def edges(self, bags: Tensor) -> Tensor:
+        """bool [n, n], symmetric: each text itself, and its nearest by cosine among those that share a word with it."""
+        unit = functional.normalize(bags)
+        similarity = unit @ unit.T
+        nearest = similarity.topk(min(self.neighbours + 1, len(bags)), dim=1).indices
+        edges = torch.zeros_like(similarity, dtype=torch.bool).scatter_(1, nearest, True) & (similarity > 0)
+        return edges | edges.T | torch.eye(len(bags), dtype=torch.bool, device=bags.device)
 
 
 METHOD = Method(

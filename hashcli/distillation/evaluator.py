@@ -1,4 +1,4 @@
-"""What a run evaluates: while it trains, the validation photos; in the end, the query set."""
+"""Evaluates a run by its split: on the validation photos while it trains, and on the query set at its end."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ Reports = dict[str, Report]  # by direction
 
 
 class SplitEvaluator:
-    """Evaluates on a dataset's split, from `features` of all items that the run uses.
+    """Evaluates encoders on a dataset's split, with the `features` of all items that the run uses.
 
     `on_report` gets the name of what was evaluated and its reports. Validation photos are the queries and the photos
     trained on are the database; without labels, the validation photos are searched for among themselves.
@@ -68,7 +68,7 @@ class SplitEvaluator:
         return codes if self._can_search(codes) else None
 
     def _can_search(self, codes: DatasetCodes) -> bool:
-        """Without labels, a query whose code is also in the database finds itself, which says nothing."""
+        """False for codes of a single kind without labels: each query would find itself in the database."""
         return self.dataset.labels is not None or len(codes.packed) > 1
 
     def _database(self, seen: Tensor | None) -> np.ndarray:

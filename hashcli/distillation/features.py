@@ -1,4 +1,4 @@
-"""The photos and texts that a run uses, and what the towers see of them."""
+"""The photos and texts that a run uses, their features, and the training set made from these."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -140,7 +140,7 @@ def make_supervised_rows(
     labels = dataset.labels
     return SupervisedRows(
         photos=[items.photos[place] for place in photos],
-        photo=torch.from_numpy(np.searchsorted(photos, items.trained_photos)),
+        photo_of=torch.from_numpy(np.searchsorted(photos, items.trained_photos)),
         teacher_image=teacher.image[items.trained_photos],
         teacher_text=teacher.text[items.trained],
         labels=None if labels is None else torch.from_numpy(labels[items.trained_rows]).float(),
@@ -153,7 +153,7 @@ def make_training_set(rows: SupervisedRows, items: UsedItems, features: Features
     """The same rows with what the student sees of them."""
     return TrainingSet(
         photos=rows.photos,
-        photo=rows.photo,
+        photo_of=rows.photo_of,
         teacher_image=rows.teacher_image,
         teacher_text=rows.teacher_text,
         labels=rows.labels,

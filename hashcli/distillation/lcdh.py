@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from hashcli.distillation.features import Features
-from hashcli.distillation.heads import FusedTeacher
 from hashcli.distillation.losses import half_inner, info_nce, negative_log_likelihood, quantisation, signs
 from hashcli.distillation.settings import Settings, flag, number
 from hashcli.distillation.trainer import HashHeads, Method, Outputs, Trainer
@@ -116,6 +115,7 @@ def _target(trainer: Trainer[LcdhSettings], teacher: Tensor | None, rows: Tensor
 def _round_loss(
     trainer: Trainer[LcdhSettings], heads: HashHeads, teacher: Tensor | None, rows: Tensor, anchors: OldItems
 ) -> dict[str, Tensor]:
+    """The terms of a batch in a round. Our reconstruction, with lambda1 and lambda2 where we guess them to be."""
     training_set, settings = trainer.training_set, trainer.settings
     image = torch.tanh(heads.image(training_set.image[rows]))
     text = torch.tanh(heads.text(training_set.text[rows]))
@@ -136,6 +136,29 @@ def _round_loss(
         to_images, to_texts = likelihood(image, anchors.codes, old), likelihood(text, anchors.codes, old)
         terms["old"] = settings.lambda2 * 0.5 * (to_images + to_texts)
     return terms
+
+
+class FusedTeacher(nn.Module):
+    """LCDH's teacher: the two features of one item as two tokens, one attention block, and a fully connected layer.
+
+    It needs both modalities of an item, so it can teach but cannot encode a query.
+    """
+
+    def __init__(self, width: int, bits: int, heads: int, *, attend: bool) -> None:
+        super().__init__()
+        self.modality = nn.Parameter(torch.zeros(2, width))
+        self.block = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, dropout=0.1, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.head = nn.Linear(2 * width, bits)
+        self.attend = attend
+
+    def forward(self, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [n, width] each; to outputs [n, bits] and the attended tokens [n, 2, width]."""
+        tokens = torch.stack([image, text], dim=1) + self.modality
+        if self.attend:
+            tokens = self.block(tokens)
+        return self.head(tokens.flatten(1)), tokens
 
 
 METHOD = Method(

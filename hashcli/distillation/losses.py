@@ -39,7 +39,7 @@ def negative_log_likelihood(theta: Tensor, similarity: Tensor, balanced: bool = 
 
 
 def cosine_target(similarity: Tensor, balanced: bool = False) -> Tensor:
-    """What the cosine of two codes should be: 2S - 1.
+    """What the cosine of two codes should be: 2S - 1. Our reconstruction of CKDH's loss.
 
     `balanced`: 1 for similar pairs, and for the others the value that makes the mean 0, as it is over all pairs of
     codes with balanced bits. When few pairs are similar, a target of -1 for all others could only be met by one code
@@ -62,7 +62,10 @@ def modality_gap(a: Tensor, b: Tensor) -> Tensor:
 
 
 def quantisation(*relaxed: Tensor) -> Tensor:
-    """Mean squared distance per bit of the relaxed codes from the sign of their sum; no gradient through the sign."""
+    """Mean squared distance per bit of the relaxed codes from the sign of their sum (DCMH's quantisation term, scaled).
+
+    No gradient goes through the sign.
+    """
     codes = signs(torch.stack(relaxed).sum(dim=0).detach())
     return torch.stack([((one - codes) ** 2).mean() for one in relaxed]).sum()
 

@@ -36,9 +36,9 @@ def export_image_encoder(tower: "TorchImageTower", head: HashHead, path: Path) -
     """Trace a torch tower with its head into a graph from pixels to outputs."""
     pixels = torch.zeros(2, tower.size, tower.size, 3, dtype=torch.uint8)
     fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # ONNX has no such operator
+    torch.backends.mha.set_fastpath_enabled(False)  # ONNX has no operator for it
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer's: the result is compared with torch in the end
+        warnings.simplefilter("ignore")  # of the tracer; the exported model is compared with torch in the end
         torch.onnx.export(
             _HashedTower(copy.deepcopy(tower), copy.deepcopy(head)).cpu().eval(),
             (pixels,),
@@ -56,7 +56,7 @@ def append_head(tower: onnx.ModelProto, head: HashHead, path: Path) -> None:
     """Save a graph whose outputs, brought to unit length, are fed to the head."""
     model = onnx.ModelProto()
     model.CopyFrom(tower)
-    prefix = f"head{len(model.graph.node)}_"  # unlike that of a head which the graph may have already
+    prefix = f"head{len(model.graph.node)}_"  # no name of a head that the graph may have already begins so
     _rename_output(model.graph, "output", f"{prefix}tower")
     nodes, weights = _head_nodes(head, f"{prefix}unit", prefix)
     model.graph.node.append(helper.make_node("LpNormalization", [f"{prefix}tower"], [f"{prefix}unit"], axis=-1, p=2))
@@ -95,7 +95,7 @@ def remove_head(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _rename_output(graph: onnx.GraphProto, old: str, new: str) -> None:
-    """Rename a tensor where it is made; nothing reads it."""
+    """Rename a tensor that a node gives and no other node reads."""
     for node in graph.node:
         for i, output in enumerate(node.output):
             if output == old:

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import torch
 
-from hashcli.distillation.open_clip_towers import open_open_clip
+from hashcli.distillation.pretrained_towers import LOCAL, open_clip_towers, timm_tower
 from hashcli.distillation.settings import Settings
-from hashcli.distillation.timm_tower import open_timm
 from hashcli.distillation.towers import HashModelTower, ImageTower, Precision, TextTower
 from hashcli.errors import HashcliError
 
@@ -52,15 +51,15 @@ def open_teacher(
     name: str, device: torch.device | str = "cpu", precision: Precision = "float32"
 ) -> tuple[ImageTower, TextTower]:
     """A teacher's image and text tower, whose features lie in one space. A hash model's are always float32."""
-    if name.startswith("local-dir:") or ("/" in name and not Path(name).exists()):
-        return open_open_clip(name, device, precision)
+    if name.startswith(LOCAL) or ("/" in name and not Path(name).exists()):
+        return open_clip_towers(name, device, precision)
     tower = HashModelTower(name)
     return tower, tower
 
 
 def open_image_tower(name: str, device: torch.device | str = "cpu") -> ImageTower:
     """A student's image tower."""
-    return open_timm(name.removeprefix("timm:"), device) if name.startswith("timm:") else open_teacher(name, device)[0]
+    return timm_tower(name.removeprefix("timm:"), device) if name.startswith("timm:") else open_teacher(name, device)[0]
 
 
 def choose_device(setting: str) -> torch.device:

@@ -1,19 +1,19 @@
 """Where a run's settings come from: defaults, a TOML file over them, single settings over both; or a saved run."""
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hashcli.distillation.registry import DEFAULT_METHOD, METHODS, load_method
 from hashcli.distillation.settings import Rule, Settings, shown
-from hashcli.errors import HashcliError, did_you_mean
+from hashcli.errors import HashcliError, did_you_mean, reason_of
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Values from one place. `name` leads error messages; one for `several_methods` may have settings of others."""
+    """Values from one place, named in errors by `name`. With `several_methods`, other methods' settings are skipped."""
 
     name: str
     values: dict[str, Any]
@@ -49,7 +49,7 @@ def settings_from_json(saved: dict[str, Any]) -> Settings:
     """The settings of a saved run or model, also of another version.
 
     What has been added since has its default. Version 0.1 saved the settings of all methods together: those of other
-    methods are dropped. Raises HashcliError for a method that is not registered.
+    methods are dropped, as are those that no longer exist. Raises HashcliError for a method that is not registered.
     """
     chosen = load_method(saved["method"]).settings
     known = {name: saved[name] for name in chosen.rules() if name in saved}
@@ -87,8 +87,8 @@ def _describe(method: str | None, name: str, rule: Rule) -> SettingDescription:
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise HashcliError(f"{file} cannot be read: {error.strerror}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise HashcliError(f"{file} cannot be read: {reason_of(error)}.") from error
     except tomllib.TOMLDecodeError as error:
         raise HashcliError(f"{file} is not TOML: {error}.") from error
 
@@ -123,8 +123,8 @@ def _parsed(source: _Source, method: str, rules: dict[str, Rule]) -> dict[str, A
                 parsed[name] = rules[name].parse(value)
             except ValueError as error:
                 raise HashcliError(f"{source.name}{name} must be {error}, not {value!r}.") from None
-        elif not (owners := list(_owners(name))):
-            like = did_you_mean(name, rules)
+        elif not (owners := _owners().get(name)):
+            like = did_you_mean(name, _owners())
             remedy = "" if like else f"Settings of {method}: {', '.join(rules)}."
             raise HashcliError(f"{source.name}there is no setting {name!r}.{like}", remedy)
         elif not source.several_methods:
@@ -135,6 +135,10 @@ def _parsed(source: _Source, method: str, rules: dict[str, Rule]) -> dict[str, A
     return parsed
 
 
-def _owners(name: str) -> Iterator[str]:
-    """The methods that have a setting of this name."""
-    return (method for method in METHODS if name in load_method(method).settings.rules())
+def _owners() -> dict[str, list[str]]:
+    """The methods that have each setting, by the setting's name."""
+    owners: dict[str, list[str]] = {}
+    for method in METHODS:
+        for name in load_method(method).settings.rules():
+            owners.setdefault(name, []).append(method)
+    return owners

@@ -1,4 +1,4 @@
-"""One run: towers, features, training at each code length, evaluation, export. run_folder.py says what it leaves."""
+"""One run: towers, features, training at each code length, evaluation, export. run_folder.py writes its files."""
 
 import os
 from dataclasses import asdict, dataclass, replace
@@ -33,12 +33,12 @@ from hashcli.distillation.settings import Settings
 from hashcli.distillation.student import Student, choose_anchors, load_student, save_student
 from hashcli.distillation.towers import ExportedTower
 from hashcli.distillation.trainer import HashHeads, Trainer
-from hashcli.distillation.training import EpochReport
+from hashcli.distillation.training_loop import EpochReport
 from hashcli.distillation.training_set import TrainingSet
 from hashcli.distillation.tuning import tunable, tune_student
 from hashcli.distillation.update import check_update_settings, check_update_towers, kept_bits, update_student
 
-CHECKED = 64  # photos, and texts, that are encoded by the exported model and by torch
+CHECKED = 64  # photos, and texts, on which the exported model is compared with torch
 
 MetricRow = dict[str, Any]  # of, bits, direction, name, value, chance
 
@@ -47,8 +47,9 @@ MetricRow = dict[str, Any]  # of, bits, direction, name, value, chance
 class RunPlan:
     """What a run trains on, how, and where it is kept.
 
-    `out` is the run folder and `cache` the folder of features. With `update`, the hash model in that folder learns the
-    new data; `settings` are then made with the model's as their base. `baselines` are untrained codes to compare with.
+    `out` is the run folder and `cache` the folder of features. With `resume`, the run in `out` goes on if there is one.
+    With `update`, the hash model in that folder learns the new data; `settings` are then resolved with the model's
+    settings as their base. With `baselines`, untrained codes are evaluated as well.
     """
 
     dataset: ImageTextDataset
@@ -111,28 +112,29 @@ def train_hash_models(plan: RunPlan, callback: RunCallback) -> list[MetricRow]:
 
 
 def _make_repeatable() -> None:
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, CUDA's products are not repeatable
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or CUDA's matrix products are not repeatable
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.allow_tf32 = False  # with it, they are not those of the exported model
+    torch.backends.cudnn.allow_tf32 = False  # or outputs differ from those of the exported model
 
 
 def _open_and_check_towers(plan: RunPlan, student: Student | None, device: torch.device) -> Towers:
-    """All that can be found wrong before anything is computed is found here."""
+    """Open the towers of a run. Whatever does not go together is refused here, before anything is computed."""
     settings = plan.settings
     if student and plan.update:
         check_update_settings(student, settings)
         tuned = ExportedTower(plan.update, student.towers["student"]) if student.is_tuned else None
         towers = open_towers(settings, device, tuned)
         check_update_towers(student, towers.keys())
-    else:
-        towers = open_towers(settings, device)
-        if settings.tune_student != "head":
-            tunable(towers.student_image, "tune_student")
+        return towers
+    towers = open_towers(settings, device)
+    if settings.tune_student != "head":
+        tunable(towers.student_image, "tune_student")
     load_method(settings.method).check(settings, plan.dataset, towers.teacher_image)
     return towers
 
 
 def _open_folder(plan: RunPlan, towers: Towers, student: Student | None) -> RunFolder:
+    """Begin a run, or resume the one that the folder holds."""
     settings = plan.settings
     updated = student.digest() if student else None
     facts = run_facts(settings, plan.dataset, plan.split, towers.keys(), updated)
@@ -144,7 +146,7 @@ def _open_folder(plan: RunPlan, towers: Towers, student: Student | None) -> RunF
 def _encode(
     plan: RunPlan, folder: RunFolder, towers: Towers, student: Student | None, callback: RunCallback
 ) -> PreparedRun:
-    """Encode all items; the student's tower is tuned on the way, if it is to be tuned."""
+    """Encode all items, after tuning the student's tower if the settings say so."""
     settings, dataset = plan.settings, plan.dataset
     device = choose_device(settings.device)
     items = UsedItems.of_split(dataset, plan.split)
@@ -153,15 +155,15 @@ def _encode(
     vocabulary = student.vocabulary if student else choose_vocabulary(dataset, plan.split, settings)
     text = encode_texts(items, towers, vocabulary, cache)
     teacher = encode_for_teacher(items, towers, cache)
-    rows = make_supervised_rows(items, dataset, teacher, settings.neighbours)
+    training_rows = make_supervised_rows(items, dataset, teacher, settings.neighbours)
     if settings.tune_student != "head" and not student:
         tower = tunable(towers.student_image, "tune_student")
         on_epoch = partial(_on_epoch, folder, callback, 0)
-        tuned = tune_student(tower, rows.to(device), settings, folder.checkpoints(), on_epoch)
+        tuned = tune_student(tower, training_rows.to(device), settings, folder.checkpoints(), on_epoch)
         towers = replace(towers, student_image=tuned)
     image = encode_photos(items, towers.student_image, cache)
     features = Features(items.photos, torch.from_numpy(items.photo_of), teacher.image, teacher.text, image, text)
-    training_set = make_training_set(rows, items, features, towers)
+    training_set = make_training_set(training_rows, items, features, towers)
     return PreparedRun(plan, folder, towers, student, items, vocabulary, features.to(device), training_set.to(device))
 
 
@@ -171,6 +173,7 @@ def _on_epoch(folder: RunFolder, callback: RunCallback, bits: int, epoch: EpochR
 
 
 def _train(run: PreparedRun, bits: int, evaluator: SplitEvaluator, callback: RunCallback) -> HashHeads:
+    """The student's heads at a code length, trained by the method; in an update, its old heads trained further."""
     settings = run.plan.settings
     on_epoch = partial(_on_epoch, run.folder, callback, bits)
     trainer = Trainer(run.training_set, settings, bits, run.folder.checkpoints(bits), on_epoch, evaluator)

@@ -1,4 +1,4 @@
-"""The folder that a run writes, and takes up again when it is resumed.
+"""The folder that a run writes, and in which it can be resumed.
 
 It holds `run.json` (everything that decides the run), `split.json`, `checkpoints/`, `log.jsonl` (every epoch),
 `metrics.json`, `codes-BITS.npz` (packed codes, labels and split, from which every metric can be computed again), and a
@@ -19,7 +19,7 @@ import hashcli
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.splits import Split
 from hashcli.distillation.settings import Settings, shown
-from hashcli.distillation.training import EpochReport
+from hashcli.distillation.training_loop import EpochReport
 from hashcli.errors import HashcliError
 from hashcli.evaluation.retrieval import DatasetCodes
 

@@ -112,7 +112,7 @@ def code_lengths(default: tuple[int, ...], meaning: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What every method needs. The defaults are ours.
+    """The settings of every method. The defaults are ours.
 
     `method` is the name in the registry; `resolve.resolve_settings` sets it.
     """
@@ -148,8 +148,8 @@ class Settings:
         "a file",
         fixed=True,
     )
-    # On Flickr8k's validation photos CKDH did as well by 0 as by 0.01 and worse by 0.05, its ablation better the more
-    # there were; both measured with losses that were not yet balanced.
+    # On Flickr8k's validation photos CKDH did as well with 0 as with 0.01, and worse with 0.05; its ablation did better
+    # with every increase. Both were measured before the losses were balanced.
     neighbours: float = number(0.01, 0, 1, "without labels: the share of pairs of photos that count as similar")
 
     tune_student: str = choice(
@@ -171,11 +171,11 @@ class Settings:
 
     @classmethod
     def rules(cls) -> dict[str, Rule]:
-        """The declarations by name, in order; `method` has none, for the registry knows the methods."""
+        """The declarations by name, in order. `method` has none: the registry says which values it may have."""
         return {one.name: one.metadata["rule"] for one in fields(cls) if "rule" in one.metadata}
 
     def to_json(self) -> dict[str, Any]:
-        """All settings as JSON has them, as in run.json."""
+        """All settings as run.json and student.safetensors have them."""
         return asdict(self) | {"bits": list(self.bits)}
 
 

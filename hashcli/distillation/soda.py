@@ -129,6 +129,7 @@ def label_prompts(labels: Tensor, names: list[str], template: str) -> list[str]:
 def _teacher_loss(
     trainer: Trainer[SodaSettings], heads: HashHeads, label_head: nn.Module, labels: Tensor, rows: Tensor
 ) -> dict[str, Tensor]:
+    """The terms for images and label prompts. Our reconstruction, but for the gap, which the abstract names."""
     settings, similar = trainer.settings, trainer.training_set.similarity(rows)
     image = torch.tanh(heads.image(trainer.training_set.image[rows]))
     label = torch.tanh(label_head(labels[rows]))
@@ -140,7 +141,7 @@ def _teacher_loss(
 
 
 def _student_loss(trainer: Trainer[SodaSettings], heads: HashHeads, image: Tensor, rows: Tensor) -> dict[str, Tensor]:
-    """The texts against the images' codes, -1 and +1 [batch, r]."""
+    """The terms for texts, given their images' codes, -1 and +1 [batch, r]. Our reconstruction."""
     settings, similar = trainer.settings, trainer.training_set.similarity(rows)
     text = torch.tanh(heads.text(trainer.training_set.text[rows]))
     r = image.shape[1]
@@ -154,7 +155,7 @@ def _student_loss(trainer: Trainer[SodaSettings], heads: HashHeads, image: Tenso
 
 
 def _label_loss(trainer: Trainer[SodaSettings], heads: HashHeads, rows: Tensor) -> dict[str, Tensor]:
-    """Without a teacher: both modalities against the labels."""
+    """The terms without a teacher: images and texts learn from the labels alone."""
     training_set = trainer.training_set
     similar = training_set.similarity(rows)
     image, text = torch.tanh(heads.image(training_set.image[rows])), torch.tanh(heads.text(training_set.text[rows]))
@@ -164,7 +165,7 @@ def _label_loss(trainer: Trainer[SodaSettings], heads: HashHeads, rows: Tensor) 
 
 
 def _likelihood(a: Tensor, b: Tensor, similar: Tensor) -> dict[str, Tensor]:
-    """Of the similarity between two modalities, and within each."""
+    """Of similarity between two modalities and, at half the weight, within each (DCMH has only the first)."""
     return {
         "likelihood": negative_log_likelihood(half_inner(a, b), similar)
         + 0.5 * negative_log_likelihood(half_inner(a, a), similar)

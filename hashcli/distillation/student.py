@@ -1,6 +1,6 @@
-"""student.safetensors of a hash model: with it, the student can go on learning.
+"""student.safetensors of a hash model, which lets the student go on learning.
 
-It holds the heads, the settings, what feeds the heads, and anchors: a sample of the items that were trained on.
+It holds the heads, the settings, the keys of the towers, the vocabulary, and anchors: a sample of the training items.
 """
 
 import hashlib
@@ -80,8 +80,8 @@ def choose_anchors(
 ) -> Anchors:
     """As many training rows as the settings say, drawn by their seed, with their codes.
 
-    After an update, the anchors of `before` keep their share and their codes: together they are a sample of all items
-    ever learned.
+    After an update, some are of `before`, with the codes they had there: as many as make the whole an even sample of
+    all items ever learned.
     """
     count = settings.anchors
     old = round(count * before.learned / (before.learned + len(training_set))) if before else 0

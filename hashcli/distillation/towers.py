@@ -115,8 +115,8 @@ class TorchImageTower(nn.Module):
 class ExportedTower:
     """The image tower inside a hash model that was trained here: its graph without the hash head.
 
-    The features are of unit length. The weights of a student's tuned tower are kept nowhere else, so an update takes
-    them from here. `key` is that of the tower which was exported.
+    The features are of unit length. A student's tuned tower is kept nowhere else, so an update takes it from here.
+    `key` is the key of the tower that was exported.
     """
 
     def __init__(self, folder: Path, key: str) -> None:

@@ -13,7 +13,7 @@ from hashcli.distillation.features import Features
 from hashcli.distillation.heads import HashHead
 from hashcli.distillation.settings import Settings
 from hashcli.distillation.towers import ImageTower
-from hashcli.distillation.training import EpochReport, Stage, train_stage
+from hashcli.distillation.training_loop import EpochReport, Stage, train_stage
 from hashcli.distillation.training_set import TrainingSet
 
 # Outputs before the sign, float32: "image" [n, bits] and "text" [t, bits]. A teacher may have "image" alone, or "pair"
@@ -104,30 +104,28 @@ class Trainer(Generic[MethodSettings]):
         rows: Tensor | None = None,
         seen: Tensor | None = None,
         epochs: int | None = None,
-        tower_learning_rate: float | None = None,
     ) -> None:
         """Train modules as a stage of a name, and validate what `encode` gives.
 
         `loss` gets int64 rows [batch] of the training set and returns the terms of the loss by name; their sum is
-        minimised. Without `rows`, all are trained on. `seen` is as in `Evaluator.validate`, `epochs` replaces the
-        setting, and `tower_learning_rate` is that of a module named "tower".
+        minimised. Without `rows`, all are trained on. `seen` is as in `Evaluator.validate`, and `epochs` replaces the
+        setting. A module named "tower" has the learning rate for towers.
         """
         chosen = torch.arange(len(self.training_set)) if rows is None else rows
-        rates = dict.fromkeys(modules, self.settings.learning_rate)
-        if tower_learning_rate is not None:
-            rates["tower"] = tower_learning_rate
+        settings = self.settings
+        rates = dict.fromkeys(modules, settings.learning_rate) | {"tower": settings.tune_learning_rate}
         stage = Stage(
             name=name,
             modules=modules,
             loss=lambda batch: loss(chosen[batch]),
-            items=len(chosen),
-            epochs=epochs or self.settings.epochs,
-            batch=self.settings.batch,
+            row_count=len(chosen),
+            epochs=epochs or settings.epochs,
+            batch=settings.batch,
             learning_rates=rates,
             validate=lambda: self.evaluator.validate(encode, seen),
-            validate_every=self.settings.validate_every,
+            validate_every=settings.validate_every,
         )
-        train_stage(stage, self.settings.seed, self.checkpoints, self.on_epoch)
+        train_stage(stage, settings.seed, self.checkpoints, self.on_epoch)
 
 
 def _always_possible(settings: Any, dataset: ImageTextDataset, teacher: ImageTower) -> None:
@@ -139,8 +137,8 @@ class Method(Generic[MethodSettings]):
     """A method as the registry finds it: its settings, and the function that trains a student's heads.
 
     `check` is called before anything is computed, and raises HashcliError if the settings, the dataset and the
-    teacher's image tower do not go together. `reconstruction` says that the paper's own code was not available, which
-    the model card then states.
+    teacher's image tower do not go together. It is not called for an update, which is the same for all methods
+    (update.py). `reconstruction` says that the paper's own code was not available, which the model card then states.
     """
 
     summary: str

@@ -13,7 +13,7 @@ from torch import Tensor
 from hashcli.distillation.losses import label_similarity, teacher_similarity
 from hashcli.distillation.towers import ImageTower
 
-SAMPLE = 2000  # rows among which the teacher's similarities are compared to find the threshold
+SAMPLE = 2000  # rows whose similarities to each other give the threshold
 
 Rows = TypeVar("Rows", bound="SupervisedRows")
 
@@ -22,13 +22,13 @@ Rows = TypeVar("Rows", bound="SupervisedRows")
 class SupervisedRows:
     """m training rows, each a photo with one of its texts, as the teacher sees them, and which are similar.
 
-    `photos` are the files of p photos, and `photo` int64 [m] is each row's place among them. `teacher_image` and
+    `photos` are the files of p photos, and `photo_of` int64 [m] is each row's place among them. `teacher_image` and
     `teacher_text` are float32 [m, teacher width] of unit length. `labels` is float32 [m, classes] of 0 and 1, or None.
     `neighbours` is the share of pairs that are similar where there are no labels.
     """
 
     photos: Sequence[Path]
-    photo: Tensor
+    photo_of: Tensor
     teacher_image: Tensor
     teacher_text: Tensor
     labels: Tensor | None
@@ -36,7 +36,7 @@ class SupervisedRows:
     neighbours: float
 
     def __len__(self) -> int:
-        return len(self.photo)
+        return len(self.photo_of)
 
     def to(self: Rows, device: torch.device) -> Rows:
         """The same on a device."""
@@ -54,7 +54,7 @@ class SupervisedRows:
         similarity = teacher_similarity(
             self.teacher_image[rows], self.teacher_text[rows], self.teacher_image[others], self.teacher_text[others]
         )
-        same_photo = self.photo[rows][:, None] == self.photo[others]
+        same_photo = self.photo_of[rows][:, None] == self.photo_of[others]
         return ((similarity > self.similarity_threshold) | same_photo).float()
 
     @property
@@ -64,13 +64,13 @@ class SupervisedRows:
 
     @cached_property
     def similarity_threshold(self) -> float:
-        """The teacher's similarity above which rows of different photos are similar: the share `neighbours` is.
+        """A threshold on the teacher's similarity: the share `neighbours` of the pairs of different photos is above it.
 
         There is one threshold for all batches, so that a pair is similar in each of them or in none.
         """
         rows = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))[:SAMPLE]
-        image, text, photo = self.teacher_image[rows], self.teacher_text[rows], self.photo[rows]
-        each_pair_once = (photo[:, None] != photo).triu()
+        image, text, photo_of = self.teacher_image[rows], self.teacher_text[rows], self.photo_of[rows]
+        each_pair_once = (photo_of[:, None] != photo_of).triu()
         similarities = teacher_similarity(image, text, image, text)[each_pair_once].sort(descending=True).values
         similar = round(self.neighbours * len(similarities))
         if 0 < similar < len(similarities):  # half-way between two, so that rounding errors decide nothing
@@ -83,8 +83,9 @@ class TrainingSet(SupervisedRows):
     """The training rows with what the student sees of them.
 
     `image` is float32 [m, width of the student's image tower], and `text` float32 [m, words] or [m, width of its text
-    tower]. `prompts` encodes n sentences with the teacher's text tower: float32 [n, teacher width] of unit length.
-    `teacher_tower` is the tower behind `teacher_image`, or None for features that come without one.
+    tower]. `prompts` encodes n sentences with the teacher's text tower: float32 [n, teacher width] of unit length, on
+    the CPU whatever the run's device. `teacher_tower` is the tower behind `teacher_image`, or None for features that
+    come without one.
     """
 
     image: Tensor

@@ -1,4 +1,4 @@
-"""Fine-tuning an image tower: CKDH's teacher in its own stage (ckdh.py), a student's tower in a stage before all."""
+"""Fine-tuning an image tower: CKDH's teacher (in its own stage, ckdh.py), or a student's tower before the method."""
 
 import copy
 import hashlib
@@ -15,7 +15,7 @@ from hashcli.distillation.heads import HashHead
 from hashcli.distillation.losses import half_inner, info_nce, negative_log_likelihood
 from hashcli.distillation.settings import Settings
 from hashcli.distillation.towers import ImageTower, TorchImageTower
-from hashcli.distillation.training import EpochReport, Stage, train_stage
+from hashcli.distillation.training_loop import EpochReport, Stage, train_stage
 from hashcli.distillation.training_set import SupervisedRows
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.images import load_pixels
@@ -83,7 +83,7 @@ def tune_student(
     CLIP's do, to be close to the features of its texts. A photo counts once, with its first text.
     """
     tuned = TunedTower(copy.deepcopy(tower), settings.tune_student)
-    first = torch.from_numpy(np.unique(rows.photo.cpu().numpy(), return_index=True)[1])
+    first = torch.from_numpy(np.unique(rows.photo_of.cpu().numpy(), return_index=True)[1])
     texts = rows.teacher_text[first]
     torch.manual_seed(settings.seed)
     head = HashHead(tower.width, settings.hidden, min(settings.bits), settings.dropout).to(tower.mean.device)
@@ -101,7 +101,7 @@ def tune_student(
         name="tune-student",
         modules=nn.ModuleDict({"tower": tuned, "head": head}),
         loss=loss,
-        items=len(rows.photos),
+        row_count=len(rows.photos),
         epochs=settings.tune_epochs,
         batch=settings.tune_batch,
         learning_rates={"tower": settings.tune_learning_rate, "head": settings.learning_rate},

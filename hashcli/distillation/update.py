@@ -1,6 +1,6 @@
-"""An update: a trained student learns new data without the old.
+"""An update: a trained student learns new data without the old data.
 
-LCDH's online round, with the student's anchors in place of the old data. Our choice.
+It is like a round of LCDH's stream, with the student's anchors in place of the old data. Our own design.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ from hashcli.errors import HashcliError
 
 
 def check_update_settings(student: Student, settings: Settings) -> None:
-    """Raises HashcliError for a setting that made the student what it is and has another value now."""
+    """Raises HashcliError for a setting that shaped the student and has another value now."""
     fixed = ["method", *(name for name, rule in settings.rules().items() if rule.fixed)]
     if student.is_tuned:
         fixed.append("student")  # its tower is the tuned one
@@ -38,7 +38,7 @@ def check_update_settings(student: Student, settings: Settings) -> None:
 
 
 def check_update_towers(student: Student, towers: dict[str, str]) -> None:
-    """Raises HashcliError if the towers, by their keys, are not those that the student learned from."""
+    """Raises HashcliError if the keys of the towers are not those of the towers that the student learned from."""
     for what, key in student.towers.items():
         if towers[what] != key:
             raise HashcliError(
@@ -48,10 +48,10 @@ def check_update_towers(student: Student, towers: dict[str, str]) -> None:
 
 
 def update_student(trainer: Trainer[Any], student: Student) -> HashHeads:
-    """Train the student's heads further, in place.
+    """Go on training the student's heads, in place.
 
-    New items are compared with each other and with the anchors' old codes, and the anchors' own codes should stay, so
-    that codes made before the update can still be searched.
+    The codes of new items should be similar to each other's and to the anchors' old codes where the items are similar;
+    and the anchors should keep their codes, so that codes from before the update can still be searched.
     """
     heads, anchors = student.heads, student.anchors
     training_set, settings = trainer.training_set, trainer.settings
@@ -85,7 +85,7 @@ def update_student(trainer: Trainer[Any], student: Student) -> HashHeads:
 
 
 def kept_bits(student: Student, heads: HashHeads) -> tuple[float, float]:
-    """The share of the anchors' bits that new heads still give: of images, and of texts."""
+    """The share of the anchors' bits that the heads give as before: of images, and of texts."""
     with torch.no_grad():
         image = signs(heads.image(student.anchors.image)) == student.anchors.image_codes
         text = signs(heads.text(student.anchors.text)) == student.anchors.text_codes

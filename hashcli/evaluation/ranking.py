@@ -261,20 +261,16 @@ def _chance_of_first(relevant: int, n: int, k: int) -> float:
 def _chance_of_at_most(n: int, total: int, relevant: int, most: int) -> np.ndarray:
     """The chance that the first 0..`total` items of a random order of `total` hold at most `most` relevant ones.
 
-    There are more relevant ones than that. `n` is the table of factorials to use, at least `total`.
+    `relevant` is more than `most`. `n`, at least `total`, chooses the table of factorials, which is kept for the next.
     """
     if most < 0:
         return np.zeros(total + 1)
     log_factorial = _log_factorials(n)
     after = relevant - most - 1  # relevant items behind the first one that is too many
     place = np.arange(most + 1, total - after + 1)  # of that one: C(place - 1, most) C(total - place, after) orders
-
-    def log_choose(a: np.ndarray, b: int) -> np.ndarray:
-        return np.asarray(log_factorial[a] - log_factorial[b] - log_factorial[a - b])
-
     chance_of_place = np.zeros(total + 1)
-    log_ways = log_choose(place - 1, most) + log_choose(total - place, after)
-    chance_of_place[place] = np.exp(log_ways - log_choose(np.array(total), relevant))
+    log_ways = _log_choose(log_factorial, place - 1, most) + _log_choose(log_factorial, total - place, after)
+    chance_of_place[place] = np.exp(log_ways - _log_choose(log_factorial, total, relevant))
     return np.asarray(1 - chance_of_place.cumsum())
 
 
@@ -286,16 +282,18 @@ def chance_of_recall(own: np.ndarray, n: int, k: int) -> np.ndarray:
 def _hypergeometric(n: int, relevant: int, drawn: int) -> np.ndarray:
     """The probability of each count 0..`drawn` of relevant items when `drawn` of n are taken at random."""
     log_factorial = _log_factorials(n)
-
-    def log_choose(a: int, b: np.ndarray) -> np.ndarray:
-        return np.asarray(log_factorial[a] - log_factorial[b] - log_factorial[a - b])
-
     count = np.arange(drawn + 1)
     possible = count[(count <= relevant) & (drawn - count <= n - relevant)]
     probability = np.zeros(drawn + 1)
-    log_ways = log_choose(relevant, possible) + log_choose(n - relevant, drawn - possible)
-    probability[possible] = np.exp(log_ways - log_choose(n, np.array(drawn)))
+    log_ways = _log_choose(log_factorial, relevant, possible)
+    log_ways = log_ways + _log_choose(log_factorial, n - relevant, drawn - possible)
+    probability[possible] = np.exp(log_ways - _log_choose(log_factorial, n, drawn))
     return probability
+
+
+def _log_choose(log_factorial: np.ndarray, n: np.ndarray | int, k: np.ndarray | int) -> np.ndarray:
+    """log(n choose k), from the table of `_log_factorials`."""
+    return np.asarray(log_factorial[n] - log_factorial[k] - log_factorial[n - k])
 
 
 @lru_cache(maxsize=1)

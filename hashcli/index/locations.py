@@ -88,8 +88,13 @@ def _folder_of_name(name: str) -> Path:
 
 
 def _configured(key: str) -> str | None:
-    """What a key at the top of the config file says. Raises ConfigFileError for anything but a text."""
+    """What a key at the top of the config file says. Raises ConfigFileError for anything but a text.
+
+    A table is something else: [index] holds the options of a command.
+    """
     value = read_config().get(key)
+    if isinstance(value, dict):
+        return None
     if value is not None and not isinstance(value, str):
         raise ConfigFileError(f'{config_path()}: {key} must be a text in " ", not {value!r}.')
     return value

@@ -73,7 +73,7 @@ def test_captions_both_ways(hashcli: Run, tiny_model: Path, tmp_path: Path) -> N
     assert "chance 0.5000" in printed  # 10 of 20 photos
 
 
-def test_a_photo_that_cannot_be_read_stops_the_measurement(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_photo_that_cannot_be_read_stops_the_evaluation(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
     root = make_mirflickr(tmp_path / "data", photos=10)
     (root / "mirflickr" / "im5.jpg").write_bytes(b"")
     done = hashcli("evaluate", "--dataset", "mirflickr", "--root", root, "--model", tiny_model, status=1)
@@ -81,8 +81,8 @@ def test_a_photo_that_cannot_be_read_stops_the_measurement(hashcli: Run, tiny_mo
     assert done.stdout == ""
 
 
-def test_saved_codes_are_measured_without_model_and_data(hashcli: Run, tmp_path: Path) -> None:
-    """Against a plain loop, ties by the database's order; from run.json, what the codes are of."""
+def test_saved_codes_are_evaluated_without_model_and_data(hashcli: Run, tmp_path: Path) -> None:
+    """They agree with a plain loop, ties by the database's order; run.json says what the codes are of."""
     saved = save_codes(tmp_path / "run" / "codes-16.npz")
     description = {"dataset": "mine", "protocol": "ours", "split": "abc", "config": {"method": "ckdh", "seed": 7}}
     (tmp_path / "run" / "run.json").write_text(json.dumps(description))
@@ -161,7 +161,7 @@ def test_plots_without_matplotlib_name_the_install_line(
     assert done.stdout == ""
 
 
-def test_a_run_is_measured_again_from_its_codes_alone(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_run_is_evaluated_again_from_its_codes_alone(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     root = make_mirflickr(tmp_path / "data", photos=60)
     (tmp_path / "short.toml").write_text("epochs = 1\n")

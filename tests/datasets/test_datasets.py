@@ -15,7 +15,7 @@ from tests.datasets.layouts import DATA, make_coco, make_flickr8k, make_iapr, ma
 
 
 def test_mirflickr_reads_the_official_layout(tmp_path: Path) -> None:
-    """By hand: photo 3 has no tag and photo 4 no label, so both go; `_r1` files are no labels."""
+    """By hand: photo 3 has no tag and photo 4 no label, so both go; `_r1` files are not labels."""
     dataset = load(make_mirflickr(tmp_path, photos=6))
     assert dataset.ids == ["im1", "im2", "im5", "im6"]
     assert dataset.label_names == ["dog", "sky"]
@@ -136,7 +136,7 @@ def test_iapr_has_labels_with_the_extension(tmp_path: Path) -> None:
     assert dataset.missing == "4 of 20,000 photos are on disk"
 
 
-def test_iapr_has_none_without(tmp_path: Path) -> None:
+def test_iapr_has_no_labels_without_the_extension(tmp_path: Path) -> None:
     dataset = load_dataset("iapr", make_iapr(tmp_path, labels=False))
     assert dataset.ids == ["9", "11", "1000"]
     assert dataset.labels is None

@@ -169,7 +169,7 @@ def test_a_whole_file_left_unchecked_is_not_fetched_again(server: Server, tmp_pa
     assert (tmp_path / "photos" / "b.jpg").exists()
 
 
-def test_a_wrong_checksum_is_refused_and_forgotten(server: Server, tmp_path: Path) -> None:
+def test_an_archive_with_a_wrong_checksum_is_refused_and_deleted(server: Server, tmp_path: Path) -> None:
     offer(server, "/a.zip", md5="0" * 32)
     with pytest.raises(HashcliError, match=f"has the MD5 {md5_of(server.files['/a.zip'])}, not 000"):
         download("some", tmp_path, Progress())
@@ -177,7 +177,7 @@ def test_a_wrong_checksum_is_refused_and_forgotten(server: Server, tmp_path: Pat
     assert not (tmp_path / "photos").exists()
 
 
-def test_a_damaged_archive_without_checksum_is_refused_and_forgotten(server: Server, tmp_path: Path) -> None:
+def test_a_damaged_archive_without_a_checksum_is_refused_and_deleted(server: Server, tmp_path: Path) -> None:
     content = bytearray(server.files["/a.zip"])
     content[1000] ^= 1
     server.files["/bent.zip"] = bytes(content)

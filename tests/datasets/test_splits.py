@@ -129,7 +129,7 @@ def test_too_few_pairs(name: str, count: int) -> None:
         make_split(bare(name, count), seed=0)
 
 
-def test_an_overlap_is_refused_loudly() -> None:
+def test_an_overlap_is_refused() -> None:
     rows = np.arange(10)
     for query, train, validation in ((rows, rows[9:], rows[:0]), (rows, rows[:0], rows[5:6]), (rows[:0], rows, rows)):
         with pytest.raises(ValueError, match="are in both"):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hashcli.distillation.registry import load_method
 from hashcli.distillation.trainer import HashHeads, Trainer
-from hashcli.distillation.training import EpochReport
+from hashcli.distillation.training_loop import EpochReport
 from hashcli.distillation.training_set import TrainingSet
 from hashcli.evaluation.ranking import evaluate_labels
 from hashcli.hashmodel.codes import pack
@@ -47,7 +47,7 @@ def make_training_set(
     uses = rng.random((items, WORDS)) < np.where(shown @ own_words > 0, 0.4, 0.03)
     return TrainingSet(
         photos=[Path(f"{row}.png") for row in range(items)],
-        photo=torch.arange(items),
+        photo_of=torch.arange(items),
         teacher_image=features(teacher_directions, 0.7),
         teacher_text=features(teacher_directions, 0.7),
         image=features(image_directions, 1.0),
@@ -95,15 +95,15 @@ def mean_average_precisions(
             (pack(heads.image(part.image).numpy()), pack(heads.text(part.text).numpy())) for part in (query, database)
         ]
     (query_image, query_text), (database_image, database_text) = codes
-    measured = {}
-    for direction, asked, answering in (
+    values = {}
+    for direction, query_codes, database_codes in (
         ("image to text", query_image, database_text),
         ("text to image", query_text, database_image),
     ):
-        report = evaluate_labels(asked, query.labels.numpy(), answering, database.labels.numpy())
+        report = evaluate_labels(query_codes, query.labels.numpy(), database_codes, database.labels.numpy())
         (metric,) = [one for one in report.metrics if one.name == "mAP@all"]
-        measured[direction] = metric.value, metric.chance
-    return measured
+        values[direction] = metric.value, metric.chance
+    return values
 
 
 def weights(module: torch.nn.Module) -> dict[str, bytes]:

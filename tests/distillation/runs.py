@@ -17,7 +17,7 @@ from hashcli.distillation.resolve import resolve_settings
 from hashcli.distillation.run import RunPlan
 from hashcli.distillation.settings import Settings
 from hashcli.distillation.student import load_student
-from hashcli.distillation.training import EpochReport
+from hashcli.distillation.training_loop import EpochReport
 from hashcli.evaluation.ranking import Report
 from tests.datasets.layouts import make_mirflickr
 
@@ -73,7 +73,7 @@ def update_plan(model: Path, dataset: ImageTextDataset, folder: Path, name: str,
 
 
 def some_pairs(dataset: ImageTextDataset, rows: range) -> ImageTextDataset:
-    """Part of a dataset as a dataset of one's own, with the same labels."""
+    """Part of a dataset as a custom dataset, with the same labels."""
     chosen = list(rows)
     labels = None if dataset.labels is None else dataset.labels[chosen]
     ids, images, texts = ([column[row] for row in chosen] for column in (dataset.ids, dataset.images, dataset.texts))

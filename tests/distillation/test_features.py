@@ -39,7 +39,7 @@ def test_the_items_of_a_split_in_the_order_of_the_dataset() -> None:
     teacher = TeacherFeatures(torch.arange(4.0)[:, None], torch.arange(7.0)[:, None])
     rows = make_supervised_rows(items, dataset, teacher, neighbours=0.1)
     assert [path.name for path in rows.photos] == ["b", "e"]
-    assert rows.photo.tolist() == [0, 0, 1]
+    assert rows.photo_of.tolist() == [0, 0, 1]
     assert rows.teacher_image.flatten().tolist() == [1, 1, 3]
     assert rows.teacher_text.flatten().tolist() == [1, 2, 6]
     assert rows.labels is not None

@@ -87,7 +87,7 @@ def test_quantisation_is_the_distance_from_the_common_code() -> None:
     assert one.grad.tolist() == [[pytest.approx(-0.5), pytest.approx(0.5)]]  # 2 (one - code) / 2
 
 
-def test_balance_is_nothing_when_each_bit_is_set_for_half() -> None:
+def test_balance_is_zero_when_each_bit_is_set_for_half() -> None:
     assert losses.balance(torch.tensor([[1.0, -1], [-1, 1]])).item() == 0
     assert losses.balance(torch.tensor([[1.0, -1], [1, 1]])).item() == pytest.approx(0.5)  # means 1 and 0
     assert losses.balance(torch.ones(4, 3), -torch.ones(4, 3)).item() == pytest.approx(2)

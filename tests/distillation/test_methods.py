@@ -17,7 +17,7 @@ from hashcli.distillation.features import Features
 from hashcli.distillation.registry import METHODS
 from hashcli.distillation.towers import HashModelTower
 from hashcli.distillation.trainer import Encoder, NoEvaluator
-from hashcli.distillation.training import EpochReport
+from hashcli.distillation.training_loop import EpochReport
 from hashcli.errors import HashcliError
 from tests.distillation.planted import (
     BITS,
@@ -243,7 +243,7 @@ def test_the_similarities_that_the_teacher_of_ckdh_gives() -> None:
         def report(self, what: str, encode: Encoder) -> None:
             features = Features(
                 training_set.photos,
-                training_set.photo,
+                training_set.photo_of,
                 training_set.teacher_image,
                 training_set.teacher_text,
                 training_set.image,

@@ -76,6 +76,8 @@ def test_an_assignment_is_named_as_it_was_given() -> None:
 def test_a_misspelt_setting_gets_the_nearest_name() -> None:
     with pytest.raises(HashcliError, match=r"no setting 'neighbors'\. Did you mean neighbours\?"):
         resolve_settings(assignments=["neighbors=0.1"])
+    with pytest.raises(HashcliError, match=r"no setting 'kapa'\. Did you mean kappa\?"):
+        resolve_settings(assignments=["kapa=0.1"], method="soda")  # which is CKDH's
     with pytest.raises(HashcliError, match="no setting 'x'") as raised:
         resolve_settings(assignments=["x=0.1"])
     assert "neighbours" in raised.value.remedy
@@ -84,6 +86,12 @@ def test_a_misspelt_setting_gets_the_nearest_name() -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(HashcliError, match=r"nosuch\.toml cannot be read"):
         resolve_settings(tmp_path / "nosuch.toml")
+
+
+def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_bytes(b'vocabulary = "w\xf6rter.txt"\n')
+    with pytest.raises(HashcliError, match=r"settings\.toml cannot be read: "):
+        resolve_settings(tmp_path / "settings.toml")
 
 
 def test_a_file_may_serve_several_methods_and_an_assignment_may_not(tmp_path: Path) -> None:

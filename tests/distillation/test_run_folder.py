@@ -15,7 +15,7 @@ from hashcli.distillation.run import train_hash_models
 from hashcli.distillation.run_folder import RunExistsError, RunFolder, begin_run, resume_run
 from hashcli.distillation.settings import Settings
 from hashcli.distillation.soda import SodaSettings
-from hashcli.distillation.training import EpochReport
+from hashcli.distillation.training_loop import EpochReport
 from hashcli.errors import HashcliError
 from tests.distillation.runs import (
     Kept,

@@ -82,6 +82,6 @@ def test_anchors_are_a_sample_of_all_that_was_ever_learned(student: Path) -> Non
     assert choose_anchors(others, read.heads, settings, before=read).labels is None
 
 
-def test_a_folder_that_is_no_student_cannot_be_updated(tiny_model: Path) -> None:
+def test_a_folder_without_a_student_cannot_be_updated(tiny_model: Path) -> None:
     with pytest.raises(HashcliError, match=r"tiny cannot be updated: student\.safetensors is missing"):
         load_student(tiny_model)

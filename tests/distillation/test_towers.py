@@ -12,7 +12,7 @@ from PIL import Image
 
 from hashcli.distillation.feature_cache import FeatureCache
 from hashcli.distillation.open_towers import open_image_tower, open_teacher
-from hashcli.distillation.pretrained import skip_hub_if_offline
+from hashcli.distillation.pretrained_towers import skip_hub_if_offline
 from hashcli.distillation.towers import TorchImageTower
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.model import HashModel
@@ -64,7 +64,7 @@ def test_a_small_open_clip_model_from_a_folder(photos: Path, tmp_path: Path) -> 
     assert open_teacher(f"local-dir:{folder}")[0].key != key
 
 
-def test_pixels_are_normalised_as_the_model_asks(tmp_path: Path) -> None:
+def test_pixels_are_normalised_as_the_model_needs(tmp_path: Path) -> None:
     pytest.importorskip("open_clip", exc_type=ImportError)
     tower, _ = open_teacher(f"local-dir:{make_small_clip(tmp_path / 'clip')}")
     assert isinstance(tower, TorchImageTower)
@@ -116,7 +116,7 @@ def test_untrained_weights_by_an_architectures_name() -> None:
         assert torch.equal(tower(pixels), again(pixels))
 
 
-def test_a_folder_without_weights_is_no_teacher(tmp_path: Path) -> None:
+def test_a_folder_without_weights_is_not_a_teacher(tmp_path: Path) -> None:
     pytest.importorskip("open_clip", exc_type=ImportError)
     folder = make_small_clip(tmp_path / "clip")
     (folder / "open_clip_pytorch_model.bin").unlink()
@@ -124,7 +124,7 @@ def test_a_folder_without_weights_is_no_teacher(tmp_path: Path) -> None:
         open_teacher(f"local-dir:{folder}")
 
 
-def test_backbones_that_there_are_not() -> None:
+def test_a_backbone_that_does_not_exist_is_named() -> None:
     with pytest.raises(HashcliError, match="There is no hash model 'nosuch'"):
         open_teacher("nosuch")
     pytest.importorskip("timm", exc_type=ImportError)
@@ -148,7 +148,7 @@ def test_a_misspelt_teacher_gets_the_nearest_names(name: str, said: str, near: s
     assert raised.value.remedy == "In Python, open_clip.list_pretrained() lists them all."
 
 
-def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_does_not_answer_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -156,7 +156,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatc
     assert constants.HF_HUB_OFFLINE
 
 
-def test_photos_come_to_their_size_as_the_model_asks(tmp_path: Path) -> None:
+def test_photos_are_resized_as_the_model_needs(tmp_path: Path) -> None:
     pytest.importorskip("open_clip", exc_type=ImportError)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 80, 3), np.uint8)).save(tmp_path / "wide.png")
     features = {}

@@ -31,7 +31,7 @@ def test_without_labels_a_share_of_all_pairs_is_similar(neighbours: float) -> No
 
 def test_texts_of_one_photo_are_similar_whatever_the_teacher_finds() -> None:
     photo = torch.tensor([0, 0, 1, 2, 2, 2])
-    training_set = replace(make_training_set(6, seed=1, labels=False, neighbours=0), photo=photo)
+    training_set = replace(make_training_set(6, seed=1, labels=False, neighbours=0), photo_of=photo)
     expected = (photo[:, None] == photo).float()
     assert torch.equal(training_set.similarity(torch.arange(6)), expected)
     twins = replace(

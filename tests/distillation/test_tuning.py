@@ -14,7 +14,7 @@ from hashcli.distillation.ckdh import CkdhSettings, train_ckdh
 from hashcli.distillation.open_towers import open_teacher
 from hashcli.distillation.towers import HashModelTower, Precision, TorchImageTower
 from hashcli.distillation.trainer import HashHeads, Trainer
-from hashcli.distillation.training import EpochReport
+from hashcli.distillation.training_loop import EpochReport
 from hashcli.distillation.training_set import SupervisedRows, TrainingSet
 from hashcli.distillation.tuning import TunedTower, tunable, tune_student
 from hashcli.errors import HashcliError
@@ -42,7 +42,7 @@ def train_on_photos(tower: TorchImageTower | None, paths: list[Path], checkpoint
     features = TunedTower(tower, "last").features(paths)[photo] if tower else torch.rand(len(photo), 32, generator=rng)
     training_set = TrainingSet(
         photos=paths,
-        photo=photo,
+        photo_of=photo,
         teacher_image=features,
         teacher_text=torch.rand(len(photo), 32, generator=rng),
         image=torch.rand(len(photo), 20, generator=rng),

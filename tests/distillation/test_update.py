@@ -63,6 +63,18 @@ def test_a_model_learns_new_pairs_and_its_old_codes_stay(
         train_hash_models(resumed(replace(plan, update=plan.out / "model-16")), Kept())
 
 
+def test_a_model_trained_on_labels_learns_captions_without_labels(
+    mirflickr: ImageTextDataset, old_model: Path, tmp_path: Path
+) -> None:
+    """SODA needs labels, but an update does not: the teacher then decides what is similar."""
+    captions = replace(some_pairs(mirflickr, range(4, 44)), labels=None, label_names=[])
+    plan = update_plan(old_model, captions, tmp_path, "new", epochs=1)
+    callback = Kept()
+    train_hash_models(plan, callback)
+    assert callback.epochs == [(16, "update", 1)]
+    assert load_student(plan.out / "model-16").anchors.labels is None
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [

@@ -16,14 +16,14 @@ from hashcli.errors import HashcliError
 class Stage:
     """Modules that are trained together, by a loss over the rows of a batch.
 
-    `loss` gets int64 rows [batch], each below `items`, and returns the terms of the loss by name; their sum is
+    `loss` gets int64 rows [batch], each below `row_count`, and returns the terms of the loss by name; their sum is
     minimised. `validate` returns metrics by name, after every `validate_every` epochs and after the last.
     """
 
     name: str
     modules: nn.ModuleDict
     loss: Callable[[Tensor], dict[str, Tensor]]
-    items: int
+    row_count: int
     epochs: int
     batch: int
     learning_rates: dict[str, float]  # by the names of `modules`
@@ -50,7 +50,7 @@ def train_stage(stage: Stage, seed: int, checkpoints: Path | None, on_epoch: Cal
     uninterrupted one. Raises HashcliError naming the batch if a loss is not finite, and if there are fewer than two
     items.
     """
-    if stage.items < 2:
+    if stage.row_count < 2:
         raise HashcliError(f"{stage.name}: one text with its photo is too little to train on.", "Give more pairs.")
     optimiser = torch.optim.Adam(
         [{"params": module.parameters(), "lr": stage.learning_rates[name]} for name, module in stage.modules.items()],
@@ -87,7 +87,7 @@ def _train_epoch(stage: Stage, optimiser: torch.optim.Optimizer, seed: int, numb
         optimiser.step()
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + value.item() * len(rows)
-    return {name: value / stage.items for name, value in sums.items()}
+    return {name: value / stage.row_count for name, value in sums.items()}
 
 
 def _validate_if_due(stage: Stage, epoch: int) -> dict[str, float]:
@@ -102,7 +102,7 @@ def _validate_if_due(stage: Stage, epoch: int) -> dict[str, float]:
 def _batches(stage: Stage, seed: int, epoch: int) -> Iterator[Tensor]:
     """Rows in a new order. A last batch of one is left out, since it has no pairs."""
     torch.manual_seed(hash((seed, epoch)) % 2**31)  # a hash of whole numbers is the same in every process
-    for rows in torch.randperm(stage.items).split(stage.batch):  # type: ignore[no-untyped-call]
+    for rows in torch.randperm(stage.row_count).split(stage.batch):  # type: ignore[no-untyped-call]
         if len(rows) > 1:
             yield rows
 

@@ -10,7 +10,7 @@ pytest.importorskip("torch")
 
 from hashcli.distillation.registry import METHODS
 from hashcli.distillation.trainer import HashHeads, Trainer
-from hashcli.distillation.training import EpochReport
+from hashcli.distillation.training_loop import EpochReport
 from hashcli.errors import HashcliError
 from tests.distillation.planted import make_trainer, make_training_set, quick_settings, train, weights
 

@@ -7,7 +7,9 @@ pytest.importorskip("torch")
 
 import torch
 
-from hashcli.distillation.heads import FusedTeacher, GraphAttention, GraphTextTeacher, HashHead
+from hashcli.distillation.ckdh import GraphAttention, GraphTextTeacher
+from hashcli.distillation.heads import HashHead
+from hashcli.distillation.lcdh import FusedTeacher
 
 
 def attention_by_loops(layer: GraphAttention, x: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -1,0 +1,156 @@
+"""Towers of pretrained models: open_clip's image and text towers, and timm's image towers."""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hashcli.distillation.towers import OpenClipTextTower, Precision, Preprocessing, TorchImageTower
+from hashcli.errors import HashcliError, did_you_mean
+from hashcli.hashmodel.description import Resize
+
+LOCAL = "local-dir:"
+
+
+def open_clip_towers(
+    name: str, device: torch.device | str, precision: Precision
+) -> tuple[TorchImageTower, OpenClipTextTower]:
+    """Both towers, on a device. Raises HashcliError for a name that is unknown or weights that cannot be had."""
+    import open_clip
+
+    what = f"The teacher {name}"
+    if not name.startswith(LOCAL):
+        _check_name(name, what)
+    try:
+        with _silence_libraries():
+            key, model, tokenizer = _load(name)
+    except Exception as error:  # open_clip and its hub raise many kinds
+        raise HashcliError(
+            f"{what} cannot be loaded ({_first_line(error)}).",
+            "Without a network, choose the hash model lite-256, or local-dir:FOLDER with a saved open_clip model.",
+        ) from error
+    model.eval().requires_grad_(False)
+    config = open_clip.get_model_preprocess_cfg(model)
+    size = config["size"][0] if isinstance(config["size"], list | tuple) else config["size"]
+    resize = _our_resize(what, config.get("resize_mode", "shortest"), shortest="crop", squash="squash")
+    preprocessing = Preprocessing(size, config["mean"], config["std"], resize)
+    images = TorchImageTower(f"open_clip-{key}", model.visual, preprocessing, precision)
+    images.to(device)
+    model.to(device)
+    return images, OpenClipTextTower(images.key, images.width, model, tokenizer, precision)
+
+
+def timm_tower(name: str, device: torch.device | str) -> TorchImageTower:
+    """The model by timm's name, or NAME/random for untrained weights. Raises HashcliError if it cannot be had."""
+    import timm
+    from timm.data.config import resolve_model_data_config
+
+    what = f"The backbone timm:{name}"
+    arch, _, pretrained = name.partition("/")
+    _check_known(what, arch.partition(".")[0], timm.list_models(), "architectures of timm", "timm.list_models()")
+    if pretrained != "random":
+        skip_hub_if_offline()
+    torch.manual_seed(0)  # for `random`
+    try:
+        with _silence_libraries():
+            model = timm.create_model(arch, pretrained=pretrained != "random", num_classes=0)
+    except Exception as error:  # timm and its hub raise many kinds
+        raise HashcliError(
+            f"{what} cannot be loaded ({_first_line(error)}).",
+            "Without a network, choose the student lite-256, or timm:NAME/random for untrained weights.",
+        ) from error
+    config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    model.eval().requires_grad_(False)
+    resize = _our_resize(what, config["crop_mode"], center="crop", squash="squash")
+    preprocessing = Preprocessing(config["input_size"][1], config["mean"], config["std"], resize)
+    return TorchImageTower(f"timm-{name}", model, preprocessing).to(device)
+
+
+def _check_name(name: str, what: str) -> None:
+    import open_clip
+
+    arch, _, pretrained = name.partition("/")
+    listing = "open_clip.list_pretrained()"
+    _check_known(what, arch, open_clip.list_models(), "architectures of open_clip", listing)
+    if pretrained != "random" and not Path(pretrained).is_file():
+        tag = pretrained.lower().replace("-", "_")
+        _check_known(what, tag, open_clip.list_pretrained_tags_by_model(arch), f"weights of {arch}", listing)
+        skip_hub_if_offline()
+
+
+def _load(name: str) -> tuple[str, Any, Any]:
+    """The key, the model and its tokenizer. The key of weights in files is a digest of these."""
+    import open_clip
+
+    if name.startswith(LOCAL):
+        files = sorted(path for path in Path(name.removeprefix(LOCAL)).iterdir() if path.is_file())
+        key = f"local-dir-{_digest_files(files)}"
+        model, _ = open_clip.create_model_from_pretrained(name)
+        return key, model, open_clip.get_tokenizer(name)
+    arch, _, pretrained = name.partition("/")
+    key = f"{arch}-{_digest_files([Path(pretrained)])}" if Path(pretrained).is_file() else name
+    torch.manual_seed(0)  # for `random`
+    weights = None if pretrained == "random" else pretrained
+    model, _, _ = open_clip.create_model_and_transforms(arch, pretrained=weights)
+    return key, model, open_clip.get_tokenizer(arch)
+
+
+def _check_known(what: str, name: str, known: Sequence[str], kind: str, listing: str) -> None:
+    """Raise HashcliError with the nearest of the known names, which may be hundreds.
+
+    `kind` says what is known, and `listing` is the Python call that lists it.
+    """
+    if name not in known:
+        raise HashcliError(
+            f"{what} cannot be loaded: {name!r} is not among the {kind}.{did_you_mean(name, known)}",
+            f"In Python, {listing} lists them all.",
+        )
+
+
+def _first_line(error: Exception) -> str:
+    """What a library says of an error, which may be pages."""
+    return str(error).splitlines()[0] if str(error) else repr(error)
+
+
+def _digest_files(files: Sequence[Path]) -> str:
+    """16 hex digits over the files' content."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _our_resize(what: str, mode: str, **ours: Resize) -> Resize:
+    """The resize of a hash model for the one that a library names. Raises HashcliError where there is none."""
+    if mode not in ours:
+        raise HashcliError(f"{what} resizes photos by {mode!r}, which hash models cannot do.")
+    return ours[mode]
+
+
+@contextmanager
+def _silence_libraries() -> Iterator[None]:
+    """Without the libraries' log messages: we report an error ourselves, once."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def skip_hub_if_offline() -> None:
+    """Keep the Hugging Face client from trying for minutes where its hub does not answer.
+
+    Offline, it uses what it has downloaded before, or says at once that it has nothing.
+    """
+    from huggingface_hub import constants, get_session
+
+    if not constants.HF_HUB_OFFLINE:
+        try:
+            get_session().head(constants.ENDPOINT, timeout=5)
+        except Exception:  # the client may be built on one of several HTTP libraries
+            constants.HF_HUB_OFFLINE = True
