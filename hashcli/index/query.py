@@ -127,7 +127,7 @@ def _parts(given: "Photos | Texts", *, is_image: bool, sign: int) -> Iterator[Qu
         if not (isinstance(weight, Real) and 0 < float(weight) < inf):
             raise HashcliError(
                 f"The weight {weight} of {content} is not a number above 0.",
-                "Put what to keep away from into without_texts or without_images.",
+                "Use without_texts or without_images to steer away from something.",
             )
         yield QueryPart(content, is_image, sign * float(weight))
 
