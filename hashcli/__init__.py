@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hashcli.index.ranking import DistanceLimit as DistanceLimit
     from hashcli.index.results import SearchResult as SearchResult
     from hashcli.index.results import SearchResults as SearchResults
+    from hashcli.index.results import WhyNone as WhyNone
     from hashcli.index.search import Index as Index
     from hashcli.index.search import open_index as open_index
     from hashcli.index.summary import UpdateCallback as UpdateCallback
@@ -43,6 +44,7 @@ _MODULES = {
     "SearchResults": "hashcli.index.results",
     "UpdateCallback": "hashcli.index.summary",
     "UpdateSummary": "hashcli.index.summary",
+    "WhyNone": "hashcli.index.results",
     "load_model": "hashcli.hashmodel.registry",
     "open_index": "hashcli.index.search",
     "pack": "hashcli.hashmodel.codes",
@@ -58,6 +60,7 @@ __all__ = [
     "SearchResults",
     "UpdateCallback",
     "UpdateSummary",
+    "WhyNone",
     "__version__",
     "load_model",
     "open_index",

@@ -22,6 +22,7 @@ NAMES = {
     "SearchResults",
     "UpdateCallback",
     "UpdateSummary",
+    "WhyNone",
     "__version__",
     "load_model",
     "open_index",
