@@ -33,6 +33,8 @@ def how_to_install(extra: str) -> str:
 
 def reason_of(error: Exception) -> str:
     """Why something was skipped, without the path: what the system says in words, or the error's own message."""
+    if isinstance(error, HashcliError):
+        return error.problem
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__
