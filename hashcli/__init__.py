@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from hashcli.index.results import WhyNone as WhyNone
     from hashcli.index.search import Index as Index
     from hashcli.index.search import open_index as open_index
-    from hashcli.index.summary import UpdateCallback as UpdateCallback
     from hashcli.index.summary import UpdateSummary as UpdateSummary
+    from hashcli.index.update_callback import UpdateCallback as UpdateCallback
 
 __version__ = "0.2.0"
 
@@ -42,7 +42,7 @@ _MODULES = {
     "Query": "hashcli.index.query",
     "SearchResult": "hashcli.index.results",
     "SearchResults": "hashcli.index.results",
-    "UpdateCallback": "hashcli.index.summary",
+    "UpdateCallback": "hashcli.index.update_callback",
     "UpdateSummary": "hashcli.index.summary",
     "WhyNone": "hashcli.index.results",
     "load_model": "hashcli.hashmodel.registry",

@@ -1,8 +1,7 @@
 """hashcli config, and the config file for all commands."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
@@ -62,8 +61,7 @@ def defaults(ctx: typer.Context) -> dict[str, Any]:
     return found
 
 
-@dataclass(frozen=True)
-class _Config:
+class _Config(NamedTuple):
     """A config file and what it may say: `commands` are the options of each command by their names in the file."""
 
     path: Path

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hashcli.errors import HashcliError, did_you_mean_path
-from hashcli.index.summary import UpdateCallback
+from hashcli.index.update_callback import UpdateCallback
 
 if TYPE_CHECKING:
     import logging

@@ -2,9 +2,8 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -85,13 +84,12 @@ def run(
         _draw(plots, evaluation)
 
 
-@dataclass(frozen=True)
-class _Evaluation:
+class _Evaluation(NamedTuple):
     """`facts` name what was evaluated; `repeats` are the reports of each seed; `saved`, the codes of runs, if any."""
 
     facts: dict[str, Any]
     repeats: "list[Reports]"
-    saved: "list[SavedCodes]" = field(default_factory=list)
+    saved: "list[SavedCodes]"
 
 
 def _evaluate_model(name: str, dataset: "ImageTextDataset", splits: "list[Split]", cuts: Sequence[int]) -> _Evaluation:
@@ -117,7 +115,7 @@ def _evaluate_model(name: str, dataset: "ImageTextDataset", splits: "list[Split]
         "database": len(splits[0].database),
         "ties": "by database row",
     }
-    return _Evaluation(facts, repeats)
+    return _Evaluation(facts, repeats, [])
 
 
 def _evaluate_codes(paths: list[Path], cuts: Sequence[int]) -> _Evaluation:

@@ -14,12 +14,26 @@ from hashcli.errors import HashcliError, reason_of
 
 if TYPE_CHECKING:
     from hashcli.hashmodel.model import HashModel
+    from hashcli.index.filter import Filter
     from hashcli.index.query import Query
+    from hashcli.index.ranking import DistanceLimit
+    from hashcli.index.search import KindName
 
 _WEIGHT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)):\s*(?=[^\s\d])")  # 16:9 is not a weight
 _KEYS = ("text", "image", "not", "not_image")
 
 Weighted = tuple[str, float]
+
+
+@dataclass(frozen=True)
+class SearchArguments:
+    """The arguments of Index.search_many besides the queries."""
+
+    k: int
+    kinds: "tuple[KindName, ...]"
+    where: "Filter"
+    limit: "DistanceLimit | None"
+    reranked: int
 
 
 @dataclass(frozen=True)

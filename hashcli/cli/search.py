@@ -3,7 +3,6 @@
 import os
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +14,7 @@ from hashcli.cli.options import IndexFolder, IndexName, Json, index_location
 from hashcli.errors import HashcliError, did_you_mean_path
 
 if TYPE_CHECKING:
-    from hashcli.cli.query_input import WrittenQuery
+    from hashcli.cli.query_input import SearchArguments, WrittenQuery
     from hashcli.cli.results import Answer
     from hashcli.index.filter import Filter
     from hashcli.index.locations import IndexLocation
@@ -107,7 +106,7 @@ def run(
     If you give several words and photos, a result should fit all of them.
     """
     from hashcli.cli import results
-    from hashcli.cli.query_input import begins_with_weight
+    from hashcli.cli.query_input import SearchArguments, begins_with_weight
     from hashcli.cli.remedies import with_remedies
     from hashcli.index.search import Index
 
@@ -117,7 +116,7 @@ def run(
     if words and begins_with_weight(words[0]):
         say(f"{words[0]} is searched for as it stands. To give it a weight: --text {shlex.quote(words[0])}")
     is_codes = batch is not None and batch.endswith(".npy")
-    arguments = _SearchArguments(
+    arguments = SearchArguments(
         k,
         _KINDS[for_],
         _filter(folders or [], after, before, types or []),
@@ -152,17 +151,6 @@ def run(
         raise typer.Exit(SKIPPED)
 
 
-@dataclass(frozen=True)
-class _SearchArguments:
-    """The arguments of Index.search_many besides the queries."""
-
-    k: int
-    kinds: "tuple[KindName, ...]"
-    where: "Filter"
-    limit: "DistanceLimit | None"
-    reranked: int
-
-
 _KINDS: "dict[For, tuple[KindName, ...]]" = {
     For.PHOTOS: ("image",),
     For.TEXTS: ("text",),
@@ -187,7 +175,7 @@ def _single(
 
 
 def _answers(
-    index: "Index", single: "WrittenQuery | None", batch: str | None, arguments: _SearchArguments
+    index: "Index", single: "WrittenQuery | None", batch: str | None, arguments: "SearchArguments"
 ) -> "Iterator[tuple[int | None, SearchResults | HashcliError]]":
     """The results of each query, or why it has none, with the query's line in a batch."""
     from hashcli.cli.query_input import read_codes, read_queries
@@ -219,7 +207,7 @@ def _opened(
 
 
 def _say_why_none(
-    found: "SearchResults", index: "Index", location: "IndexLocation", arguments: _SearchArguments
+    found: "SearchResults", index: "Index", location: "IndexLocation", arguments: "SearchArguments"
 ) -> None:
     from hashcli.cli.remedies import index_command
     from hashcli.index.results import WhyNone

@@ -21,7 +21,7 @@ from hashcli.index.catalog import Catalog, IndexedFile, Kind
 from hashcli.index.code_index import neighbours_within
 from hashcli.index.files.hashing import hash_of_content
 from hashcli.index.files.paths import is_within
-from hashcli.index.summary import UpdateCallback
+from hashcli.index.update_callback import UpdateCallback
 
 # Two pictures count as the same if their thumbnails (16 x 16 mean colours), brought to mean 0 and deviation 1, differ
 # by no more than this: as a root mean square, and in any one value. Of altered copies of 300 photos, this accepts all

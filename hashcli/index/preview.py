@@ -8,7 +8,8 @@ from hashcli.index.catalog import Catalog
 from hashcli.index.catalog_file import FILE_NAME
 from hashcli.index.files.hashing import hash_of_content
 from hashcli.index.files.plan import ChangedFile, IndexedPaths, PlannedFiles, make_plan
-from hashcli.index.summary import PlannedChange, UpdateCallback, UpdateOptions
+from hashcli.index.summary import PlannedChange, UpdateOptions
+from hashcli.index.update_callback import UpdateCallback
 
 
 def preview(

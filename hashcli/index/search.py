@@ -26,7 +26,8 @@ from hashcli.index.locations import is_index, locate
 from hashcli.index.query import Query, encode
 from hashcli.index.ranking import RERANKED, DistanceLimit, Neighbours, rank
 from hashcli.index.results import SearchResult, SearchResults, WhyNone
-from hashcli.index.summary import UpdateCallback, UpdateOptions, UpdateSummary
+from hashcli.index.summary import UpdateOptions, UpdateSummary
+from hashcli.index.update_callback import UpdateCallback
 
 if TYPE_CHECKING:
     from hashcli.index.duplicates import Duplicates

@@ -1,6 +1,8 @@
-"""What an update takes and gives: its options, its progress, the changes it would make and what it did."""
+"""What an update takes and gives: its options, the changes it would make and what it did."""
 
 from dataclasses import dataclass, field
+
+from hashcli.index.update_callback import UpdateCallback
 
 
 @dataclass(frozen=True)
@@ -17,26 +19,6 @@ class UpdateOptions:
     rehash: bool = False
     hidden: bool = False
     texts: bool = True
-
-
-class UpdateCallback:
-    """Follows the progress of an update. Override the methods you need; as they stand, they do nothing.
-
-    An update scans the disk first. Then it works in up to three stages, photos, text files and texts, each of which
-    begins with `planned`.
-    """
-
-    def scanned(self, count: int) -> None:
-        """The scan of the disk has found `count` files so far."""
-
-    def planned(self, count: int) -> None:
-        """A stage begins that has `count` files or texts to work through."""
-
-    def advanced(self, count: int) -> None:
-        """Another `count` files or texts of this stage are done."""
-
-    def skipped(self, path: str, reason: str) -> None:
-        """An input was left out, for this reason."""
 
 
 @dataclass(frozen=True)

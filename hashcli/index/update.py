@@ -20,7 +20,8 @@ from hashcli.index.code_index import FILE_NAMES, FaissCodeIndex
 from hashcli.index.files.paths import is_within
 from hashcli.index.files.plan import IndexedPaths, UpdatePlan, make_plan
 from hashcli.index.lock import LOCK_FILE, writer_lock
-from hashcli.index.summary import UpdateCallback, UpdateOptions, UpdateReport, UpdateSummary
+from hashcli.index.summary import UpdateOptions, UpdateReport, UpdateSummary
+from hashcli.index.update_callback import UpdateCallback
 from hashcli.index.update_photos import PhotoUpdate
 from hashcli.index.update_texts import TextUpdate
 

@@ -7,8 +7,9 @@ from PIL import Image
 
 from hashcli.index.catalog import Catalog
 from hashcli.index.catalog_file import FILE_NAME
-from hashcli.index.summary import UpdateCallback, UpdateOptions
+from hashcli.index.summary import UpdateOptions
 from hashcli.index.update import update
+from hashcli.index.update_callback import UpdateCallback
 from tests.conftest import PHOTOS, SKIMAGE
 
 PLANTED = bytes(8)  # a code that no encoder gives: an item that still has it has not been encoded again
