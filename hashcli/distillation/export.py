@@ -42,7 +42,8 @@ class StudentEncoders:
 def export_hash_model(folder: Path, student: StudentEncoders, card: ModelCard) -> HashModel:
     """Write the hash-model folder, and open it."""
     folder.mkdir(parents=True, exist_ok=True)
-    _export_image(folder / "image.onnx", student.image_tower, student.heads)
+    tower = student.image_tower
+    _export_image(folder / "image.onnx", tower, student.heads)
     max_tokens = _export_text(folder, student)
     (folder / "README.md").write_text(card.text, encoding="utf-8")
     Description(
@@ -51,7 +52,7 @@ def export_hash_model(folder: Path, student: StudentEncoders, card: ModelCard) -
         method=card.method,
         teacher=card.teacher,
         licence="that of the training data and of the towers",
-        image=ImageEncoder("image.onnx", student.image_tower.size, student.image_tower.resize),
+        image=ImageEncoder("image.onnx", tower.size, tower.resize, tower.interpolation),
         text=TextEncoder("text.onnx", "tokenizer.json", max_tokens),
         metrics=card.metrics,
     ).write(folder)

@@ -1,0 +1,246 @@
+"""The text half of an open_clip model in a hash model: text.onnx and tokenizer.json."""
+
+import contextlib
+import copy
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hashcli.distillation.onnx_graphs import OPSET, OutputLayer, traceable, with_output_layer
+from hashcli.distillation.stored_graphs import optimise, save_graph, with_int8_weights
+from hashcli.distillation.text_tokenizer import build_tokenizer, pad_id_of, pads_left
+from hashcli.distillation.towers import TEXT_BATCH, OpenClipTextTower
+from hashcli.errors import HashcliError
+from hashcli.hashmodel.codes import pack
+from hashcli.hashmodel.prefetch import batched
+
+INT8_BITS_EQUAL = 0.98
+
+
+@dataclass(frozen=True)
+class StoredText:
+    """How a text encoder was stored: how many tokens of a text it reads, and whether its weights are int8.
+
+    `bits_equal` is the share of bits, of the texts it was tried on, that int8 weights leave as they are.
+    """
+
+    max_tokens: int
+    int8: bool
+    bits_equal: float
+
+
+def export_text_encoder(
+    tower: OpenClipTextTower, layer: OutputLayer, folder: Path, texts: Sequence[str]
+) -> StoredText:
+    """Write text.onnx and tokenizer.json: token ids to features of unit length, and through the output layer.
+
+    The weights are int8 where at least INT8_BITS_EQUAL of the bits of `texts` stay the same, else float32. Raises
+    HashcliError for a text encoder or a tokenizer that a hash model cannot hold.
+    """
+    encoder = text_encoder(tower)
+    tokenizer = build_tokenizer(tower.tokenizer, encoder.context_length, full_length=encoder.full_length)
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    exact = optimise(with_output_layer(_traced(encoder), layer))
+    rounded = with_int8_weights(exact)
+    with tempfile.TemporaryDirectory() as scratch:  # a graph with large weights can be run from a file only
+        outputs = []
+        for graph, name in ((exact, "exact.onnx"), (rounded, "rounded.onnx")):
+            written = onnx.ModelProto()
+            written.CopyFrom(graph)
+            save_graph(written, Path(scratch) / name)
+            outputs.append(_run(Path(scratch) / name, tokenizer, texts))
+    different = np.bitwise_count(pack(outputs[0]) ^ pack(outputs[1])).sum()
+    bits_equal = 1 - float(different) / max(1, outputs[0].size)
+    int8 = bits_equal >= INT8_BITS_EQUAL
+    save_graph(rounded if int8 else exact, folder / "text.onnx")
+    return StoredText(encoder.context_length, int8, bits_equal)
+
+
+class TextEncoder(nn.Module):
+    """A text tower of open_clip from token ids and their mask, int64 [n, tokens], to features [n, width].
+
+    With `full_length` it must be given texts that are padded to `context_length` tokens, as it was trained: it reads
+    the padding.
+    """
+
+    def __init__(self, context: "_Context") -> None:
+        super().__init__()
+        self.context_length, self.full_length = context.length, context.full_length
+        self.pad_id, self.dropped_id = context.pad_id, context.dropped_id
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        ids = input_ids.masked_fill(attention_mask == 0, self.pad_id)
+        return self.encode(ids if self.dropped_id is None else ids.masked_fill(ids == self.dropped_id, 0))
+
+    def encode(self, ids: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class _Attention(nn.Module):
+    """torch's own multi-head attention in operators that can be traced for any number of tokens."""
+
+    def __init__(self, attention: nn.MultiheadAttention) -> None:
+        super().__init__()
+        self.heads, self.head_width = attention.num_heads, attention.head_dim
+        self.weight, self.bias, self.out = attention.in_proj_weight, attention.in_proj_bias, attention.out_proj
+
+    def forward(self, x: Tensor, *_: Tensor, attn_mask: Tensor | None = None, **__: Any) -> tuple[Tensor, None]:
+        """x [n, tokens, width] attends to itself; the mask is added to the scores [n, heads, tokens, tokens]."""
+        parts = functional.linear(x, self.weight, self.bias).unflatten(2, (3, self.heads, self.head_width))
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        scores = query @ key.transpose(2, 3) * self.head_width**-0.5
+        if attn_mask is not None:
+            scores = scores + attn_mask
+        return self.out((scores.softmax(3) @ value).transpose(1, 2).flatten(2)), None
+
+
+class _OwnTransformer(TextEncoder):
+    """open_clip's own transformer, of its classes CLIP and CustomTextCLIP, for any number of tokens.
+
+    `parts` is the model or its text tower; `pool` is how it pools, and the id of the token at a text's end.
+    """
+
+    def __init__(self, parts: Any, pool: tuple[str, int], context: "_Context") -> None:
+        super().__init__(context)
+        self.transformer = copy.deepcopy(parts.transformer)
+        for block in self.transformer.resblocks:
+            block.attn = _Attention(block.attn)
+        self.token_embedding, self.positional_embedding = parts.token_embedding, parts.positional_embedding
+        self.ln_final, self.text_projection = parts.ln_final, parts.text_projection
+        self.pool_type, self.eos_id = pool
+        self.causal = parts.attn_mask is not None
+        self.masks_padding = bool(getattr(parts, "use_pad_mask", False))
+
+    def encode(self, ids: Tensor) -> Tensor:
+        x = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
+        x = self.ln_final(self.transformer(x, attn_mask=self._mask(ids)))
+        pooled = self._pool(x, ids)
+        if self.text_projection is None:
+            return pooled
+        if isinstance(self.text_projection, nn.Linear):
+            return cast(Tensor, self.text_projection(pooled))
+        return cast(Tensor, pooled @ self.text_projection)
+
+    def _mask(self, ids: Tensor) -> Tensor | None:
+        """Minus infinity where a token must not be seen: those that follow, or the padding."""
+        if self.causal:
+            place = torch.arange(ids.shape[1], device=ids.device)
+            return torch.where(place[None] > place[:, None], -torch.inf, 0.0)
+        if self.masks_padding:
+            return torch.where(ids == self.pad_id, -torch.inf, 0.0)[:, None, None]
+        return None
+
+    def _pool(self, x: Tensor, ids: Tensor) -> Tensor:
+        if self.pool_type in ("first", "last"):
+            return x[:, 0 if self.pool_type == "first" else -1]
+        place = ids.argmax(-1) if self.pool_type == "argmax" else (ids == self.eos_id).int().argmax(-1)
+        return x.gather(1, place[:, None, None].expand(-1, 1, x.shape[2]))[:, 0]
+
+
+class _HuggingFace(TextEncoder):
+    """A transformer of the library transformers, with open_clip's pooling and projection."""
+
+    def __init__(self, text: Any, context: "_Context") -> None:
+        super().__init__(context)
+        self.text = text
+
+    def encode(self, ids: Tensor) -> Tensor:
+        features = self.text(ids)
+        return cast(Tensor, features[0] if isinstance(features, tuple) else features)
+
+
+@dataclass(frozen=True)
+class _Context:
+    """How a text is laid out for a transformer. `dropped_id` is a token that open_clip replaces by 0."""
+
+    length: int
+    pad_id: int
+    full_length: bool
+    dropped_id: int | None
+
+
+def text_encoder(tower: OpenClipTextTower) -> TextEncoder:
+    """The text half of an open_clip model as a module that can be traced. Raises HashcliError where there is none."""
+    from open_clip.hf_model import HFTextEncoder
+    from open_clip.transformer import TextTransformer
+
+    model, tokenizer = tower.model, tower.tokenizer
+    text = getattr(model, "text", model)
+    pad_id = pad_id_of(tokenizer)
+    inner = tokenizer.tokenizer if getattr(tokenizer, "strip_sep_token", False) else None
+    dropped_id = inner.sep_token_id if inner else None
+    length = int(tokenizer.context_length)
+    if isinstance(text, HFTextEncoder):
+        full_length = pads_left(tokenizer) or pad_id != text.config.pad_token_id
+        return _HuggingFace(text, _Context(length, pad_id, full_length, dropped_id)).eval()
+    own = isinstance(text, TextTransformer)
+    blocks = getattr(getattr(text, "transformer", None), "resblocks", [None])
+    plain = all(type(getattr(block, "attn", None)) is nn.MultiheadAttention for block in blocks)
+    if not (own or hasattr(text, "text_pool_type")) or not plain or getattr(text, "cls_emb", None) is not None:
+        raise HashcliError(
+            f"The teacher {tower.key} reads texts with a {type(text).__name__}, which hashcli cannot put into a hash "
+            "model.",
+            "Choose a bag of words as the text encoder, or another teacher.",
+        )
+    pool = (text.pool_type, text.eos_id) if own else (text.text_pool_type, text.text_eos_id)
+    causal = text.attn_mask is not None
+    sees_padding = not causal and not getattr(text, "use_pad_mask", False)
+    full_length = sees_padding or pool[0] == "last" or pads_left(tokenizer)
+    return _OwnTransformer(text, pool, _Context(length, pad_id, full_length, dropped_id)).eval()
+
+
+def _traced(encoder: TextEncoder) -> onnx.ModelProto:
+    """The graph from `input_ids` and `attention_mask` to `output`, the features as the encoder gives them."""
+    tokens = encoder.context_length if encoder.full_length else min(7, encoder.context_length)
+    ids = torch.ones(2, tokens, dtype=torch.int64)
+    both = {0: "n", 1: "tokens"}
+    with tempfile.TemporaryDirectory() as folder, traceable(encoder) as module, _plain_attention(module):
+        path = Path(folder) / "text.onnx"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the tracer's: the result is compared with torch in the end
+            torch.onnx.export(
+                module,
+                (ids, torch.ones_like(ids)),
+                str(path),
+                input_names=["input_ids", "attention_mask"],
+                output_names=["output"],
+                dynamic_axes={"input_ids": both, "attention_mask": both, "output": {0: "n"}},
+                opset_version=OPSET,
+                dynamo=False,  # the newer exporter needs another package
+            )
+        return onnx.load(path)
+
+
+@contextlib.contextmanager
+def _plain_attention(encoder: TextEncoder) -> Iterator[None]:
+    """With attention as products and a softmax, in a model of transformers: other ways cannot be traced."""
+    if isinstance(encoder, _HuggingFace) and hasattr(encoder.text.transformer, "set_attn_implementation"):
+        encoder.text.transformer.set_attn_implementation("eager")
+    yield
+
+
+def _run(path: Path, tokenizer: Any, texts: Sequence[str]) -> np.ndarray:
+    """float32 [n, bits] from a graph as a hash model runs it."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    outputs = []
+    for batch in batched(texts, TEXT_BATCH):
+        rows = tokenizer.encode_batch(list(batch))
+        inputs = {
+            "input_ids": np.array([row.ids for row in rows], np.int64),
+            "attention_mask": np.array([row.attention_mask for row in rows], np.int64),
+        }
+        outputs.append(session.run(["output"], inputs)[0])
+    return np.concatenate(outputs)
