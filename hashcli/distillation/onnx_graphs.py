@@ -8,7 +8,7 @@ import copy
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 OPSET = 17
 
-OutputLayer = HashHead | nn.Linear
+OutputLayer: TypeAlias = HashHead | nn.Linear
 
 
 class _HashedTower(nn.Module):

@@ -5,9 +5,10 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from hashcli.errors import HashcliError, did_you_mean
-from hashcli.hashmodel.description import Resize
+from hashcli.hashmodel.description import Interpolation, Resize
 
 
 def check_known(what: str, name: str, known: Sequence[str], kind: str, listing: str) -> None:
@@ -41,6 +42,15 @@ def our_resize(what: str, mode: str, **ours: Resize) -> Resize:
     if mode not in ours:
         raise HashcliError(f"{what} brings photos to its size by {mode!r}, which hash models cannot.")
     return ours[mode]
+
+
+def our_interpolation(what: str, name: str) -> Interpolation:
+    """The interpolation of a hash model for the one that a library names. Raises HashcliError where there is none."""
+    if name == "random":  # in training alone
+        return "bicubic"
+    if name not in ("bicubic", "bilinear"):
+        raise HashcliError(f"{what} resizes photos with {name!r} interpolation, which hash models cannot.")
+    return cast(Interpolation, name)
 
 
 @contextmanager

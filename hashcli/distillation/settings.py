@@ -124,7 +124,7 @@ class Settings:
         "a model's name",
     )
     student: str = string("lite-256", "the student's image tower: a hash model, or timm:NAME", "a model's name")
-    text: str = string("bag", "the student's text tower: bag (of words), or a hash model", "bag or a model's name")
+    text: str = string("bag", "the student's text tower: bag (of words), or a model", "bag or a model's name")
     bits: tuple[int, ...] = code_lengths((64,), "code lengths; each is trained on its own")
     seed: int = number(0, 0, 2**32 - 1, "decides split, weights and order")
 

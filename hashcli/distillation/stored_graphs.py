@@ -1,4 +1,4 @@
-"""ONNX graphs as a hash model stores them: optimised, with int8 weights where those do, and large ones beside the graph.
+"""ONNX graphs as a hash model stores them: optimised, with int8 weights, and large weights in a file beside the graph.
 
 A text query loads its graph without optimising it, which would take longer than the query itself.
 """
@@ -101,7 +101,9 @@ class _Rounding:
             return self._lookup(node)
         if node.op_type == "MatMul" and node.input[1] in self._matrices:
             return self._product(node, self._matrix(node.input[1]))
-        plain = all(_attribute(node, name, 1.0) == 1.0 for name in ("alpha", "beta")) and not _attribute(node, "transA", 0)
+        plain = all(_attribute(node, name, 1.0) == 1.0 for name in ("alpha", "beta")) and not _attribute(
+            node, "transA", 0
+        )
         if node.op_type == "Gemm" and node.input[1] in self._matrices and plain:
             matrix = self._matrix(node.input[1])
             return self._product(node, matrix.T if _attribute(node, "transB", 0) else matrix)

@@ -16,22 +16,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hashcli.distillation.export_check import INT8_BITS_EQUAL, bits_equal, check_outputs
 from hashcli.distillation.onnx_graphs import OPSET, OutputLayer, traceable, with_output_layer
 from hashcli.distillation.stored_graphs import optimise, save_graph, with_int8_weights
 from hashcli.distillation.text_tokenizer import build_tokenizer, pad_id_of, pads_left
 from hashcli.distillation.towers import TEXT_BATCH, OpenClipTextTower
 from hashcli.errors import HashcliError
-from hashcli.hashmodel.codes import pack
+from hashcli.hashmodel.description import external_data
 from hashcli.hashmodel.prefetch import batched
-
-INT8_BITS_EQUAL = 0.98
 
 
 @dataclass(frozen=True)
 class StoredText:
     """How a text encoder was stored: how many tokens of a text it reads, and whether its weights are int8.
 
-    `bits_equal` is the share of bits, of the texts it was tried on, that int8 weights leave as they are.
+    `bits_equal` is the share of the example texts' bits that int8 weights leave as they are.
     """
 
     max_tokens: int
@@ -40,30 +39,39 @@ class StoredText:
 
 
 def export_text_encoder(
-    tower: OpenClipTextTower, layer: OutputLayer, folder: Path, texts: Sequence[str]
+    tower: OpenClipTextTower, layer: OutputLayer, folder: Path, examples: Sequence[str]
 ) -> StoredText:
     """Write text.onnx and tokenizer.json: token ids to features of unit length, and through the output layer.
 
-    The weights are int8 where at least INT8_BITS_EQUAL of the bits of `texts` stay the same, else float32. Raises
-    HashcliError for a text encoder or a tokenizer that a hash model cannot hold.
+    The weights are int8 where at least INT8_BITS_EQUAL of the bits of the example texts stay the same, else float32, as
+    they are without examples. Raises HashcliError for a text encoder or a tokenizer that a hash model cannot hold, and
+    if the outputs for the examples differ from torch's.
     """
     encoder = text_encoder(tower)
     tokenizer = build_tokenizer(tower.tokenizer, encoder.context_length, full_length=encoder.full_length)
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     exact = optimise(with_output_layer(_traced(encoder), layer))
+    if not examples:
+        save_graph(exact, folder / "text.onnx")
+        return StoredText(encoder.context_length, int8=False, bits_equal=1.0)
     rounded = with_int8_weights(exact)
-    with tempfile.TemporaryDirectory() as scratch:  # a graph with large weights can be run from a file only
-        outputs = []
-        for graph, name in ((exact, "exact.onnx"), (rounded, "rounded.onnx")):
-            written = onnx.ModelProto()
-            written.CopyFrom(graph)
-            save_graph(written, Path(scratch) / name)
-            outputs.append(_run(Path(scratch) / name, tokenizer, texts))
-    different = np.bitwise_count(pack(outputs[0]) ^ pack(outputs[1])).sum()
-    bits_equal = 1 - float(different) / max(1, outputs[0].size)
-    int8 = bits_equal >= INT8_BITS_EQUAL
-    save_graph(rounded if int8 else exact, folder / "text.onnx")
-    return StoredText(encoder.context_length, int8, bits_equal)
+    with torch.inference_mode():
+        features = functional.normalize(torch.from_numpy(tower.encode_texts(examples)))
+        trained = layer(features.to(next(layer.parameters()).device)).cpu().numpy()
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:  # onnxruntime reads large weights from files alone
+        exact_path, rounded_path = (Path(scratch) / name / "text.onnx" for name in ("exact", "rounded"))
+        outputs = {}
+        for path, graph in ((exact_path, exact), (rounded_path, rounded)):
+            path.parent.mkdir()
+            save_graph(graph, path)
+            outputs[path] = _run(path, tokenizer, examples)
+        check_outputs(outputs[exact_path], trained, "text")
+        equal = bits_equal(outputs[rounded_path], outputs[exact_path])
+        chosen = rounded_path if bits_equal(outputs[rounded_path], trained) >= INT8_BITS_EQUAL else exact_path
+        external_data(folder / "text.onnx").unlink(missing_ok=True)
+        for file in chosen.parent.iterdir():
+            file.replace(folder / file.name)
+    return StoredText(encoder.context_length, chosen == rounded_path, equal)
 
 
 class TextEncoder(nn.Module):

@@ -106,9 +106,7 @@ def _load(path: str | os.PathLike[str], size: int, resized: Callable[[Image.Imag
         return _decoded(image, size, resized)
 
 
-def pixels_of(
-    image: Image.Image, size: int, resize: Resize, interpolation: Interpolation = "bicubic"
-) -> np.ndarray:
+def pixels_of(image: Image.Image, size: int, resize: Resize, interpolation: Interpolation = "bicubic") -> np.ndarray:
     """The same as load_pixels, from an image that is already `opened`. Changes the image: a JPEG is decoded smaller."""
     return np.asarray(_decoded(image, size, lambda decoded: _resized(decoded, size, resize, interpolation)))
 

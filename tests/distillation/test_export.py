@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from hashcli.datasets.vocabulary import bag_of_words, build_vocabulary, words_of
 from hashcli.distillation.card import ModelCard
-from hashcli.distillation.export import StudentEncoders, _bag_tokenizer, check_outputs, export_hash_model
+from hashcli.distillation.export import StudentEncoders, _bag_tokenizer, export_hash_model
+from hashcli.distillation.export_check import check_outputs
 from hashcli.distillation.heads import HashHead
 from hashcli.distillation.open_towers import open_image_tower
 from hashcli.distillation.towers import ExportedTower, HashModelTower, ImageTower
