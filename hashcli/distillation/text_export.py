@@ -127,7 +127,6 @@ class _OwnTransformer(TextEncoder):
         self.ln_final, self.text_projection = parts.ln_final, parts.text_projection
         self.pool_type, self.eos_id = pool
         self.causal = parts.attn_mask is not None
-        self.masks_padding = bool(getattr(parts, "use_pad_mask", False))
 
     def encode(self, ids: Tensor) -> Tensor:
         x = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
@@ -140,13 +139,11 @@ class _OwnTransformer(TextEncoder):
         return cast(Tensor, pooled @ self.text_projection)
 
     def _mask(self, ids: Tensor) -> Tensor | None:
-        """Minus infinity where a token must not be seen: those that follow, or the padding."""
-        if self.causal:
-            place = torch.arange(ids.shape[1], device=ids.device)
-            return torch.where(place[None] > place[:, None], -torch.inf, 0.0)
-        if self.masks_padding:
-            return torch.where(ids == self.pad_id, -torch.inf, 0.0)[:, None, None]
-        return None
+        """Minus infinity where a token must not see another, since that follows; None if each sees all."""
+        if not self.causal:
+            return None
+        place = torch.arange(ids.shape[1], device=ids.device)
+        return torch.where(place[None] > place[:, None], -torch.inf, 0.0)
 
     def _pool(self, x: Tensor, ids: Tensor) -> Tensor:
         if self.pool_type in ("first", "last"):
@@ -180,31 +177,36 @@ class _Context:
 def text_encoder(tower: OpenClipTextTower) -> TextEncoder:
     """The text half of an open_clip model as a module that can be traced. Raises HashcliError where there is none."""
     from open_clip.hf_model import HFTextEncoder
-    from open_clip.transformer import TextTransformer
 
-    model, tokenizer = tower.model, tower.tokenizer
-    text = getattr(model, "text", model)
-    pad_id = pad_id_of(tokenizer)
-    inner = tokenizer.tokenizer if getattr(tokenizer, "strip_sep_token", False) else None
-    dropped_id = inner.sep_token_id if inner else None
-    length = int(tokenizer.context_length)
+    tokenizer = tower.tokenizer
+    text = getattr(tower.model, "text", tower.model)
+    pad_id, length = pad_id_of(tokenizer), int(tokenizer.context_length)
+    dropped_id = tokenizer.tokenizer.sep_token_id if getattr(tokenizer, "strip_sep_token", False) else None
     if isinstance(text, HFTextEncoder):
         full_length = pads_left(tokenizer) or pad_id != text.config.pad_token_id
         return _HuggingFace(text, _Context(length, pad_id, full_length, dropped_id)).eval()
-    own = isinstance(text, TextTransformer)
-    blocks = getattr(getattr(text, "transformer", None), "resblocks", [None])
-    plain = all(type(getattr(block, "attn", None)) is nn.MultiheadAttention for block in blocks)
-    if not (own or hasattr(text, "text_pool_type")) or not plain or getattr(text, "cls_emb", None) is not None:
+    if not _can_be_traced(text):
         raise HashcliError(
             f"The teacher {tower.key} reads texts with a {type(text).__name__}, which hashcli cannot put into a hash "
             "model.",
             "Choose a bag of words as the text encoder, or another teacher.",
         )
-    pool = (text.pool_type, text.eos_id) if own else (text.text_pool_type, text.text_eos_id)
-    causal = text.attn_mask is not None
-    sees_padding = not causal and not getattr(text, "use_pad_mask", False)
-    full_length = sees_padding or pool[0] == "last" or pads_left(tokenizer)
-    return _OwnTransformer(text, pool, _Context(length, pad_id, full_length, dropped_id)).eval()
+    pool_type = text.pool_type if hasattr(text, "pool_type") else text.text_pool_type
+    eos_id = text.eos_id if hasattr(text, "eos_id") else text.text_eos_id
+    full_length = text.attn_mask is None or pool_type == "last" or pads_left(tokenizer)
+    return _OwnTransformer(text, (pool_type, eos_id), _Context(length, pad_id, full_length, dropped_id)).eval()
+
+
+def _can_be_traced(text: nn.Module) -> bool:
+    """Whether it is open_clip's CLIP, or its TextTransformer, without CoCa's class token and with torch's attention."""
+    from open_clip.model import CLIP
+    from open_clip.transformer import TextTransformer
+
+    if not isinstance(text, CLIP | TextTransformer):
+        return False
+    unlike_clip = getattr(text, "cls_emb", None) is not None or getattr(text, "use_pad_mask", False)
+    blocks = text.transformer.resblocks
+    return not unlike_clip and all(type(block.attn) is nn.MultiheadAttention for block in blocks)
 
 
 def _traced(encoder: TextEncoder) -> onnx.ModelProto:

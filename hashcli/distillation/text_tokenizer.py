@@ -3,8 +3,10 @@
 open_clip cleans a text in Python before it splits it; here the same rules stand in the file as normalisers. Texts get
 other ids where those rules cannot be written so:
     - text in a wrong encoding ("cafÃ©"), which ftfy repairs;
-    - HTML character references other than those of _ENTITIES, decimal or by another name;
-    - <start_of_text> and <end_of_text> written right after a punctuation mark;
+    - HTML character references other than those of _ENTITIES and _OLD_ENTITIES;
+    - C1 control characters, which ftfy takes for Windows-1252;
+    - a special token of the tokenizer that the text itself contains, such as "!<start_of_text>" or "a </s> b": white
+      space and punctuation around it are read otherwise;
     - letters that Python's Unicode tables know and those of the tokenizers library do not, or the other way round.
 open_clip may also drop random words from a text that is too long, as in training (`reduction_mask`): here the end is
 cut off.
@@ -21,8 +23,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 from hashcli.errors import HashcliError
 
 FINAL_SIGMA = Regex(r"(?<=\p{Cased}\p{Case_Ignorable}{0,9})Σ(?!\p{Case_Ignorable}*\p{Cased})")
-_ENTITIES = ("quot", "apos", "nbsp", "lt", "gt", "hellip", "ndash", "mdash", "lsquo", "rsquo", "ldquo", "rdquo", "#39")
-_WITHOUT_SEMICOLON = ("amp", "quot", "nbsp", "lt", "gt")  # which HTML allows for these names
+_OLD_ENTITIES = ("quot", "QUOT", "nbsp", "lt", "LT", "gt", "GT")  # HTML knows them without their semicolon, too
+_ENTITIES = ("apos", "hellip", "ndash", "mdash", "lsquo", "rsquo", "ldquo", "rdquo", "#39")
 
 
 def build_tokenizer(tokenizer: Any, context_length: int, *, full_length: bool) -> Tokenizer:
@@ -75,15 +77,16 @@ def _byte_pairs(tokenizer: Any) -> Tokenizer:
     merges = sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.__getitem__)
     built = Tokenizer(models.BPE(tokenizer.encoder, merges, end_of_word_suffix="</w>"))
     built.normalizer = normalizers.Sequence(_cleaning(tokenizer.clean_fn))
-    words = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
+    special = [tokenizer.decoder[id_] for id_ in tokenizer.all_special_ids]
+    words = rf"(?i:{'|'.join(special)}|'s|'t|'re|'ve|'m|'ll|'d)|\p{{L}}+|\p{{N}}|[^\s\p{{L}}\p{{N}}]+"
     built.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(words), behavior="removed", invert=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    special = [tokenizer.decoder[id_] for id_ in tokenizer.all_special_ids]
-    built.add_special_tokens([AddedToken(token, normalized=True) for token in special])
+    found = [AddedToken(token, normalized=True) for token in special if tokenizer.clean_fn(token) == token]
+    built.add_special_tokens(found)
     built.post_processor = processors.TemplateProcessing(
         single=f"{start} $A {end}", special_tokens=[(token, tokenizer.encoder[token]) for token in (start, end)]
     )
@@ -131,9 +134,8 @@ def _repairs() -> list[Any]:
     from ftfy import chardata
 
     entities = [("&(?:amp|AMP);?", "&")] * 2  # twice, as open_clip does: &amp;lt; is a <
-    entities += [
-        (f"&{name};?" if name in _WITHOUT_SEMICOLON else f"&{name};", html.unescape(f"&{name};")) for name in _ENTITIES
-    ]
+    entities += [(f"&{name};?", html.unescape(f"&{name};")) for name in _OLD_ENTITIES]
+    entities += [(f"&{name};", html.unescape(f"&{name};")) for name in _ENTITIES]
     patterns = [
         *entities,
         *((chr(code), wanted) for code, wanted in {**chardata.LIGATURES, **chardata.WIDTH_MAP}.items()),
