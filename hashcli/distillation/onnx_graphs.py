@@ -3,10 +3,9 @@
 An output layer is a hash head, or a plain linear layer W x + b; x is the tower's feature at unit length.
 """
 
-import contextlib
 import copy
+import tempfile
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -41,32 +40,34 @@ class _HashedTower(nn.Module):
         return self.layer(functional.normalize(self.tower(pixels)))
 
 
-@contextlib.contextmanager
-def traceable(module: nn.Module) -> Iterator[nn.Module]:
-    """A copy of a module, on the CPU and in evaluation mode, and torch without operators that ONNX has not."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield copy.deepcopy(module).cpu().eval()
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-
-
 def export_image_encoder(tower: "TorchImageTower", layer: OutputLayer, path: Path) -> None:
     """Trace a torch tower with its output layer into a graph from pixels to outputs."""
     pixels = torch.zeros(2, tower.size, tower.size, 3, dtype=torch.uint8)
-    with traceable(_HashedTower(reparameterised(tower), layer)) as module, warnings.catch_warnings():
+    save_graph(trace(_HashedTower(reparameterised(tower), layer), {"pixels": (pixels, {0: "n"})}), path)
+
+
+def trace(module: nn.Module, inputs: dict[str, tuple[Tensor, dict[int, str]]]) -> onnx.ModelProto:
+    """The graph of a module, from its inputs by name to `output` [n, width].
+
+    Each input is an example, and the names of those of its dimensions that may have another size.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # ONNX has no such operator
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's: the result is compared with torch in the end
+        path = Path(folder) / "traced.onnx"  # with files beside it if it is large
         torch.onnx.export(
-            module,
-            (pixels,),
+            copy.deepcopy(module).cpu().eval(),
+            tuple(example for example, _ in inputs.values()),
             str(path),
-            input_names=["pixels"],
+            input_names=list(inputs),
             output_names=["output"],
-            dynamic_axes={"pixels": {0: "n"}, "output": {0: "n"}},
+            dynamic_axes={"output": {0: "n"}} | {name: sizes for name, (_, sizes) in inputs.items()},
             opset_version=OPSET,
             dynamo=False,  # the newer exporter needs another package
         )
+        torch.backends.mha.set_fastpath_enabled(fast)
+        return onnx.load(path)
 
 
 def append_head(tower: onnx.ModelProto, layer: OutputLayer, path: Path) -> None:

@@ -1,10 +1,8 @@
 """The text half of an open_clip model in a hash model: text.onnx and tokenizer.json."""
 
-import contextlib
 import copy
 import tempfile
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,13 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hashcli.distillation.export_check import INT8_BITS_EQUAL, bits_equal, check_outputs
-from hashcli.distillation.onnx_graphs import OPSET, OutputLayer, traceable, with_output_layer
+from hashcli.distillation.onnx_graphs import OutputLayer, trace, with_output_layer
 from hashcli.distillation.stored_graphs import optimise, save_graph, with_int8_weights
 from hashcli.distillation.text_tokenizer import build_tokenizer, pad_id_of, pads_left
 from hashcli.distillation.towers import TEXT_BATCH, OpenClipTextTower
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.description import external_data
 from hashcli.hashmodel.prefetch import batched
+
+MAPPED = 1 << 24  # bytes of weights that go to a file of their own: it is mapped, and loads in less than half the time
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,12 @@ def export_text_encoder(
     encoder = text_encoder(tower)
     tokenizer = build_tokenizer(tower.tokenizer, encoder.context_length, full_length=encoder.full_length)
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-    exact = optimise(with_output_layer(_traced(encoder), layer))
+    traced = optimise(_traced(encoder))
+    exact = with_output_layer(traced, layer)
     if not examples:
-        save_graph(exact, folder / "text.onnx")
+        save_graph(exact, folder / "text.onnx", MAPPED)
         return StoredText(encoder.context_length, int8=False, bits_equal=1.0)
-    rounded = with_int8_weights(exact)
+    rounded = with_output_layer(with_int8_weights(traced), layer)
     with torch.inference_mode():
         features = functional.normalize(torch.from_numpy(tower.encode_texts(examples)))
         trained = layer(features.to(next(layer.parameters()).device)).cpu().numpy()
@@ -63,7 +64,7 @@ def export_text_encoder(
         outputs = {}
         for path, graph in ((exact_path, exact), (rounded_path, rounded)):
             path.parent.mkdir()
-            save_graph(graph, path)
+            save_graph(graph, path, MAPPED)
             outputs[path] = _run(path, tokenizer, examples)
         check_outputs(outputs[exact_path], trained, "text")
         equal = bits_equal(outputs[rounded_path], outputs[exact_path])
@@ -211,38 +212,19 @@ def _can_be_traced(text: nn.Module) -> bool:
 
 def _traced(encoder: TextEncoder) -> onnx.ModelProto:
     """The graph from `input_ids` and `attention_mask` to `output`, the features as the encoder gives them."""
-    tokens = encoder.context_length if encoder.full_length else min(7, encoder.context_length)
-    ids = torch.ones(2, tokens, dtype=torch.int64)
-    both = {0: "n", 1: "tokens"}
-    with tempfile.TemporaryDirectory() as folder, traceable(encoder) as module, _plain_attention(module):
-        path = Path(folder) / "text.onnx"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the tracer's: the result is compared with torch in the end
-            torch.onnx.export(
-                module,
-                (ids, torch.ones_like(ids)),
-                str(path),
-                input_names=["input_ids", "attention_mask"],
-                output_names=["output"],
-                dynamic_axes={"input_ids": both, "attention_mask": both, "output": {0: "n"}},
-                opset_version=OPSET,
-                dynamo=False,  # the newer exporter needs another package
-            )
-        return onnx.load(path)
-
-
-@contextlib.contextmanager
-def _plain_attention(encoder: TextEncoder) -> Iterator[None]:
-    """With attention as products and a softmax, in a model of transformers: other ways cannot be traced."""
-    if isinstance(encoder, _HuggingFace) and hasattr(encoder.text.transformer, "set_attn_implementation"):
-        encoder.text.transformer.set_attn_implementation("eager")
-    yield
+    module = copy.deepcopy(encoder)
+    if isinstance(module, _HuggingFace) and hasattr(module.text.transformer, "set_attn_implementation"):
+        module.text.transformer.set_attn_implementation("eager")  # the only one that can be traced
+    ids = torch.ones(2, encoder.context_length if encoder.full_length else 7, dtype=torch.int64)
+    sizes = {0: "n", 1: "tokens"}
+    return trace(module, {"input_ids": (ids, sizes), "attention_mask": (torch.ones_like(ids), sizes)})
 
 
 def _run(path: Path, tokenizer: Any, texts: Sequence[str]) -> np.ndarray:
     """float32 [n, bits] from a graph as a hash model runs it."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     outputs = []
