@@ -29,6 +29,7 @@ def save_graph(model: onnx.ModelProto, path: Path, large: int = LARGE) -> None:
         onnx.save(model, path)
     else:
         onnx.save(model, path, save_as_external_data=True, location=data.name, size_threshold=1024)
+        data.chmod(0o644)  # the library leaves it readable by its owner alone
 
 
 def optimise(model: onnx.ModelProto, large: int = LARGE) -> onnx.ModelProto:
