@@ -56,7 +56,7 @@ def test_texts_are_padded_to_the_longest_where_that_will_do(tmp_path: Path) -> N
         assert [short.ids, long.ids] == tokenizer(["a", "a dog runs"])[:, :length].tolist()
 
 
-def test_siglips_tokenizer_cleans_without_being_told(tmp_path: Path) -> None:
+def test_siglips_own_tokenizer_always_canonicalises(tmp_path: Path) -> None:
     from open_clip.tokenizer import SigLipTokenizer
     from transformers import AutoTokenizer
 
