@@ -14,35 +14,46 @@ import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from hashcli.distillation.card import ModelCard
+from hashcli.distillation.export_check import check_outputs
 from hashcli.distillation.features import Features
 from hashcli.distillation.onnx_graphs import append_head, export_bag, export_image_encoder
-from hashcli.distillation.towers import ExportedTower, HashModelTower, ImageTower, TorchImageTower
+from hashcli.distillation.text_export import export_text_encoder
+from hashcli.distillation.text_tokenizer import FINAL_SIGMA
+from hashcli.distillation.towers import (
+    ExportedTower,
+    HashModelTower,
+    ImageTower,
+    OpenClipTextTower,
+    TextTower,
+    TorchImageTower,
+)
 from hashcli.distillation.trainer import HashHeads
-from hashcli.errors import HashcliError
-from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.description import Description, ImageEncoder, TextEncoder
 from hashcli.hashmodel.model import HashModel
 
-TOLERANCE = 1e-4  # between the outputs of ONNX and of torch
-BITS_EQUAL = 0.999
 MAX_WORDS = 100_000  # of a text that is read as a bag of words: more than any text has
 UNKNOWN = "[UNK]"
 
 
 @dataclass(frozen=True)
 class StudentEncoders:
-    """All parts of a student. Without a text tower, texts are bags of the vocabulary's words."""
+    """All parts of a student. Without a text tower, texts are bags of the vocabulary's words.
+
+    On the example texts it is tried whether a text tower of open_clip keeps its codes with int8 weights.
+    """
 
     heads: HashHeads
     image_tower: ImageTower
-    text_tower: HashModelTower | None
+    text_tower: TextTower | None
     vocabulary: Sequence[str]
+    examples: Sequence[str] = ()
 
 
 def export_hash_model(folder: Path, student: StudentEncoders, card: ModelCard) -> HashModel:
     """Write the hash-model folder, and open it."""
     folder.mkdir(parents=True, exist_ok=True)
-    _export_image(folder / "image.onnx", student.image_tower, student.heads)
+    tower = student.image_tower
+    _export_image(folder / "image.onnx", tower, student.heads)
     max_tokens = _export_text(folder, student)
     (folder / "README.md").write_text(card.text, encoding="utf-8")
     Description(
@@ -51,36 +62,26 @@ def export_hash_model(folder: Path, student: StudentEncoders, card: ModelCard) -
         method=card.method,
         teacher=card.teacher,
         licence="that of the training data and of the towers",
-        image=ImageEncoder("image.onnx", student.image_tower.size, student.image_tower.resize),
+        image=ImageEncoder("image.onnx", tower.size, tower.resize, tower.interpolation),
         text=TextEncoder("text.onnx", "tokenizer.json", max_tokens),
         metrics=card.metrics,
     ).write(folder)
     return HashModel(folder, verify=True)
 
 
-def check_export(model: HashModel, heads: HashHeads, features: Features, texts: Sequence[str]) -> None:
+def check_export(
+    model: HashModel, heads: HashHeads, features: Features, texts: Sequence[str], *, int8_text: bool = False
+) -> None:
     """Encode photos from their files and texts with the exported model, and compare with the trained heads.
 
-    `features` are of the photos and of at least the given texts. Raises HashcliError if the outputs differ.
+    `features` are of the photos and of at least the given texts. Of a text encoder that may have int8 weights, only the
+    bits are compared. Raises HashcliError if the outputs differ.
     """
     with torch.no_grad():
         trained = {kind: outputs.cpu().numpy() for kind, outputs in heads.encode(features).items()}
     exported = [output for _, output in model.encode_image_files(map(str, features.photos))]
     check_outputs(np.stack([one for one in exported if isinstance(one, np.ndarray)]), trained["image"], "image")
-    check_outputs(model.encode_texts(texts), trained["text"][: len(texts)], "text")
-
-
-def check_outputs(exported: np.ndarray, trained: np.ndarray, what: str) -> None:
-    """Compare outputs [n, bits] of the exported and of the trained encoder. Raises HashcliError if they differ."""
-    difference = float(np.abs(exported - trained).max())
-    bits = np.bitwise_count(pack(exported) ^ pack(trained)).sum() / trained.size
-    close = difference <= TOLERANCE * max(1.0, float(np.abs(trained).max()))  # false if either is not a number
-    if not close or bits > 1 - BITS_EQUAL:
-        raise HashcliError(
-            f"The exported {what} encoder differs from the trained one: outputs by up to {difference:.2g}, "
-            f"{bits:.2%} of the bits.",
-            "This should not happen; the run folder holds the trained weights.",
-        )
+    check_outputs(model.encode_texts(texts), trained["text"][: len(texts)], "text", int8=int8_text)
 
 
 def _export_image(path: Path, tower: ImageTower, heads: HashHeads) -> None:
@@ -97,7 +98,9 @@ def _export_image(path: Path, tower: ImageTower, heads: HashHeads) -> None:
 def _export_text(folder: Path, student: StudentEncoders) -> int:
     """Write text.onnx and tokenizer.json. Returns how many tokens of a text are read."""
     path = folder / "text.onnx"
-    if student.text_tower:
+    if isinstance(student.text_tower, OpenClipTextTower):
+        return export_text_encoder(student.text_tower, student.heads.text, folder, student.examples).max_tokens
+    if isinstance(student.text_tower, HashModelTower):
         source = student.text_tower.model
         encoder = source.description.text
         append_head(onnx.load(source.folder / encoder.file), student.heads.text, path)
@@ -116,7 +119,6 @@ def _bag_tokenizer(vocabulary: Sequence[str]) -> Tokenizer:
     tokenizer = Tokenizer(
         models.WordLevel({word: i for i, word in enumerate([UNKNOWN, *vocabulary])}, unk_token=UNKNOWN)
     )
-    final_sigma = Regex(r"(?<=\p{Cased}\p{Case_Ignorable}{0,9})Σ(?!\p{Case_Ignorable}*\p{Cased})")
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(final_sigma, "ς"), normalizers.Lowercase()])
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(FINAL_SIGMA, "ς"), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\p{L}\p{N}]+"), behavior="removed", invert=True)
     return tokenizer

@@ -35,7 +35,8 @@ class FeatureCache:
                 self.advanced(1)
 
         files = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-        return self._cached(f"{tower.key}-{tower.size}-{tower.resize}", [*map(str, files)], tower.width, compute)
+        resize = tower.resize if tower.interpolation == "bicubic" else f"{tower.resize}-{tower.interpolation}"
+        return self._cached(f"{tower.key}-{tower.size}-{resize}", [*map(str, files)], tower.width, compute)
 
     def texts(self, tower: TextTower, texts: Sequence[str]) -> np.ndarray:
         """float32 [n, width] of texts, mapped from disk."""

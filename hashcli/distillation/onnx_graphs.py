@@ -1,9 +1,13 @@
-"""ONNX graphs of a hash model: a tower with its hash head, and the head put on a graph or taken off it."""
+"""ONNX graphs of a hash model: a tower with its output layer, and the layer put on a graph or taken off it.
+
+An output layer is a hash head, or a plain linear layer W x + b; x is the tower's feature at unit length.
+"""
 
 import copy
+import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -13,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hashcli.distillation.heads import HashHead
+from hashcli.distillation.reparameterise import reparameterised
+from hashcli.distillation.stored_graphs import save_graph
 from hashcli.errors import HashcliError
 
 if TYPE_CHECKING:
@@ -20,50 +26,67 @@ if TYPE_CHECKING:
 
 OPSET = 17
 
+OutputLayer: TypeAlias = HashHead | nn.Linear
+
 
 class _HashedTower(nn.Module):
     """uint8 pixels [n, size, size, 3] to outputs [n, bits]."""
 
-    def __init__(self, tower: "TorchImageTower", head: HashHead) -> None:
+    def __init__(self, tower: nn.Module, layer: nn.Module) -> None:
         super().__init__()
-        self.tower, self.head = tower, head
+        self.tower, self.layer = tower, layer
 
     def forward(self, pixels: Tensor) -> Any:
-        return self.head(functional.normalize(self.tower(pixels)))
+        return self.layer(functional.normalize(self.tower(pixels)))
 
 
-def export_image_encoder(tower: "TorchImageTower", head: HashHead, path: Path) -> None:
-    """Trace a torch tower with its head into a graph from pixels to outputs."""
+def export_image_encoder(tower: "TorchImageTower", layer: OutputLayer, path: Path) -> None:
+    """Trace a torch tower with its output layer into a graph from pixels to outputs."""
     pixels = torch.zeros(2, tower.size, tower.size, 3, dtype=torch.uint8)
+    save_graph(trace(_HashedTower(reparameterised(tower), layer), {"pixels": (pixels, {0: "n"})}), path)
+
+
+def trace(module: nn.Module, inputs: dict[str, tuple[Tensor, dict[int, str]]]) -> onnx.ModelProto:
+    """The graph of a module, from its inputs by name to `output` [n, width].
+
+    Each input is an example, and the names of those of its dimensions that may have another size.
+    """
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # ONNX has no operator for it
-    with warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the tracer; the exported model is compared with torch in the end
+        path = Path(folder) / "traced.onnx"  # with files beside it if it is large
         torch.onnx.export(
-            _HashedTower(copy.deepcopy(tower), copy.deepcopy(head)).cpu().eval(),
-            (pixels,),
+            copy.deepcopy(module).cpu().eval(),
+            tuple(example for example, _ in inputs.values()),
             str(path),
-            input_names=["pixels"],
+            input_names=list(inputs),
             output_names=["output"],
-            dynamic_axes={"pixels": {0: "n"}, "output": {0: "n"}},
+            dynamic_axes={"output": {0: "n"}} | {name: sizes for name, (_, sizes) in inputs.items()},
             opset_version=OPSET,
             dynamo=False,  # the newer exporter needs another package
         )
-    torch.backends.mha.set_fastpath_enabled(fast)
+        torch.backends.mha.set_fastpath_enabled(fast)
+        return onnx.load(path)
 
 
-def append_head(tower: onnx.ModelProto, head: HashHead, path: Path) -> None:
-    """Save a graph whose outputs, brought to unit length, are fed to the head."""
+def append_head(tower: onnx.ModelProto, layer: OutputLayer, path: Path) -> None:
+    """Save a graph whose outputs, brought to unit length, are fed to the output layer."""
+    save_graph(with_output_layer(tower, layer), path)
+
+
+def with_output_layer(tower: onnx.ModelProto, layer: OutputLayer) -> onnx.ModelProto:
+    """The graph whose outputs, brought to unit length, are fed to the output layer."""
     model = onnx.ModelProto()
     model.CopyFrom(tower)
     prefix = f"head{len(model.graph.node)}_"  # no name of a head that the graph may have already begins so
     _rename_output(model.graph, "output", f"{prefix}tower")
-    nodes, weights = _head_nodes(head, f"{prefix}unit", prefix)
+    nodes, weights = _layer_nodes(layer, f"{prefix}unit", prefix)
     model.graph.node.append(helper.make_node("LpNormalization", [f"{prefix}tower"], [f"{prefix}unit"], axis=-1, p=2))
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(weights)
-    _set_output(model.graph, head.bits)
-    onnx.save(model, path)
+    _set_output(model.graph, layer.bits if isinstance(layer, HashHead) else layer.out_features)
+    return model
 
 
 def remove_head(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -142,11 +165,19 @@ def export_bag(head: HashHead, words: int, path: Path) -> None:
     onnx.save(model, path)
 
 
+def _layer_nodes(layer: OutputLayer, source: str, new: str) -> tuple[list[Any], list[Any]]:
+    """The layer as ONNX, from `source` to `output`. Names in between begin with `new`."""
+    if isinstance(layer, HashHead):
+        return _head_nodes(layer, source, new)
+    bias = torch.zeros(layer.out_features) if layer.bias is None else layer.bias
+    weights = [_weight(layer.weight, f"{new}w"), _weight(bias, f"{new}b")]
+    return [helper.make_node("Gemm", [source, f"{new}w", f"{new}b"], ["output"], transB=1)], weights
+
+
 def _head_nodes(head: HashHead, source: str, new: str) -> tuple[list[Any], list[Any]]:
-    """The head as ONNX: Gemm, Relu, Gemm from `source` to `output`. Names in between begin with `new`."""
     first, last = head.first, head.last
     weights = [
-        numpy_helper.from_array(value.detach().cpu().numpy(), new + name)
+        _weight(value, new + name)
         for name, value in (("w1", first.weight), ("b1", first.bias), ("w2", last.weight), ("b2", last.bias))
     ]
     return [
@@ -154,3 +185,7 @@ def _head_nodes(head: HashHead, source: str, new: str) -> tuple[list[Any], list[
         helper.make_node("Relu", [f"{new}hidden"], [f"{new}active"]),
         helper.make_node("Gemm", [f"{new}active", f"{new}w2", f"{new}b2"], ["output"], transB=1),
     ], weights
+
+
+def _weight(value: Tensor, name: str) -> onnx.TensorProto:
+    return numpy_helper.from_array(value.detach().cpu().numpy(), name)

@@ -3,6 +3,8 @@
 A tower's name is one of
     NAME or FOLDER              a hash model, by its float outputs: needs no network
     ARCH/PRETRAINED             open_clip, for instance ViT-B-32/datacomp_xl_s13b_b90k; open_clip downloads it once
+    ARCH/FILE                   open_clip, with weights from a file
+    hf-hub:OWNER/NAME           open_clip, from the Hugging Face hub
     local-dir:FOLDER            open_clip, from a folder
     timm:NAME                   a timm image backbone (students only)
 With `random` in place of PRETRAINED, or after timm:NAME/, the weights stay untrained, for tests and ablations.
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from hashcli.distillation.pretrained_towers import LOCAL, open_clip_towers, timm_tower
+from hashcli.distillation.pretrained_towers import HUB, LOCAL, open_clip_towers, timm_tower
 from hashcli.distillation.settings import Settings
 from hashcli.distillation.towers import HashModelTower, ImageTower, Precision, TextTower
 from hashcli.errors import HashcliError
@@ -26,7 +28,7 @@ class Towers:
     teacher_image: ImageTower
     teacher_text: TextTower
     student_image: ImageTower
-    student_text: HashModelTower | None
+    student_text: TextTower | None
 
     def keys(self) -> dict[str, str]:
         """What identifies their features, as run.json and a hash model keep it."""
@@ -44,14 +46,18 @@ def open_towers(settings: Settings, device: torch.device, student_image: ImageTo
         # The student computes in float32, as the hash model will.
         is_the_teacher = settings.student == settings.teacher and precision == "float32"
         student_image = image if is_the_teacher else open_image_tower(settings.student, device)
-    return Towers(image, text, student_image, None if settings.text == "bag" else HashModelTower(settings.text))
+    student_text: TextTower | None = None
+    if settings.text != "bag":
+        is_the_teacher = settings.text == settings.teacher and precision == "float32"
+        student_text = text if is_the_teacher else open_teacher(settings.text, device)[1]
+    return Towers(image, text, student_image, student_text)
 
 
 def open_teacher(
     name: str, device: torch.device | str = "cpu", precision: Precision = "float32"
 ) -> tuple[ImageTower, TextTower]:
     """A teacher's image and text tower, whose features lie in one space. A hash model's are always float32."""
-    if name.startswith(LOCAL) or ("/" in name and not Path(name).exists()):
+    if name.startswith((LOCAL, HUB)) or ("/" in name and not Path(name).is_dir()):
         return open_clip_towers(name, device, precision)
     tower = HashModelTower(name)
     return tower, tower

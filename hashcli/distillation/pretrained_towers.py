@@ -4,41 +4,36 @@ import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from hashcli.distillation.towers import OpenClipTextTower, Precision, Preprocessing, TorchImageTower
 from hashcli.errors import HashcliError, did_you_mean
-from hashcli.hashmodel.description import Resize
+from hashcli.hashmodel.description import Interpolation, Resize
 
-LOCAL = "local-dir:"
+LOCAL, HUB = "local-dir:", "hf-hub:"
 
 
 def open_clip_towers(
     name: str, device: torch.device | str, precision: Precision
 ) -> tuple[TorchImageTower, OpenClipTextTower]:
     """Both towers, on a device. Raises HashcliError for a name that is unknown or weights that cannot be had."""
-    import open_clip
-
     what = f"The teacher {name}"
-    if not name.startswith(LOCAL):
+    if name.startswith(HUB):
+        skip_hub_if_offline()
+    elif not name.startswith(LOCAL):
         _check_name(name, what)
     try:
         with _silence_libraries():
             key, model, tokenizer = _load(name)
     except Exception as error:  # open_clip and its hub raise many kinds
-        raise HashcliError(
-            f"{what} cannot be loaded ({_first_line(error)}).",
-            "Without a network, choose the hash model lite-256, or local-dir:FOLDER with a saved open_clip model.",
-        ) from error
+        raise _not_loaded(what, error) from error
     model.eval().requires_grad_(False)
-    config = open_clip.get_model_preprocess_cfg(model)
-    size = config["size"][0] if isinstance(config["size"], list | tuple) else config["size"]
-    resize = _our_resize(what, config.get("resize_mode", "shortest"), shortest="crop", squash="squash")
-    preprocessing = Preprocessing(size, config["mean"], config["std"], resize)
-    images = TorchImageTower(f"open_clip-{key}", model.visual, preprocessing, precision)
+    _check_pooling(model, what)
+    images = TorchImageTower(f"open_clip-{key}", model.visual, _preprocessing(model, what), precision)
     images.to(device)
     model.to(device)
     return images, OpenClipTextTower(images.key, images.width, model, tokenizer, precision)
@@ -70,13 +65,47 @@ def timm_tower(name: str, device: torch.device | str) -> TorchImageTower:
     return TorchImageTower(f"timm-{name}", model, preprocessing).to(device)
 
 
+def _not_loaded(what: str, error: Exception) -> HashcliError:
+    if find_spec("transformers") is None and "transformers" in str(error):
+        return HashcliError(
+            f"{what} reads texts with the library transformers, which is not installed.",
+            "Install it: pip install 'hashcli[train]'",
+        )
+    return HashcliError(
+        f"{what} cannot be loaded ({_first_line(error)}).",
+        "Without a network, choose the hash model lite-256, or local-dir:FOLDER with a saved open_clip model.",
+    )
+
+
+def _preprocessing(model: Any, what: str) -> Preprocessing:
+    """How the model's own pipeline prepares a photo. Raises HashcliError for what a hash model cannot do."""
+    import open_clip
+
+    config = open_clip.get_model_preprocess_cfg(model)
+    size = config["size"]
+    width, height = (size, size) if isinstance(size, int) else (size[-1], size[0])
+    if width != height:
+        raise HashcliError(f"{what} reads photos of {width} x {height} pixels; those of hash models are square.")
+    resize = _our_resize(what, config.get("resize_mode", "shortest"), shortest="crop", squash="squash")
+    interpolation = our_interpolation(what, config.get("interpolation", "bicubic"))
+    return Preprocessing(width, config["mean"], config["std"], resize, interpolation)
+
+
+def _check_pooling(model: Any, what: str) -> None:
+    """open_clip's maximum over the tokens is broken: it hides the text in place of the padding, or fails."""
+    if type(getattr(getattr(model, "text", None), "pooler", None)).__name__ == "MaxPooler":
+        raise HashcliError(
+            f"{what} takes the maximum over a text's tokens, which fails in open_clip.", "Choose another teacher."
+        )
+
+
 def _check_name(name: str, what: str) -> None:
     import open_clip
 
     arch, _, pretrained = name.partition("/")
     listing = "open_clip.list_pretrained()"
     _check_known(what, arch, open_clip.list_models(), "architectures of open_clip", listing)
-    if pretrained != "random" and not Path(pretrained).is_file():
+    if pretrained != "random" and not Path(pretrained).expanduser().is_file():
         tag = pretrained.lower().replace("-", "_")
         _check_known(what, tag, open_clip.list_pretrained_tags_by_model(arch), f"weights of {arch}", listing)
         skip_hub_if_offline()
@@ -86,15 +115,19 @@ def _load(name: str) -> tuple[str, Any, Any]:
     """The key, the model and its tokenizer. The key of weights in files is a digest of these."""
     import open_clip
 
+    if name.startswith(HUB):
+        model, _ = open_clip.create_model_from_pretrained(name)
+        return name, model, open_clip.get_tokenizer(name)
     if name.startswith(LOCAL):
         files = sorted(path for path in Path(name.removeprefix(LOCAL)).iterdir() if path.is_file())
         key = f"local-dir-{_digest_files(files)}"
         model, _ = open_clip.create_model_from_pretrained(name)
         return key, model, open_clip.get_tokenizer(name)
     arch, _, pretrained = name.partition("/")
-    key = f"{arch}-{_digest_files([Path(pretrained)])}" if Path(pretrained).is_file() else name
+    file = Path(pretrained).expanduser()
+    key = f"{arch}-{_digest_files([file])}" if file.is_file() else name
     torch.manual_seed(0)  # for `random`
-    weights = None if pretrained == "random" else pretrained
+    weights = str(file) if file.is_file() else None if pretrained == "random" else pretrained
     model, _, _ = open_clip.create_model_and_transforms(arch, pretrained=weights)
     return key, model, open_clip.get_tokenizer(arch)
 
@@ -130,6 +163,15 @@ def _our_resize(what: str, mode: str, **ours: Resize) -> Resize:
     if mode not in ours:
         raise HashcliError(f"{what} resizes photos by {mode!r}, which hash models cannot do.")
     return ours[mode]
+
+
+def our_interpolation(what: str, name: str) -> Interpolation:
+    """The interpolation of a hash model for the one that a library names. Raises HashcliError where there is none."""
+    if name == "random":  # in training alone
+        return "bicubic"
+    if name not in ("bicubic", "bilinear"):
+        raise HashcliError(f"{what} resizes photos with {name!r} interpolation, which hash models cannot.")
+    return cast(Interpolation, name)
 
 
 @contextmanager

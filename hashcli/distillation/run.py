@@ -31,7 +31,7 @@ from hashcli.distillation.registry import load_method
 from hashcli.distillation.run_folder import RunFolder, begin_run, resume_run, run_facts
 from hashcli.distillation.settings import Settings
 from hashcli.distillation.student import Student, choose_anchors, load_student, save_student
-from hashcli.distillation.towers import ExportedTower
+from hashcli.distillation.towers import ExportedTower, OpenClipTextTower
 from hashcli.distillation.trainer import HashHeads, Trainer
 from hashcli.distillation.training_loop import EpochReport
 from hashcli.distillation.training_set import TrainingSet
@@ -198,7 +198,9 @@ def _evaluate(run: PreparedRun, bits: int, evaluator: SplitEvaluator, heads: Has
 def _export(run: PreparedRun, bits: int, heads: HashHeads, evaluation: Evaluation) -> None:
     """Write the hash-model folder, and check that it gives the trained outputs."""
     settings = replace(run.plan.settings, bits=(bits,))
-    encoders = StudentEncoders(heads, run.towers.student_image, run.towers.student_text, run.vocabulary)
+    few = run.features.part(torch.arange(min(CHECKED, len(run.items.photos))))
+    texts = run.items.texts[: min(CHECKED, len(few.text))]
+    encoders = StudentEncoders(heads, run.towers.student_image, run.towers.student_text, run.vocabulary, texts)
     card = make_card(f"{run.folder.name}-{bits}", settings, evaluation)
     model = export_hash_model(run.folder.model(bits), encoders, card)
     student = Student(
@@ -211,5 +213,4 @@ def _export(run: PreparedRun, bits: int, heads: HashHeads, evaluation: Evaluatio
         len(run.training_set) + (run.student.learned if run.student else 0),
     )
     save_student(model.folder, student)
-    few = run.features.part(torch.arange(min(CHECKED, len(run.items.photos))))
-    check_export(model, heads, few, run.items.texts[: min(CHECKED, len(few.text))])
+    check_export(model, heads, few, texts, int8_text=isinstance(run.towers.student_text, OpenClipTextTower))

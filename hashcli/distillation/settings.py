@@ -120,11 +120,11 @@ class Settings:
     method: str
     teacher: str = string(
         "ViT-B-32/datacomp_xl_s13b_b90k",
-        "the model that teaches: open_clip ARCH/PRETRAINED, local-dir:FOLDER, or a hash model",
+        "the model that teaches: open_clip ARCH/PRETRAINED, ARCH/FILE, hf-hub:NAME, local-dir:FOLDER, or a hash model",
         "a model's name",
     )
     student: str = string("lite-256", "the student's image tower: a hash model, or timm:NAME", "a model's name")
-    text: str = string("bag", "the student's text tower: bag (of words), or a hash model", "bag or a model's name")
+    text: str = string("bag", "the student's text tower: bag (of words), or a model", "bag or a model's name")
     bits: tuple[int, ...] = code_lengths((64,), "code lengths; each is trained on its own")
     seed: int = number(0, 0, 2**32 - 1, "determines the split, the weights and the order")
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hashcli.distillation.onnx_graphs import remove_head
-from hashcli.hashmodel.description import Resize
+from hashcli.hashmodel.description import Interpolation, Resize
 from hashcli.hashmodel.images import load_pixels
 from hashcli.hashmodel.model import IMAGE_BATCH, HashModel
 from hashcli.hashmodel.prefetch import batched, prefetch
@@ -34,6 +35,7 @@ class ImageTower(Protocol):
     width: int
     size: int
     resize: Resize
+    interpolation: Interpolation
 
     def encode_images(self, paths: Iterable[str]) -> Iterator[np.ndarray | Exception]:
         """float32 [width] for each photo in order, or the reason why it cannot be encoded."""
@@ -58,6 +60,7 @@ class HashModelTower:
         self.width = self.model.bits
         self.size = self.model.description.image.size
         self.resize = self.model.description.image.resize
+        self.interpolation = self.model.description.image.interpolation
 
     def encode_images(self, paths: Iterable[str]) -> Iterator[np.ndarray | Exception]:
         return (result for _, result in self.model.encode_image_files(paths))
@@ -74,6 +77,7 @@ class Preprocessing:
     mean: Sequence[float]
     std: Sequence[float]
     resize: Resize = "crop"
+    interpolation: Interpolation = "bicubic"
 
 
 class TorchImageTower(nn.Module):
@@ -86,6 +90,7 @@ class TorchImageTower(nn.Module):
         self.key = key if precision == "float32" else f"{key}-{precision}"  # another precision gives other features
         self.size = size = preprocessing.size
         self.resize: Resize = preprocessing.resize
+        self.interpolation: Interpolation = preprocessing.interpolation
         self.precision = precision
         self.encoder = encoder
         self.mean: Tensor
@@ -124,6 +129,7 @@ class ExportedTower:
         self.key = key
         self.size = description.image.size
         self.resize: Resize = description.image.resize
+        self.interpolation: Interpolation = description.image.interpolation
         self.graph = remove_head(onnx.load(folder / description.image.file))
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         options = onnxruntime.SessionOptions()
@@ -164,11 +170,16 @@ def _arithmetic(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
+def tower_pixels(tower: ImageTower, path: str | Path) -> np.ndarray:
+    """A photo as the tower reads it: uint8 [size, size, 3] RGB."""
+    return load_pixels(path, tower.size, tower.resize, tower.interpolation)
+
+
 def _encode_files(
     paths: Iterable[str], tower: ImageTower, encode: Callable[[np.ndarray], np.ndarray]
 ) -> Iterator[np.ndarray | Exception]:
     """Load photos ahead of the encoder, which takes uint8 [n, size, size, 3] to float32 [n, width]."""
-    loaded = prefetch(lambda path: load_pixels(path, tower.size, tower.resize), paths, look_ahead=2 * IMAGE_BATCH)
+    loaded = prefetch(partial(tower_pixels, tower), paths, look_ahead=2 * IMAGE_BATCH)
     for batch in batched(loaded, IMAGE_BATCH):
         pixels = [result for _, result in batch if isinstance(result, np.ndarray)]
         features = iter(encode(np.stack(pixels)) if pixels else [])

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,10 @@ from torch.nn import functional
 from hashcli.distillation.heads import HashHead
 from hashcli.distillation.losses import half_inner, info_nce, negative_log_likelihood
 from hashcli.distillation.settings import Settings
-from hashcli.distillation.towers import ImageTower, TorchImageTower
+from hashcli.distillation.towers import ImageTower, TorchImageTower, tower_pixels
 from hashcli.distillation.training_loop import EpochReport, Stage, train_stage
 from hashcli.distillation.training_set import SupervisedRows
 from hashcli.errors import HashcliError
-from hashcli.hashmodel.images import load_pixels
 from hashcli.hashmodel.model import IMAGE_BATCH
 from hashcli.hashmodel.prefetch import batched, prefetch
 
@@ -127,7 +127,7 @@ def _parameters(encoder: nn.Module, share: str) -> list[nn.Parameter]:
 def _pixels(tower: TorchImageTower, paths: Sequence[Path]) -> Tensor:
     """uint8 [n, size, size, 3] on the tower's device."""
     pixels = []
-    loaded = prefetch(lambda path: load_pixels(path, tower.size, tower.resize), paths, len(paths))
+    loaded = prefetch(partial(tower_pixels, tower), paths, len(paths))
     for path, result in loaded:
         if isinstance(result, Exception):
             raise HashcliError(f"{path} cannot be read: {result}.", "Restore it from the dataset's archive.")

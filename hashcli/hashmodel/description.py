@@ -10,6 +10,7 @@ from hashcli.errors import HashcliError
 
 # How a picture becomes a square: the whole is squashed, or the middle is cut out.
 Resize = Literal["squash", "crop"]
+Interpolation = Literal["bicubic", "bilinear"]
 
 FORMAT = 1
 FILE_NAME = "model.json"
@@ -22,6 +23,7 @@ class ImageEncoder:
     file: str
     size: int
     resize: Resize
+    interpolation: Interpolation = "bicubic"
 
 
 @dataclass(frozen=True)
@@ -82,16 +84,29 @@ class Description:
     fingerprint: str = ""
 
     def encoder_files(self) -> list[str]:
+        """The files that decide a code, among them the weights that a large graph keeps in a file of their own."""
+        always = self._always()
+        return always + [name for name in self.files if name not in always]
+
+    def _always(self) -> list[str]:
         return [self.image.file, self.text.file, self.text.tokenizer]
 
     def write(self, folder: Path) -> "Description":
         """Write model.json beside the files it describes; returns it with digests and fingerprint filled in."""
-        files = {name: sha256(folder / name) for name in self.encoder_files()}
-        content = asdict(self) | {"files": files}
+        weights = [external_data(folder / graph) for graph in (self.image.file, self.text.file)]
+        names = self._always() + [path.name for path in weights if path.is_file()]
+        content = asdict(self) | {"files": {name: sha256(folder / name) for name in names}}
+        if self.image.interpolation == "bicubic":  # unnamed, as before there was another: fingerprints stay the same
+            del content["image"]["interpolation"]
         content["fingerprint"] = _fingerprint(content)
         text = json.dumps({"format": FORMAT, **content}, indent=2, ensure_ascii=False)
         (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
         return read(folder)
+
+
+def external_data(graph: Path) -> Path:
+    """The file beside a graph that holds its weights, if they are too large to be in the graph."""
+    return graph.with_name(f"{graph.name}.data")
 
 
 def read(folder: Path) -> Description:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from hashcli.errors import how_to_install, reason_of
-from hashcli.hashmodel.description import Resize
+from hashcli.hashmodel.description import Interpolation, Resize
 
 # Decoding takes about 4 bytes a pixel, and several images decode at once: 250 megapixels are 1 GB each.
 MAX_PIXELS = 250_000_000
@@ -82,13 +82,15 @@ def photo_suffixes() -> frozenset[str]:
     )
 
 
-def load_pixels(path: str | os.PathLike[str], size: int, resize: Resize) -> np.ndarray:
+def load_pixels(
+    path: str | os.PathLike[str], size: int, resize: Resize, interpolation: Interpolation = "bicubic"
+) -> np.ndarray:
     """Decode the first frame of an image file, upright, on white, as uint8 [size, size, 3] RGB.
 
     `squash` fits the whole picture into the square, whatever its shape; `crop` keeps the shape and takes the middle.
     Raises UnreadableImageError for content that cannot be decoded in full, OSError for a file that cannot be read now.
     """
-    return np.asarray(_load(path, size, lambda image: _resized(image, size, resize)))
+    return np.asarray(_load(path, size, lambda image: _resized(image, size, resize, interpolation)))
 
 
 def load_thumbnail(path: str | os.PathLike[str], side: int) -> Image.Image:
@@ -104,9 +106,9 @@ def _load(path: str | os.PathLike[str], size: int, resized: Callable[[Image.Imag
         return _decoded(image, size, resized)
 
 
-def pixels_of(image: Image.Image, size: int, resize: Resize) -> np.ndarray:
+def pixels_of(image: Image.Image, size: int, resize: Resize, interpolation: Interpolation = "bicubic") -> np.ndarray:
     """The same as load_pixels, from an image that is already `opened`. Changes the image: a JPEG is decoded smaller."""
-    return np.asarray(_decoded(image, size, lambda decoded: _resized(decoded, size, resize)))
+    return np.asarray(_decoded(image, size, lambda decoded: _resized(decoded, size, resize, interpolation)))
 
 
 @contextmanager
@@ -227,13 +229,14 @@ def _to_8_bit(values: np.ndarray) -> np.ndarray:
     return np.nan_to_num(scaled).clip(0, 255).astype(np.uint8)
 
 
-def _resized(image: Image.Image, size: int, resize: Resize) -> Image.Image:
+def _resized(image: Image.Image, size: int, resize: Resize, interpolation: Interpolation) -> Image.Image:
     width, height = image.size
     box = (0.0, 0.0, float(width), float(height))
     if resize == "crop":
         side = min(width, height)
         box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
-    return image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
+    method = Image.Resampling.BICUBIC if interpolation == "bicubic" else Image.Resampling.BILINEAR
+    return image.resize((size, size), method, box=box, reducing_gap=2.0)
 
 
 def _fitted(image: Image.Image, side: int) -> Image.Image:

@@ -108,13 +108,15 @@ class HashModel:
         """
         from hashcli.hashmodel.images import load_pixels
 
-        return load_pixels(path, self.description.image.size, self.description.image.resize)
+        encoder = self.description.image
+        return load_pixels(path, encoder.size, encoder.resize, encoder.interpolation)
 
     def pixels_of(self, image: "Image.Image") -> np.ndarray:
         """The same from an image that is `images.opened`."""
         from hashcli.hashmodel.images import pixels_of
 
-        return pixels_of(image, self.description.image.size, self.description.image.resize)
+        encoder = self.description.image
+        return pixels_of(image, encoder.size, encoder.resize, encoder.interpolation)
 
     def _any_pixels(self, image: "str | Image.Image") -> np.ndarray:
         return self.load_pixels(image) if isinstance(image, str) else self.pixels_of(image)
@@ -157,8 +159,10 @@ class HashModel:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises nothing narrower
             raise HashcliError(f"{path} cannot be loaded ({error}).", "Copy the hash model folder again.") from error
-        tokenizer.enable_truncation(self.description.text.max_tokens)
-        tokenizer.enable_padding()
+        max_tokens = self.description.text.max_tokens
+        tokenizer.enable_truncation(max_tokens)
+        if not tokenizer.padding or tokenizer.padding["length"] != max_tokens:
+            tokenizer.enable_padding()  # up to the longest text of a batch; some models read padding to the full length
         return tokenizer
 
     def _session(self, file: str, *, threads: int, optimise: bool) -> Any:

@@ -1,5 +1,6 @@
 """A small open_clip model on disk, with drawn weights."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,23 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def make_small_clip(folder: Path, seed: int = 0, resize_mode: str = "shortest") -> Path:
+def make_small_clip(
+    folder: Path,
+    seed: int = 0,
+    resize_mode: str = "shortest",
+    interpolation: str = "bicubic",
+    image_size: int | list[int] = 32,
+) -> Path:
     """As open_clip saves one: `local-dir:FOLDER` names it."""
     import open_clip
 
     folder.mkdir(parents=True, exist_ok=True)
-    preprocess = CONFIG["preprocess_cfg"] | {"resize_mode": resize_mode}
-    (folder / "open_clip_config.json").write_text(json.dumps(CONFIG | {"preprocess_cfg": preprocess}))
+    model_config = copy.deepcopy(CONFIG["model_cfg"])
+    model_config["vision_cfg"]["image_size"] = image_size
+    preprocess = CONFIG["preprocess_cfg"] | {"resize_mode": resize_mode, "interpolation": interpolation}
+    config = {"model_cfg": model_config, "preprocess_cfg": preprocess}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
     torch.manual_seed(seed)
-    model = open_clip.CLIP(**CONFIG["model_cfg"])
+    model = open_clip.CLIP(**model_config)
     torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
     return folder

@@ -1,5 +1,6 @@
 """A student as a hash-model folder: what it gives is what torch gives."""
 
+import copy
 import sys
 from pathlib import Path
 from unicodedata import ucd_3_2_0
@@ -9,15 +10,21 @@ import pytest
 
 pytest.importorskip("torch")
 
+import onnx
+import onnxruntime
 import torch
+from torch import nn
 from torch.nn import functional
 
 from hashcli.datasets.vocabulary import bag_of_words, build_vocabulary, words_of
 from hashcli.distillation.card import ModelCard
-from hashcli.distillation.export import StudentEncoders, _bag_tokenizer, check_outputs, export_hash_model
+from hashcli.distillation.export import StudentEncoders, _bag_tokenizer, export_hash_model
+from hashcli.distillation.export_check import check_outputs
 from hashcli.distillation.heads import HashHead
+from hashcli.distillation.onnx_graphs import append_head, export_image_encoder
 from hashcli.distillation.open_towers import open_image_tower
-from hashcli.distillation.towers import ExportedTower, HashModelTower, ImageTower
+from hashcli.distillation.reparameterise import reparameterised
+from hashcli.distillation.towers import ExportedTower, HashModelTower, ImageTower, TorchImageTower
 from hashcli.distillation.trainer import HashHeads
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.codes import pack
@@ -150,6 +157,62 @@ def test_the_tower_inside_an_exported_model(kind: str, tiny_model: Path, picture
         with torch.no_grad():
             heads.image.last.bias.add_(1)
         assert_photos_same(exported(tmp_path / str(number), heads, inside, None), heads, tower, pictures)
+
+
+def test_a_linear_output_layer_for_photos(tiny_model: Path, tmp_path: Path) -> None:
+    """On a tower of torch, and on the graph of a hash model."""
+    pytest.importorskip("timm", exc_type=ImportError)
+    torch_tower, hash_tower = open_image_tower("timm:mobilenetv3_small_050/random"), HashModelTower(str(tiny_model))
+    assert isinstance(torch_tower, TorchImageTower)
+    torch.manual_seed(0)
+    torch_layer, hash_layer = (nn.Linear(tower.width, BITS) for tower in (torch_tower, hash_tower))
+    with torch.no_grad():
+        torch_layer.weight.mul_(50)  # an untrained tower gives nearly the same for all photos
+    export_image_encoder(torch_tower, torch_layer, tmp_path / "torch.onnx")
+    append_head(onnx.load(tiny_model / "image.onnx"), hash_layer, tmp_path / "hash.onnx")
+    rng = np.random.default_rng(0)
+    for tower, layer, name in ((torch_tower, torch_layer, "torch"), (hash_tower, hash_layer, "hash")):
+        pixels = rng.integers(0, 256, (3, tower.size, tower.size, 3), np.uint8)
+        with torch.inference_mode():
+            features = (
+                tower(torch.from_numpy(pixels))
+                if isinstance(tower, TorchImageTower)
+                else torch.from_numpy(tower.model.encode_pixels(pixels))
+            )
+            expected = layer(functional.normalize(features)).numpy()
+        session = onnxruntime.InferenceSession(str(tmp_path / f"{name}.onnx"), providers=["CPUExecutionProvider"])
+        assert_same(session.run(["output"], {"pixels": pixels})[0], expected)
+
+
+def test_a_tower_of_several_branches_is_exported_as_one(pictures: list[str], tmp_path: Path) -> None:
+    """And stays as it is itself, since it may be trained further."""
+    pytest.importorskip("timm", exc_type=ImportError)
+    tower = open_image_tower("timm:mobileone_s0/random")
+    assert isinstance(tower, TorchImageTower)
+    with torch.no_grad():
+        for name, buffer in tower.encoder.named_buffers():  # as after training: the branches differ
+            if name.endswith("running_mean"):
+                buffer.normal_(0, 0.1)
+            elif name.endswith("running_var"):
+                buffer.uniform_(0.5, 1.5)
+    count = len(list(tower.parameters()))
+    assert len(list(reparameterised(tower).parameters())) < 0.5 * count
+    heads = drawn_heads(tower.width, len(VOCABULARY))
+    with torch.no_grad():
+        heads.image.last.weight.mul_(10)  # an untrained tower gives nearly the same for all photos
+    assert_photos_same(exported(tmp_path / "student", heads, tower, None), heads, tower, pictures[:3])
+    assert len(list(tower.parameters())) == count
+
+
+def test_branches_that_cannot_be_merged_without_a_difference_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("timm", exc_type=ImportError)
+    tower = open_image_tower("timm:mobileone_s0/random")
+    assert isinstance(tower, TorchImageTower)
+    other = copy.deepcopy(tower)
+    other.mean.add_(50)
+    monkeypatch.setattr("timm.utils.model.reparameterize_model", lambda _: other)
+    with pytest.raises(HashcliError, match="gives other features after its branches are merged"):
+        reparameterised(tower)
 
 
 def test_a_model_without_a_hash_head_has_no_tower_inside(tiny_model: Path) -> None:

@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 from hashcli.distillation.feature_cache import FeatureCache
 from hashcli.distillation.towers import HashModelTower
 from hashcli.errors import HashcliError
-from hashcli.hashmodel.description import Resize
+from hashcli.hashmodel.description import Interpolation, Resize
 
 
 class Counted:
@@ -24,6 +24,7 @@ class Counted:
     width = 2
     size = 8
     resize: Resize = "crop"
+    interpolation: Interpolation = "bicubic"
 
     def __init__(self, seconds: float = 0) -> None:
         self.seen = 0

@@ -18,7 +18,7 @@ from hashcli.distillation.run import train_hash_models
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.model import HashModel
 from tests.conftest import make_tiny_model
-from tests.distillation.runs import Kept, resumed, short_settings, small_mirflickr, small_plan, some_pairs
+from tests.distillation.runs import Kept, resumed, short_settings, small_mirflickr, small_plan, some_pairs, update_plan
 from tests.distillation.small_clip import make_small_clip
 
 
@@ -225,3 +225,18 @@ def test_an_open_clip_teacher_and_a_student_with_a_torch_tower(
     assert not saved["towers"]["student"].endswith("-bfloat16")
     size = 32 if student == "the teacher" else 160
     assert HashModel(plan.out / "model-16").description.image.size == size
+
+
+def test_both_halves_of_an_open_clip_model_in_a_student(mirflickr: ImageTextDataset, tmp_path: Path) -> None:
+    """Its text tower, which the run has checked against torch, is in the hash model; an update goes on with it."""
+    pytest.importorskip("open_clip", exc_type=ImportError)
+    name = f"local-dir:{make_small_clip(tmp_path / 'clip')}"
+    settings = resolve_settings(
+        method="ckdh", teacher=name, student=name, text=name, epochs=1, hidden=16, bits=16, precision="float32"
+    )
+    train_hash_models(small_plan(mirflickr, settings, tmp_path), Kept())
+    model = HashModel(tmp_path / "run" / "model-16", verify=True)
+    assert model.description.text.max_tokens == 16
+    assert model.encode_texts(["a dog", ""]).shape == (2, 16)
+    train_hash_models(update_plan(model.folder, some_pairs(mirflickr, range(30)), tmp_path, "update"), Kept())
+    assert HashModel(tmp_path / "update" / "model-16", verify=True).fingerprint != model.fingerprint

@@ -1,5 +1,7 @@
 """Towers give the features that their libraries give, and are opened by name."""
 
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,12 @@ from PIL import Image
 
 from hashcli.distillation.feature_cache import FeatureCache
 from hashcli.distillation.open_towers import open_image_tower, open_teacher
-from hashcli.distillation.pretrained_towers import skip_hub_if_offline
+from hashcli.distillation.pretrained_towers import our_interpolation, skip_hub_if_offline
 from hashcli.distillation.towers import TorchImageTower
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.model import HashModel
 from tests.distillation.small_clip import CONFIG, make_small_clip
+from tests.distillation.small_text_towers import save_bert_clip
 
 torch.set_num_threads(1)
 
@@ -182,3 +185,92 @@ def test_half_precision_gives_other_features_that_are_close(photos: Path, tmp_pa
     assert 0 < np.abs(one - other).max() < 0.1 * np.abs(one).max()
     texts = [tower.encode_texts(["a cat"]) for _, tower in (whole, half)]
     assert 0 < np.abs(texts[0] - texts[1]).max() < 0.1 * np.abs(texts[0]).max()
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("open_clip", exc_type=ImportError)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+
+
+def test_a_teacher_from_the_hub(offline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_small_clip(tmp_path / "clip")
+    downloaded: list[str] = []
+
+    def download(model_id: str, filename: str = "open_clip_pytorch_model.bin", **_: object) -> str:
+        downloaded.append(model_id)
+        return str(folder / filename)
+
+    monkeypatch.setattr("open_clip.factory.download_pretrained_from_hf", download)
+    tower, text = open_teacher("hf-hub:someone/small")
+    assert set(downloaded) == {"someone/small"}
+    assert tower.key == text.key == "open_clip-hf-hub:someone/small"
+    assert np.array_equal(text.encode_texts(["a"]), open_teacher(f"local-dir:{folder}")[1].encode_texts(["a"]))
+
+
+def test_a_teacher_from_a_file_of_weights(offline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the name is a path, because a folder is called like the architecture."""
+    weights = make_small_clip(tmp_path / "small-arch") / "open_clip_pytorch_model.bin"
+    monkeypatch.setitem(open_clip_configs(), "small-arch", CONFIG["model_cfg"])
+    expected = open_teacher(f"local-dir:{weights.parent}")[1].encode_texts(["a"])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / weights.name).write_bytes(weights.read_bytes())
+    keys = set()
+    for file in (weights.name, str(weights)):
+        tower, text = open_teacher(f"small-arch/{file}")
+        assert np.array_equal(text.encode_texts(["a"]), expected)
+        keys.add(tower.key)
+    (key,) = keys
+    assert key.startswith("open_clip-small-arch-")
+
+
+def open_clip_configs() -> dict[str, object]:
+    from open_clip import factory
+
+    return factory._MODEL_CONFIGS  # type: ignore[no-any-return]
+
+
+def test_a_missing_library_is_named(offline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the network, which has nothing to do with it."""
+    for missing in ("tokenizer", "text half"):
+        folder = make_small_clip(tmp_path / missing)
+        content = json.loads((folder / "open_clip_config.json").read_text())
+        name = "hf_tokenizer_name" if missing == "tokenizer" else "hf_model_name"
+        content["model_cfg"]["text_cfg"][name] = str(folder)
+        (folder / "open_clip_config.json").write_text(json.dumps(content))
+        monkeypatch.setitem(sys.modules, "transformers", None)
+        monkeypatch.setattr("open_clip.hf_model.transformers", None)
+        with pytest.raises(HashcliError, match="the library transformers, which is not installed") as raised:
+            open_teacher(f"local-dir:{folder}")
+        assert raised.value.remedy == "Install it: pip install 'hashcli[train]'"
+
+
+def test_photos_are_resized_with_the_models_own_interpolation(photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("open_clip", exc_type=ImportError)
+    paths = sorted(photos.rglob("*.png"))[:2]
+    features = {}
+    for interpolation in ("bicubic", "bilinear"):
+        folder = make_small_clip(tmp_path / "clip", interpolation=interpolation)
+        tower, _ = open_teacher(f"local-dir:{folder}")
+        assert tower.interpolation == interpolation
+        features[interpolation] = np.stack(list(tower.encode_images(map(str, paths))))  # type: ignore[arg-type]
+    assert not np.allclose(features["bicubic"], features["bilinear"])
+    assert our_interpolation("The teacher", "random") == "bicubic"  # as open_clip does, outside of training
+    with pytest.raises(HashcliError, match="resizes photos with 'nearest' interpolation"):
+        our_interpolation("The teacher", "nearest")
+
+
+def test_photos_that_are_not_square_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("open_clip", exc_type=ImportError)
+    folder = make_small_clip(tmp_path / "clip", image_size=[32, 64])
+    with pytest.raises(HashcliError, match="reads photos of 64 x 32 pixels"):
+        open_teacher(f"local-dir:{folder}")
+
+
+def test_a_pooling_that_fails_in_open_clip_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("open_clip", exc_type=ImportError)
+    pytest.importorskip("transformers", exc_type=ImportError)
+    folder = save_bert_clip(tmp_path / "clip", "max_pooler")
+    with pytest.raises(HashcliError, match="takes the maximum over a text's tokens, which fails in open_clip"):
+        open_teacher(f"local-dir:{folder}")

@@ -42,3 +42,15 @@ def test_a_wrong_match_threshold_is_damage(model: Path, match: object) -> None:
     (model / FILE_NAME).write_text(json.dumps(content | {"match": match}))
     with pytest.raises(HashcliError, match="damaged"):
         description.read(model)
+
+
+def test_an_interpolation_is_named_only_where_it_is_not_bicubic(model: Path) -> None:
+    """So the models from before there was a choice keep their fingerprints."""
+    before = description.read(model)
+    assert before.image.interpolation == "bicubic"
+    assert "interpolation" not in json.loads((model / FILE_NAME).read_text())["image"]
+    image = replace(before.image, interpolation="bilinear")
+    written = replace(before, image=image).write(model)
+    assert description.read(model).image == image
+    assert written.fingerprint != before.fingerprint
+    assert replace(written, image=before.image).write(model).fingerprint == before.fingerprint

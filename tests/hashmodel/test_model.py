@@ -1,11 +1,13 @@
 """A hash model from Python: opened by name or folder, images and texts to float outputs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tokenizers import Tokenizer
 
 from hashcli.errors import HashcliError
 from hashcli.hashmodel import registry
@@ -146,3 +148,33 @@ def test_models_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "lite-256, own" in raised.value.remedy
     with pytest.raises(HashcliError, match="is not a hash model: it has no"):
         load_model(tmp_path)
+
+
+def test_photos_are_resized_with_the_models_own_interpolation(tmp_path: Path) -> None:
+    folder = make_tiny_model(tmp_path / "tiny", seed=0)
+    path = SKIMAGE / "chelsea.png"
+    pixels = {}
+    for interpolation in ("bicubic", "bilinear"):
+        description = HashModel(folder).description
+        image = replace(description.image, interpolation=interpolation)
+        replace(description, image=image).write(folder)
+        pixels[interpolation] = HashModel(folder).load_pixels(path)
+    with Image.open(path) as photo:
+        for name, method in (("bicubic", Image.Resampling.BICUBIC), ("bilinear", Image.Resampling.BILINEAR)):
+            expected = photo.convert("RGB").resize((8, 8), method, reducing_gap=2.0)
+            assert np.array_equal(pixels[name], np.asarray(expected))
+    assert not np.array_equal(pixels["bicubic"], pixels["bilinear"])
+
+
+def test_padding_of_the_full_length_is_kept_and_any_other_is_not(tmp_path: Path) -> None:
+    """Some text encoders read their padding. One of another length came with the tokenizer and means nothing."""
+    folder = make_tiny_model(tmp_path / "tiny", seed=0)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    description = HashModel(folder).description
+    for length, expected in ((description.text.max_tokens, description.text.max_tokens), (5, 2), (None, 2)):
+        tokenizer.enable_padding(pad_id=0, length=length)
+        tokenizer.save(str(folder / "tokenizer.json"))
+        description.write(folder)
+        rows = HashModel(folder)._tokenizer.encode_batch(["a", "a cat"])
+        assert [len(row.ids) for row in rows] == [expected] * 2
+        assert sum(rows[0].attention_mask) == 1
