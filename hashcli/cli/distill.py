@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +16,8 @@ from hashcli.errors import how_to_install
 if TYPE_CHECKING:
     from hashcli.datasets.dataset import ImageTextDataset
     from hashcli.datasets.splits import Split
-    from hashcli.distillation.run import MetricRow, RunPlan
+    from hashcli.distillation.run import RunPlan
+    from hashcli.distillation.run_folder import MetricRow
     from hashcli.distillation.student import Student
     from hashcli.distillation.training_loop import EpochReport
     from hashcli.evaluation.ranking import Report
@@ -24,10 +26,11 @@ EXAMPLES = """Examples:\n
 hashcli distill --dataset mirflickr --root ~/data/mirflickr25k --teacher lite-256\n
 hashcli distill --dataset ./captions.jsonl --method lcdh --bits 64,128 --out runs/mine\n
 hashcli distill --dataset ./new.jsonl --update runs/mine/model-64\n
+hashcli distill --dataset ~/Pictures --method itq --teacher local-dir:FOLDER     photos without captions\n
 hashcli distill --settings ckdh     the settings of a method\n
 hashcli index ~/Pictures --model runs/mine/model-64"""
 
-SHOWN = ("mAP@all", "recall@10")
+SHOWN = ("mAP@all", "recall@10", "recall@10 of the 10 nearest")
 ALL = "all"  # the value of --settings without a method
 
 
@@ -97,7 +100,9 @@ def run(
     student: Annotated[
         str | None, typer.Option(help="Image backbone: a hash model, or timm:NAME.", show_default="lite-256")
     ] = None,
-    bits: Annotated[str | None, typer.Option(help="Code lengths, separated by commas.", show_default="64")] = None,
+    bits: Annotated[
+        str | None, typer.Option(help="Code lengths, separated by commas.", show_default="64; itq: 256")
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Determines the split, the weights and the order.", show_default="0")
     ] = None,
@@ -129,9 +134,9 @@ def run(
     """Train a hash model of your own.
 
     A teacher such as CLIP is distilled into a small student. The student is evaluated, and exported as a hash model
-    that `hashcli index` can use. The methods that come with hashcli are reconstructions from the papers' abstracts, not
-    the authors' code. The query set is used for evaluation only. Needs the extra `train`, from
-    a checkout: pip install '.[train]'
+    that `hashcli index` can use. The method itq makes a hash model of the teacher itself, and needs no captions; the
+    other methods that come with hashcli are reconstructions from the papers' abstracts, not the authors' code. The
+    query set is used for evaluation only. Needs the extra `train`, from a checkout: pip install '.[train]'
     """
     lengths = whole_numbers("--bits", bits, "32,64") if bits else None
     if split and protocol:
@@ -144,6 +149,7 @@ def run(
     from platformdirs import user_cache_path
 
     from hashcli.datasets.splits import make_split, read_split
+    from hashcli.distillation.registry import load_method
     from hashcli.distillation.resolve import resolve_settings
     from hashcli.distillation.run import RunPlan
     from hashcli.distillation.student import load_student
@@ -151,14 +157,18 @@ def run(
     old = load_student(update) if update else None
     values = {"method": method, "teacher": teacher, "student": student, "bits": lengths, "seed": seed}
     resolved = resolve_settings(config, set_ or [], old.settings if old else None, **values)
-    data = open_dataset(dataset, root, protocol, download=download)
+    chosen = load_method(resolved.method)
+    data = open_dataset(dataset, root, protocol, download=download, without_texts=not chosen.needs_texts)
     parts = read_split(split, data) if split else make_split(data, resolved.seed, protocol)
     _warn(data, parts, old)
     folder = out or Path("runs") / f"{data.name}-{'update' if update else resolved.method}-{resolved.seed}"
     cache = user_cache_path("hashcli") / "features"
     plan = RunPlan(data, parts, resolved, folder, cache, resume=resume, baselines=baselines, update=update)
     _print_rows(_train(plan), json)
-    say(f"To use the hash model: hashcli index PATH --model {folder}/model-{resolved.bits[0]}")
+    own_folder = Path(dataset).expanduser()
+    photos = quote(str(own_folder)) if own_folder.is_dir() else "PATH"
+    model = quote(f"{folder}/{chosen.kind}-{resolved.bits[0]}")
+    say(f"To use the hash model: hashcli index {photos} --model {model}")
 
 
 def _require_extra() -> None:
@@ -204,6 +214,9 @@ class _RunProgress(ProgressBar):
     def __enter__(self) -> "_RunProgress":
         super().__enter__()
         return self
+
+    def left_out(self, count: int) -> None:
+        say(f"warning: {count:,} photos cannot be read and are left out")
 
     def epoch_ended(self, bits: int, epoch: "EpochReport") -> None:
         if epoch.number == epoch.of or sys.stderr.isatty():

@@ -80,8 +80,13 @@ def whole_numbers(option: str, given: str, example: str) -> tuple[int, ...]:
         stop_with(f"{option} {given} is not a list of whole numbers.", f"For example: {option} {example}", status=2)
 
 
-def open_dataset(name: str, root: Path | None, protocol: str | None, *, download: bool) -> "ImageTextDataset":
-    """A dataset by name below `root`, or one's own by its path; a protocol may use other pairs of it."""
+def open_dataset(
+    name: str, root: Path | None, protocol: str | None, *, download: bool, without_texts: bool = False
+) -> "ImageTextDataset":
+    """A dataset by name below `root`, or one's own by its path; a protocol may use other pairs of it.
+
+    `without_texts` allows a folder of photos without texts.
+    """
     from hashcli.cli.remedies import with_remedies
     from hashcli.datasets.registry import load_dataset
 
@@ -93,4 +98,4 @@ def open_dataset(name: str, root: Path | None, protocol: str | None, *, download
         with ProgressBar("Downloading (MiB)") as progress:
             fetch(name, root, progress)
     with with_remedies():
-        return load_dataset(name, root, protocol)
+        return load_dataset(name, root, protocol, without_texts=without_texts)

@@ -21,6 +21,8 @@ _REMEDIES = {
     "IndexNotFoundError": "To create one: {index} PATH-OF-PHOTOS",
     "ModelChangedError": "To encode everything again: {index} --rehash",
     "ModelMissingError": "Put it back, or encode everything with another model: {index} --rehash --model NAME",
+    "NoTextsError": "Put the texts of photo.jpg into photo.txt beside it, one per line. "
+    "Without any texts: hashcli distill --method itq",
     "OtherModelError": "To encode everything again: {index} --rehash --model {model}",
     "RootMissingError": "Give --root, the folder that holds its official files.",
     "RunExistsError": "Continue it with --resume, or choose another --out.",

@@ -7,7 +7,7 @@
     a folder        beach/1.jpg with beach/1.txt or beach/1.jpg.txt, one text a line; no labels
 
 Paths are relative to the file. Where a photo stands in several rows, its texts and labels are put together. Where some
-photos have labels, those without are left out.
+photos have labels, those without are left out. Photos without texts are left out too, unless they are asked for.
 """
 
 import os
@@ -22,10 +22,18 @@ from hashcli.errors import HashcliError
 from hashcli.hashmodel.images import photo_suffixes
 
 
-def load(path: Path) -> ImageTextDataset:
-    """Read a list of pairs or a folder of photos. Raises HashcliError naming the first line that cannot be used."""
+class NoTextsError(HashcliError):
+    """A folder of photos without texts, for a purpose that needs them."""
+
+
+def load(path: Path, *, without_texts: bool = False) -> ImageTextDataset:
+    """Read a list of pairs or a folder of photos; with `without_texts`, also those of its photos that have no text.
+
+    Raises HashcliError naming the first line that cannot be used, and NoTextsError for a folder in which no photo has
+    a text.
+    """
     if path.is_dir():
-        return _load_folder(path)
+        return _load_folder(path, without_texts=without_texts)
     if path.suffix.lower() not in CAPTIONS_SUFFIXES:
         raise HashcliError(
             f"{path} is neither a folder nor a list of pairs.", f"A list ends in {' or '.join(CAPTIONS_SUFFIXES)}."
@@ -63,14 +71,16 @@ def _load_list(path: Path) -> ImageTextDataset:
     )
 
 
-def _load_folder(folder: Path) -> ImageTextDataset:
+def _load_folder(folder: Path, *, without_texts: bool) -> ImageTextDataset:
     photos, sidecars = _find_photos(folder)
     texts: dict[Path, list[str]] = {}
     for sidecar, photo in sorted(sidecars.items()):
         texts.setdefault(photo, []).extend(text for _, text in read_lines(Path(sidecar)))
-    kept = sorted(photo for photo in photos if texts.get(photo))
+    kept = sorted(photo for photo in photos if without_texts or texts.get(photo))
+    if not photos:
+        raise HashcliError(f"{folder} holds no photos.", "Give a folder that holds photos, itself or in its folders.")
     if not kept:
-        raise HashcliError(
+        raise NoTextsError(
             f"{folder} holds {len(photos):,} photos, and none has a text.",
             "Put the texts of photo.jpg into photo.txt beside it, one per line.",
         )
@@ -79,7 +89,7 @@ def _load_folder(folder: Path) -> ImageTextDataset:
         name=f"own-{folder.resolve().name}",
         ids=[path.relative_to(folder).as_posix() for path in kept],
         images=kept,
-        texts=[texts[path] for path in kept],
+        texts=[texts.get(path, []) for path in kept],
         missing=f"{left_out:,} of {len(photos):,} photos are left out, having no text beside them" if left_out else "",
     )
 

@@ -10,7 +10,7 @@ from hashcli.errors import HashcliError
 
 @dataclass(frozen=True)
 class ImageTextDataset:
-    """n photos, each with one text or more, in a fixed order.
+    """n photos, each with one text or more, in a fixed order; photos without texts are loaded where they are asked for.
 
     `labels` is uint8 [n, classes] of 0 and 1, or None. `parts` are the publisher's own splits: the rows of each, int64.
     `missing` says what of the official data is not on disk; it is empty when all is there.

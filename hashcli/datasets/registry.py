@@ -28,17 +28,20 @@ class RootMissingError(HashcliError):
         super().__init__(f"{name}: where is it?", "Give the root folder, which holds its official files.")
 
 
-def load_dataset(name: str, root: str | Path | None = None, protocol: str | None = None) -> ImageTextDataset:
+def load_dataset(
+    name: str, root: str | Path | None = None, protocol: str | None = None, *, without_texts: bool = False
+) -> ImageTextDataset:
     """A dataset from its official files below `root`; or, where `name` is a path, from a list or folder of your own.
 
-    A protocol may keep other pairs than the others do; it is matched without regard to case. Raises HashcliError when
+    A protocol may keep other pairs than the others do; it is matched without regard to case. With `without_texts`, a
+    folder of your own may hold photos without texts: theirs are empty lists. Raises HashcliError when
     there is no such dataset, and naming the files that are missing.
 
         dataset = load_dataset("mirflickr", "~/data/mirflickr25k", "MIR-D")
         dataset = load_dataset("holiday/captions.csv")
     """
     if name not in DATASETS:
-        return _load_custom(name)
+        return _load_custom(name, without_texts=without_texts)
     source = DATASETS[name]
     if root is None and source.default_root:
         root = source.default_root()
@@ -67,7 +70,7 @@ def find_protocol(dataset_name: str, name: str | None) -> Protocol | None:
     )
 
 
-def _load_custom(name: str) -> ImageTextDataset:
+def _load_custom(name: str, *, without_texts: bool) -> ImageTextDataset:
     path = Path(name).expanduser()
     if not path.exists():
         like = did_you_mean(name, DATASETS) or did_you_mean_path(name)
@@ -75,4 +78,4 @@ def _load_custom(name: str) -> ImageTextDataset:
             f"There is no dataset {name!r}, and no such file or folder.{like}",
             f"Datasets: {', '.join(sorted(DATASETS))}. Your own: a .jsonl or .csv file, or a folder of photos.",
         )
-    return custom.load(path)
+    return custom.load(path, without_texts=without_texts)

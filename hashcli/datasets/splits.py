@@ -119,7 +119,8 @@ def _draw_custom(dataset: ImageTextDataset, rng: np.random.Generator) -> _Drawn:
     queries = min(CUSTOM_QUERY_MOST, max(1, round(CUSTOM_QUERY_SHARE * count)))
     order = rng.permutation(count)  # also shuffles the database, whose order decides ties
     rest = order[queries:]
-    return _Drawn(f"ours, {queries:,} of {count:,} pairs as query", order[:queries], rest, rest)
+    what = "pairs" if all(dataset.texts) else "photos"
+    return _Drawn(f"ours, {queries:,} of {count:,} {what} as query", order[:queries], rest, rest)
 
 
 def _draw_label_by_label(

@@ -3,6 +3,7 @@
 import numpy as np
 
 from hashcli.distillation.features import Features, UsedItems
+from hashcli.distillation.itq import itq_rotation, principal_directions
 from hashcli.evaluation.retrieval import DatasetCodes
 from hashcli.hashmodel.codes import pack
 
@@ -32,7 +33,7 @@ def principal_signs(
     `training` [m, d] holds both modalities, each centred; `image` [n, d] and `text` [t, d] are centred alike. Returns
     packed codes uint8 [n, bytes] and [t, bytes]. With more bits than directions, the directions are drawn at random.
     """
-    directions = _directions(training, bits)
+    directions = principal_directions(training, bits)
     return pack(image @ directions), pack(text @ directions)
 
 
@@ -40,22 +41,6 @@ def itq(
     training: np.ndarray, image: np.ndarray, text: np.ndarray, bits: int, seed: int, rounds: int = 50
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same directions, rotated for a small quantisation error: ITQ (Gong and Lazebnik, CVPR 2011)."""
-    directions = _directions(training, bits)
-    projected = training @ directions  # [m, bits]
-    rotation, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((bits, bits)))
-    for _ in range(rounds):
-        codes = np.where(projected @ rotation > 0, 1.0, -1.0)
-        left, _, right = np.linalg.svd(codes.T @ projected)
-        rotation = (left @ right).T
+    directions = principal_directions(training, bits)
+    rotation = itq_rotation(training @ directions, seed, rounds)
     return pack(image @ directions @ rotation), pack(text @ directions @ rotation)
-
-
-def _directions(training: np.ndarray, bits: int) -> np.ndarray:
-    """[d, bits]: the directions of largest variance, then random ones where the space has no more."""
-    _, vectors = np.linalg.eigh(training.T.astype(np.float64) @ training)
-    principal = vectors[:, ::-1][:, :bits]
-    more = bits - principal.shape[1]
-    if more > 0:
-        drawn = np.random.default_rng(0).standard_normal((training.shape[1], more))
-        principal = np.concatenate([principal, drawn / np.linalg.norm(drawn, axis=0)], axis=1)
-    return principal

@@ -21,6 +21,10 @@ class RunCallback(Protocol):
         """`count` more of them are encoded."""
         return
 
+    def left_out(self, count: int) -> None:
+        """`count` photos cannot be read, and the run goes on without them."""
+        return
+
     def epoch_ended(self, bits: int, epoch: "EpochReport") -> None:
         """An epoch has ended at a code length, or at 0 bits while the student's tower is tuned."""
         return

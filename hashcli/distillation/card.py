@@ -24,11 +24,25 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A trained student's metrics by direction, and the dataset and split on which they were measured."""
+    """A hash model's metrics by direction, and the dataset and split on which they were measured."""
 
     reports: dict[str, Report]
     dataset: ImageTextDataset
     split: Split
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """On how many photos and sentences hash layers were fitted, and how many were held out to evaluate them.
+
+    The first `captions` of the sentences are captions of these photos.
+    """
+
+    photos: int
+    sentences: int
+    captions: int
+    held_out_photos: int
+    held_out_sentences: int
 
 
 def make_card(name: str, settings: Settings, evaluation: Evaluation) -> ModelCard:
@@ -53,17 +67,46 @@ def _card_text(settings: Settings, evaluation: Evaluation, reconstruction: bool)
     (bits,) = settings.bits
     split = evaluation.split
     method = settings.method + (", a reconstruction and not the authors' code" if reconstruction else "")
-    lines = [
-        f"# A hash model of {bits} bits",
-        "",
+    about = (
         f"Made by hashcli {hashcli.__version__} with {method}, from the teacher {settings.teacher} and the student "
         f"{settings.student}, on {evaluation.dataset.name} ({split.protocol}, split {split.checksum}, seed "
-        f"{split.seed}). run.json beside this folder has every setting.",
+        f"{split.seed}). run.json beside this folder has every setting."
+    )
+    return _page(bits, [about, "", *_table(evaluation), "", *(f"Warning: {warning}." for warning in split.warnings)])
+
+
+def make_unpaired_card(name: str, settings: Settings, evaluation: Evaluation, fitted: Fitted) -> ModelCard:
+    """The card of a teacher with hash layers, of the one code length in its settings."""
+    (bits,) = settings.bits
+    split = evaluation.split
+    lines = [
+        f"Made by hashcli {hashcli.__version__} with {settings.method}: the image and text towers of the teacher "
+        f"{settings.teacher}, unchanged, each with a linear hash layer. The layers were fitted on {fitted.photos:,} "
+        f"photos of {evaluation.dataset.name} ({split.protocol}, split {split.checksum}, seed {split.seed}) and on "
+        f"{fitted.sentences:,} sentences, {fitted.captions:,} of them captions of these photos and the others of "
+        "hashcli's own list of everyday sentences. No pair of photo and text was used. run.json beside this folder has "
+        "every setting.",
         "",
-        "| direction | metric | result | chance |",
-        "|---|---|---|---|",
+        *_table(evaluation),
+        "",
+        f"The metric says which share of the teacher's own 10 nearest items a search by codes finds among its first "
+        f"10, on {fitted.held_out_photos:,} photos and {fitted.held_out_sentences:,} sentences that were held out. It "
+        "does not say whether the teacher is right, and it is easier with few items, as chance shows. Photos or "
+        "queries unlike those that the layers were fitted on may be found less well.",
+        "",
+        *(f"Warning: {warning}." for warning in split.warnings),
     ]
-    for direction, report in evaluation.reports.items():
-        lines += [f"| {direction} | {one.name} | {one.value:.4f} | {one.chance:.4f} |" for one in report.metrics]
-    lines += ["", *(f"Warning: {warning}." for warning in split.warnings)]
-    return "\n".join(lines).rstrip() + "\n"
+    return ModelCard(name, settings.method, settings.teacher, _reported_metrics(evaluation), _page(bits, lines))
+
+
+def _table(evaluation: Evaluation) -> list[str]:
+    rows = [
+        f"| {direction} | {one.name} | {one.value:.4f} | {one.chance:.4f} |"
+        for direction, report in evaluation.reports.items()
+        for one in report.metrics
+    ]
+    return ["| direction | metric | result | chance |", "|---|---|---|---|", *rows]
+
+
+def _page(bits: int, lines: list[str]) -> str:
+    return "\n".join([f"# A hash model of {bits} bits", "", *lines]).rstrip() + "\n"

@@ -37,7 +37,9 @@ UNKNOWN = "[UNK]"
 
 @dataclass(frozen=True)
 class StudentEncoders:
-    """All parts of a student. Without a text tower, texts are bags of the vocabulary's words.
+    """All parts of a student, or of a teacher with hash layers.
+
+    Without a text tower, texts are bags of the vocabulary's words.
 
     On the example texts it is tried whether a text tower of open_clip keeps its codes with int8 weights.
     """

@@ -21,14 +21,17 @@ class FeatureCache:
     dataset: str
     advanced: Callable[[int], None]
 
-    def images(self, tower: ImageTower, paths: Sequence[Path]) -> np.ndarray:
+    def images(self, tower: ImageTower, paths: Sequence[Path], *, all_readable: bool = True) -> np.ndarray:
         """float32 [n, width] of photos, mapped from disk.
 
-        Raises HashcliError naming a photo that cannot be read. What a kill interrupts is computed again.
+        Raises HashcliError naming a photo that cannot be read; without `all_readable`, its row is NaN. What a kill
+        interrupts is computed again.
         """
 
         def compute(out: np.ndarray) -> None:
             for row, (path, result) in enumerate(zip(paths, tower.encode_images(map(str, paths)), strict=True)):
+                if isinstance(result, Exception) and not all_readable:
+                    result = np.full(tower.width, np.nan, np.float32)
                 if isinstance(result, Exception):
                     raise HashcliError(f"{path} cannot be read: {result}.", "Restore it from the dataset's archive.")
                 out[row] = result
@@ -36,7 +39,8 @@ class FeatureCache:
 
         files = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
         resize = tower.resize if tower.interpolation == "bicubic" else f"{tower.resize}-{tower.interpolation}"
-        return self._cached(f"{tower.key}-{tower.size}-{resize}", [*map(str, files)], tower.width, compute)
+        kind = f"{tower.key}-{tower.size}-{resize}{'' if all_readable else '-or-nan'}"
+        return self._cached(kind, [*map(str, files)], tower.width, compute)
 
     def texts(self, tower: TextTower, texts: Sequence[str]) -> np.ndarray:
         """float32 [n, width] of texts, mapped from disk."""

@@ -107,19 +107,20 @@ class TeacherFeatures:
 def encode_for_teacher(items: UsedItems, towers: Towers, cache: FeatureCache) -> TeacherFeatures:
     """The teacher's features of all items."""
     return TeacherFeatures(
-        _unit(cache.images(towers.teacher_image, items.photos)), _unit(cache.texts(towers.teacher_text, items.texts))
+        unit_rows(cache.images(towers.teacher_image, items.photos)),
+        unit_rows(cache.texts(towers.teacher_text, items.texts)),
     )
 
 
 def encode_photos(items: UsedItems, tower: ImageTower, cache: FeatureCache) -> Tensor:
     """The features of all photos by the student's tower: float32 [n, width] of unit length."""
-    return _unit(cache.images(tower, items.photos))
+    return unit_rows(cache.images(tower, items.photos))
 
 
 def encode_texts(items: UsedItems, towers: Towers, vocabulary: list[str], cache: FeatureCache) -> Tensor:
     """What the student sees of all texts: its text tower's features, or bags of the vocabulary's words."""
     if towers.student_text:
-        return _unit(cache.texts(towers.student_text, items.texts))
+        return unit_rows(cache.texts(towers.student_text, items.texts))
     return torch.from_numpy(bag_of_words(items.texts, vocabulary)).float()
 
 
@@ -173,6 +174,6 @@ def encode_prompts(tower: TextTower, sentences: list[str]) -> Tensor:
     return encoded[[different.index(sentence) for sentence in sentences]]
 
 
-def _unit(features: np.ndarray) -> Tensor:
+def unit_rows(features: np.ndarray) -> Tensor:
     """A copy in memory, each row of unit length."""
     return functional.normalize(torch.from_numpy(np.array(features)))

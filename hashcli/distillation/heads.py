@@ -1,4 +1,4 @@
-"""The hash head: from features to outputs whose signs are the code."""
+"""Hash heads and hash layers: from features to outputs whose signs are the code."""
 
 from typing import cast
 
@@ -18,3 +18,11 @@ class HashHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return cast(Tensor, self.last(self.dropout(functional.relu(self.first(features)))))
+
+
+class HashLayer(nn.Linear):
+    """Features [n, width] to r outputs before the sign by one linear layer: W x + b, with W [r, width]."""
+
+    @property
+    def bits(self) -> int:
+        return cast(int, self.out_features)

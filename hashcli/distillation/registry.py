@@ -6,22 +6,23 @@ from typing import TYPE_CHECKING, Any
 from hashcli.errors import HashcliError, did_you_mean
 
 if TYPE_CHECKING:
-    from hashcli.distillation.trainer import Method
+    from hashcli.distillation.trainer import Method, UnpairedMethod
 
 # Each module defines METHOD. They are named here, not imported, since they need torch and the names alone do not.
 METHODS = {
     "soda": "hashcli.distillation.soda",
     "ckdh": "hashcli.distillation.ckdh",
     "lcdh": "hashcli.distillation.lcdh",
+    "itq": "hashcli.distillation.itq",
 }
 DEFAULT_METHOD = "soda"
 
 
-def load_method(name: str) -> "Method[Any]":
+def load_method(name: str) -> "Method[Any] | UnpairedMethod[Any]":
     """A method by its name. Raises HashcliError for a name that is not registered."""
     if name not in METHODS:
         raise HashcliError(
             f"There is no method {name!r}.{did_you_mean(name, METHODS)}", f"Methods: {', '.join(METHODS)}."
         )
-    method: Method[Any] = import_module(METHODS[name]).METHOD
+    method: Method[Any] | UnpairedMethod[Any] = import_module(METHODS[name]).METHOD
     return method

@@ -74,8 +74,10 @@ def describe_settings(method: str | None = None) -> list[SettingDescription]:
         one: {name: rule for name, rule in load_method(one).settings.rules().items() if rule is not shared.get(name)}
         for one in ([method] if method else METHODS)
     }
-    overridden = own[method] if method else {}  # a method may declare another default for a shared setting
-    described = [_describe(None, name, rule) for name, rule in shared.items() if name not in overridden]
+    listed = shared
+    if method:  # it may declare another default for a shared setting, or have no use for one
+        listed = {name: rule for name, rule in load_method(method).settings.rules().items() if name not in own[method]}
+    described = [_describe(None, name, rule) for name, rule in listed.items()]
     return described + [_describe(one, name, rule) for one, rules in own.items() for name, rule in rules.items()]
 
 

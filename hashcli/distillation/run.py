@@ -1,7 +1,7 @@
 """One run: towers, features, training at each code length, evaluation, export. run_folder.py writes its files."""
 
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.splits import Split
+from hashcli.datasets.vocabulary import texts_of
 from hashcli.distillation.baselines import baseline_codes
 from hashcli.distillation.callbacks import RunCallback
 from hashcli.distillation.card import Evaluation, make_card
@@ -28,19 +29,19 @@ from hashcli.distillation.features import (
 )
 from hashcli.distillation.open_towers import Towers, choose_device, open_towers
 from hashcli.distillation.registry import load_method
-from hashcli.distillation.run_folder import RunFolder, begin_run, resume_run, run_facts
+from hashcli.distillation.run_folder import MetricRow, RunFolder, metric_rows, open_run, run_facts
 from hashcli.distillation.settings import Settings
 from hashcli.distillation.student import Student, choose_anchors, load_student, save_student
 from hashcli.distillation.towers import ExportedTower, OpenClipTextTower
-from hashcli.distillation.trainer import HashHeads, Trainer
+from hashcli.distillation.trainer import HashHeads, Method, Trainer, UnpairedMethod
 from hashcli.distillation.training_loop import EpochReport
 from hashcli.distillation.training_set import TrainingSet
 from hashcli.distillation.tuning import tunable, tune_student
+from hashcli.distillation.unpaired import fit_hash_models
 from hashcli.distillation.update import check_update_settings, check_update_towers, kept_bits, update_student
+from hashcli.errors import HashcliError
 
 CHECKED = 64  # photos, and texts, on which the exported model is compared with torch
-
-MetricRow = dict[str, Any]  # of, bits, direction, name, value, chance
 
 
 @dataclass(frozen=True)
@@ -83,28 +84,32 @@ class PreparedRun:
 def train_hash_models(plan: RunPlan, callback: RunCallback) -> list[MetricRow]:
     """Train a hash model at each code length, evaluate it, and write it to the run folder.
 
+    A method without pairs has a run of its own, in unpaired.py; an update is the same for all methods with pairs.
+
     Returns one row for each metric, as in metrics.json. Raises HashcliError if the settings, the data and the models
     do not go together, if the folder holds another run, or if a photo cannot be read.
     """
     _make_repeatable()
+    method = load_method(plan.settings.method)
+    if isinstance(method, UnpairedMethod):
+        return fit_hash_models(plan, method, callback)
     device = choose_device(plan.settings.device)
     student = load_student(plan.update).to(device) if plan.update else None
-    towers = _open_and_check_towers(plan, student, device)
+    towers = _open_and_check_towers(plan, method, student, device)
     folder = _open_folder(plan, towers, student)
     run = _encode(plan, folder, towers, student, callback)
     rows: list[MetricRow] = []
 
     def on_report(bits: int, what: str, reports: Reports) -> None:
         callback.evaluated(what, bits, reports)
-        for direction, report in reports.items():
-            rows.extend({"of": what, "bits": bits, "direction": direction, **asdict(one)} for one in report.metrics)
+        rows.extend(metric_rows(what, bits, reports))
 
     for bits in plan.settings.bits:
         evaluator = SplitEvaluator(plan.dataset, plan.split, run.items, run.features, partial(on_report, bits))
         if plan.baselines:
             for what, codes in baseline_codes(run.items, run.features, bits, plan.settings.seed).items():
                 evaluator.on_report(what, evaluator.evaluate(codes))
-        heads = _train(run, bits, evaluator, callback)
+        heads = _train(run, method, bits, evaluator, callback)
         evaluation = _evaluate(run, bits, evaluator, heads)
         _export(run, bits, heads, evaluation)
     folder.save_metrics(rows)
@@ -117,9 +122,14 @@ def _make_repeatable() -> None:
     torch.backends.cudnn.allow_tf32 = False  # or outputs differ from those of the exported model
 
 
-def _open_and_check_towers(plan: RunPlan, student: Student | None, device: torch.device) -> Towers:
+def _open_and_check_towers(plan: RunPlan, method: Method[Any], student: Student | None, device: torch.device) -> Towers:
     """Open the towers of a run. Whatever does not go together is refused here, before anything is computed."""
     settings = plan.settings
+    if not texts_of(plan.dataset, plan.split.train):
+        raise HashcliError(
+            f"{settings.method} learns from photos with texts, and none of {plan.dataset.name} has a text.",
+            "Give the photos texts, or choose a method that needs none: itq.",
+        )
     if student and plan.update:
         check_update_settings(student, settings)
         tuned = ExportedTower(plan.update, student.towers["student"]) if student.is_tuned else None
@@ -129,7 +139,7 @@ def _open_and_check_towers(plan: RunPlan, student: Student | None, device: torch
     towers = open_towers(settings, device)
     if settings.tune_student != "head":
         tunable(towers.student_image, "tune_student")
-    load_method(settings.method).check(settings, plan.dataset, towers.teacher_image)
+    method.check(settings, plan.dataset, towers.teacher_image)
     return towers
 
 
@@ -138,9 +148,7 @@ def _open_folder(plan: RunPlan, towers: Towers, student: Student | None) -> RunF
     settings = plan.settings
     updated = student.digest() if student else None
     facts = run_facts(settings, plan.dataset, plan.split, towers.keys(), updated)
-    if plan.resume and (plan.out / "run.json").exists():
-        return resume_run(plan.out, facts, defaults=type(settings)(method=settings.method).to_json())
-    return begin_run(plan.out, facts, plan.split.to_json(plan.dataset))
+    return open_run(plan.out, settings, facts, plan.split.to_json(plan.dataset), resume=plan.resume)
 
 
 def _encode(
@@ -172,13 +180,15 @@ def _on_epoch(folder: RunFolder, callback: RunCallback, bits: int, epoch: EpochR
     folder.log_epoch(bits, epoch)
 
 
-def _train(run: PreparedRun, bits: int, evaluator: SplitEvaluator, callback: RunCallback) -> HashHeads:
+def _train(
+    run: PreparedRun, method: Method[Any], bits: int, evaluator: SplitEvaluator, callback: RunCallback
+) -> HashHeads:
     """The student's heads at a code length, trained by the method; in an update, its old heads trained further."""
     settings = run.plan.settings
     on_epoch = partial(_on_epoch, run.folder, callback, bits)
     trainer = Trainer(run.training_set, settings, bits, run.folder.checkpoints(bits), on_epoch, evaluator)
     if not run.student:
-        return load_method(settings.method).train(trainer)
+        return method.train(trainer)
     heads = update_student(trainer, run.student)
     callback.bits_kept(bits, *kept_bits(run.student, heads))
     return heads

@@ -2,7 +2,8 @@
 
 It holds `run.json` (everything that decides the run), `split.json`, `checkpoints/`, `log.jsonl` (every epoch),
 `metrics.json`, `codes-BITS.npz` (packed codes, labels and split, from which every metric can be computed again), and a
-hash-model folder `model-BITS` for each code length.
+hash-model folder `model-BITS` for each code length. A run of a method without pairs has no epochs and no codes, and its
+hash models are named `teacher-BITS`.
 """
 
 import hashlib
@@ -21,7 +22,10 @@ from hashcli.datasets.splits import Split
 from hashcli.distillation.settings import Settings, shown
 from hashcli.distillation.training_loop import EpochReport
 from hashcli.errors import HashcliError
+from hashcli.evaluation.ranking import Report
 from hashcli.evaluation.retrieval import DatasetCodes
+
+MetricRow = dict[str, Any]  # of, bits, direction, name, value, chance
 
 
 class RunExistsError(HashcliError):
@@ -45,8 +49,8 @@ class RunFolder:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def model(self, bits: int) -> Path:
-        return self.path / f"model-{bits}"
+    def model(self, bits: int, kind: str = "model") -> Path:
+        return self.path / f"{kind}-{bits}"
 
     def log_epoch(self, bits: int, epoch: EpochReport) -> None:
         """Log an epoch once: a run killed between its log and its checkpoint trains that epoch again."""
@@ -68,9 +72,25 @@ class RunFolder:
             arrays["labels"] = dataset.labels
         np.savez(self.path / f"codes-{bits}.npz", allow_pickle=False, **arrays)
 
-    def save_metrics(self, rows: list[dict[str, Any]]) -> None:
+    def save_metrics(self, rows: list[MetricRow]) -> None:
         """Write metrics.json, which ends a run."""
         (self.path / "metrics.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def metric_rows(what: str, bits: int, reports: dict[str, Report]) -> list[MetricRow]:
+    """The rows of metrics.json for the reports of `what` by direction."""
+    return [
+        {"of": what, "bits": bits, "direction": direction, **asdict(metric)}
+        for direction, report in reports.items()
+        for metric in report.metrics
+    ]
+
+
+def open_run(path: Path, settings: Settings, facts: dict[str, Any], split_json: str, *, resume: bool) -> RunFolder:
+    """Begin a run or, with `resume`, take up the one that the folder holds, if any. The errors are those of both."""
+    if resume and (path / "run.json").exists():
+        return resume_run(path, facts, defaults=type(settings)(method=settings.method).to_json())
+    return begin_run(path, facts, split_json)
 
 
 def begin_run(path: Path, facts: dict[str, Any], split_json: str) -> RunFolder:

@@ -176,7 +176,19 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """All settings as run.json and student.safetensors have them."""
-        return asdict(self) | {"bits": list(self.bits)}
+        known = {"method", *self.rules()}
+        return {name: value for name, value in asdict(self).items() if name in known} | {"bits": list(self.bits)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnpairedSettings(Settings):
+    """The settings of a method that needs no pairs and trains no student: few of the shared ones, and its own."""
+
+    @classmethod
+    def rules(cls) -> dict[str, Rule]:
+        shared = Settings.rules()
+        used = ("teacher", "bits", "seed", "device")
+        return {name: rule for name, rule in super().rules().items() if name in used or name not in shared}
 
 
 def shown(value: Any) -> str:

@@ -198,6 +198,12 @@ def text_encoder(tower: OpenClipTextTower) -> TextEncoder:
     return _OwnTransformer(text, (pool_type, eos_id), _Context(length, pad_id, full_length, dropped_id)).eval()
 
 
+def check_text_tower(tower: OpenClipTextTower) -> None:
+    """Raise HashcliError for a text encoder or a tokenizer that a hash model cannot hold."""
+    encoder = text_encoder(tower)
+    build_tokenizer(tower.tokenizer, encoder.context_length, full_length=encoder.full_length)
+
+
 def _can_be_traced(text: nn.Module) -> bool:
     """Whether it is open_clip's CLIP, or its TextTransformer, without CoCa's class token and with torch's attention."""
     from open_clip.model import CLIP

@@ -3,15 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.distillation.features import Features
-from hashcli.distillation.heads import HashHead
-from hashcli.distillation.settings import Settings
+from hashcli.distillation.heads import HashHead, HashLayer
+from hashcli.distillation.settings import Settings, UnpairedSettings
 from hashcli.distillation.towers import ImageTower
 from hashcli.distillation.training_loop import EpochReport, Stage, train_stage
 from hashcli.distillation.training_set import TrainingSet
@@ -22,6 +23,7 @@ Outputs = dict[str, Tensor]
 Encoder = Callable[[Features], Outputs]
 
 MethodSettings = TypeVar("MethodSettings", bound=Settings)
+MethodUnpairedSettings = TypeVar("MethodUnpairedSettings", bound=UnpairedSettings)
 
 
 class Evaluator(Protocol):
@@ -55,10 +57,10 @@ NO_EVALUATOR = NoEvaluator()
 
 @dataclass(frozen=True)
 class HashHeads:
-    """The student's two hash heads. The sign of an output is the bit."""
+    """The student's two hash heads, or a teacher's two hash layers. The sign of an output is the bit."""
 
-    image: HashHead
-    text: HashHead
+    image: HashHead | HashLayer
+    text: HashHead | HashLayer
 
     def modules(self) -> nn.ModuleDict:
         return nn.ModuleDict({"image": self.image, "text": self.text})
@@ -141,8 +143,28 @@ class Method(Generic[MethodSettings]):
     (update.py). `reconstruction` says that the paper's own code was not available, which the model card then states.
     """
 
+    needs_texts: ClassVar[bool] = True
+    kind: ClassVar[str] = "model"  # the hash-model folders of a run are named KIND-BITS
+
     summary: str
     settings: type[MethodSettings]
     train: Callable[[Trainer[MethodSettings]], HashHeads]
     check: Callable[[MethodSettings, ImageTextDataset, ImageTower], None] = _always_possible
     reconstruction: bool = False
+
+
+@dataclass(frozen=True)
+class UnpairedMethod(Generic[MethodUnpairedSettings]):
+    """A method that needs no pairs: it puts hash layers on the teacher's own towers, and there is no student.
+
+    `fit` gets the teacher's features of photos float32 [n, width] and of sentences [m, width], of unit length and in no
+    relation to each other, and the code length. unpaired.py runs it.
+    """
+
+    needs_texts: ClassVar[bool] = False
+    kind: ClassVar[str] = "teacher"
+    reconstruction: ClassVar[bool] = False
+
+    summary: str
+    settings: type[MethodUnpairedSettings]
+    fit: Callable[[np.ndarray, np.ndarray, int, MethodUnpairedSettings], HashHeads]

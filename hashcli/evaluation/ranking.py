@@ -11,6 +11,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from hashcli.hashmodel.codes import unpack
+
+NEIGHBOURS_FOUND = "recall@10 of the 10 nearest"  # of the teacher's, whose cosines decide what is nearest
+
 _BLOCK = 32  # queries at a time: with 190,000 items, some 150 MB
 _LAST_N = 1000  # of the precision@N curve, if the database is that large
 
@@ -192,6 +196,29 @@ def evaluate_pairs(
         ],
         [],
     )
+
+
+def evaluate_neighbours(
+    query_outputs: np.ndarray,
+    query_features: np.ndarray,
+    database_codes: np.ndarray,
+    database_features: np.ndarray,
+    k: int = 10,
+) -> Report:
+    """How many of the 10 items nearest to a query by the cosine of features are among the first 10 by codes.
+
+    `query_outputs` float [q, bits] are those before the sign, and `database_codes` are packed, uint8 [n, bytes]. Items
+    are ordered by the asymmetric score, the outputs times the item's -1 and +1, as a search orders its first thousand;
+    at equal scores, by database row. Features are of unit length, [q, width] and [n, width]. Of fewer
+    than 10 items all are found, by chance too.
+    """
+    signs, first = unpack(database_codes), min(10, len(database_codes))
+    shares = []
+    for block in _blocks(len(query_outputs)):
+        by_cosine = np.argsort(-(query_features[block] @ database_features.T), axis=1, kind="stable")[:, :first]
+        by_codes = np.argsort(-(query_outputs[block] @ signs.T), axis=1, kind="stable")[:, :first]
+        shares.append((by_cosine[:, :, None] == by_codes[:, None]).any(axis=2).mean(axis=1))
+    return Report([MetricValue(NEIGHBOURS_FOUND, float(np.concatenate(shares).mean()), first / len(signs))], [])
 
 
 def average_precision(ranked: np.ndarray) -> np.ndarray:
