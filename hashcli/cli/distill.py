@@ -216,7 +216,7 @@ class _RunProgress(ProgressBar):
         return self
 
     def left_out(self, count: int) -> None:
-        say(f"warning: {count:,} photos cannot be read and are left out")
+        say(f"warning: {count:,} of the photos cannot be read, and are left out")
 
     def epoch_ended(self, bits: int, epoch: "EpochReport") -> None:
         if epoch.number == epoch.of or sys.stderr.isatty():

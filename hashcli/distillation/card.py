@@ -83,8 +83,8 @@ def make_unpaired_card(name: str, settings: Settings, evaluation: Evaluation, fi
         f"Made by hashcli {hashcli.__version__} with {settings.method}: the image and text towers of the teacher "
         f"{settings.teacher}, unchanged, each with a linear hash layer. The layers were fitted on {fitted.photos:,} "
         f"photos of {evaluation.dataset.name} ({split.protocol}, split {split.checksum}, seed {split.seed}) and on "
-        f"{fitted.sentences:,} sentences, {fitted.captions:,} of them captions of these photos and the others of "
-        "hashcli's own list of everyday sentences. No pair of photo and text was used. run.json beside this folder has "
+        f"{fitted.sentences:,} sentences: {fitted.captions:,} captions of these photos, the others from hashcli's own "
+        "list of everyday sentences. Which photo a caption belongs to was not used. run.json beside this folder has "
         "every setting.",
         "",
         *_table(evaluation),

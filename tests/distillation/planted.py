@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hashcli.distillation.registry import load_method
-from hashcli.distillation.trainer import HashHeads, Trainer
+from hashcli.distillation.registry import METHODS, load_method
+from hashcli.distillation.trainer import HashHeads, Method, Trainer
 from hashcli.distillation.training_loop import EpochReport
 from hashcli.distillation.training_set import TrainingSet
 from hashcli.evaluation.ranking import evaluate_labels
@@ -19,6 +19,8 @@ torch.set_num_threads(1)
 
 CLASSES, TEACHER_WIDTH, IMAGE_WIDTH, WORDS = 6, 48, 40, 60
 BITS = 32
+
+PAIRED = [name for name in METHODS if load_method(name).needs_texts]  # the methods that train a student
 
 
 def make_training_set(
@@ -80,7 +82,9 @@ def make_trainer(
 
 def train(trainer: Trainer[Any]) -> HashHeads:
     """Train by the method of the trainer's settings."""
-    return load_method(trainer.settings.method).train(trainer)
+    method = load_method(trainer.settings.method)
+    assert isinstance(method, Method)
+    return method.train(trainer)
 
 
 def mean_average_precisions(

@@ -15,6 +15,7 @@ from hashcli.distillation.feature_cache import FeatureCache
 from hashcli.distillation.towers import HashModelTower
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.description import Interpolation, Resize
+from tests.conftest import SKIMAGE
 
 
 class Counted:
@@ -35,6 +36,18 @@ class Counted:
             self.seen += 1
             time.sleep(self.seconds)
             yield np.array([os.path.getsize(path), len(path)], np.float32)
+
+
+def test_a_photo_that_cannot_be_read_is_an_error_or_a_row_of_nan(tmp_path: Path, tiny_model: Path) -> None:
+    """Whichever was asked for first."""
+    (tmp_path / "broken.jpg").write_bytes(b"")
+    photos = [SKIMAGE / "chelsea.png", tmp_path / "broken.jpg"]
+    cache, tower = FeatureCache(tmp_path / "cache", "own", nothing), HashModelTower(str(tiny_model))
+    for _ in range(2):
+        features = cache.images(tower, photos, all_readable=False)
+        assert np.isnan(features).all(axis=1).tolist() == [False, True]
+        with pytest.raises(HashcliError, match=r"broken\.jpg cannot be read"):
+            cache.images(tower, photos)
 
 
 def nothing(count: int) -> None:

@@ -48,8 +48,8 @@ def test_defaults_then_the_file_then_assignments_then_values(tmp_path: Path) -> 
         ("distil = 0", "settings.toml: distil must be true or false, not 0"),
         ("teacher = 3", "settings.toml: teacher must be text, not 3"),
         ("device = 3", "settings.toml: device must be text, not 3"),
-        ('method = "nosuch"', "settings.toml: method must be one of soda, ckdh, lcdh, not 'nosuch'"),
-        ("method = 3", "settings.toml: method must be one of soda, ckdh, lcdh, not 3"),
+        ('method = "nosuch"', "settings.toml: method must be one of soda, ckdh, lcdh, itq, not 'nosuch'"),
+        ("method = 3", "settings.toml: method must be one of soda, ckdh, lcdh, itq, not 3"),
         ('method = "ckdh"\ntune_teacher = "some"', "tune_teacher must be one of head, last, full"),
         ('device = "tpu"', "device must be one of auto, cpu, cuda"),
         ('prompt = "a photo"', "prompt must be a sentence with one {} for the labels"),
@@ -113,7 +113,7 @@ def test_the_settings_of_a_model_are_the_base_of_its_update() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_settings_are_saved_and_read(method: str) -> None:
-    settings = resolve_settings(method=method, bits=(16, 32), epochs=3)
+    settings = resolve_settings(method=method, bits=(16, 32), seed=3)
     assert settings_from_json(settings.to_json()) == settings
 
 
@@ -129,14 +129,24 @@ def test_saved_settings_of_another_version() -> None:
 def test_every_setting_is_listed_with_its_declaration(method: str) -> None:
     settings = load_method(method).settings
     described = {one.name: one for one in describe_settings(method)}
-    assert described.keys() == {one.name for one in fields(settings)} - {"method"}
+    assert described.keys() == settings.rules().keys()
     for one in described.values():
-        assert one.method == (None if one.name in Settings.rules() else method)
+        shared = settings.rules()[one.name] is Settings.rules().get(one.name)
+        assert one.method == (None if shared else method)
         assert one.meaning
         assert one.allowed
-    assert (described["epochs"].default, described["epochs"].allowed) == ("30", "1 to 1,000,000")
-    assert (described["distil"].default, described["distil"].allowed) == ("true", "true, false")
-    assert described["bits"].default == "64"
+    assert (described["seed"].default, described["seed"].allowed) == ("0", "0 to 4,294,967,295")
+    if load_method(method).needs_texts:
+        assert described.keys() == {one.name for one in fields(settings)} - {"method"}
+        assert (described["distil"].default, described["distil"].allowed) == ("true", "true, false")
+        assert described["bits"].default == "64"
+
+
+def test_a_method_without_a_student_refuses_the_settings_of_one() -> None:
+    with pytest.raises(HashcliError, match=r"student is a setting of soda and ckdh and lcdh, and the method is itq\."):
+        resolve_settings(method="itq", student="lite-256")
+    assert [one.name for one in describe_settings("itq")] == ["teacher", "seed", "device", "bits"]
+    assert resolve_settings(method="itq").to_json().keys() == {"method", "teacher", "seed", "device", "bits"}
 
 
 def test_another_default_of_a_shared_setting_is_listed_as_the_methods_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +165,7 @@ def test_another_default_of_a_shared_setting_is_listed_as_the_methods_own(monkey
 
 
 def test_the_list_of_all_settings_has_each_shared_one_once() -> None:
-    names = [one.name for one in describe_settings()]
+    names = [one.name for one in describe_settings() if one.method != "itq"]  # whose default of bits is its own
     assert len(names) == len(set(names))
     assert {"epochs", "prompt", "kappa", "rounds"} <= set(names)
 

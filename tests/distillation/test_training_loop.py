@@ -8,11 +8,10 @@ import pytest
 pytest.importorskip("torch")
 
 
-from hashcli.distillation.registry import METHODS
 from hashcli.distillation.trainer import HashHeads, Trainer
 from hashcli.distillation.training_loop import EpochReport
 from hashcli.errors import HashcliError
-from tests.distillation.planted import make_trainer, make_training_set, quick_settings, train, weights
+from tests.distillation.planted import PAIRED, make_trainer, make_training_set, quick_settings, train, weights
 
 
 def short(method: str) -> dict[str, Any]:
@@ -32,7 +31,7 @@ def test_one_seed_gives_one_result_and_another_seed_another() -> None:
     assert all(first[name] != other[name] for name in first)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PAIRED)
 def test_a_run_stopped_after_any_epoch_ends_with_the_weights_of_one_that_was_not(method: str, tmp_path: Path) -> None:
     """It is stopped, and started anew, after each and every epoch."""
     training_set = make_training_set(100, seed=1)

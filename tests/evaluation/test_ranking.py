@@ -12,6 +12,7 @@ from hashcli.evaluation.ranking import (
     chance_of_first_relevant_precision,
     chance_of_recall,
     evaluate_labels,
+    evaluate_neighbours,
     evaluate_pairs,
     first_relevant_precision,
     hamming_distances,
@@ -139,3 +140,23 @@ def test_a_query_without_an_own_item_finds_none() -> None:
     report = evaluate_pairs(codes, np.array([0, 1, 9]), codes, np.array([0, 1, 2]), recall_at=(1, 3, 5))
     assert [metric.value for metric in report.metrics] == pytest.approx([1 / 3, 2 / 3, 2 / 3])
     assert [metric.chance for metric in report.metrics] == pytest.approx([2 / 9, 2 / 3, 2 / 3])
+
+
+def test_neighbours_found_against_a_plain_loop() -> None:
+    """More queries than are taken in a block. Equal scores go by row; of five items, all are among the first ten."""
+    rng = np.random.default_rng(0)
+    outputs, codes = rng.standard_normal((50, 16)), rng.integers(0, 256, (40, 2), dtype=np.uint8)
+    queries, items = rng.standard_normal((50, 6)), rng.standard_normal((40, 6))
+    codes[20:] = codes[:20]
+    (metric,) = evaluate_neighbours(outputs, queries, codes, items).metrics
+    shares = []
+    for output, query in zip(outputs, queries, strict=True):
+        signs = [[1 if code[bit // 8] >> (bit % 8) & 1 else -1 for bit in range(16)] for code in codes.tolist()]
+        scores = [sum(o * s for o, s in zip(output, one, strict=True)) for one in signs]
+        first = sorted(range(40), key=lambda row: (-round(scores[row], 9), row))[:10]
+        nearest = sorted(range(40), key=lambda row: -float(query @ items[row]))[:10]
+        shares.append(len({*first} & {*nearest}) / 10)
+    assert metric.value == pytest.approx(np.mean(shares))
+    assert metric.chance == 0.25
+    (few,) = evaluate_neighbours(outputs, queries, codes[:5], items[:5]).metrics
+    assert (few.value, few.chance) == (1, 1)
