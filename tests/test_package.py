@@ -54,6 +54,7 @@ def test_the_wheel_holds_the_package_the_model_and_nothing_else(wheel: Path) -> 
     names = zipfile.ZipFile(wheel).namelist()
     assert "hashcli/models/lite-256/image.onnx" in names
     assert "hashcli/py.typed" in names
+    assert "hashcli/distillation/everyday_sentences.txt" in names
     assert all(name.startswith(("hashcli/", "hashcli-")) for name in names)
     assert sum(info.file_size for info in zipfile.ZipFile(wheel).infolist()) < 47e6
 

@@ -143,7 +143,7 @@ class Method(Generic[MethodSettings]):
     (update.py). `reconstruction` says that the paper's own code was not available, which the model card then states.
     """
 
-    needs_texts: ClassVar[bool] = True
+    needs_texts: ClassVar[bool] = True  # the photos' own
     kind: ClassVar[str] = "model"  # the hash-model folders of a run are named KIND-BITS
 
     summary: str
