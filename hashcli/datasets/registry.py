@@ -34,8 +34,8 @@ def load_dataset(
     """A dataset from its official files below `root`; or, where `name` is a path, from a list or folder of your own.
 
     A protocol may keep other pairs than the others do; it is matched without regard to case. With `without_texts`, a
-    folder of your own may hold photos without texts: theirs are empty lists. Raises HashcliError when
-    there is no such dataset, and naming the files that are missing.
+    folder of your own may hold photos without texts: theirs are empty lists. Raises HashcliError when there is no such
+    dataset, and naming the files that are missing.
 
         dataset = load_dataset("mirflickr", "~/data/mirflickr25k", "MIR-D")
         dataset = load_dataset("holiday/captions.csv")

@@ -103,6 +103,15 @@ def _check_plan(plan: "RunPlan") -> None:
             f"{plan.settings.method} has no baselines, which are codes of the teacher as its own are.",
             "Leave the baselines out.",
         )
+    _check_count(plan.dataset.name, len(plan.split.train) + len(plan.split.validation), len(plan.split.query))
+
+
+def _check_count(name: str, fitted: int, held_out: int) -> None:
+    if fitted < FEWEST or not held_out:
+        raise HashcliError(
+            f"{name}: {fitted:,} photos to fit on and {held_out:,} to hold out are too few.",
+            f"Give {FEWEST + 2} photos or more that can be read; a few hundred are better.",
+        )
 
 
 def _encode(plan: "RunPlan", towers: tuple[ImageTower, TextTower], callback: RunCallback) -> UnpairedItems:
@@ -117,12 +126,7 @@ def _encode(plan: "RunPlan", towers: tuple[ImageTower, TextTower], callback: Run
     count = int(readable[: len(fitted)].sum())
     if not readable.all():
         callback.left_out(int((~readable).sum()))
-    if count < FEWEST or count == readable.sum():
-        raise HashcliError(
-            f"{dataset.name}: of {len(photos):,} photos, {count:,} can be read and fitted on, and "
-            f"{readable.sum() - count:,} held out.",
-            f"Give at least {FEWEST} to fit on and one to hold out: {FEWEST + 2} photos or more.",
-        )
+    _check_count(dataset.name, count, int(readable.sum()) - count)
     return UnpairedItems(
         [photo for photo, can_be_read in zip(photos, readable, strict=True) if can_be_read],
         count,

@@ -175,11 +175,20 @@ def test_photos_that_cannot_be_read_are_left_out(folder: Path, tiny_model: Path,
 
 
 def test_too_few_photos_are_refused(folder: Path, tiny_model: Path, tmp_path: Path) -> None:
-    for photo in sorted(folder.rglob("*.png"))[11:]:
+    """Before anything is computed, or where most of them cannot be read."""
+    photos = sorted(folder.rglob("*.png"))
+    for photo in photos[9:]:
         photo.write_bytes(b"")
-    with pytest.raises(HashcliError, match=r"own-my photos: of 120 photos, \d+ can be read and fitted on") as raised:
+    with pytest.raises(HashcliError, match=r"own-my photos: \d photos to fit on and \d to hold out are too few"):
+        train_hash_models(unpaired_plan(folder, tiny_model, tmp_path / "broken"), Kept())
+    for photo in photos[10:]:
+        photo.unlink()
+    with pytest.raises(
+        HashcliError, match=r"own-my photos: 9 photos to fit on and 1 to hold out are too few"
+    ) as raised:
         train_hash_models(unpaired_plan(folder, tiny_model, tmp_path / "run"), Kept())
     assert "12 photos or more" in raised.value.remedy
+    assert not (tmp_path / "run").exists()
 
 
 def test_other_methods_refuse_photos_without_texts(
