@@ -26,7 +26,7 @@ EXAMPLES = """Examples:\n
 hashcli distill --dataset mirflickr --root ~/data/mirflickr25k --teacher lite-256\n
 hashcli distill --dataset ./captions.jsonl --method lcdh --bits 64,128 --out runs/mine\n
 hashcli distill --dataset ./new.jsonl --update runs/mine/model-64\n
-hashcli distill --dataset ~/Pictures --method itq --teacher local-dir:FOLDER     photos without captions\n
+hashcli distill --dataset ~/Pictures --method rank --teacher local-dir:FOLDER     photos without captions\n
 hashcli distill --settings ckdh     the settings of a method\n
 hashcli index ~/Pictures --model runs/mine/model-64"""
 
@@ -101,7 +101,7 @@ def run(
         str | None, typer.Option(help="Image backbone: a hash model, or timm:NAME.", show_default="lite-256")
     ] = None,
     bits: Annotated[
-        str | None, typer.Option(help="Code lengths, separated by commas.", show_default="64; itq: 256")
+        str | None, typer.Option(help="Code lengths, separated by commas.", show_default="64; itq, rank: 256")
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Determines the split, the weights and the order.", show_default="0")
@@ -134,7 +134,7 @@ def run(
     """Train a hash model of your own.
 
     A teacher such as CLIP is distilled into a small student. The student is evaluated, and exported as a hash model
-    that `hashcli index` can use. The method itq makes a hash model of the teacher itself, and needs no captions; the
+    that `hashcli index` can use. The methods itq and rank make one of the teacher itself, and need no captions; the
     other methods that come with hashcli are reconstructions from the papers' abstracts, not the authors' code. The
     query set is used for evaluation only. Needs the extra `train`, from a checkout: pip install '.[train]'
     """

@@ -22,7 +22,7 @@ _REMEDIES = {
     "ModelChangedError": "To encode everything again: {index} --rehash",
     "ModelMissingError": "Put it back, or encode everything with another model: {index} --rehash --model NAME",
     "NoTextsError": "Put the texts of photo.jpg into photo.txt beside it, one per line. "
-    "Without any texts: hashcli distill --method itq",
+    "Without any texts: hashcli distill --method rank",
     "OtherModelError": "To encode everything again: {index} --rehash --model {model}",
     "RootMissingError": "Give --root, the folder that holds its official files.",
     "RunExistsError": "Continue it with --resume, or choose another --out.",

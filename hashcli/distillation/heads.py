@@ -1,6 +1,6 @@
-"""Hash heads and hash layers: from features to outputs whose signs are the code."""
+"""What turns a tower's features into outputs, whose signs are the code: hash heads and hash layers."""
 
-from typing import cast
+from typing import TypeAlias, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,3 +26,18 @@ class HashLayer(nn.Linear):
     @property
     def bits(self) -> int:
         return cast(int, self.out_features)
+
+
+class WhitenedHashLayer(nn.Module):
+    """Features [n, width] to r outputs before the sign: W unit(A x + a) + b, where A whitens the features."""
+
+    def __init__(self, whiten: nn.Linear, last: HashLayer) -> None:
+        super().__init__()
+        self.bits = last.bits
+        self.whiten, self.last = whiten, last
+
+    def forward(self, features: Tensor) -> Tensor:
+        return cast(Tensor, self.last(functional.normalize(self.whiten(features))))
+
+
+OutputLayer: TypeAlias = HashHead | HashLayer | WhitenedHashLayer

@@ -11,7 +11,7 @@ import torch
 
 from hashcli.distillation.heads import HashLayer
 from hashcli.distillation.settings import UnpairedSettings, code_lengths
-from hashcli.distillation.trainer import HashHeads, UnpairedMethod
+from hashcli.distillation.trainer import HashHeads, OnEpoch, UnpairedMethod
 
 ROUNDS = 50  # as in the paper
 MOST = 6_000  # photos, and sentences, that the rotation is fitted on: each round multiplies matrices with all of them
@@ -22,10 +22,13 @@ class ItqSettings(UnpairedSettings):
     bits: tuple[int, ...] = code_lengths((256,), "code lengths; each is fitted on its own")
 
 
-def fit_itq(image: np.ndarray, text: np.ndarray, bits: int, settings: ItqSettings) -> HashHeads:
+def fit_itq(
+    image: np.ndarray, text: np.ndarray, bits: int, settings: ItqSettings, on_epoch: OnEpoch | None = None
+) -> HashHeads:
     """Hash layers for a teacher's features of photos [n, width] and sentences [m, width].
 
-    Both modalities have the same weight: with fewer photos than sentences, photos are repeated, and the reverse.
+    Both modalities have the same weight: with fewer photos than sentences, photos are repeated, and the reverse. There
+    are no epochs to report.
     """
     means = [one.mean(axis=0, dtype=np.float64) for one in (image, text)]
     count = min(max(len(image), len(text)), MOST)

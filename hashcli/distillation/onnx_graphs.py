@@ -1,13 +1,13 @@
 """ONNX graphs of a hash model: a tower with its output layer, and the layer put on a graph or taken off it.
 
-An output layer is a hash head, or a plain linear layer W x + b; x is the tower's feature at unit length.
+An output layer (heads.py) gets the tower's features at unit length.
 """
 
 import copy
 import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hashcli.distillation.heads import HashHead
+from hashcli.distillation.heads import HashHead, HashLayer, OutputLayer
 from hashcli.distillation.reparameterise import reparameterised
 from hashcli.distillation.stored_graphs import save_graph
 from hashcli.errors import HashcliError
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from hashcli.distillation.towers import TorchImageTower
 
 OPSET = 17
-
-OutputLayer: TypeAlias = HashHead | nn.Linear
 
 
 class _HashedTower(nn.Module):
@@ -85,7 +83,7 @@ def with_output_layer(tower: onnx.ModelProto, layer: OutputLayer) -> onnx.ModelP
     model.graph.node.append(helper.make_node("LpNormalization", [f"{prefix}tower"], [f"{prefix}unit"], axis=-1, p=2))
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(weights)
-    _set_output(model.graph, layer.bits if isinstance(layer, HashHead) else layer.out_features)
+    _set_output(model.graph, layer.bits)
     return model
 
 
@@ -169,9 +167,17 @@ def _layer_nodes(layer: OutputLayer, source: str, new: str) -> tuple[list[Any], 
     """The layer as ONNX, from `source` to `output`. Names in between begin with `new`."""
     if isinstance(layer, HashHead):
         return _head_nodes(layer, source, new)
-    bias = torch.zeros(layer.out_features) if layer.bias is None else layer.bias
-    weights = [_weight(layer.weight, f"{new}w"), _weight(bias, f"{new}b")]
-    return [helper.make_node("Gemm", [source, f"{new}w", f"{new}b"], ["output"], transB=1)], weights
+    if isinstance(layer, HashLayer):
+        return _linear_nodes(layer, source, "output", f"{new}last_")
+    first, first_weights = _linear_nodes(layer.whiten, source, f"{new}whitened", f"{new}whiten_")
+    unit = helper.make_node("LpNormalization", [f"{new}whitened"], [f"{new}whitened_unit"], axis=-1, p=2)
+    last, last_weights = _linear_nodes(layer.last, f"{new}whitened_unit", "output", f"{new}last_")
+    return [*first, unit, *last], [*first_weights, *last_weights]
+
+
+def _linear_nodes(linear: nn.Linear, source: str, target: str, new: str) -> tuple[list[Any], list[Any]]:
+    weights = [_weight(linear.weight, f"{new}w"), _weight(linear.bias, f"{new}b")]
+    return [helper.make_node("Gemm", [source, f"{new}w", f"{new}b"], [target], transB=1)], weights
 
 
 def _head_nodes(head: HashHead, source: str, new: str) -> tuple[list[Any], list[Any]]:

@@ -14,6 +14,7 @@ METHODS = {
     "ckdh": "hashcli.distillation.ckdh",
     "lcdh": "hashcli.distillation.lcdh",
     "itq": "hashcli.distillation.itq",
+    "rank": "hashcli.distillation.rank",
 }
 DEFAULT_METHOD = "soda"
 

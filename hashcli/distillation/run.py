@@ -128,7 +128,7 @@ def _open_and_check_towers(plan: RunPlan, method: Method[Any], student: Student 
     if not texts_of(plan.dataset, plan.split.train):
         raise HashcliError(
             f"{settings.method} learns from photos with texts, and none of {plan.dataset.name} has a text.",
-            "Give the photos texts, or choose a method that needs none: itq.",
+            "Give the photos texts, or choose a method that needs none: itq, rank.",
         )
     if student and plan.update:
         check_update_settings(student, settings)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hashcli.distillation.export_check import INT8_BITS_EQUAL, bits_equal, check_outputs
-from hashcli.distillation.onnx_graphs import OutputLayer, trace, with_output_layer
+from hashcli.distillation.heads import OutputLayer
+from hashcli.distillation.onnx_graphs import trace, with_output_layer
 from hashcli.distillation.stored_graphs import optimise, save_graph, with_int8_weights
 from hashcli.distillation.text_tokenizer import build_tokenizer, pad_id_of, pads_left
 from hashcli.distillation.towers import TEXT_BATCH, OpenClipTextTower

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.distillation.features import Features
-from hashcli.distillation.heads import HashHead, HashLayer
+from hashcli.distillation.heads import HashHead, OutputLayer
 from hashcli.distillation.settings import Settings, UnpairedSettings
 from hashcli.distillation.towers import ImageTower
 from hashcli.distillation.training_loop import EpochReport, Stage, train_stage
@@ -21,6 +21,7 @@ from hashcli.distillation.training_set import TrainingSet
 # [t, bits], one code for a photo and its text together.
 Outputs = dict[str, Tensor]
 Encoder = Callable[[Features], Outputs]
+OnEpoch = Callable[[EpochReport], None]
 
 MethodSettings = TypeVar("MethodSettings", bound=Settings)
 MethodUnpairedSettings = TypeVar("MethodUnpairedSettings", bound=UnpairedSettings)
@@ -59,8 +60,8 @@ NO_EVALUATOR = NoEvaluator()
 class HashHeads:
     """The student's two hash heads, or a teacher's two hash layers. The sign of an output is the bit."""
 
-    image: HashHead | HashLayer
-    text: HashHead | HashLayer
+    image: OutputLayer
+    text: OutputLayer
 
     def modules(self) -> nn.ModuleDict:
         return nn.ModuleDict({"image": self.image, "text": self.text})
@@ -82,7 +83,7 @@ class Trainer(Generic[MethodSettings]):
     settings: MethodSettings
     bits: int
     checkpoints: Path | None
-    on_epoch: Callable[[EpochReport], None]
+    on_epoch: OnEpoch
     evaluator: Evaluator = NO_EVALUATOR
 
     def new_head(self, width: int) -> HashHead:
@@ -158,7 +159,7 @@ class UnpairedMethod(Generic[MethodUnpairedSettings]):
     """A method that needs no pairs: it puts hash layers on the teacher's own towers, and there is no student.
 
     `fit` gets the teacher's features of photos float32 [n, width] and of sentences [m, width], of unit length and in no
-    relation to each other, and the code length. unpaired.py runs it.
+    relation to each other, the code length, and a function to call as the training goes on. unpaired.py runs it.
     """
 
     needs_texts: ClassVar[bool] = False
@@ -167,4 +168,4 @@ class UnpairedMethod(Generic[MethodUnpairedSettings]):
 
     summary: str
     settings: type[MethodUnpairedSettings]
-    fit: Callable[[np.ndarray, np.ndarray, int, MethodUnpairedSettings], HashHeads]
+    fit: Callable[[np.ndarray, np.ndarray, int, MethodUnpairedSettings, OnEpoch], HashHeads]

@@ -4,10 +4,11 @@
                                                     ├──> method.fit ──> hash layers ──> teacher-BITS
     sentences ──> teacher's text tower ──> features ┘
 
-There is no student, and nothing is trained in epochs; run.py is the run of a method with pairs.
+There is no student, and there are no checkpoints: fitting takes a minute. run.py is the run of a method with pairs.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,12 @@ from hashcli.distillation.export import StudentEncoders, check_export, export_ha
 from hashcli.distillation.feature_cache import FeatureCache
 from hashcli.distillation.features import Features, unit_rows
 from hashcli.distillation.open_towers import choose_device, open_teacher
-from hashcli.distillation.run_folder import MetricRow, metric_rows, open_run, run_facts
+from hashcli.distillation.run_folder import MetricRow, RunFolder, metric_rows, open_run, run_facts
 from hashcli.distillation.sentences import Sentences, choose_sentences
 from hashcli.distillation.text_export import check_text_tower
 from hashcli.distillation.towers import ImageTower, OpenClipTextTower, TextTower
 from hashcli.distillation.trainer import HashHeads, UnpairedMethod
+from hashcli.distillation.training_loop import EpochReport
 from hashcli.errors import HashcliError
 from hashcli.evaluation.ranking import evaluate_neighbours
 from hashcli.hashmodel.codes import pack
@@ -70,7 +72,8 @@ def fit_hash_models(plan: "RunPlan", method: UnpairedMethod[Any], callback: RunC
     rows: list[MetricRow] = []
     for bits in settings.bits:
         count = items.fitted_photos, len(items.sentences.fitted)
-        layers = method.fit(items.image[: count[0]], items.text[: count[1]], bits, settings)
+        on_epoch = partial(_on_epoch, folder, callback, bits)
+        layers = method.fit(items.image[: count[0]], items.text[: count[1]], bits, settings, on_epoch)
         reports = evaluate_layers(items, layers)
         callback.evaluated(settings.method, bits, reports)
         rows += metric_rows(settings.method, bits, reports)
@@ -93,10 +96,15 @@ def evaluate_layers(items: UnpairedItems, layers: HashHeads) -> Reports:
     }
 
 
+def _on_epoch(folder: RunFolder, callback: RunCallback, bits: int, epoch: EpochReport) -> None:
+    callback.epoch_ended(bits, epoch)
+    folder.log_epoch(bits, epoch)
+
+
 def _check_plan(plan: "RunPlan") -> None:
     if plan.update:
         raise HashcliError(
-            f"{plan.settings.method} cannot update a model: nothing in it is trained.", "Fit a new one on all photos."
+            f"{plan.settings.method} cannot update a model: it trains no student.", "Fit a new one on all photos."
         )
     if plan.baselines:
         raise HashcliError(

@@ -13,14 +13,13 @@ pytest.importorskip("torch")
 import onnx
 import onnxruntime
 import torch
-from torch import nn
 from torch.nn import functional
 
 from hashcli.datasets.vocabulary import bag_of_words, build_vocabulary, words_of
 from hashcli.distillation.card import ModelCard
 from hashcli.distillation.export import StudentEncoders, _bag_tokenizer, export_hash_model
 from hashcli.distillation.export_check import check_outputs
-from hashcli.distillation.heads import HashHead
+from hashcli.distillation.heads import HashHead, HashLayer
 from hashcli.distillation.onnx_graphs import append_head, export_image_encoder
 from hashcli.distillation.open_towers import open_image_tower
 from hashcli.distillation.reparameterise import reparameterised
@@ -165,7 +164,7 @@ def test_a_linear_output_layer_for_photos(tiny_model: Path, tmp_path: Path) -> N
     torch_tower, hash_tower = open_image_tower("timm:mobilenetv3_small_050/random"), HashModelTower(str(tiny_model))
     assert isinstance(torch_tower, TorchImageTower)
     torch.manual_seed(0)
-    torch_layer, hash_layer = (nn.Linear(tower.width, BITS) for tower in (torch_tower, hash_tower))
+    torch_layer, hash_layer = (HashLayer(tower.width, BITS) for tower in (torch_tower, hash_tower))
     with torch.no_grad():
         torch_layer.weight.mul_(50)  # an untrained tower gives nearly the same for all photos
     export_image_encoder(torch_tower, torch_layer, tmp_path / "torch.onnx")

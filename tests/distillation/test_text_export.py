@@ -21,7 +21,7 @@ from hashcli.distillation import text_export
 from hashcli.distillation.card import ModelCard
 from hashcli.distillation.export import StudentEncoders, export_hash_model
 from hashcli.distillation.export_check import bits_equal
-from hashcli.distillation.heads import HashHead
+from hashcli.distillation.heads import HashHead, HashLayer
 from hashcli.distillation.open_towers import open_teacher
 from hashcli.distillation.text_export import export_text_encoder, text_encoder
 from hashcli.distillation.towers import OpenClipTextTower
@@ -47,10 +47,10 @@ def through(layer: nn.Module, tower: OpenClipTextTower, texts: list[str]) -> np.
         return layer(functional.normalize(torch.from_numpy(tower.encode_texts(texts)))).numpy()  # type: ignore[no-any-return]
 
 
-def drawn_layer(tower: OpenClipTextTower) -> nn.Linear:
+def drawn_layer(tower: OpenClipTextTower) -> HashLayer:
     """A linear layer that gives the texts different codes."""
     torch.manual_seed(1)
-    layer = nn.Linear(tower.width, BITS)
+    layer = HashLayer(tower.width, BITS)
     with torch.no_grad():
         layer.weight.mul_(10)
         mean = functional.normalize(torch.from_numpy(tower.encode_texts(TEXTS))).mean(0)
@@ -150,4 +150,4 @@ def test_a_text_encoder_with_a_class_token_is_refused(tmp_path: Path) -> None:
     tower = open_text(save_text_model("mobileclip", tmp_path / "clip"))
     tower.model.text.cls_emb = nn.Parameter(torch.zeros(32))
     with pytest.raises(HashcliError, match="reads texts with a TextTransformer, which hashcli cannot put into"):
-        export_text_encoder(tower, nn.Linear(32, BITS), tmp_path, [])
+        export_text_encoder(tower, HashLayer(32, BITS), tmp_path, [])
