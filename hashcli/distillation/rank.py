@@ -51,7 +51,7 @@ class RankSettings(UnpairedSettings):
     """The defaults were chosen for how often the right photo is found, not for the teacher's own order."""
 
     bits: tuple[int, ...] = code_lengths((256,), "code lengths; each is trained on its own")
-    steps: int = number(800, 1, 10**6, "batches to train on")
+    steps: int = number(800, 20, 10**6, "batches to train on")
     whitening: float = number(0.12, 0, 0.5, "how much the features are whitened: 0 not at all, 0.5 fully")
     hub_share: float = number(0.4, 0, 1, "share of an item's mean cosine with its nearest taken off its cosines")
 
@@ -182,10 +182,7 @@ def _train(
     parameters = [one for layer in layers for one in layer.parameters()]
     optimiser = torch.optim.AdamW([{"params": parameters}, {"params": [log_scales]}], weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser,
-        [LEARNING_RATE, SCALE_LEARNING_RATE],
-        total_steps=settings.steps,
-        pct_start=max(0.1, 2 / settings.steps),
+        optimiser, [LEARNING_RATE, SCALE_LEARNING_RATE], total_steps=settings.steps, pct_start=0.1
     )
     shares = torch.tensor(BLOCK_SHARES[: len(ends)])
     losses, began = [], time.monotonic()

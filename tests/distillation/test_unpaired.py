@@ -17,8 +17,8 @@ from torch.nn import functional
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.registry import load_dataset
 from hashcli.datasets.splits import make_split
-from hashcli.distillation.itq import fit_itq
 from hashcli.distillation.open_towers import open_teacher
+from hashcli.distillation.registry import load_method
 from hashcli.distillation.resolve import resolve_settings
 from hashcli.distillation.run import RunPlan, train_hash_models
 from hashcli.distillation.sentences import choose_sentences, everyday_sentences
@@ -59,9 +59,10 @@ def few_sentences(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return few
 
 
-def unpaired_plan(folder: Path, teacher: object, out: Path) -> RunPlan:
+def unpaired_plan(folder: Path, teacher: object, out: Path, method: str = "itq") -> RunPlan:
     dataset = load_dataset(str(folder), without_texts=True)
-    settings = resolve_settings(method="itq", teacher=str(teacher), bits=(32,))
+    quick = ["steps=20"] if method == "rank" else []
+    settings = resolve_settings(assignments=quick, method=method, teacher=str(teacher), bits=(32,))
     return RunPlan(dataset, make_split(dataset, 0), settings, out, out.parent / "cache")
 
 
@@ -92,9 +93,12 @@ def test_photos_alone_become_a_model_that_indexes_and_searches(
     assert "holds a run with other settings (seed 0, not 1)" in other.stderr
 
 
-def test_the_exported_codes_are_those_of_the_teacher_and_the_layers(folder: Path, clip: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["itq", "rank"])
+def test_the_exported_codes_are_those_of_the_teacher_and_the_layers(
+    folder: Path, clip: Path, tmp_path: Path, method: str
+) -> None:
     """For what was held out, with the teacher's features computed anew."""
-    plan = unpaired_plan(folder, f"local-dir:{clip}", tmp_path / "run")
+    plan = unpaired_plan(folder, f"local-dir:{clip}", tmp_path / "run", method)
     train_hash_models(plan, Kept())
     model = HashModel(tmp_path / "run" / "teacher-32", verify=True)
     image_tower, text_tower = open_teacher(f"local-dir:{clip}")
@@ -105,7 +109,8 @@ def test_the_exported_codes_are_those_of_the_teacher_and_the_layers(folder: Path
     read = text_tower.encode_texts([*sentences.fitted, *sentences.held_out])
     image, text = (functional.normalize(torch.from_numpy(one)) for one in (np.stack(seen), read))
     fitted, known = len(photos) - len(plan.split.query), len(sentences.fitted)
-    layers = fit_itq(image[:fitted].numpy(), text[:known].numpy(), 32, plan.settings)  # type: ignore[arg-type]
+    fit = load_method(method).fit  # type: ignore[union-attr]
+    layers = fit(image[:fitted].numpy(), text[:known].numpy(), 32, plan.settings, lambda epoch: None)
     exported = [one for _, one in model.encode_image_files(photos[fitted:]) if isinstance(one, np.ndarray)]
     for outputs, expected, share in (
         (np.stack(exported), layers.image(image[fitted:]), 0.999),
@@ -199,7 +204,7 @@ def test_other_methods_refuse_photos_without_texts(
     assert done.stderr.splitlines() == [
         f"hashcli: {folder} holds 120 photos, and none has a text.",
         "Put the texts of photo.jpg into photo.txt beside it, one per line. "
-        "Without any texts: hashcli distill --method itq",
+        "Without any texts: hashcli distill --method rank",
     ]
     dataset: ImageTextDataset = load_dataset(str(folder), without_texts=True)
     for method in ("soda", "ckdh", "lcdh"):
