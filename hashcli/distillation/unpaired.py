@@ -154,7 +154,7 @@ def _export(
 ) -> None:
     """Write the hash-model folder, and check that it gives the outputs of torch."""
     photos, texts = items.photos[-CHECKED:], items.sentences.held_out[-CHECKED:]
-    image, text = (torch.from_numpy(one[-CHECKED:]) for one in (items.image, items.text))
+    image, text = torch.from_numpy(items.image[-len(photos) :]), torch.from_numpy(items.text[-len(texts) :])
     fitted = Fitted(
         items.fitted_photos,
         len(items.sentences.fitted),

@@ -30,8 +30,8 @@ def outputs_of(layers: HashHeads, image: np.ndarray, text: np.ndarray) -> list[n
 def test_the_codes_are_those_of_the_baseline(bits: int) -> None:
     """Also with more bits than the teacher has features."""
     image, text = make_features(200, seed=1), make_features(200, seed=2)
-    centred = [one - one.mean(axis=0) for one in (image, text)]
-    expected = baselines.itq(np.concatenate(centred), centred[0], centred[1], bits, seed=0)
+    photos, sentences = image - image.mean(axis=0), text - text.mean(axis=0)
+    expected = baselines.itq(np.concatenate([photos, sentences]), photos, sentences, bits, seed=0)
     layers = fit_itq(image, text, bits, SETTINGS)
     for outputs, codes in zip(outputs_of(layers, image, text), expected, strict=True):
         assert np.bitwise_count(pack(outputs) ^ codes).sum() <= 0.001 * outputs.size

@@ -69,21 +69,32 @@ def unpaired_plan(folder: Path, teacher: object, out: Path, method: str = "itq")
 def test_photos_alone_become_a_model_that_indexes_and_searches(
     hashcli: Run, folder: Path, clip: Path, tmp_path: Path
 ) -> None:
-    arguments = ("--dataset", folder, "--teacher", f"local-dir:{clip}", "--method", "itq", "--out", "runs/it")
+    arguments = (
+        "--dataset",
+        folder,
+        "--teacher",
+        f"local-dir:{clip}",
+        "--method",
+        "itq",
+        "--bits",
+        "32",
+        "--out",
+        "runs/it",
+    )
     cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     done = hashcli("distill", *arguments, **cache)
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert [row[:4] for row in rows] == [
-        ["itq", "256 bits", direction, FOUND] for direction in ("image to text", "text to image")
+        ["itq", "32 bits", direction, FOUND] for direction in ("image to text", "text to image")
     ]
     assert [row[5] for row in rows] == ["chance 0.3333", f"chance {10 / 12:.4f}"]
     saved = json.loads((tmp_path / "runs/it/metrics.json").read_text())
     assert [f"{row['value']:.4f}" for row in saved] == [row[4] for row in rows]
     assert all(row["value"] > row["chance"] for row in saved)
 
-    hint = f"hashcli index '{folder}' --model runs/it/teacher-256"
+    hint = f"hashcli index '{folder}' --model runs/it/teacher-32"
     assert done.stderr.splitlines()[-1] == f"To use the hash model: {hint}"
-    hashcli("index", folder, "--model", "runs/it/teacher-256", "--index", "ix")
+    hashcli("index", folder, "--model", "runs/it/teacher-32", "--index", "ix")
     assert len(hashcli("search", "--text", "a dog on a beach", "--index", "ix", "-k", "5").stdout.splitlines()) == 5
 
     refused = hashcli("distill", *arguments, status=1, **cache)
