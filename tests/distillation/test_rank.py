@@ -37,11 +37,14 @@ def found(layers: HashHeads, image: np.ndarray, text: np.ndarray) -> float:
     return float((nearest[:, :, None] == first[:, None]).any(dim=2).float().mean())
 
 
-def test_training_brings_the_order_nearer_to_the_target() -> None:
-    """On photos and texts that were not trained on."""
+def test_training_brings_the_order_nearer_to_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On photos and texts that were not trained on; from random directions, since ITQ is near the best for these."""
+    random = torch.from_numpy(np.random.default_rng(0).standard_normal((24, BITS))).float()
+    monkeypatch.setattr(rank, "_block_itq", lambda samples, ends, seed: random)
+    monkeypatch.setattr(rank, "LEARNING_RATE", 0.02)
     image, text = make_features(400, 1, 10), make_features(400, 2, 20)
     others = make_features(200, 3, 10), make_features(100, 4, 20)
-    before, after = (found(train_rank(image, text, BITS, make_settings(steps=steps)), *others) for steps in (20, 150))
+    before, after = (found(train_rank(image, text, BITS, make_settings(steps=steps)), *others) for steps in (20, 300))
     assert after > before + 0.05
     assert after > 0.3  # of 200 photos, ten at random are the nearest ten with a share of 0.05
 
