@@ -171,7 +171,7 @@ def test_wrong_usage_says_what_to_do(
         (("--teacher", "nosuch"), "There is no hash model 'nosuch'"),
         (("--set", "epochs=0"), "epochs=0: epochs must be from 1 to"),
         (("--set", "rounds=2"), "rounds=2: rounds is a setting of lcdh, and the method is soda"),
-        (("--method", "coda"), "method must be one of soda, ckdh, lcdh, itq, not 'coda'. Did you mean soda?"),
+        (("--method", "coda"), "method must be one of soda, ckdh, lcdh, itq, rank, not 'coda'. Did you mean soda?"),
         (("--protocol", "MIR-X"), "mirflickr has no protocol 'MIR-X'"),
     ],
 )
@@ -190,7 +190,7 @@ def test_settings_are_listed(distill: Run, arguments: tuple[str, ...]) -> None:
     done = distill("--settings", *arguments)
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert all(len(row) == 5 for row in rows)
-    assert {row[0] for row in rows} == {"all", "soda", "ckdh", "lcdh", "itq"}
+    assert {row[0] for row in rows} == {"all", "soda", "ckdh", "lcdh", "itq", "rank"}
     assert ["all", "epochs", "30", "1 to 1,000,000"] in [row[:4] for row in rows]
 
 
@@ -211,7 +211,7 @@ def test_help_needs_no_torch_and_running_without_it_names_the_install_line(
         "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')"
     )
     absent = {"PYTHONPATH": os.pathsep.join([str(tmp_path / "absent"), os.environ.get("PYTHONPATH", "")])}
-    assert "One of soda, ckdh, lcdh, itq." in distill_process("--help", **absent).stdout
+    assert "One of soda, ckdh, lcdh, itq, rank." in distill_process("--help", **absent).stdout
     for arguments in (("--dataset", "mirflickr"), ("--settings",)):
         done = distill_process(*arguments, status=1, **absent)
         assert done.stderr.splitlines() == [
