@@ -26,7 +26,8 @@ from hashcli.distillation.lcdh import LcdhSettings
 from hashcli.distillation.open_towers import open_teacher
 from hashcli.distillation.registry import load_method
 from hashcli.distillation.resolve import resolve_settings, settings_from_json
-from hashcli.distillation.run import RunPlan, train_hash_models
+from hashcli.distillation.run import train_hash_models
+from hashcli.distillation.run_plan import RunPlan
 from hashcli.distillation.settings import Settings
 from hashcli.evaluation.ranking import Report
 

@@ -16,8 +16,8 @@ from hashcli.errors import how_to_install
 if TYPE_CHECKING:
     from hashcli.datasets.dataset import ImageTextDataset
     from hashcli.datasets.splits import Split
-    from hashcli.distillation.run import RunPlan
     from hashcli.distillation.run_folder import MetricRow
+    from hashcli.distillation.run_plan import RunPlan
     from hashcli.distillation.student import Student
     from hashcli.distillation.training_loop import EpochReport
     from hashcli.evaluation.ranking import Report
@@ -151,7 +151,7 @@ def run(
     from hashcli.datasets.splits import make_split, read_split
     from hashcli.distillation.registry import load_method
     from hashcli.distillation.resolve import resolve_settings
-    from hashcli.distillation.run import RunPlan
+    from hashcli.distillation.run_plan import RunPlan
     from hashcli.distillation.student import load_student
 
     old = load_student(update) if update else None

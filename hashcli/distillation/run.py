@@ -3,13 +3,10 @@
 import os
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from hashcli.datasets.dataset import ImageTextDataset
-from hashcli.datasets.splits import Split
 from hashcli.datasets.vocabulary import texts_of
 from hashcli.distillation.baselines import baseline_codes
 from hashcli.distillation.callbacks import RunCallback
@@ -30,7 +27,7 @@ from hashcli.distillation.features import (
 from hashcli.distillation.open_towers import Towers, choose_device, open_towers
 from hashcli.distillation.registry import load_method
 from hashcli.distillation.run_folder import MetricRow, RunFolder, metric_rows, open_run, run_facts
-from hashcli.distillation.settings import Settings
+from hashcli.distillation.run_plan import RunPlan
 from hashcli.distillation.student import Student, choose_anchors, load_student, save_student
 from hashcli.distillation.towers import ExportedTower, OpenClipTextTower
 from hashcli.distillation.trainer import HashHeads, Method, Trainer, UnpairedMethod
@@ -42,25 +39,6 @@ from hashcli.distillation.update import check_update_settings, check_update_towe
 from hashcli.errors import HashcliError
 
 CHECKED = 64  # photos, and texts, on which the exported model is compared with torch
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """What a run trains on, how, and where it is kept.
-
-    `out` is the run folder and `cache` the folder of features. With `resume`, the run in `out` goes on if there is one.
-    With `update`, the hash model in that folder learns the new data; `settings` are then resolved with the model's
-    settings as their base. With `baselines`, untrained codes are evaluated as well.
-    """
-
-    dataset: ImageTextDataset
-    split: Split
-    settings: Settings
-    out: Path
-    cache: Path
-    resume: bool = False
-    baselines: bool = False
-    update: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ There is no student, and there are no checkpoints: fitting takes a minute. run.p
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from hashcli.distillation.feature_cache import FeatureCache
 from hashcli.distillation.features import Features, unit_rows
 from hashcli.distillation.open_towers import choose_device, open_teacher
 from hashcli.distillation.run_folder import MetricRow, RunFolder, metric_rows, open_run, run_facts
+from hashcli.distillation.run_plan import RunPlan
 from hashcli.distillation.sentences import Sentences, choose_sentences
 from hashcli.distillation.text_export import check_text_tower
 from hashcli.distillation.towers import ImageTower, OpenClipTextTower, TextTower
@@ -31,9 +32,6 @@ from hashcli.distillation.training_loop import EpochReport
 from hashcli.errors import HashcliError
 from hashcli.evaluation.ranking import evaluate_neighbours
 from hashcli.hashmodel.codes import pack
-
-if TYPE_CHECKING:
-    from hashcli.distillation.run import RunPlan
 
 CHECKED = 64  # photos, and sentences, on which the exported model is compared with torch
 FEWEST = 10  # photos to fit on: the mean of fewer is no place to centre by
@@ -54,7 +52,7 @@ class UnpairedItems:
     text: np.ndarray
 
 
-def fit_hash_models(plan: "RunPlan", method: UnpairedMethod[Any], callback: RunCallback) -> list[MetricRow]:
+def fit_hash_models(plan: RunPlan, method: UnpairedMethod[Any], callback: RunCallback) -> list[MetricRow]:
     """Fit hash layers at each code length, evaluate them, and write the teacher with them as a hash model.
 
     Returns one row for each metric, as in metrics.json. Photos that cannot be read are left out. Raises HashcliError if
@@ -101,7 +99,7 @@ def _on_epoch(folder: RunFolder, callback: RunCallback, bits: int, epoch: EpochR
     folder.log_epoch(bits, epoch)
 
 
-def _check_plan(plan: "RunPlan") -> None:
+def _check_plan(plan: RunPlan) -> None:
     if plan.update:
         raise HashcliError(
             f"{plan.settings.method} cannot update a model: it trains no student.", "Fit a new one on all photos."
@@ -122,7 +120,7 @@ def _check_count(name: str, fitted: int, held_out: int) -> None:
         )
 
 
-def _encode(plan: "RunPlan", towers: tuple[ImageTower, TextTower], callback: RunCallback) -> UnpairedItems:
+def _encode(plan: RunPlan, towers: tuple[ImageTower, TextTower], callback: RunCallback) -> UnpairedItems:
     dataset, split = plan.dataset, plan.split
     fitted = np.concatenate([split.train, split.validation])  # nothing is chosen on validation photos
     photos = [dataset.images[row] for row in [*fitted, *split.query]]
@@ -145,7 +143,7 @@ def _encode(plan: "RunPlan", towers: tuple[ImageTower, TextTower], callback: Run
 
 
 def _export(
-    plan: "RunPlan",
+    plan: RunPlan,
     folder: Path,
     layers: HashHeads,
     towers: tuple[ImageTower, TextTower],

@@ -14,7 +14,7 @@ from hashcli.datasets.splits import make_split
 from hashcli.distillation.callbacks import RunCallback
 from hashcli.distillation.registry import METHODS
 from hashcli.distillation.resolve import resolve_settings
-from hashcli.distillation.run import RunPlan
+from hashcli.distillation.run_plan import RunPlan
 from hashcli.distillation.settings import Settings
 from hashcli.distillation.student import load_student
 from hashcli.distillation.training_loop import EpochReport

@@ -20,7 +20,8 @@ from hashcli.datasets.splits import make_split
 from hashcli.distillation.open_towers import open_teacher
 from hashcli.distillation.registry import load_method
 from hashcli.distillation.resolve import resolve_settings
-from hashcli.distillation.run import RunPlan, train_hash_models
+from hashcli.distillation.run import train_hash_models
+from hashcli.distillation.run_plan import RunPlan
 from hashcli.distillation.sentences import choose_sentences, everyday_sentences
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.codes import pack
