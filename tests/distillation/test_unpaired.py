@@ -55,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def few_sentences(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A sample of the everyday sentences, so that a test takes a second."""
-    few = everyday_sentences()[::20]
+    few = everyday_sentences()[::33][:300]
     monkeypatch.setattr("hashcli.distillation.sentences.everyday_sentences", lambda: few)
     return few
 
