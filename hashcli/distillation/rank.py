@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from hashcli.distillation.heads import HashLayer, WhitenedHashLayer
 from hashcli.distillation.itq import itq_rotation, principal_directions
-from hashcli.distillation.losses import signs
+from hashcli.distillation.losses import balance, code_scores, ranking_divergence, signs
 from hashcli.distillation.settings import UnpairedSettings, code_lengths, number
 from hashcli.distillation.trainer import HashHeads, OnEpoch, UnpairedMethod
 from hashcli.distillation.training_loop import EpochReport
@@ -77,7 +77,7 @@ def train_rank(
     photos, sentences = _prepare(torch.from_numpy(image), torch.from_numpy(text), settings)
     ends = [*(end for end in BLOCKS if end < bits), bits]
     basis = _block_itq(_sample((photos, sentences), generator), ends, settings.seed)
-    layers = [_start(basis, side.features) for side in (photos, sentences)]
+    layers = [start_layer(basis, side.features) for side in (photos, sentences)]
     _train(layers, (photos, sentences), ends, settings, generator, on_epoch)
     image_layer, text_layer = (
         WhitenedHashLayer(side.whiten, layer).requires_grad_(False)
@@ -158,7 +158,7 @@ def _block_itq(samples: Tensor, ends: list[int], seed: int) -> Tensor:
     return torch.cat(blocks, dim=1)
 
 
-def _start(basis: Tensor, features: Tensor) -> HashLayer:
+def start_layer(basis: Tensor, features: Tensor) -> HashLayer:
     """The layer (x - mean) basis, whose outputs have mean magnitude 1."""
     mean = features.mean(dim=0)
     layer = HashLayer(*basis.shape)
@@ -220,10 +220,9 @@ def _loss(
     outputs = [layer(batch) for layer, (batch, _) in zip(layers, batches, strict=True)]
     of_photos, of_sentences = code_scores(outputs[0][:, :length], outputs[1][:, :length], symmetric=symmetric)
     cosines = sentences @ photos.T
-    found = _divergence(of_photos * scales[0], (cosines - photo_hubs) * TARGET_SCALE)
-    described = _divergence(of_sentences * scales[1], (cosines.T - sentence_hubs) * TARGET_SCALE)
-    balance = torch.stack([one.tanh().mean(dim=0).square().mean() for one in outputs]).sum()
-    return found + IMAGE_QUERY_WEIGHT * described + balance
+    found = ranking_divergence(of_photos * scales[0], (cosines - photo_hubs) * TARGET_SCALE)
+    described = ranking_divergence(of_sentences * scales[1], (cosines.T - sentence_hubs) * TARGET_SCALE)
+    return found + IMAGE_QUERY_WEIGHT * described + balance(*(one.tanh() for one in outputs))
 
 
 def _mixed(features: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -232,30 +231,6 @@ def _mixed(features: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor
     weight = 0.5 * torch.rand(len(rows), 1, generator=generator)
     weight = weight * (torch.rand(len(rows), 1, generator=generator) < MIXED)
     return functional.normalize((1 - weight) * features[rows] + weight * others)
-
-
-def code_scores(image_outputs: Tensor, text_outputs: Tensor, *, symmetric: bool) -> tuple[Tensor, Tensor]:
-    """Outputs [p, bits] and [s, bits] to scores from -1 to 1: of photos by sentence [s, p], and the reverse [p, s].
-
-    Items count by their bits. Queries count by their outputs, or by their bits as well if `symmetric`.
-    """
-    bits = image_outputs.shape[1]
-    image_codes, text_codes = _soft_signs(image_outputs), _soft_signs(text_outputs)
-    if symmetric:
-        return text_codes @ image_codes.T / bits, image_codes @ text_codes.T / bits
-    image, text = (functional.normalize(one) / math.sqrt(bits) for one in (image_outputs, text_outputs))
-    return text @ image_codes.T, image @ text_codes.T
-
-
-def _soft_signs(outputs: Tensor) -> Tensor:
-    """The sign, with the gradient of tanh."""
-    soft = outputs.tanh()
-    return soft + (signs(outputs) - soft).detach()
-
-
-def _divergence(scores: Tensor, target: Tensor) -> Tensor:
-    """The mean Kullback-Leibler divergence of rows [n, m], as distributions by softmax, from those of the target."""
-    return functional.kl_div(scores.log_softmax(1), target.log_softmax(1), reduction="batchmean", log_target=True)
 
 
 METHOD = UnpairedMethod(

@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional
 
 from hashcli.distillation import rank
-from hashcli.distillation.rank import RankSettings, code_scores, train_rank, whitening_matrix
+from hashcli.distillation.losses import code_scores
+from hashcli.distillation.rank import RankSettings, train_rank, whitening_matrix
 from hashcli.distillation.trainer import HashHeads
 from hashcli.distillation.training_loop import EpochReport
 
@@ -80,20 +81,6 @@ def test_there_may_be_more_bits_than_features(monkeypatch: pytest.MonkeyPatch) -
         scores = code_scores(*(one[:, :length] for one in outputs), symmetric=False)[0]
         shares.append(float((nearest[:, :, None] == scores.topk(10).indices[:, None]).any(dim=2).float().mean()))
     assert 0.4 < shares[0] < shares[1]
-
-
-def test_scores_against_a_plain_loop() -> None:
-    """A query's output, at unit length, times an item's bits; or bits times bits."""
-    rng = np.random.default_rng(0)
-    image, text = rng.standard_normal((5, BITS)), rng.standard_normal((4, BITS))
-    of_photos, of_sentences = code_scores(*map(torch.from_numpy, (image, text)), symmetric=False)
-    both, _ = code_scores(*map(torch.from_numpy, (image, text)), symmetric=True)
-    for s in range(4):
-        for p in range(5):
-            photo, sentence = np.where(image[p] > 0, 1, -1), np.where(text[s] > 0, 1, -1)
-            assert float(of_photos[s, p]) == pytest.approx(text[s] @ photo / np.linalg.norm(text[s]) / 4)
-            assert float(of_sentences[p, s]) == pytest.approx(image[p] @ sentence / np.linalg.norm(image[p]) / 4)
-            assert float(both[s, p]) == pytest.approx(photo @ sentence / BITS)
 
 
 def test_whitening(monkeypatch: pytest.MonkeyPatch) -> None:
