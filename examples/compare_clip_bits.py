@@ -15,8 +15,9 @@ that it finished, and one with other bits or seeds encodes nothing again.
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -92,17 +93,17 @@ def main() -> None:
     trained = np.sort(np.concatenate([split.train, split.validation]))
     photos = photos_in(options.photos, pairs) if options.photos else [dataset.images[row] for row in trained]
     cache = FeatureCache(options.cache, dataset.name, progress())
-    rows = [
-        *teacher_rows(open_teacher(options.teacher, choose_device("auto")), photos, pairs, cache, options),
-        *(model_row(name, pairs, cache) for name in options.model),
-    ]
     print(
         f"{options.teacher}, fitted on {len(photos):,} photos without captions; recall@{FIRST} in % among "
         f"{len(pairs.photos):,} photos and {len(pairs.captions):,} captions of {dataset.name} ({split.protocol}), in "
         f"the default order of a search; seeds {', '.join(map(str, options.seeds))}"
         f"{', mean ± sample standard deviation' if len(options.seeds) > 1 else ''}.\n"
     )
-    print(table(rows))
+    towers = open_teacher(options.teacher, choose_device("auto"))
+    rows = chain(
+        teacher_rows(towers, photos, pairs, cache, options), (model_row(name, pairs, cache) for name in options.model)
+    )
+    print_table(rows)
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -131,13 +132,13 @@ def progress() -> Callable[[int], None]:
 
 def teacher_rows(
     towers: Towers, photos: list[Path], pairs: Pairs, cache: FeatureCache, options: argparse.Namespace
-) -> list[Row]:
-    """The teacher's floats, and each method at each code length."""
+) -> Iterator[Row]:
+    """The teacher's floats, and each method at each code length, as each is measured."""
     seen = unit_rows(cache.images(towers[0], photos, all_readable=False)).numpy()
     seen = seen[~np.isnan(seen).any(axis=1)]
     read = unit_rows(cache.texts(towers[1], everyday_sentences())).numpy()
     image, text = features(towers, pairs, cache)
-    rows = [Row("float cosines", None, [float_recall(image.numpy(), text.numpy(), pairs.photo_of)])]
+    yield Row("float cosines", None, [float_recall(image.numpy(), text.numpy(), pairs.photo_of)])
     for name in METHODS:
         method = load_method(name)
         assert isinstance(method, UnpairedMethod)
@@ -149,12 +150,10 @@ def teacher_rows(
                 print(f"{name}, {bits} bits, seed {seed} fitted", file=sys.stderr)
             seconds = (time.process_time() - began) / len(options.seeds)
             outputs = [outputs_of(one, image, text) for one in layers]
-            rows.append(Row(name, bits, [recall(*one, pairs.photo_of) for one in outputs], seconds))
+            yield Row(name, bits, [recall(*one, pairs.photo_of) for one in outputs], seconds)
             for prefix in PREFIXES.get(bits, ()) if name == "rank" else ():
                 cut = [(image_outputs[:, :prefix], text_outputs[:, :prefix]) for image_outputs, text_outputs in outputs]
-                recalls = [recall(*one, pairs.photo_of) for one in cut]
-                rows.append(Row(f"{name}, the first {prefix} of {bits}", prefix, recalls))
-    return rows
+                yield Row(f"{name}, first {prefix} of {bits}", prefix, [recall(*one, pairs.photo_of) for one in cut])
 
 
 def model_row(name: str, pairs: Pairs, cache: FeatureCache) -> Row:
@@ -201,14 +200,13 @@ def search(queries: np.ndarray, items: np.ndarray) -> np.ndarray:
     return np.stack([one.ids for one in ranked])
 
 
-def table(rows: list[Row]) -> str:
-    """In Markdown; codes with what they lose beside the floats, in points."""
-    floats = rows[0].recalls[0]
-    lines = [
-        "| codes | bits | text to image | beside the floats | image to text | beside the floats | CPU s |",
-        "|---" * 7 + "|",
-    ]
+def print_table(rows: Iterable[Row]) -> None:
+    """In Markdown, each row as it comes; the first is that of the floats, beside which codes lose some points."""
+    print("| codes | bits | text to image | beside the floats | image to text | beside the floats | CPU s |")
+    print("|---" * 7 + "|", flush=True)
+    floats: Recall | None = None
     for row in rows:
+        floats = floats or row.recalls[0]
         cells = [row.name, str(row.bits or "")]
         for direction in ("text_to_image", "image_to_text"):
             values = [100 * getattr(one, direction) for one in row.recalls]
@@ -216,8 +214,7 @@ def table(rows: list[Row]) -> str:
             cells.append(f"{np.mean(values):.1f}{spread}")
             cells.append(f"{np.mean(values) - 100 * getattr(floats, direction):+.1f}" if row.bits else "")
         cells.append("" if row.seconds is None else f"{row.seconds:.0f}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

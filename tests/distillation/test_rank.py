@@ -66,6 +66,14 @@ def test_the_seed_decides_the_layers() -> None:
     assert not torch.allclose(first["last.weight"], other["last.weight"], atol=1e-2)
 
 
+def test_photos_and_sentences_share_their_weights_but_not_their_biases() -> None:
+    image, text = make_features(60, 1, 10), make_features(80, 2, 20)
+    layers = train_rank(image, text, BITS, make_settings(steps=20))
+    photos, sentences = (one.state_dict() for one in (layers.image, layers.text))
+    assert torch.equal(photos["last.weight"], sentences["last.weight"])
+    assert not torch.allclose(photos["last.bias"], sentences["last.bias"], atol=1e-3)
+
+
 def test_there_may_be_more_bits_than_features(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first block is then a code as well: half of the bits find less than all, and more than chance."""
     monkeypatch.setattr(rank, "BLOCKS", (32, 64))

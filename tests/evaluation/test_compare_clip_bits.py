@@ -71,7 +71,7 @@ def test_a_table_of_floats_codes_prefixes_and_models(
         ["itq", "24"],
         ["rank", "16"],
         ["rank", "24"],
-        ["rank, the first 16 of 24", "16"],
+        ["rank, first 16 of 24", "16"],
         [str(tiny_model), "64"],
     ]
     assert all(" ± " in cell for row in rows[1:6] for cell in (row[2], row[4]))
