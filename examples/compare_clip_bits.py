@@ -124,7 +124,7 @@ def progress() -> Callable[[int], None]:
     def advanced(count: int) -> None:
         nonlocal done
         if (done + count) // 1000 > done // 1000:
-            print(f"{(done + count) // 1000:,}000 photos and texts encoded", file=sys.stderr)
+            print(f"{(done + count) // 1000 * 1000:,} photos and texts encoded", file=sys.stderr)
         done += count
 
     return advanced
