@@ -142,6 +142,7 @@ class Method(Generic[MethodSettings]):
     `check` is called before anything is computed, and raises HashcliError if the settings, the dataset and the
     teacher's image tower do not go together. It is not called for an update, which is the same for all methods
     (update.py). `reconstruction` says that the paper's own code was not available, which the model card then states.
+    `needs_teacher_texts` refuses a teacher that is vectors of photos alone.
     """
 
     needs_texts: ClassVar[bool] = True  # the photos' own
@@ -152,6 +153,7 @@ class Method(Generic[MethodSettings]):
     train: Callable[[Trainer[MethodSettings]], HashHeads]
     check: Callable[[MethodSettings, ImageTextDataset, ImageTower], None] = _always_possible
     reconstruction: bool = False
+    needs_teacher_texts: bool = False
 
 
 @dataclass(frozen=True)

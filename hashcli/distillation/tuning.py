@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hashcli.distillation.feature_files import VectorImageTower
 from hashcli.distillation.heads import HashHead
 from hashcli.distillation.losses import half_inner, info_nce, negative_log_likelihood
 from hashcli.distillation.settings import Settings
@@ -27,10 +28,11 @@ _BLOCK = re.compile(r"(.*\b(?:resblocks|blocks|layers|stages|layer|features)\.?)
 
 
 def tunable(tower: ImageTower | None, setting: str) -> TorchImageTower:
-    """The tower, if it is a torch module. Raises HashcliError, naming the setting, for a hash model's tower."""
+    """The tower, if it is a torch module. Raises HashcliError, naming the setting, for any other."""
     if not isinstance(tower, TorchImageTower):
+        what = "vectors in a file" if isinstance(tower, VectorImageTower) else "a hash model's tower"
         raise HashcliError(
-            f"{setting}: a hash model's tower cannot be tuned.", "Name an open_clip model, or timm:NAME for a student."
+            f"{setting}: {what} cannot be tuned.", "Name an open_clip model, or timm:NAME for a student."
         )
     return tower
 
