@@ -4,9 +4,9 @@
     python examples/clip_vectors.py --flickr8k DIR --vectors IMAGES.npz --out runs/clip-vectors
 
 IMAGES.npz has the vectors of some of Flickr8k's photos; docs/training.md says how to write it. CKDH is trained on the
-training photos among them, with these vectors as its teacher and with others, and is evaluated on the dev photos among
-them. Every run is a folder in --out, as `hashcli distill` writes it; a finished run is not repeated. The table replaces
-the text between its two marks in --results.
+training photos among them, with these vectors as its teacher, with lite-256's, and without a teacher, and is evaluated
+on the dev photos among them. Every run is a folder in --out, as `hashcli distill` writes it; a finished run is not
+repeated. The table replaces the text between its two marks in --results.
 """
 
 import argparse
@@ -78,12 +78,12 @@ def main() -> None:
 
 
 def variants(vectors: Path, small: Path) -> list[Variant]:
+    """All teachers are vectors of photos alone, so that they differ in what they know of photos."""
     clip, ours = f"{PREFIX}{vectors}", f"{PREFIX}{small}"
     return [
         Variant("CLIP", clip, {}),
-        Variant("CLIP, similar pairs only", clip, {"distil": False}),
-        Variant("lite-256, photos and texts", "lite-256", {}),
-        Variant("lite-256, photos alone", ours, {}),
+        Variant("CLIP, its similar pairs alone", clip, {"distil": False}),
+        Variant("lite-256", ours, {}),
         Variant("no teacher", ours, {"distil": False, "neighbours": 0.0}),
     ]
 
