@@ -142,7 +142,6 @@ class Method(Generic[MethodSettings]):
     `check` is called before anything is computed, and raises HashcliError if the settings, the dataset and the
     teacher's image tower do not go together. It is not called for an update, which is the same for all methods
     (update.py). `reconstruction` says that the paper's own code was not available, which the model card then states.
-    `needs_teacher_texts` refuses a teacher that is vectors of photos alone.
     """
 
     needs_texts: ClassVar[bool] = True  # the photos' own
@@ -152,8 +151,8 @@ class Method(Generic[MethodSettings]):
     settings: type[MethodSettings]
     train: Callable[[Trainer[MethodSettings]], HashHeads]
     check: Callable[[MethodSettings, ImageTextDataset, ImageTower], None] = _always_possible
+    needs_teacher_texts: bool = False  # True refuses a teacher that is vectors of photos alone
     reconstruction: bool = False
-    needs_teacher_texts: bool = False
 
 
 @dataclass(frozen=True)
