@@ -166,4 +166,5 @@ METHOD = Method(
     LcdhSettings,
     train_lcdh,
     reconstruction=True,
+    needs_teacher_texts=True,  # the teacher fuses a photo with its text
 )

@@ -120,7 +120,8 @@ class Settings:
     method: str
     teacher: str = string(
         "ViT-B-32/datacomp_xl_s13b_b90k",
-        "the model that teaches: open_clip ARCH/PRETRAINED, ARCH/FILE, hf-hub:NAME, local-dir:FOLDER, or a hash model",
+        "the model that teaches: open_clip ARCH/PRETRAINED, ARCH/FILE, hf-hub:NAME, local-dir:FOLDER, a hash model, or "
+        "features:FILE with vectors computed elsewhere",
         "a model's name",
     )
     student: str = string("lite-256", "the student's image tower: a hash model, or timm:NAME", "a model's name")

@@ -151,6 +151,7 @@ class Method(Generic[MethodSettings]):
     settings: type[MethodSettings]
     train: Callable[[Trainer[MethodSettings]], HashHeads]
     check: Callable[[MethodSettings, ImageTextDataset, ImageTower], None] = _always_possible
+    needs_teacher_texts: bool = False  # True refuses a teacher that is vectors of photos alone
     reconstruction: bool = False
 
 
