@@ -122,7 +122,7 @@ def train_soda(trainer: Trainer[SodaSettings]) -> HashHeads:
             return {f"teacher {name}": term for name, term in terms.items()} | student
 
         modules = nn.ModuleDict(dict(teacher.modules()) | dict(heads.modules()))
-        trainer.train("soda-together", modules, joint_loss, heads.encode)
+        trainer.train("soda-joint", modules, joint_loss, heads.encode)
         return heads
 
     trainer.train(
@@ -186,21 +186,20 @@ def _student_loss(trainer: Trainer[SodaSettings], heads: HashHeads, codes: Tenso
     Our reconstruction. Each modality is brought to the teacher's codes by itself.
     """
     settings, training_set = trainer.settings, trainer.training_set
-    similar = training_set.similarity(rows)
-    both = [torch.tanh(heads.image(training_set.image[rows])), torch.tanh(heads.text(training_set.text[rows]))]
-    r = codes.shape[1]
-    likelihoods = [
-        negative_log_likelihood(half_inner(codes, one), similar)
-        + 0.5 * negative_log_likelihood(half_inner(one, one), similar)
-        for one in both
-    ]
-    return {
-        "likelihood": torch.stack(likelihoods).sum(),
-        "instance": settings.instance * torch.stack([modality_gap(one, codes) for one in both]).sum(),
-        "relation": settings.relation
-        * torch.stack([((one @ codes.T / r - codes @ codes.T / r) ** 2).mean() for one in both]).sum(),
-        "quantisation": settings.quantisation * torch.stack([quantisation(one) for one in both]).sum(),
-    }
+    similar, r = training_set.similarity(rows), codes.shape[1]
+
+    def terms(outputs: Tensor) -> dict[str, Tensor]:
+        relaxed = torch.tanh(outputs)
+        return {
+            "likelihood": negative_log_likelihood(half_inner(codes, relaxed), similar)
+            + 0.5 * negative_log_likelihood(half_inner(relaxed, relaxed), similar),
+            "instance": settings.instance * modality_gap(relaxed, codes),
+            "relation": settings.relation * ((relaxed @ codes.T / r - codes @ codes.T / r) ** 2).mean(),
+            "quantisation": settings.quantisation * quantisation(relaxed),
+        }
+
+    image, text = terms(heads.image(training_set.image[rows])), terms(heads.text(training_set.text[rows]))
+    return {name: image[name] + text[name] for name in image}
 
 
 def _label_loss(trainer: Trainer[SodaSettings], heads: HashHeads, rows: Tensor) -> dict[str, Tensor]:
