@@ -134,10 +134,14 @@ def finished_run(plan: RunPlan, teacher_key: str) -> list[Row]:
     """The metrics of a run, which is trained now unless it is finished already."""
     if (plan.out / "metrics.json").exists():
         saved = json.loads((plan.out / "run.json").read_text())
+        version = load_method(plan.settings.method).version
         before = settings_from_json(saved["config"]), saved["towers"]["teacher"], saved["split"]
-        if before == (plan.settings, teacher_key, plan.split.checksum):
+        if before == (plan.settings, teacher_key, plan.split.checksum) and saved.get("method_version", 1) == version:
             return list(json.loads((plan.out / "metrics.json").read_text()))
-        sys.exit(f"{plan.out} holds a run with other settings, another teacher or other data. Choose another --out.")
+        sys.exit(
+            f"{plan.out} holds a run with other settings, another teacher, other data or an older version of its "
+            "method. Choose another --out."
+        )
     print(plan.out, file=sys.stderr)
     return train_hash_models(plan, PrintMetrics())
 

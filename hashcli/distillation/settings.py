@@ -182,6 +182,19 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TeacherSettings(Settings):
+    """The settings of a method that trains a teacher, which sees photos through the teacher's image tower."""
+
+    tune_teacher: str = choice(
+        "head",
+        TUNING,
+        "fine-tune an open_clip teacher's image tower while the method's teacher is trained: no part, its last block, "
+        "or all of it",
+        fixed=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class UnpairedSettings(Settings):
     """The settings of a method that needs no pairs and trains no student: few of the shared ones, and its own."""
 
