@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hashcli.hashmodel.images import ORIENTATION_TAG, RAW_SUFFIXES, opened, pixels_of
+from hashcli.hashmodel.formats import RAW_SUFFIXES
+from hashcli.hashmodel.images import ORIENTATION_TAG, opened, pixels_of
 from hashcli.hashmodel.prefetch import prefetch
 from hashcli.index.catalog import Catalog, IndexedFile, Kind
 from hashcli.index.code_index import neighbours_within

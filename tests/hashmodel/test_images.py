@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hashcli.hashmodel import images
-from hashcli.hashmodel.images import UnreadableImageError, load_pixels
+from hashcli.hashmodel import formats, images
+from hashcli.hashmodel.formats import UnreadableImageError
+from hashcli.hashmodel.images import load_pixels
 from tests.conftest import SKIMAGE
 from tests.hashmodel.dng import write_dng
 
@@ -69,7 +70,7 @@ def test_exif_orientation_is_undone(tmp_path: Path, photo: Image.Image, expected
 @pytest.mark.parametrize("suffix", ["png", "avif", "jxl"])
 def test_exif_orientation_6_is_a_quarter_turn_clockwise(tmp_path: Path, suffix: str) -> None:
     """By hand: a camera held upright stores the scene's top on the left, and writes 6."""
-    if suffix in images._missing_extras:
+    if suffix in formats._missing_extras:
         pytest.skip("needs its extra")
     stored = Image.new("RGB", (80, 40), "blue")
     stored.paste("red", (0, 0, 20, 40))
@@ -200,7 +201,7 @@ def test_what_is_not_an_image_says_so(tmp_path: Path) -> None:
 
 
 def needs(extra: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(extra in images._missing_extras, reason=f"needs the extra {extra}")
+    return pytest.mark.skipif(extra in formats._missing_extras, reason=f"needs the extra {extra}")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +220,8 @@ def test_a_format_without_its_extra_names_the_extra(tmp_path: Path, name: str, c
         import sys
         for library in ("pillow_heif", "pillow_jxl", "rawpy"):
             sys.modules[library] = None
-        from hashcli.hashmodel.images import MissingExtraError, load_pixels
+        from hashcli.hashmodel.formats import MissingExtraError
+        from hashcli.hashmodel.images import load_pixels
         try:
             load_pixels({str(tmp_path / name)!r}, 8, "squash")
         except MissingExtraError as error:
@@ -231,7 +233,7 @@ def test_a_format_without_its_extra_names_the_extra(tmp_path: Path, name: str, c
 
 @pytest.mark.parametrize("name", ["photo.heic", "photo.jxl"])
 def test_formats_of_the_extras_come_close(tmp_path: Path, photo: Image.Image, expected: np.ndarray, name: str) -> None:
-    if Path(name).suffix[1:] in images._missing_extras:
+    if Path(name).suffix[1:] in formats._missing_extras:
         pytest.skip("needs its extra")
     photo.save(tmp_path / name)
     assert difference(load_pixels(tmp_path / name, SIZE, "squash"), expected) < 6
