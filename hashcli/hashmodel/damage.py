@@ -19,11 +19,9 @@ _NOISE = bytes(range(1, 200))  # without a marker
 def mended(content: bytes) -> bytes:
     """A file without what keeps its picture from being read: damaged or huge metadata, and what follows the damage."""
     if content.startswith(b"\xff\xd8"):
-        return jpeg.without_metadata(content, keep=jpeg.SHOWING)
+        return jpeg.without_metadata(content, keep=jpeg.SHOWING).rstrip(b"\xff")  # half a marker
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return b"".join((content[:8], *_sound_chunks(content)))
-    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
-        return _mended_webp(content)
     return content
 
 
@@ -35,17 +33,24 @@ def salvaged(content: bytes, load: Callable[[bytes, int], Image.Image]) -> tuple
     """
     content = mended(content)
     is_jpeg = content.startswith(b"\xff\xd8")
-    if is_jpeg:  # libjpeg makes grey of what is missing at the end, so that there must be enough noise before it
-        tails = jpeg.END, _NOISE * (1000 + len(content) // len(_NOISE)) + jpeg.END
+    versions: list[Image.Image] = []
+    for tail in _jpeg_tails(content) if is_jpeg else _tails(content):
+        try:
+            versions.append(load(_with_tail(content, tail), 255 * len(versions)))
+        except (MemoryError, UnreadableImageError):
+            raise
+        except Exception:  # this tail does not pass for data of the format; decoders raise nearly anything
+            continue
+        if len(versions) == 2:
+            break
     else:
-        padding = 1024 + len(content) // 8
-        tails = bytes(padding), b"\x55" * padding
-    first, second = (load(content + tail, ground) for tail, ground in zip(tails, (0, 255), strict=True))
+        raise UnreadableImageError("damaged: less than nine tenths of the picture can be decoded")
+    first, second = versions
     lost = _differing(first, second)
     if is_jpeg:
         lost = jpeg.lost_share(content, lost)
     if lost > MOST_LOST:
-        raise UnreadableImageError(f"damaged: {lost * 100:.0f} % of the picture are lost")
+        raise UnreadableImageError(f"damaged: {_percent(lost)} of the picture is lost")
     return first, lost
 
 
@@ -69,6 +74,15 @@ def load_onto(image: Image.Image, ground: int) -> Image.Image:
             raise
         image.tile = []  # type: ignore[attr-defined]  # there is no more to decode
     return image
+
+
+def padded(content: bytes) -> bytes:
+    """A file of one of the formats that are not even opened unless they are as long as they say, made longer."""
+    return _with_tail(content, next(_tails(content)))
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %" if share < 1 else "more than a tenth"
 
 
 def _differing(first: Image.Image, second: Image.Image) -> float:
@@ -112,18 +126,40 @@ def _is_small(name: bytes, chunk: bytes) -> bool:
     return name == b"iTXt"
 
 
-def _mended_webp(content: bytes) -> bytes:
-    """A WebP without the metadata at its end if that was cut off."""
+def _jpeg_tails(content: bytes) -> Iterator[bytes]:
+    """libjpeg makes grey of what is missing at the end, so that there must be enough noise before it."""
+    yield jpeg.END
+    yield _NOISE * (1000 + len(content) // len(_NOISE)) + jpeg.END
+
+
+def _tails(content: bytes) -> Iterator[bytes]:
+    """Bytes to go on with where a file was cut off; at least as many as a container says there are."""
+    size = 1024 + len(content) // 8
+    if _is_webp(content):
+        size += min(max(0, _number(content, 4) - len(content)), len(content))
+    yield bytes(size)
+    for value in (0x55, 0xFF, 0x80, 0xAA, 0x33, 0x0F):
+        yield bytes((value,)) * size
+
+
+def _with_tail(content: bytes, tail: bytes) -> bytes:
+    """A file with more bytes at its end, which for a WebP go into its last chunk if that is the picture."""
+    if not _is_webp(content):
+        return content + tail
     start = 12
-    while start + 8 <= len(content):
-        length = int.from_bytes(content[start + 4 : start + 8], "little")
-        if start + 8 + length > len(content) and content[start : start + 4] in (b"EXIF", b"XMP "):
-            break
-        start += 8 + length + length % 2
-    else:
-        return content
-    mended = bytearray(content[:start])
-    mended[4:8] = (start - 8).to_bytes(4, "little")
-    if mended[12:16] == b"VP8X":
-        mended[20] &= ~0x0C  # it no longer has EXIF and XMP
-    return bytes(mended)
+    while start + 8 <= len(content) and (end := start + 8 + _number(content, start + 4)) < len(content):
+        start = end + end % 2
+    extended = bytearray(content + tail)
+    if content[start : start + 4] in (b"VP8 ", b"VP8L"):
+        extended += bytes(len(extended) % 2)
+        extended[start + 4 : start + 8] = (len(extended) - start - 8).to_bytes(4, "little")
+        extended[4:8] = (len(extended) - 8).to_bytes(4, "little")
+    return bytes(extended)
+
+
+def _is_webp(content: bytes) -> bool:
+    return content.startswith(b"RIFF") and content[8:12] == b"WEBP"
+
+
+def _number(content: bytes, start: int) -> int:
+    return int.from_bytes(content[start : start + 4], "little")

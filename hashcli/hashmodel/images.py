@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from hashcli.errors import reason_of
 from hashcli.hashmodel import jpeg
 from hashcli.hashmodel.colours import in_srgb, on_background, plain
-from hashcli.hashmodel.damage import load_onto, mended, salvaged
+from hashcli.hashmodel.damage import load_onto, mended, padded, salvaged
 from hashcli.hashmodel.description import Interpolation, Resize
 from hashcli.hashmodel.formats import UnreadableImageError, check_format, first_bytes, is_raw, pillow_formats
 from hashcli.hashmodel.memory import decoding_budget, machine_memory
@@ -136,8 +136,7 @@ def _open(path: str | os.PathLike[str], head: bytes) -> Image.Image:
         except Exception:
             if head[:4] != b"RIFF" and head[4:8] != b"ftyp":
                 raise error from None
-            # These are not even opened unless they are as long as they say.
-            image = Image.open(BytesIO(content + bytes(len(content) // 8)), formats=pillow_formats(head))
+            image = Image.open(BytesIO(padded(content)), formats=pillow_formats(head))
             image.info[_CUT] = True
     image.info[_FILE] = os.fspath(path)
     return image

@@ -63,16 +63,16 @@ def count_scans(content: bytes) -> int:
 def lost_share(content: bytes, differing: float) -> float:
     """The share of a picture that is not in the file, 0 to 1.
 
-    `differing` is the share of its pixels that depend on what comes after the end of the file. Restarts hide what
-    intervals are missing, so these are counted. Of a progressive picture everything is there once, coarse at first:
-    its share is that of the bytes, where the last scan in the file must be the last of the picture.
+    `differing` is the share of its pixels that depend on what comes after the end of the file. Behind a restart
+    nothing does, so the intervals that are missing are counted. A progressive picture is there early, but coarse: what
+    counts are the bytes, and all of it is lost if the last scan in the file is not the last of the picture.
     """
     bare = without_metadata(content)
     frame, scans = _FRAME.search(bare), _scans(bare)
     if frame is None or not scans or not _is_complete(frame, scans):
         return 1.0
     if len(scans) == 1:
-        return max(differing, _lost_intervals(bare, frame, scans[0]))
+        return min(1.0, differing + _lost_intervals(bare, frame, scans[0]))
     if frame[1] not in _PROGRESSIVE:
         return differing
     last = len(bare) - scans[-1].start
