@@ -13,6 +13,7 @@ from hashcli.hashmodel.formats import UnreadableImageError
 MOST_LOST = 0.1  # of the picture: with more missing, it is refused
 
 _MOST_METADATA = 1 << 20  # bytes of one chunk of a PNG, uncompressed; Pillow refuses the file for more
+_KEPT_CHUNKS = (b"tRNS", b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # of a PNG, beside the picture itself
 _NOISE = bytes(range(1, 200))  # without a marker
 
 
@@ -94,10 +95,7 @@ def _differing(first: Image.Image, second: Image.Image) -> float:
 
 
 def _sound_chunks(content: bytes) -> Iterator[bytes]:
-    """The chunks of a PNG that show the picture, and those about it that are whole and small, up to the first damage.
-
-    Frames after the first are left out.
-    """
+    """The chunks of a PNG that show the picture, and known ones about it, sound and small, up to the first damage."""
     start = 8
     while start + 8 <= len(content):
         length, name = int.from_bytes(content[start : start + 4]), content[start + 4 : start + 8]
@@ -106,7 +104,7 @@ def _sound_chunks(content: bytes) -> Iterator[bytes]:
         is_sound = end <= len(content) and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
         if not name.isalpha() or (name[:1].isupper() and not is_sound and end <= len(content)):
             return
-        if name[:1].isupper() or (is_sound and name not in (b"acTL", b"fcTL", b"fdAT") and _is_small(name, chunk)):
+        if name[:1].isupper() or (is_sound and name in _KEPT_CHUNKS and _is_small(name, chunk)):
             yield chunk
         start = end
 

@@ -13,7 +13,7 @@ END = b"\xff\xd9"
 SHOWING: Mapping[int, bytes] = {0xE0: b"JFIF", 0xE1: b"Exif", 0xE2: b"ICC_PROFILE", 0xEE: b"Adobe"}
 
 _SCAN, _COMMENT = 0xDA, 0xFE
-_FRAME = re.compile(rb"\xff([\xc0-\xc2\xc9\xca])..\x08(..)(..)(.)((?:...)+)", re.DOTALL)
+_FRAME = re.compile(rb"\xff([\xc0-\xc2\xc9\xca])..\x08(..)(..)(.)((?:...){1,4})", re.DOTALL)
 _SCAN_HEADER = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e]([\x01-\x04])")
 _RESTART_INTERVAL = re.compile(rb"\xff\xdd\x00\x04(..)", re.DOTALL)
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")

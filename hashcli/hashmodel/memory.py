@@ -35,6 +35,7 @@ class MemoryBudget:
                 self._changed.notify_all()
 
 
+@cache
 def machine_memory() -> int:
     """The bytes that this process may use: of the machine, or of the container if that has a limit."""
     try:

@@ -99,5 +99,5 @@ class UpdateReport:
     def damage(self, path: str, lost: float) -> None:
         """Record a photo that was encoded although this share of it is lost, 0 to 1, and tell the caller."""
         self.summary.damaged += 1
-        lost_part = f"{max(1, round(lost * 100))} % of the picture is" if lost else "the end of the file is"
-        self.callback.damaged(path, f"{lost_part} missing")
+        missing = f"{max(1, round(lost * 100))} % of the picture is missing"
+        self.callback.damaged(path, missing if lost else "but all of the picture could be read")

@@ -200,6 +200,70 @@ def test_what_is_not_an_image_says_so(tmp_path: Path) -> None:
         load_pixels(tmp_path / "gone.jpg", SIZE, "squash")
 
 
+def test_content_decides_the_format_whatever_the_name(
+    tmp_path: Path, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No extra is named for what needs none."""
+    monkeypatch.setattr(formats, "_missing_extras", {"heic", "jxl", "raw"})
+    for name, format_ in (("a.HEIC", "JPEG"), ("b.NEF", "JPEG"), ("c.dng", "PNG"), ("d.jxl", "WEBP"), ("e.jpg", "GIF")):
+        photo.save(tmp_path / name, format_)
+        assert load_pixels(tmp_path / name, SIZE, "squash").std() > 20
+    (tmp_path / "words.heic").write_text("buy milk")
+    with pytest.raises(UnreadableImageError, match="not an image"):
+        load_pixels(tmp_path / "words.heic", SIZE, "squash")
+
+
+@pytest.mark.parametrize("format_", ["heic", "jxl"])
+def test_formats_of_the_extras_are_known_under_other_names(tmp_path: Path, photo: Image.Image, format_: str) -> None:
+    if format_ in formats._missing_extras:
+        pytest.skip("needs its extra")
+    photo.save(tmp_path / f"photo.{format_}")
+    (tmp_path / f"photo.{format_}").rename(tmp_path / "photo.jpg")
+    assert load_pixels(tmp_path / "photo.jpg", SIZE, "squash").std() > 20
+
+
+def test_documents_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow would start Ghostscript for PostScript, whatever its name."""
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was started"))
+    lines = "%!PS-Adobe-3.0 EPSF-3.0", "%%BoundingBox: 0 0 9 9", "%%EndComments", "showpage", "%%EOF", ""
+    (tmp_path / "holiday.jpg").write_text("\n".join(lines))
+    with pytest.raises(UnreadableImageError, match="not an image"):
+        load_pixels(tmp_path / "holiday.jpg", SIZE, "squash")
+
+
+def test_a_progressive_jpeg_is_bounded_by_all_of_its_pixels(
+    tmp_path: Path, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its decoder keeps them all, however small the picture that is asked for."""
+    photo.save(tmp_path / "plain.jpg")
+    photo.save(tmp_path / "progressive.jpg", progressive=True)
+    monkeypatch.setattr(images, "MAX_PIXELS", photo.width * photo.height - 1)
+    load_pixels(tmp_path / "plain.jpg", SIZE, "squash")
+    with pytest.raises(UnreadableImageError, match="pixels, more than"):
+        load_pixels(tmp_path / "progressive.jpg", SIZE, "squash")
+
+
+def test_a_jpeg_of_very_many_scans_is_refused(tmp_path: Path, photo: Image.Image) -> None:
+    """But not one with a film behind it, which looks as if it held scans."""
+    photo.save(tmp_path / "photo.jpg", progressive=True)
+    content = (tmp_path / "photo.jpg").read_bytes()
+    last = content.rindex(b"\xff\xda")
+    (tmp_path / "scans.jpg").write_bytes(content[:last] + content[last:-2] * 300 + content[-2:])
+    with pytest.raises(UnreadableImageError, match="scans"):
+        load_pixels(tmp_path / "scans.jpg", SIZE, "squash")
+    (tmp_path / "film.jpg").write_bytes(content + b"\xff\xda\0" * 300)
+    load_pixels(tmp_path / "film.jpg", SIZE, "squash")
+
+
+def test_what_the_machine_has_no_memory_for_may_be_read_elsewhere(
+    tmp_path: Path, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo.save(tmp_path / "photo.png")
+    monkeypatch.setattr(images, "machine_memory", lambda: 500_000)
+    with pytest.raises(OSError, match="not enough memory"):
+        load_pixels(tmp_path / "photo.png", SIZE, "squash")
+
+
 def needs(extra: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(extra in formats._missing_extras, reason=f"needs the extra {extra}")
 

@@ -110,6 +110,22 @@ def test_photos_whose_extra_is_missing_are_counted_and_kept(
     assert "camera2.NEF" in index.codes()
 
 
+def test_what_decodes_of_a_damaged_photo_is_indexed_and_said(index: IndexFolder, album: Path) -> None:
+    with Image.open(album / "coffee.png") as image:
+        image.convert("RGB").resize((320, 320)).save(album / "whole.jpg", quality=95)
+    content = (album / "whole.jpg").read_bytes()
+    (album / "whole.jpg").unlink()
+    (album / "short.jpg").write_bytes(content[: len(content) * 96 // 100])
+    (album / "half.jpg").write_bytes(content[: len(content) // 2])
+    assert index.update(album) == {"added": 1, "unchanged": ALL, "damaged": 1, "skipped": 1}
+    ((path, reason),) = index.report.damages
+    assert path == str(album / "short.jpg")
+    assert reason.endswith(" % of the picture is missing")
+    assert index.report.skips[0][0] == str(album / "half.jpg")
+    assert "short.jpg" in index.codes()
+    assert index.update(album) == {"unchanged": ALL + 1, "skipped": 1}
+
+
 def test_a_photo_that_became_a_pipe_does_not_hang(index: IndexFolder, album: Path) -> None:
     (album / "brick.png").unlink()
     os.mkfifo(album / "brick.png")
