@@ -39,9 +39,8 @@ def plain(image: Image.Image) -> Image.Image:
 def in_srgb(image: Image.Image, source: Image.Image) -> Image.Image:
     """What `plain` gave for `source`, at any size, in sRGB. A profile that is damaged or does not fit is ignored."""
     profile = source.info.get("icc_profile") or (_adobe_rgb() if _is_adobe_rgb(source) else None)
-    for mode in {"CMYK": ("CMYK",), "RGB": ("RGB", "L"), "RGBA": ("RGB", "L")}[image.mode]:
-        if mode == "L" and source.mode not in ("L", "LA", "1") and not source.mode.startswith("I"):
-            continue
+    is_grey = source.mode in ("1", "L", "LA") or source.mode.startswith("I")
+    for mode in {"CMYK": ("CMYK",), "LAB": ()}.get(source.mode, ("RGB", "L") if is_grey else ("RGB",)):
         transform = profile_transform(profile, mode)
         if transform is not None:
             colours = ImageCms.applyTransform(image.convert(mode), transform)

@@ -3,6 +3,7 @@
 import re
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import numpy as np
 from PIL import Image
@@ -13,7 +14,9 @@ from hashcli.hashmodel.formats import UnreadableImageError
 MOST_LOST = 0.1  # of the picture: with more missing, it is refused
 
 _MOST_METADATA = 1 << 20  # bytes of one chunk of a PNG, uncompressed; Pillow refuses the file for more
+_MOST_METADATA_TOGETHER = 16 << 20
 _KEPT_CHUNKS = (b"tRNS", b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # of a PNG, beside the picture itself
+_PACKED_CHUNKS = (b"iCCP", b"zTXt", b"iTXt")
 _NOISE = bytes(range(1, 200))  # without a marker
 
 
@@ -96,7 +99,7 @@ def _differing(first: Image.Image, second: Image.Image) -> float:
 
 def _sound_chunks(content: bytes) -> Iterator[bytes]:
     """The chunks of a PNG that show the picture, and known ones about it, sound and small, up to the first damage."""
-    start = 8
+    start, left = 8, _MOST_METADATA_TOGETHER
     while start + 8 <= len(content):
         length, name = int.from_bytes(content[start : start + 4]), content[start + 4 : start + 8]
         end = start + 12 + length
@@ -104,24 +107,24 @@ def _sound_chunks(content: bytes) -> Iterator[bytes]:
         is_sound = end <= len(content) and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
         if not name.isalpha() or (name[:1].isupper() and not is_sound and end <= len(content)):
             return
-        if name[:1].isupper() or (is_sound and name in _KEPT_CHUNKS and _is_small(name, chunk)):
+        if name[:1].isupper():
             yield chunk
+        elif is_sound and name in _KEPT_CHUNKS:
+            size = _unpacked_size(name, chunk)
+            if size <= _MOST_METADATA and size <= left:
+                left -= size
+                yield chunk
         start = end
 
 
-def _is_small(name: bytes, chunk: bytes) -> bool:
-    if len(chunk) > _MOST_METADATA:
-        return False
-    if name not in (b"iCCP", b"zTXt", b"iTXt"):
-        return True
-    for start in re.finditer(rb"\x78[\x01\x5e\x9c\xda]", chunk[8:400]):  # a compressed part begins so
+def _unpacked_size(name: bytes, chunk: bytes) -> int:
+    """The bytes of a chunk once its compressed part, if it has one, is unpacked; no more than are too many."""
+    size = len(chunk)
+    for start in re.finditer(rb"\x78[\x01\x5e\x9c\xda]", chunk[8:400]) if name in _PACKED_CHUNKS else ():
         unpacker = zlib.decompressobj()
-        try:
-            unpacker.decompress(chunk[8 + start.start() : -4], _MOST_METADATA)
-        except zlib.error:
-            continue
-        return not unpacker.unconsumed_tail
-    return name == b"iTXt"
+        with suppress(zlib.error):  # it only looked like the beginning of one
+            size = max(size, len(unpacker.decompress(chunk[8 + start.start() : -4], _MOST_METADATA + 1)))
+    return size
 
 
 def _jpeg_tails(content: bytes) -> Iterator[bytes]:

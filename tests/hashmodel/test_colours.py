@@ -84,6 +84,15 @@ def test_profiles_that_are_srgb_damaged_or_for_other_modes_change_nothing(
         assert (load_pixels(tmp_path / f"{name}.tiff", SIZE, "squash") == expected).all(), name
         photo.convert("L").save(tmp_path / "grey.tiff", icc_profile=profile)
         assert np.abs(load_pixels(tmp_path / "grey.tiff", SIZE, "squash") - grey).mean() < 1, name
+    for mode in ("CMYK", "LAB"):  # Adobe RGB says nothing about these
+        srgb = ImageCms.createProfile("sRGB")
+        lab = ImageCms.profileToProfile(photo, srgb, ImageCms.createProfile("LAB"), outputMode="LAB")
+        stored = lab if mode == "LAB" else photo.convert(mode)
+        assert stored is not None
+        stored.save(tmp_path / "bare.tiff")
+        stored.save(tmp_path / "adobe.tiff", icc_profile=adobe)
+        bare = load_pixels(tmp_path / "bare.tiff", SIZE, "squash")
+        assert (load_pixels(tmp_path / "adobe.tiff", SIZE, "squash") == bare).all(), mode
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14])
