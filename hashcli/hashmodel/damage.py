@@ -41,7 +41,7 @@ def salvaged(content: bytes, load: Callable[[bytes, int], Image.Image]) -> tuple
     for tail in _jpeg_tails(content) if is_jpeg else _tails(content):
         try:
             versions.append(load(_with_tail(content, tail), 255 * len(versions)))
-        except (MemoryError, UnreadableImageError):
+        except (MemoryError, UnreadableImageError, Image.DecompressionBombError):
             raise
         except Exception:  # this tail does not pass for data of the format; decoders raise nearly anything
             continue

@@ -32,7 +32,7 @@ _PICTURES = frozenset(
     )
 )
 
-_HEAD = 64  # bytes that tell the format
+_HEAD = 256  # bytes that tell the format, and the size of a JPEG XL
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Formats that are nothing but camera RAW. All others are TIFFs inside, known by their names.
 _RAW = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"\0MRM", b"FOVb", b"II\x1a\0\0\0HEAP")
@@ -95,9 +95,17 @@ def is_raw(path: str | os.PathLike[str], head: bytes) -> bool:
     return os.path.splitext(path)[1].lower() in RAW_SUFFIXES and not is_other
 
 
+def is_jpeg(head: bytes) -> bool:
+    return head.startswith(b"\xff\xd8\xff")
+
+
+def is_jxl(head: bytes) -> bool:
+    return head.startswith(_JXL)
+
+
 def pillow_formats(head: bytes) -> tuple[str, ...]:
     """The formats that Pillow may take a file with these first bytes for."""
-    if head.startswith(b"\xff\xd8\xff"):
+    if is_jpeg(head):
         return ("JPEG",)
     if head.startswith(b"\x89PNG"):
         return ("PNG",)  # without the others, whose loading takes a while

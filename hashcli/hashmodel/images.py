@@ -2,6 +2,7 @@
 
 import errno
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -9,13 +10,22 @@ from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import jpeg_factory
 
 from hashcli.errors import reason_of
-from hashcli.hashmodel import jpeg
+from hashcli.hashmodel import jpeg, jxl
 from hashcli.hashmodel.colours import in_srgb, on_background, plain
 from hashcli.hashmodel.damage import load_onto, mended, padded, salvaged
 from hashcli.hashmodel.description import Interpolation, Resize
-from hashcli.hashmodel.formats import UnreadableImageError, check_format, first_bytes, is_raw, pillow_formats
+from hashcli.hashmodel.formats import (
+    UnreadableImageError,
+    check_format,
+    first_bytes,
+    is_jpeg,
+    is_jxl,
+    is_raw,
+    pillow_formats,
+)
 from hashcli.hashmodel.memory import decoding_budget, machine_memory
 
 MAX_PIXELS = 250_000_000  # 1 GB when decoded
@@ -25,6 +35,7 @@ MAX_SCANNED = 4_000_000_000  # pixels times scans, each of which is worked throu
 # What `opened` notes in the `info` of an image: its file, that this ends too early, and the share that is lost.
 _FILE, _CUT, _LOST = "hashcli_file", "hashcli_cut", "hashcli_lost"
 _MOST_MENDED = 256 << 20  # bytes: a larger file that is damaged is not read into memory
+_JXL_BYTES = 16  # a pixel, while it is decoded: libjxl works in floats
 _READ_WHOLE = ("WEBP", "AVIF", "HEIF", "JXL")  # formats whose libraries take a file as a whole, and copy its pixels
 
 ORIENTATION_TAG = 0x0112
@@ -42,8 +53,9 @@ _RAW_FLIPS = {3: 3, 5: 8, 6: 6}  # LibRaw's turns as EXIF orientations
 _RAW_BYTES = 6  # a pixel, developed at half size: the sensor's values, and four of 16 bits for each four of them
 _RAW_PREVIEW = 512  # pixels: a smaller preview in a RAW file is only a stamp
 
-# We limit the pixels that are really decoded; Pillow's own limit is on the size before `draft` makes it smaller.
-Image.MAX_IMAGE_PIXELS = None
+# Pillow warns of half of what it refuses. It looks also at pictures within others, such as the PNGs of an icon.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 def load_pixels(
@@ -92,6 +104,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError:
         raise UnreadableImageError("not an image that can be read") from None
+    except Image.DecompressionBombError:
+        raise UnreadableImageError(f"more than the {MAX_PIXELS // 10**6} megapixels allowed") from None
     except MemoryError:
         raise OSError(errno.ENOMEM, "not enough memory to decode it") from None
     except Exception as error:  # decoders raise nearly anything on a damaged file
@@ -126,20 +140,37 @@ def _open(path: str | os.PathLike[str], head: bytes) -> Image.Image:
     """Open an image file by its content. Metadata that Pillow stumbles over is left out."""
     image: Image.Image
     try:
-        image = Image.open(path, formats=pillow_formats(head))
+        image = _open_as(head, path)
+    except (MemoryError, UnreadableImageError, Image.DecompressionBombError):
+        raise
     except Exception as error:
-        if _is_of_disk(error) or isinstance(error, MemoryError) or os.path.getsize(path) > _MOST_MENDED:
+        if _is_of_disk(error) or os.path.getsize(path) > _MOST_MENDED:
             raise
         content = mended(_read(path))
         try:
-            image = Image.open(BytesIO(content), formats=pillow_formats(head))
+            image = _open_as(head, BytesIO(content))
         except Exception:
             if head[:4] != b"RIFF" and head[4:8] != b"ftyp":
                 raise error from None
-            image = Image.open(BytesIO(padded(content)), formats=pillow_formats(head))
+            image = _open_as(head, BytesIO(padded(content)))
             image.info[_CUT] = True
     image.info[_FILE] = os.fspath(path)
     return image
+
+
+def _open_as(head: bytes, file: str | os.PathLike[str] | BytesIO) -> Image.Image:
+    """An image of one of the formats that begin with `head`."""
+    if is_jpeg(head):  # of which Pillow would look at the size before `draft` makes it smaller
+        try:
+            return jpeg_factory(file)  # type: ignore[arg-type]  # a path is as good as an open file
+        except SyntaxError as error:
+            raise UnidentifiedImageError(str(error)) from error
+    memory = 0
+    if is_jxl(head) and (size := jxl.size_of(head)):  # is decoded now
+        _check_size(*size)
+        memory = _JXL_BYTES * size[0] * size[1]
+    with decoding_budget().reserved(memory):
+        return Image.open(file, formats=pillow_formats(head))
 
 
 def _read(path: str | bytes | os.PathLike[str]) -> bytes:
@@ -161,7 +192,8 @@ def _decoded(image: Image.Image, size: int, resized: Callable[[Image.Image], Ima
                 image.load()  # a TIFF is turned upright here, and its orientation tag is reset
                 return _finished(image, resized)
     except Exception as error:
-        if _is_of_disk(error) or isinstance(error, MemoryError) or not _can_be_salvaged(image):
+        is_sound = isinstance(error, MemoryError | Image.DecompressionBombError)
+        if is_sound or _is_of_disk(error) or not _can_be_salvaged(image):
             raise
     with decoding_budget().reserved(4 * memory):  # two images, and where they differ
         return _finished(_salvaged(image, size), resized)
@@ -181,10 +213,10 @@ def _can_be_salvaged(image: Image.Image) -> bool:
 def _salvaged(image: Image.Image, size: int) -> Image.Image:
     """What can be decoded of an image whose file is damaged; the share that is lost is noted in `image`."""
     path = image.info[_FILE]
-    formats = pillow_formats(first_bytes(path))
+    head = first_bytes(path)
 
     def load(content: bytes, ground: int) -> Image.Image:
-        part = Image.open(BytesIO(content), formats=formats)
+        part = _open_as(head, BytesIO(content))
         part.draft(None, (size, size))
         _check_size(*part.size)
         return load_onto(part, ground)

@@ -1,14 +1,16 @@
 """Image files of every kind come out as the same upright RGB square."""
 
+import struct
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hashcli.hashmodel import formats, images
+from hashcli.hashmodel import formats, images, jxl
 from hashcli.hashmodel.formats import UnreadableImageError
 from hashcli.hashmodel.images import load_pixels
 from tests.conftest import SKIMAGE
@@ -152,7 +154,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path) ->
     bomb = tmp_path / "bomb.png"
     Image.new("1", (20_000, 20_000)).save(bomb)
     assert bomb.stat().st_size < 100_000
-    with pytest.raises(UnreadableImageError, match="20000 x 20000 pixels"):
+    with pytest.raises(UnreadableImageError, match="more than the 250 megapixels"):
         load_pixels(bomb, SIZE, "squash")
 
 
@@ -262,6 +264,34 @@ def test_what_the_machine_has_no_memory_for_may_be_read_elsewhere(
     monkeypatch.setattr(images, "machine_memory", lambda: 500_000)
     with pytest.raises(OSError, match="not enough memory"):
         load_pixels(tmp_path / "photo.png", SIZE, "squash")
+
+
+def test_pictures_within_others_are_bounded_too(tmp_path: Path) -> None:
+    """An icon of 16 pixels may hold a PNG of 400 megapixels."""
+    png = BytesIO()
+    Image.new("1", (20_000, 20_000)).save(png, "PNG")
+    content = png.getvalue()
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(content), 22)
+    (tmp_path / "bomb.ico").write_bytes(struct.pack("<HHH", 0, 1, 1) + entry + content)
+    header = b"icns" + struct.pack(">I", 16 + len(content)) + b"ic07" + struct.pack(">I", 8 + len(content))
+    (tmp_path / "bomb.icns").write_bytes(header + content)
+    for name in ("bomb.ico", "bomb.icns"):
+        with pytest.raises(UnreadableImageError, match="more than the 250 megapixels"):
+            load_pixels(tmp_path / name, SIZE, "squash")
+
+
+@pytest.mark.parametrize("size", [(8, 8), (64, 40), (300, 200), (7, 300), (451, 300), (900, 7), (2000, 1000)])
+def test_the_size_of_a_jpeg_xl_is_known_before_it_is_decoded(
+    tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "jxl" in formats._missing_extras:
+        pytest.skip("needs its extra")
+    path = tmp_path / "photo.jxl"
+    Image.new("RGB", size, "red").save(path)
+    assert jxl.size_of(formats.first_bytes(path)) == size
+    monkeypatch.setattr(images, "MAX_PIXELS", size[0] * size[1] - 1)
+    with pytest.raises(UnreadableImageError, match=f"{size[0]} x {size[1]} pixels"):
+        load_pixels(path, 8, "squash")
 
 
 def needs(extra: str) -> pytest.MarkDecorator:
