@@ -30,12 +30,11 @@ def mended(content: bytes) -> bytes:
 
 
 def salvaged(content: bytes, load: Callable[[bytes, int], Image.Image]) -> tuple[Image.Image, float]:
-    """The picture of a file that was cut off or is damaged, and the share of its pixels that are lost, 0 to 1.
+    """The picture of a `mended` file that was cut off or is damaged, and the share of its pixels that are lost, 0 to 1.
 
     It is decoded twice, with different bytes after its end and onto different grounds, as `load(content, ground)`
     does. The pixels that differ then were not in the file. Raises UnreadableImageError if too many are lost.
     """
-    content = mended(content)
     is_jpeg = content.startswith(b"\xff\xd8")
     versions: list[Image.Image] = []
     for tail in _jpeg_tails(content) if is_jpeg else _tails(content):

@@ -76,6 +76,8 @@ def photo_suffixes() -> frozenset[str]:
 
 def check_format(path: str | os.PathLike[str], head: bytes) -> None:
     """Raise MissingExtraError for a file of a format whose extra is not installed; `head` is its `first_bytes`."""
+    if is_jpeg(head):
+        return
     extra = "raw" if is_raw(path, head) and _is_known_raw(head) else _extra_of(head)
     if extra in _missing_extras:
         raise MissingExtraError(f"{extra.upper()} needs an extra. {how_to_install(extra)}")
@@ -83,7 +85,7 @@ def check_format(path: str | os.PathLike[str], head: bytes) -> None:
 
 def first_bytes(path: str | os.PathLike[str]) -> bytes:
     """What tells the format of a file."""
-    with open(path, "rb") as file:
+    with open(path, "rb", buffering=0) as file:
         return file.read(_HEAD)
 
 

@@ -4,7 +4,7 @@ import errno
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import Any
 
@@ -140,7 +140,8 @@ def _open(path: str | os.PathLike[str], head: bytes) -> Image.Image:
     """Open an image file by its content. Metadata that Pillow stumbles over is left out."""
     image: Image.Image
     try:
-        image = _open_as(head, path)
+        with decoding_budget().reserved(_memory_to_open(head)):
+            image = _open_as(head, path)
     except (MemoryError, UnreadableImageError, Image.DecompressionBombError):
         raise
     except Exception as error:
@@ -165,12 +166,16 @@ def _open_as(head: bytes, file: str | os.PathLike[str] | BytesIO) -> Image.Image
             return jpeg_factory(file)  # type: ignore[arg-type]  # a path is as good as an open file
         except SyntaxError as error:
             raise UnidentifiedImageError(str(error)) from error
-    memory = 0
-    if is_jxl(head) and (size := jxl.size_of(head)):  # is decoded now
-        _check_size(*size)
-        memory = _JXL_BYTES * size[0] * size[1]
-    with decoding_budget().reserved(memory):
-        return Image.open(file, formats=pillow_formats(head))
+    return Image.open(file, formats=pillow_formats(head))
+
+
+def _memory_to_open(head: bytes) -> int:
+    """The bytes that opening an image takes: those of a JPEG XL are the most, as it is decoded then."""
+    size = jxl.size_of(head) if is_jxl(head) else None
+    if size is None:
+        return 0
+    _check_size(*size)
+    return _JXL_BYTES * size[0] * size[1]
 
 
 def _read(path: str | bytes | os.PathLike[str]) -> bytes:
@@ -211,17 +216,22 @@ def _can_be_salvaged(image: Image.Image) -> bool:
 
 
 def _salvaged(image: Image.Image, size: int) -> Image.Image:
-    """What can be decoded of an image whose file is damaged; the share that is lost is noted in `image`."""
+    """What can be decoded of an image that cannot be loaded; if some of it is lost, that share is noted in `image`."""
     path = image.info[_FILE]
     head = first_bytes(path)
+    content = mended(_read(path))
 
-    def load(content: bytes, ground: int) -> Image.Image:
+    def part_of(content: bytes) -> Image.Image:
         part = _open_as(head, BytesIO(content))
         part.draft(None, (size, size))
         _check_size(*part.size)
-        return load_onto(part, ground)
+        return part
 
-    whole, image.info[_LOST] = salvaged(_read(path), load)
+    with suppress(Exception):  # decoders raise nearly anything on a damaged file
+        whole = part_of(content)
+        whole.load()
+        return whole
+    whole, image.info[_LOST] = salvaged(content, lambda content, ground: load_onto(part_of(content), ground))
     return whole
 
 
