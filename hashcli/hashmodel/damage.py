@@ -13,6 +13,7 @@ from hashcli.hashmodel.formats import UnreadableImageError
 
 MOST_LOST = 0.1  # of the picture: with more missing, it is refused
 
+_ROWS = 256  # that are compared at a time
 _MOST_METADATA = 1 << 20  # bytes of one chunk of a PNG, uncompressed; Pillow refuses the file for more
 _MOST_METADATA_TOGETHER = 16 << 20
 _KEPT_CHUNKS = (b"tRNS", b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # of a PNG, beside the picture itself
@@ -76,6 +77,8 @@ def load_onto(image: Image.Image, ground: int) -> Image.Image:
         if image._im is None:
             raise
         image.tile = []  # type: ignore[attr-defined]  # there is no more to decode
+    finally:
+        vars(image).pop("load_prepare", None)  # it refers to the image, which would be kept for long
     return image
 
 
@@ -92,8 +95,12 @@ def _differing(first: Image.Image, second: Image.Image) -> float:
     """The share of the pixels that differ."""
     if first.size != second.size or first.mode != second.mode:
         return 1.0
-    differ = np.asarray(first) != np.asarray(second)
-    return float((differ.any(axis=2) if differ.ndim == 3 else differ).mean())
+    count = 0
+    for top in range(0, first.height, _ROWS):
+        box = 0, top, first.width, min(top + _ROWS, first.height)
+        differ = np.asarray(first.crop(box)) != np.asarray(second.crop(box))
+        count += int(np.count_nonzero(differ.any(axis=2) if differ.ndim == 3 else differ))
+    return count / (first.width * first.height)
 
 
 def _sound_chunks(content: bytes) -> Iterator[bytes]:

@@ -4,7 +4,8 @@ import errno
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -200,7 +201,8 @@ def _decoded(image: Image.Image, size: int, resized: Callable[[Image.Image], Ima
         is_sound = isinstance(error, MemoryError | Image.DecompressionBombError)
         if is_sound or _is_of_disk(error) or not _can_be_salvaged(image):
             raise
-    with decoding_budget().reserved(4 * memory):  # two images, and where they differ
+    image.close()  # to free what was decoded; its metadata can still be read
+    with decoding_budget().reserved(2 * memory):  # it is decoded twice, to compare
         return _finished(_salvaged(image, size), resized)
 
 
@@ -227,12 +229,20 @@ def _salvaged(image: Image.Image, size: int) -> Image.Image:
         _check_size(*part.size)
         return part
 
-    with suppress(Exception):  # decoders raise nearly anything on a damaged file
-        whole = part_of(content)
-        whole.load()
-        return whole
-    whole, image.info[_LOST] = salvaged(content, lambda content, ground: load_onto(part_of(content), ground))
+    whole = _loaded(partial(part_of, content))
+    if whole is None:
+        whole, image.info[_LOST] = salvaged(content, lambda content, ground: load_onto(part_of(content), ground))
     return whole
+
+
+def _loaded(open_: Callable[[], Image.Image]) -> Image.Image | None:
+    """An image if it can be loaded to its end. A function, so that nothing of it is kept otherwise."""
+    try:
+        image = open_()
+        image.load()
+    except Exception:  # decoders raise nearly anything on a damaged file
+        return None
+    return image
 
 
 def _check_size(width: int, height: int) -> None:

@@ -182,3 +182,15 @@ def test_odd_exif_costs_at_most_itself(tmp_path: Path, photo: Image.Image) -> No
             path = tmp_path / "odd.jpg"
             path.write_bytes(content)
             assert load_pixels(path, SIZE, "squash").shape == (SIZE, SIZE, 3)
+
+
+def test_the_metadata_of_a_damaged_photo_is_read(tmp_path: Path, photo: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a cat"
+    for format_ in ("JPEG", "PNG"):
+        content = encoded(photo, format_, exif=exif)
+        (tmp_path / "cut").write_bytes(content[: len(content) * 95 // 100])
+        with opened(tmp_path / "cut") as image:
+            pixels_of(image, SIZE, "squash")
+            assert lost_share(image)
+            assert image.getexif()[0x010E] == "a cat"
