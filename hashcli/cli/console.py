@@ -124,6 +124,9 @@ class ProgressBar(UpdateCallback):
             self._progress.stop()
             stderr.progress = None
 
+    def migrating(self, version: int) -> None:
+        say(f"This index was made by hashcli 0.{version}. It is migrated, and nothing is encoded again.")
+
     def scanned(self, count: int) -> None:
         if self._progress and self._task is not None:
             self._progress.update(self._task, completed=count)

@@ -111,7 +111,7 @@ def run(
 def _forget(folder: Path, paths: list[str], *, json: bool) -> None:
     from hashcli.index.update import forget
 
-    photos, texts = forget(folder, paths)
+    photos, texts = forget(folder, paths, _UpdateProgress("Encoding"))
     if json:
         write_json({"removed": photos, "texts_removed": texts})
     elif photos or texts:

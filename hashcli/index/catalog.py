@@ -6,7 +6,7 @@ column is stored twice, and photos have no secondary index, as the one writer ke
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hashcli.index.catalog_file import explaining_errors, open_to_read, open_to_write
+from hashcli.index.catalog_file import CHECKED_COLUMNS, explaining_errors, open_to_read, open_to_write
 
 if TYPE_CHECKING:
     from hashcli.index.files.text_files import Text
@@ -39,10 +39,27 @@ class IndexedModel(NamedTuple):
 
 
 class FileState(NamedTuple):
-    """What shows whether a file has changed: its size in bytes, and when it was last modified."""
+    """What shows whether a file has changed: its size in bytes, when it was last modified, and when anything about it
+    last changed, which no program can set back; None if that is not known.
+
+    A time that SQLite cannot hold, such as one of the year 2300, is the nearest that it can.
+    """
 
     size: int
     mtime_ns: int
+    ctime_ns: int | None = None
+
+    @classmethod
+    def of(cls, state: os.stat_result) -> "FileState":
+        return cls(state.st_size, _storable(state.st_mtime_ns), _storable(state.st_ctime_ns))
+
+    def is_still(self, now: "FileState") -> bool:
+        """Whether a file that has had this state has not changed, if this is its state now."""
+        return self[:2] == now[:2] and self.ctime_ns in (None, now.ctime_ns)
+
+
+def _storable(time_ns: int) -> int:
+    return max(-(2**63), min(time_ns, 2**63 - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +109,12 @@ class Catalog:
         self._prefix = self._base.rstrip(os.sep) + os.sep
 
     @classmethod
-    def create_or_open(cls, index_folder: Path) -> "Catalog":
-        """Open for the one writer, creating folder and tables. Raises HashcliError if that is not possible."""
-        return cls(open_to_write(index_folder), index_folder)
+    def create_or_open(
+        cls, index_folder: Path, on_migration: Callable[[int], None] = lambda version: None
+    ) -> "Catalog":
+        """Open for the one writer, creating folder and tables; before an older catalog is migrated, `on_migration` is
+        called with its version. Raises HashcliError if that is not possible."""
+        return cls(open_to_write(index_folder, on_migration), index_folder)
 
     @classmethod
     def open(cls, index_folder: Path) -> "Catalog":
@@ -162,7 +182,7 @@ class Catalog:
     def set_model(self, model: IndexedModel) -> None:
         """Adopt a model, and drop every code in the same transaction: codes of two models never mix."""
         with self.changing_items():
-            self._db.execute("UPDATE items SET code = NULL")
+            self._db.execute("UPDATE items SET code = NULL, check_value = NULL")
             self._set("model", model.source)
             self._set("fingerprint", model.fingerprint)
             self._set("bits", model.bits)
@@ -198,13 +218,15 @@ class Catalog:
 
     def photos(self) -> dict[str, IndexedFile]:
         """Every photo, by path."""
-        return self._files("SELECT path, id, size, mtime_ns, hash, code IS NOT NULL, NULL FROM items WHERE kind = 0")
+        return self._files(
+            "SELECT path, id, size, mtime_ns, ctime_ns, hash, code IS NOT NULL, NULL FROM items WHERE kind = 0"
+        )
 
     def text_files(self) -> dict[str, IndexedFile]:
         """Every text file, by path. A photo with descriptions in it is not one."""
         return self._files(
             f"""
-            SELECT path, 0, size, mtime_ns, hash, 1, CASE WHEN {_HOLDS_LINES} THEN min(photo) END FROM items
+            SELECT path, 0, size, mtime_ns, ctime_ns, hash, 1, CASE WHEN {_HOLDS_LINES} THEN min(photo) END FROM items
             WHERE kind = 1 AND path IS NOT photo GROUP BY path
             """
         )
@@ -212,52 +234,63 @@ class Catalog:
     def _files(self, query: str) -> dict[str, IndexedFile]:
         return {
             self._from_stored(path): IndexedFile(
-                id_, FileState(size, mtime_ns), content_hash, bool(encoded), photo and self._from_stored(photo)
+                id_, FileState(*state), content_hash, bool(encoded), photo and self._from_stored(photo)
             )
-            for path, id_, size, mtime_ns, content_hash, encoded, photo in self._db.execute(query)
+            for path, id_, *state, content_hash, encoded, photo in self._db.execute(query)
         }
+
+    def set_ctime(self, path: str, file: IndexedFile) -> None:
+        """Record a file's ctime, which was not known. Searches do not need it, so that no new generation begins."""
+        where, value = ("id = ?", file.id) if file.id else ("kind = 1 AND path = ?", self._to_stored(path))
+        self._db.execute(f"UPDATE items SET ctime_ns = ? WHERE {where}", (file.state.ctime_ns, value))
 
     # --- changing photos; within `changing_items` ---
 
     def add_photo(
         self, path: str, state: FileState, content_hash: bytes, code: np.ndarray, taken: int | None = None
     ) -> None:
-        self._db.execute(
-            "INSERT INTO items (kind, path, size, mtime_ns, hash, code, taken) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        added = self._db.execute(
+            "INSERT INTO items (kind, path, size, mtime_ns, ctime_ns, hash, code, taken) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (Kind.IMAGE, self._to_stored(path), *state, content_hash, code.tobytes(), taken),
         )
+        self._set_check_values("id = ?", added.lastrowid)
 
     def add_copy(self, source_id: int, path: str, state: FileState, taken: int | None) -> None:
         """Add a photo with the same content, and so the same code, as another one."""
-        self._db.execute(
-            "INSERT INTO items (kind, path, size, mtime_ns, hash, code, taken) "
-            "SELECT kind, ?, ?, ?, hash, code, ? FROM items WHERE id = ?",
+        added = self._db.execute(
+            "INSERT INTO items (kind, path, size, mtime_ns, ctime_ns, hash, code, taken) "
+            "SELECT kind, ?, ?, ?, ?, hash, code, ? FROM items WHERE id = ?",
             (self._to_stored(path), *state, taken, source_id),
         )
+        self._set_check_values("id = ?", added.lastrowid)
 
     def set_content(
         self, id_: int, state: FileState, content_hash: bytes, code: np.ndarray, taken: int | None = None
     ) -> None:
         """Record that a photo has new content."""
         self._db.execute(
-            "UPDATE items SET size = ?, mtime_ns = ?, hash = ?, code = ?, taken = ? WHERE id = ?",
+            "UPDATE items SET size = ?, mtime_ns = ?, ctime_ns = ?, hash = ?, code = ?, taken = ? WHERE id = ?",
             (*state, content_hash, code.tobytes(), taken, id_),
         )
+        self._set_check_values("id = ?", id_)
 
     def copy_content(self, id_: int, state: FileState, source_id: int, taken: int | None) -> None:
         """Record that a photo has the content, and so the code, of another one now."""
         self._db.execute(
-            "UPDATE items SET size = ?, mtime_ns = ?, taken = ?, "
+            "UPDATE items SET size = ?, mtime_ns = ?, ctime_ns = ?, taken = ?, "
             "(hash, code) = (SELECT hash, code FROM items WHERE id = ?) WHERE id = ?",
             (*state, taken, source_id, id_),
         )
+        self._set_check_values("id = ?", id_)
 
     def set_path(self, id_: int, path: str, state: FileState, taken: int | None) -> None:
         """Record that a photo has another path or another time, and the same content."""
         self._db.execute(
-            "UPDATE items SET path = ?, size = ?, mtime_ns = ?, taken = ? WHERE id = ?",
+            "UPDATE items SET path = ?, size = ?, mtime_ns = ?, ctime_ns = ?, taken = ? WHERE id = ?",
             (self._to_stored(path), *state, taken, id_),
         )
+        self._set_check_values("id = ?", id_)
 
     def remove(self, ids: Iterable[int]) -> None:
         self._db.executemany("DELETE FROM items WHERE id = ?", ((id_,) for id_ in ids))
@@ -284,12 +317,13 @@ class Catalog:
         """Replace the texts of a file. Those without a code wait to be encoded."""
         self.remove_texts(path)
         query = (
-            "INSERT INTO items (kind, path, size, mtime_ns, hash, text, code, line, photo) "
-            "VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO items (kind, path, size, mtime_ns, ctime_ns, hash, text, code, line, photo) "
+            "VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         )
         file = (self._to_stored(path), *state, content_hash)
         rows = ((*file, text.text, code, text.line, text.photo and self._to_stored(text.photo)) for text, code in texts)
         self._db.executemany(query, rows)
+        self._set_check_values("kind = 1 AND path = ?", self._to_stored(path))
 
     def remove_texts(self, path: str) -> None:
         self._db.execute("DELETE FROM items WHERE kind = 1 AND path = ?", (self._to_stored(path),))
@@ -305,6 +339,7 @@ class Catalog:
 
     def set_code(self, id_: int, code: np.ndarray) -> None:
         self._db.execute("UPDATE items SET code = ? WHERE id = ?", (code.tobytes(), id_))
+        self._set_check_values("id = ?", id_)
 
     # --- what searches read ---
 
@@ -345,6 +380,13 @@ class Catalog:
             yield id_, FilterFields(self._from_stored(path), taken, mtime_ns or None)
 
     # --- how settings and paths are stored ---
+
+    def _set_check_values(self, where: str, value: str | bytes | int | None) -> None:
+        """Of rows just written, which this must be called for."""
+        self._db.execute(
+            f"UPDATE items SET check_value = check_value({CHECKED_COLUMNS}) WHERE code IS NOT NULL AND {where}",
+            (value,),
+        )
 
     def _get(self, key: str) -> str | int | None:
         with explaining_errors(self._folder):

@@ -5,24 +5,36 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hashcli.errors import HashcliError, did_you_mean_path
 
 FILE_NAME = "catalog.sqlite"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
-# kind     0 a photo, 1 a text
-# path     the file the item is or comes from; a description embedded in a photo comes from the photo
-# size, mtime_ns, hash   of that file, when it was last read
-# text     the text itself; NULL for a photo
-# code     NULL while the item waits to be encoded (again): it is indexed, but no search finds it
-# line     a text's line or row in its file, from 1; NULL for an embedded description
-# photo    the photo a text is about, stored as `path` is; NULL if it is about none
-# taken    when a photo was taken: seconds since 1970 of its local time, as if that were UTC; NULL if it does not say
-_SCHEMA = """
+# items
+#   kind         0 a photo, 1 a text
+#   path         the file the item is or comes from; a description embedded in a photo comes from the photo
+#   size, mtime_ns, hash   of that file, when it was last read
+#   text         the text itself; NULL for a photo
+#   code         NULL while the item waits to be encoded (again): it is indexed, but no search finds it
+#   line         a text's line or row in its file, from 1; NULL for an embedded description
+#   photo        the photo a text is about, stored as `path` is; NULL if it is about none
+#   taken        when a photo was taken: seconds since 1970 of its local time, as if that were UTC; NULL if it does not
+#                say
+#   ctime_ns     when the file's metadata last changed, as stat says; NULL if it is not known yet
+#   left_out     of a photo, how many of the texts inside it were left out, because no person wrote them, it seems
+#   check_value  of what answers show (CHECKED_COLUMNS), to notice a damaged row; NULL while there is no code
+# excludes     what scans leave out, as patterns of .gitignore; in the order in which they hold
+# forgotten    files and folders within a root that were dropped, and are not to come back unless they are named
+_EXCLUDES_AND_FORGOTTEN = """
+CREATE TABLE excludes (number INTEGER PRIMARY KEY, pattern TEXT NOT NULL UNIQUE);
+CREATE TABLE forgotten (path TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+_SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE roots (path TEXT PRIMARY KEY, device INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE items (
@@ -36,26 +48,58 @@ CREATE TABLE items (
     code BLOB,
     line INTEGER,
     photo TEXT,
-    taken INTEGER
+    taken INTEGER,
+    ctime_ns INTEGER,
+    left_out INTEGER NOT NULL DEFAULT 0,
+    check_value INTEGER
 );
 CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
+{_EXCLUDES_AND_FORGOTTEN}
 """
+CHECKED_COLUMNS = "kind, path, hash, text, code, line, photo, taken"
 
-# From version 1. As no photo has the time 0, each is read once more, for its date and its descriptions; its content
-# being the same, it is not encoded again.
-_MIGRATION = """
-ALTER TABLE items ADD COLUMN line INTEGER;
-ALTER TABLE items ADD COLUMN photo TEXT;
-ALTER TABLE items ADD COLUMN taken INTEGER;
-CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
-UPDATE items SET mtime_ns = 0;
-"""
+# From each version to the next.
+_MIGRATIONS = {
+    # As no photo has the time 0, each is read once more, for its date and its descriptions; its content being the same,
+    # it is not encoded again.
+    1: """
+    ALTER TABLE items ADD COLUMN line INTEGER;
+    ALTER TABLE items ADD COLUMN photo TEXT;
+    ALTER TABLE items ADD COLUMN taken INTEGER;
+    CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
+    UPDATE items SET mtime_ns = 0;
+    """,
+    2: f"""
+    ALTER TABLE items ADD COLUMN ctime_ns INTEGER;
+    ALTER TABLE items ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE items ADD COLUMN check_value INTEGER;
+    {_EXCLUDES_AND_FORGOTTEN}
+    UPDATE items SET check_value = check_value({CHECKED_COLUMNS}) WHERE code IS NOT NULL;
+    """,
+}
 
-# How a reader, which must not migrate, sees a catalog of version 1.
-_VERSION_1_AS_2 = """
-CREATE TEMP VIEW items AS
-SELECT id, kind, path, size, mtime_ns, hash, text, code, NULL AS line, NULL AS photo, NULL AS taken FROM main.items;
+# How a reader, which must not migrate, sees the catalogs of older versions.
+_NEW_IN_3 = "NULL AS ctime_ns, 0 AS left_out, NULL AS check_value"
+_NO_EXCLUDES_AND_FORGOTTEN = """
+CREATE TEMP VIEW excludes AS SELECT 0 AS number, '' AS pattern WHERE false;
+CREATE TEMP VIEW forgotten AS SELECT '' AS path WHERE false;
 """
+_AS_NOW = {
+    1: f"""
+    CREATE TEMP VIEW items AS SELECT id, kind, path, size, mtime_ns, hash, text, code, NULL AS line, NULL AS photo,
+        NULL AS taken, {_NEW_IN_3} FROM main.items;
+    {_NO_EXCLUDES_AND_FORGOTTEN}
+    """,
+    2: f"""
+    CREATE TEMP VIEW items AS SELECT *, {_NEW_IN_3} FROM main.items;
+    {_NO_EXCLUDES_AND_FORGOTTEN}
+    """,
+}
+
+
+def check_value(*columns: str | bytes | int | None) -> int:
+    """The check value of a row, from its CHECKED_COLUMNS as they are stored: their CRC-32."""
+    return zlib.crc32(ascii(columns).encode())
 
 
 class IndexNotFoundError(HashcliError):
@@ -87,17 +131,25 @@ class UnusableIndexFolderError(HashcliError):
         self.index_folder = index_folder
 
 
-def open_to_write(index_folder: Path) -> sqlite3.Connection:
-    """Connect as the one writer. A catalog that is not there is made, and an older one is migrated."""
+def open_to_write(index_folder: Path, on_migration: Callable[[int], None]) -> sqlite3.Connection:
+    """Connect as the one writer. A catalog that is not there is made, and an older one is migrated; before that,
+    `on_migration` is called with its version.
+
+    SQL on this connection can call `check_value`.
+    """
     path = index_folder / FILE_NAME
     with explaining_errors(index_folder):
         index_folder.mkdir(parents=True, exist_ok=True)
         db = sqlite3.connect(path, isolation_level=None)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last batches, never the catalog
+        db.create_function("check_value", -1, check_value, deterministic=True)
         version = _schema_version(db, path)
         if version < SCHEMA_VERSION:
-            changes = _MIGRATION if version else _SCHEMA
+            changes = _SCHEMA
+            if version:
+                on_migration(version)
+                changes = "".join(_MIGRATIONS[older] for older in range(version, SCHEMA_VERSION))
             db.executescript(f"BEGIN IMMEDIATE; {changes} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     return db
 
@@ -110,8 +162,8 @@ def open_to_read(index_folder: Path) -> sqlite3.Connection:
         version = _schema_version(db, path) if db else 0
         if db is None or version == 0:  # 0: its first writer was killed, or is at work, before it made the tables
             raise IndexNotFoundError(index_folder)
-        if version == 1:
-            db.executescript(_VERSION_1_AS_2)
+        if version in _AS_NOW:
+            db.executescript(_AS_NOW[version])
     return db
 
 

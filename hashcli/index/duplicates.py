@@ -17,7 +17,7 @@ from PIL import Image
 
 from hashcli.hashmodel.images import ORIENTATION_TAG, RAW_SUFFIXES, opened, pixels_of
 from hashcli.hashmodel.prefetch import prefetch
-from hashcli.index.catalog import Catalog, IndexedFile, Kind
+from hashcli.index.catalog import Catalog, FileState, IndexedFile, Kind
 from hashcli.index.code_index import neighbours_within
 from hashcli.index.files.hashing import hash_of_content
 from hashcli.index.files.paths import is_within
@@ -225,7 +225,7 @@ def _on_disk(content: _Content) -> _Picture:
     for path, file in content.files.items():
         try:
             state = os.stat(path)
-            is_same = (state.st_size, state.st_mtime_ns) == file.state
+            is_same = FileState.of(state)[:2] == file.state[:2]
             if is_same and (state.st_dev, state.st_ino) in inodes:
                 continue
             if is_same and len(content.files) > 1:  # these will be called the same byte for byte

@@ -86,12 +86,12 @@ def update(
     find_model(options.model or DEFAULT_MODEL)  # raises, before a folder is made, if there is no such model
     if is_new:
         _check_holds_nothing_else(index_folder)
-    with writer_lock(index_folder), Catalog.create_or_open(index_folder) as catalog:
+    with writer_lock(index_folder), Catalog.create_or_open(index_folder, callback.migrating) as catalog:
         model, adopted = _choose_model(catalog, index_folder, options)
         plan = make_plan(IndexedPaths(catalog.files(), catalog.roots()), paths, options, callback.scanned)
         if adopted:
             catalog.set_model(adopted)
-        _record_roots(catalog, plan)
+        _record_what_was_found(catalog, plan)
         try:
             return _carry_out(plan, catalog, model, options, callback)
         finally:  # also after an interrupt: what has been encoded can be found at once
@@ -104,13 +104,14 @@ def indexed_paths(index_folder: Path) -> list[str]:
         return IndexedPaths(catalog.files(), catalog.roots()).to_refresh()
 
 
-def forget(index_folder: Path, paths: Sequence[str]) -> tuple[int, int]:
+def forget(index_folder: Path, paths: Sequence[str], callback: UpdateCallback | None = None) -> tuple[int, int]:
     """Drop photos, text files and roots at and below the given paths from the index; the files are not touched.
 
     Returns how many photos and how many texts were dropped. Raises IndexNotFoundError.
     """
     Catalog.open(index_folder).close()  # raises if there is none, where create_or_open would make one
-    with writer_lock(index_folder), Catalog.create_or_open(index_folder) as catalog:
+    callback = callback or UpdateCallback()
+    with writer_lock(index_folder), Catalog.create_or_open(index_folder, callback.migrating) as catalog:
         photos = _below(catalog.photos(), paths)
         files = _below(catalog.text_files(), paths)
         texts = catalog.count_all_texts()
@@ -165,8 +166,10 @@ def _choose_model(
     return model, IndexedModel(str(folder) if is_folder else source, model.fingerprint, model.bits)
 
 
-def _record_roots(catalog: Catalog, plan: UpdatePlan) -> None:
+def _record_what_was_found(catalog: Catalog, plan: UpdatePlan) -> None:
     with catalog.transaction():
+        for path, file in (plan.photos.without_ctime | plan.texts.without_ctime).items():
+            catalog.set_ctime(path, file)
         for root, device in plan.roots.items():
             catalog.set_root(root, device)
         for root in plan.deleted_roots:

@@ -8,6 +8,10 @@ class UpdateCallback:
     begins with `planned`.
     """
 
+    def migrating(self, version: int) -> None:
+        """The index is of an older hashcli, with tables of this version, and is about to be brought to the present
+        ones. Its codes are kept."""
+
     def scanned(self, count: int) -> None:
         """The scan of the disk has found `count` files so far."""
 

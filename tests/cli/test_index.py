@@ -16,7 +16,7 @@ from PIL import Image
 
 from hashcli.cli import index as index_command
 from tests.conftest import PHOTOS, SKIMAGE, Run, json_rows, make_tiny_model
-from tests.index.indexing import IndexFolder, to_version_1
+from tests.index.indexing import IndexFolder, to_version
 
 not_as_root = pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may read everything")
 
@@ -262,9 +262,16 @@ def test_a_read_only_index_can_be_searched_but_not_written(hashcli: Run, photos:
     assert "permissions" in done.stderr
 
 
-def test_an_index_of_an_older_hashcli_answers(hashcli: Run, index: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_index_of_an_older_hashcli_answers_and_is_migrated(hashcli: Run, index: Path, version: int) -> None:
     answer = hashcli("search", "cat", "--index", index).stdout
-    to_version_1(index)
+    to_version(version, index)
+    assert hashcli("search", "cat", "--index", index).stdout == answer
+    assert (
+        f"made by hashcli 0.{version}. It is migrated, and nothing is encoded again"
+        in hashcli("index", "--index", index).stderr
+    )
+    assert "migrated" not in hashcli("index", "--index", index).stderr
     assert hashcli("search", "cat", "--index", index).stdout == answer
 
 

@@ -22,6 +22,10 @@ class Recorder(UpdateCallback):
         self.scanned_counts: list[int] = []
         self.stages: list[list[int]] = []  # planned, and what was advanced
         self.skips: list[tuple[str, str]] = []
+        self.migrations: list[int] = []
+
+    def migrating(self, version: int) -> None:
+        self.migrations.append(version)
 
     def scanned(self, count: int) -> None:
         self.scanned_counts.append(count)
@@ -124,8 +128,8 @@ def described(path: Path, description: str = "", comment: bytes = b"", taken: st
     Image.open(SKIMAGE / "rocket.jpg").resize((90, 60)).save(path, exif=exif.tobytes())
 
 
-# The catalog's tables as version 0.1.0 made them.
-_VERSION_1 = """
+# The catalog's tables as versions 0.1 and 0.2 made them.
+_OLD_TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE roots (path TEXT PRIMARY KEY, device INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE items (
@@ -138,18 +142,29 @@ CREATE TABLE items (
     text TEXT,
     code BLOB
 );
-INSERT INTO meta SELECT * FROM new.meta;
-INSERT INTO roots SELECT * FROM new.roots;
-INSERT INTO items SELECT id, kind, path, size, mtime_ns, hash, text, code FROM new.items;
-PRAGMA user_version = 1;
+"""
+_ADDED_IN_2 = """
+ALTER TABLE items ADD COLUMN line INTEGER;
+ALTER TABLE items ADD COLUMN photo TEXT;
+ALTER TABLE items ADD COLUMN taken INTEGER;
+CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
 """
 
 
-def to_version_1(index_folder: Path) -> None:
+def to_version(version: int, index_folder: Path) -> None:
     """Make the catalog anew as an older hashcli would have made it."""
     db = sqlite3.connect(index_folder / "old.sqlite", isolation_level=None)
     db.execute("ATTACH ? AS new", (str(index_folder / FILE_NAME),))
-    db.executescript(_VERSION_1)
+    db.executescript(_OLD_TABLES + (_ADDED_IN_2 if version == 2 else ""))
+    columns = "id, kind, path, size, mtime_ns, hash, text, code" + (", line, photo, taken" if version == 2 else "")
+    db.executescript(
+        f"""
+        INSERT INTO meta SELECT * FROM new.meta;
+        INSERT INTO roots SELECT * FROM new.roots;
+        INSERT INTO items SELECT {columns} FROM new.items;
+        PRAGMA user_version = {version};
+        """
+    )
     db.close()
     for file in index_folder.glob("catalog.sqlite*"):
         file.unlink()

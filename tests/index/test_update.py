@@ -17,7 +17,7 @@ from hashcli.index.lock import IndexBusyError
 from hashcli.index.summary import UpdateOptions, UpdateSummary
 from hashcli.index.update import NotAnIndexFolderError, OtherModelError, forget, indexed_paths, update
 from tests.conftest import PHOTOS, Run, json_rows, make_tiny_model
-from tests.index.indexing import PLANTED, IndexFolder, to_version_1
+from tests.index.indexing import PLANTED, IndexFolder, to_version
 
 ALL = len(PHOTOS)
 
@@ -340,12 +340,24 @@ def test_a_catalog_set_back_does_not_take_newer_search_files_for_its_own(
 def test_an_older_index_is_migrated_without_encoding(index: IndexFolder) -> None:
     index.plant_codes("path LIKE '%brick.png'")
     before = index.rows()
-    to_version_1(index.folder)
+    to_version(1, index.folder)
     assert index.update() == {"unchanged": ALL}
     assert index.report.stages == [[ALL, ALL]]  # each photo is read once more
     assert index.rows() == before
     assert index.update() == {"unchanged": ALL}
     assert index.report.stages == [[0, 0]]
+
+
+def test_an_index_of_version_2_is_migrated_without_reading_a_photo(index: IndexFolder, album: Path) -> None:
+    (album / "chelsea.txt").write_text("a cat")
+    index.update()
+    before = index.rows()
+    to_version(2, index.folder)
+    assert index.update() == {"unchanged": ALL, "texts_unchanged": 1}
+    assert index.report.migrations == [2]
+    assert index.report.stages == [[0, 0]]
+    assert index.rows() == before
+    assert index.sql("SELECT count(*) FROM items WHERE ctime_ns IS NULL") == [(0,)]  # recorded, from now on
 
 
 # --- forgetting ---

@@ -11,7 +11,7 @@ from PIL import Image
 from hashcli.index.catalog import Kind
 from hashcli.index.update import forget
 from tests.conftest import PHOTOS, SKIMAGE, make_tiny_model
-from tests.index.indexing import PLANTED, IndexFolder, described, to_version_1
+from tests.index.indexing import PLANTED, IndexFolder, described, to_version
 
 # The tiny model knows these words; all others are the same to it.
 CAT, DOG, ROCKET = "a cat", "a dog", "a rocket"
@@ -326,7 +326,7 @@ def test_an_older_index_learns_dates_and_descriptions_without_encoding(index: In
     index.update(album)
     index.sql("DELETE FROM items WHERE kind = 1")
     index.plant_codes()
-    to_version_1(index.folder)
+    to_version(1, index.folder)
     away = album.rename(album.with_name("away"))
     index.update()  # cannot read a photo yet: none has a date
     with index.read() as catalog:

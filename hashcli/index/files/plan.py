@@ -48,11 +48,15 @@ class ChangedFile:
 
 @dataclass(frozen=True)
 class PlannedFiles:
-    """What an update has to do with the photos, or with the text files."""
+    """What an update has to do with the photos, or with the text files.
+
+    `without_ctime` are those unchanged files whose ctime an older hashcli has not recorded, with their state now.
+    """
 
     changed: list[ChangedFile]
     missing: dict[str, IndexedFile]  # deleted, or moved to where they will be found as new
     unchanged: int
+    without_ctime: dict[str, IndexedFile]
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,7 @@ def _look_at(paths: Iterable[str], indexed: IndexedPaths, *, texts: bool) -> _Re
         elif is_text_file(path) and not texts:
             found.problems.append((path, TEXTS_LEFT_OUT))
         else:
-            found.files[path] = FileState(state.st_size, state.st_mtime_ns)
+            found.files[path] = FileState.of(state)
             folder, name = os.path.split(path)
             if holds_lines(path) and (photo := photos_in(folder).get(os.path.splitext(name)[0])):
                 found.sidecars[path] = os.path.join(folder, photo)
@@ -192,7 +196,7 @@ def _look_for(files: Mapping[str, IndexedFile]) -> tuple[dict[str, IndexedFile],
         if not stat.S_ISREG(state.st_mode) or (file.photo and not os.path.exists(file.photo)):
             missing[path] = file
             continue
-        found.files[path] = FileState(state.st_size, state.st_mtime_ns)
+        found.files[path] = FileState.of(state)
         if file.photo:
             found.sidecars[path] = file.photo
     return missing, found
@@ -208,16 +212,19 @@ def _planned(
     indexed: Mapping[str, IndexedFile], found: ScannedFiles, missing: Mapping[str, IndexedFile], *, of_texts: bool
 ) -> PlannedFiles:
     """What there is to do for the photos, or `of_texts` for the text files, that were found or are missing."""
-    changed, unchanged = [], 0
+    changed, without_ctime, unchanged = [], {}, 0
     for path, state in found.files.items():
         if is_text_file(path) != of_texts:
             continue
         file, photo = indexed.get(path), found.sidecars.get(path)
-        if file and file.state == state and file.encoded and file.photo == photo:
+        if file and file.state.is_still(state) and file.encoded and file.photo == photo:
             unchanged += 1
+            if file.state.ctime_ns is None:
+                without_ctime[path] = replace(file, state=state)
         else:
             changed.append(ChangedFile(path, state, file, photo))
-    return PlannedFiles(changed, {path: missing[path] for path in missing if is_text_file(path) == of_texts}, unchanged)
+    missing = {path: file for path, file in missing.items() if is_text_file(path) == of_texts}
+    return PlannedFiles(changed, missing, unchanged, without_ctime)
 
 
 def _not_reachable(kept: Sequence[str]) -> str:

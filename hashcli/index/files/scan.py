@@ -136,4 +136,4 @@ class _Scanner:
         inode = (state.st_dev, state.st_ino)
         if stat.S_ISREG(state.st_mode) and not (is_link and inode in self._visited_files):
             self._visited_files.add(inode)
-            self.found.files[path] = FileState(state.st_size, state.st_mtime_ns)
+            self.found.files[path] = FileState.of(state)

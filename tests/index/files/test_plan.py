@@ -40,7 +40,7 @@ def indexed_file(path: Path) -> IndexedFile:
     state = path.stat()
     photo = path.with_suffix(".jpg")
     is_sidecar = path.suffix == ".txt" and photo.exists()
-    return IndexedFile(1, FileState(state.st_size, state.st_mtime_ns), b"", True, str(photo) if is_sidecar else None)
+    return IndexedFile(1, FileState.of(state), b"", True, str(photo) if is_sidecar else None)
 
 
 def plan(index: IndexedPaths, *paths: Path, **options: bool) -> UpdatePlan:

@@ -30,7 +30,7 @@ def test_photos_are_found_with_their_states_and_others_are_left_alone(album: Pat
     found = scan([str(album)])
     assert {Path(path).name for path in found.files} == set(PHOTOS)
     state = (album / "coffee.png").stat()
-    assert found.files[str(album / "coffee.png")] == FileState(state.st_size, state.st_mtime_ns)
+    assert found.files[str(album / "coffee.png")] == FileState.of(state)
     assert (found.sidecars, found.problems) == ({}, [])
 
 
