@@ -127,6 +127,10 @@ class ProgressBar(UpdateCallback):
     def migrating(self, version: int) -> None:
         say(f"This index was made by hashcli 0.{version}. It is migrated, and nothing is encoded again.")
 
+    def dropped_damaged(self, count: int) -> None:
+        entries = "1 damaged entry" if count == 1 else f"{count} damaged entries"
+        say(f"{entries} of the index dropped: the disk may be failing. The files are read again.")
+
     def scanned(self, count: int) -> None:
         if self._progress and self._task is not None:
             self._progress.update(self._task, completed=count)

@@ -16,6 +16,8 @@ _REMEDIES = {
     "CannotWatchError": "There may be more folders than the system can watch (fs.inotify.max_user_watches). "
     "Instead of --watch, you can run {index} from cron.",
     "DamagedIndexError": "Delete the index folder and run {index} again.",
+    "DamagedRowsError": "{index} drops them and reads their files again.",
+    "DamagedSearchFilesError": "{index} makes them anew.",
     "EmptyIndexError": "To add photos: {index} PATH-OF-PHOTOS",
     "ForeignIndexError": "To use it anyway: --index {index_folder}",
     "IndexNotFoundError": "To create one: {index} PATH-OF-PHOTOS",

@@ -13,6 +13,7 @@ Resize = Literal["squash", "crop"]
 Interpolation = Literal["bicubic", "bilinear"]
 
 FORMAT = 1
+CODE_LENGTHS = range(16, 1025, 8)  # bits
 FILE_NAME = "model.json"
 
 

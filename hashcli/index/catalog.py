@@ -7,7 +7,7 @@ column is stored twice, and photos have no secondary index, as the one writer ke
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hashcli.index.catalog_file import CHECKED_COLUMNS, explaining_errors, open_to_read, open_to_write
+from hashcli.hashmodel.description import CODE_LENGTHS
+from hashcli.index.catalog_file import (
+    CHECKED_COLUMNS,
+    SOUND_ROW,
+    DamagedIndexError,
+    DamagedRowsError,
+    check_value,
+    explaining_errors,
+    has_check_values,
+    open_to_read,
+    open_to_write,
+)
 
 if TYPE_CHECKING:
     from hashcli.index.files.text_files import Text
@@ -80,13 +91,15 @@ class IndexedFile:
 
 
 class Item(NamedTuple):
-    """An item as answers show it. For a text: its file, the line in it (from 1), and the photo it is about, if any."""
+    """An item as answers show it, and its code. For a text: its file, the line in it (from 1), and the photo it is
+    about, if any."""
 
     path: str
     text: str | None
     line: int | None
     photo: str | None
     taken: int | None
+    code: bytes
 
 
 class FilterFields(NamedTuple):
@@ -107,6 +120,7 @@ class Catalog:
         self._folder = index_folder
         self._base = str(index_folder.parent)
         self._prefix = self._base.rstrip(os.sep) + os.sep
+        self._has_check_values = has_check_values(connection)
 
     @classmethod
     def create_or_open(
@@ -127,8 +141,11 @@ class Catalog:
     def __enter__(self) -> "Catalog":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.close()
+        if isinstance(error, sqlite3.Error):
+            with explaining_errors(self._folder):
+                raise error
 
     # --- transactions ---
 
@@ -169,7 +186,10 @@ class Catalog:
     @property
     def generation(self) -> int:
         """A number that changes with every change of the items."""
-        return int(self._get("generation") or 0)
+        generation = self._get("generation") or 0
+        if not isinstance(generation, int) or generation < 0:
+            raise DamagedIndexError(self._folder, f"its generation is {generation!r:.40}")
+        return generation
 
     @property
     def model(self) -> IndexedModel | None:
@@ -177,7 +197,10 @@ class Catalog:
         source = self._get("model")
         if source is None:
             return None
-        return IndexedModel(str(source), str(self._get("fingerprint")), int(self._get("bits") or 0))
+        bits = self._get("bits")
+        if not isinstance(source, str) or "\0" in source or not isinstance(bits, int) or bits not in CODE_LENGTHS:
+            raise DamagedIndexError(self._folder, f"its hash model is {source!r:.40} of {bits!r:.40} bits")
+        return IndexedModel(source, str(self._get("fingerprint")), bits)
 
     def set_model(self, model: IndexedModel) -> None:
         """Adopt a model, and drop every code in the same transaction: codes of two models never mix."""
@@ -197,6 +220,70 @@ class Catalog:
 
     def remove_root(self, path: str) -> None:
         self._db.execute("DELETE FROM roots WHERE path = ?", (self._to_stored(path),))
+
+    # --- damage ---
+
+    @property
+    def _code_width(self) -> int:
+        """The length of a code in bytes."""
+        model = self.model
+        return model.bits // 8 if model else 1
+
+    def check_bits(self, bits: int) -> None:
+        """Raise DamagedIndexError if the codes are said to have another length than their hash model gives."""
+        if self.model and self.model.bits != bits:
+            raise DamagedIndexError(self._folder, f"its codes are said to have {self.model.bits} bits, not {bits}")
+
+    def check_pages(self) -> None:
+        """Read the whole catalog file. Raises DamagedIndexError if SQLite finds anything wrong with its structure."""
+        with explaining_errors(self._folder):
+            (first,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if first != "ok":
+            raise DamagedIndexError(self._folder, str(first).replace("\n", " "))
+
+    def check_rows(self) -> None:
+        """Read every row. Raises DamagedRowsError if one is not what was written."""
+        damaged = self._damaged_rows()
+        if damaged:
+            raise DamagedRowsError(self._folder, len(damaged))
+
+    def remove_damaged_rows(self) -> int:
+        """Remove the rows that are not what was written; returns how many.
+
+        Files that may have had one of them get a time that no file has, so that an update reads them again: those that
+        the rows name, and all text files, since it may be the path that has changed.
+        """
+        damaged = self._damaged_rows()
+        if damaged:
+            with self.changing_items():
+                self.remove(id_ for id_, *_ in damaged)
+                self._db.execute("UPDATE items SET mtime_ns = 0 WHERE kind = 1")
+                named = [(path,) for _, *paths in damaged for path in paths]
+                self._db.executemany("UPDATE items SET mtime_ns = 0 WHERE kind = 0 AND path = ?", named)
+        return len(damaged)
+
+    def _damaged_rows(self) -> list[tuple[int, str | bytes | None, str | bytes | None]]:
+        """(id, path, photo) of each row that is not what was written."""
+        is_sound = SOUND_ROW.format(width=self._code_width)
+        is_as_written = f"code IS NULL OR check_value IS check_value({CHECKED_COLUMNS})"
+        if not self._has_check_values:
+            is_as_written = "true"
+        with explaining_errors(self._folder):
+            with suppress(sqlite3.OperationalError):  # a text that is not UTF-8 cannot be given to a function
+                query = f"SELECT 1 FROM items WHERE (({is_sound}) AND ({is_as_written})) IS NOT true LIMIT 1"
+                if not self._db.execute(query).fetchone():
+                    return []
+            self._db.text_factory = lambda text: text.decode(errors="surrogateescape")
+            try:
+                rows = self._db.execute(f"SELECT id, {is_sound}, check_value, {CHECKED_COLUMNS} FROM items")
+                return [
+                    (id_, columns[1], columns[6])
+                    for id_, is_sound, expected, *columns in rows
+                    if not is_sound
+                    or (self._has_check_values and columns[4] is not None and expected != check_value(*columns))
+                ]
+            finally:
+                self._db.text_factory = str
 
     # --- photos and texts ---
 
@@ -346,22 +433,30 @@ class Catalog:
     def codes(self, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
         """ids int64 [n] in ascending order and packed codes uint8 [n, bits / 8] of all encoded items of a kind."""
         query = "SELECT id, code FROM items WHERE kind = ? AND code IS NOT NULL ORDER BY id"
-        model = self.model
-        width = model.bits // 8 if model else 1
+        width = self._code_width
         ids, codes = [], bytearray()
         for id_, code in self._db.execute(query, (kind,)):
+            if type(code) is not bytes or len(code) != width:
+                raise DamagedRowsError(self._folder)
             ids.append(id_)
             codes += code
         return np.array(ids, np.int64), np.frombuffer(bytes(codes), np.uint8).reshape(-1, width)
 
     def items(self, ids: Iterable[int]) -> dict[int, Item]:
-        """What answers show of each item; ids that are no longer in the catalog are left out."""
-        query = "SELECT path, text, line, photo, taken FROM items WHERE id = ?"
+        """What answers show of each encoded item; ids that are not in the catalog are left out.
+
+        Raises DamagedRowsError if one of the rows is not what was written.
+        """
+        is_sound = SOUND_ROW.format(width=self._code_width)
+        query = f"SELECT {is_sound}, check_value, {CHECKED_COLUMNS} FROM items WHERE id = ? AND code IS NOT NULL"
         items = {}
         for id_ in ids:
             if row := self._db.execute(query, (id_,)).fetchone():
-                path, text, line, photo, taken = row
-                items[id_] = Item(self._from_stored(path), text, line, photo and self._from_stored(photo), taken)
+                is_sound, expected, *columns = row
+                if not is_sound or (self._has_check_values and expected != check_value(*columns)):
+                    raise DamagedRowsError(self._folder)
+                _, path, _, text, code, line, photo, taken = columns
+                items[id_] = Item(self._from_stored(path), text, line, photo and self._from_stored(photo), taken, code)
         return items
 
     def filter_fields(self, kind: Kind) -> Iterator[tuple[int, FilterFields]]:
@@ -370,11 +465,12 @@ class Catalog:
         For a text about a photo, these are the photo's path, and its times if it is indexed. A photo that has not been
         read since its catalog was migrated from version 1 has no times.
         """
+        times = "CAST(taken AS INTEGER), CAST(mtime_ns AS INTEGER)"  # numbers, whatever a stranger put there
         photo_times: dict[str | bytes, tuple[int | None, int]] = {}
         if kind is Kind.TEXT:
-            photos = self._db.execute("SELECT path, taken, mtime_ns FROM items WHERE kind = 0")
+            photos = self._db.execute(f"SELECT path, {times} FROM items WHERE kind = 0")
             photo_times = {path: (taken, mtime_ns) for path, taken, mtime_ns in photos}
-        query = "SELECT id, coalesce(photo, path), taken, mtime_ns FROM items WHERE kind = ? AND code IS NOT NULL"
+        query = f"SELECT id, coalesce(photo, path), {times} FROM items WHERE kind = ? AND code IS NOT NULL"
         for id_, path, *own_times in self._db.execute(query, (kind,)):
             taken, mtime_ns = photo_times.get(path, own_times)
             yield id_, FilterFields(self._from_stored(path), taken, mtime_ns or None)
@@ -409,7 +505,9 @@ class Catalog:
         return path
 
     def _from_stored(self, stored: str | bytes) -> str:
-        """The absolute path of a stored one."""
+        """The absolute path of a stored one. Raises DamagedRowsError for what is no path."""
+        if not isinstance(stored, str | bytes):
+            raise DamagedRowsError(self._folder)
         path = os.fsdecode(stored)
         if path == ".":
             return self._base

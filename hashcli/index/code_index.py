@@ -95,6 +95,10 @@ class MemoryCodeIndex:
             found = self._flat.search(codes, count)
         return [self._candidates(code, distances, rows, k) for code, distances, rows in zip(codes, *found, strict=True)]
 
+    def holds(self, ids: np.ndarray, codes: np.ndarray) -> bool:
+        """Whether its items are these, in ascending order of their ids."""
+        return np.array_equal(self._ids, ids) and np.array_equal(self._codes(np.arange(len(self))), codes)
+
     def replace(self, ids: np.ndarray, codes: np.ndarray, generation: int) -> None:
         order = np.argsort(ids)
         self._flat, self._ids, self.generation = _flat(codes[order]), ids[order], generation
@@ -144,12 +148,13 @@ class FaissCodeIndex(MemoryCodeIndex):
         order = np.argsort(ids)
         flat = _flat(codes[order])
         _write(self._codes_path, generation, lambda file: _save_flat(file, flat))
-        _write(self._ids_path, generation, lambda file: np.save(file, ids[order].astype(np.uint32)))  # type: ignore[arg-type]
+        _write(self._ids_path, generation, lambda file: np.save(file, ids[order].astype(np.uint32)))
         self._flat, self._ids, self.generation = flat, ids[order], generation
 
 
 def _save_flat(file: "_ChecksummedFile", flat: Any) -> None:
-    writer: Any = faiss.PyCallbackIOWriter(file.write)  # FAISS takes no path that is not UTF-8
+    # Through Python, as FAISS takes no path that is not UTF-8.
+    writer: Any = faiss.PyCallbackIOWriter(file.write)  # type: ignore[attr-defined]
     faiss.write_index_binary(flat, writer)
 
 

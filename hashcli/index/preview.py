@@ -27,6 +27,7 @@ def preview(
     indexed = IndexedPaths({}, {})
     if (index_folder / FILE_NAME).exists():
         with Catalog.open(index_folder) as catalog:
+            catalog.check_rows()
             indexed = IndexedPaths(catalog.files(), catalog.roots())
     plan = make_plan(indexed, paths, options, callback.scanned)
     skipped = list(plan.problems)

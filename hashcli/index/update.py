@@ -87,7 +87,10 @@ def update(
     if is_new:
         _check_holds_nothing_else(index_folder)
     with writer_lock(index_folder), Catalog.create_or_open(index_folder, callback.migrating) as catalog:
+        catalog.check_pages()
         model, adopted = _choose_model(catalog, index_folder, options)
+        if damaged := catalog.remove_damaged_rows():
+            callback.dropped_damaged(damaged)
         plan = make_plan(IndexedPaths(catalog.files(), catalog.roots()), paths, options, callback.scanned)
         if adopted:
             catalog.set_model(adopted)
@@ -159,6 +162,7 @@ def _choose_model(
     folder = find_model(source)
     model = HashModel(folder, verify=True)
     if current is not None and model.fingerprint == current.fingerprint:
+        catalog.check_bits(model.bits)
         return model, None
     if current is not None and not options.rehash:
         raise OtherModelError(index_folder, current, source, model)

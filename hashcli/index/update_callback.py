@@ -12,6 +12,9 @@ class UpdateCallback:
         """The index is of an older hashcli, with tables of this version, and is about to be brought to the present
         ones. Its codes are kept."""
 
+    def dropped_damaged(self, count: int) -> None:
+        """`count` damaged entries of the index were dropped. Their files are read again."""
+
     def scanned(self, count: int) -> None:
         """The scan of the disk has found `count` files so far."""
 

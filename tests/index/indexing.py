@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from hashcli.index.catalog import Catalog
-from hashcli.index.catalog_file import FILE_NAME
+from hashcli.index.catalog_file import CHECKED_COLUMNS, FILE_NAME, check_value
 from hashcli.index.summary import UpdateOptions
 from hashcli.index.update import update
 from hashcli.index.update_callback import UpdateCallback
@@ -67,6 +67,7 @@ class IndexFolder:
 
     def sql(self, query: str, *values: object) -> list[tuple[object, ...]]:
         with sqlite3.connect(self.folder / FILE_NAME) as db:
+            db.create_function("check_value", -1, check_value)
             return db.execute(query, values).fetchall()
 
     def rows(self) -> list[tuple[object, ...]]:
@@ -91,6 +92,11 @@ class IndexFolder:
 
     def plant_codes(self, where: str = "true") -> None:
         self.sql(f"UPDATE items SET code = ? WHERE {where}", PLANTED)
+        self.set_check_values()
+
+    def set_check_values(self) -> None:
+        """After a change of rows that is to be taken for what hashcli wrote."""
+        self.sql(f"UPDATE items SET check_value = check_value({CHECKED_COLUMNS}) WHERE code IS NOT NULL")
 
     def planted(self) -> list[object]:
         """The paths of photos, and the texts, that have not been encoded since."""

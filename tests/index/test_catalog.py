@@ -61,8 +61,8 @@ def test_what_is_put_in_comes_out(folder: Path, tmp_path: Path) -> None:
         ids, codes = catalog.codes(Kind.IMAGE)
         assert (ids.tolist(), codes.tolist()) == ([1], [[1, 2]])
         assert catalog.items([1, 3, 99]) == {
-            1: Item(photo, None, None, None, 7),
-            3: Item(sidecar, "beside", 1, photo, None),
+            1: Item(photo, None, None, None, 7, CODE.tobytes()),
+            3: Item(sidecar, "beside", 1, photo, None, bytes(2)),
         }
         assert dict(catalog.filter_fields(Kind.IMAGE)) == {1: FilterFields(photo, 7, STATE.mtime_ns)}
         fields = dict(catalog.filter_fields(Kind.TEXT))
@@ -162,7 +162,7 @@ def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path
     content = (folder / "catalog.sqlite").read_bytes()
     taken, mtime_ns = (None, 0) if version == 1 else (7, STATE.mtime_ns)
     with Catalog.open(folder) as catalog:
-        assert catalog.items([1]) == {1: Item(path, None, None, None, taken)}
+        assert catalog.items([1]) == {1: Item(path, None, None, None, taken, CODE.tobytes())}
         assert catalog.count_texts() == {}
     assert (folder / "catalog.sqlite").read_bytes() == content
     versions: list[int] = []

@@ -103,6 +103,7 @@ def test_photos_whose_extra_is_missing_are_counted_and_kept(
         shutil.copy(album / "coffee.png", album / f"camera{number}.NEF")
     # as if it had been encoded where the extra is installed
     index.sql("UPDATE items SET path = 'photos/camera2.NEF' WHERE path = 'photos/coffee.png'")
+    index.set_check_values()
     monkeypatch.setattr(images, "_missing_extras", {"raw"})
     assert index.update() == {"added": 1, "unchanged": ALL - 1, "skipped": 3}
     reason = "RAW needs an extra. In a checkout of hashcli: pip install '.[raw]'"
