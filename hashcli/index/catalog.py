@@ -256,14 +256,18 @@ class Catalog:
         damaged = self._damaged_rows()
         if damaged:
             with self.changing_items():
-                self.remove(id_ for id_, *_ in damaged)
+                self._db.execute("CREATE TEMP TABLE damaged (id INTEGER PRIMARY KEY)")
+                self._db.executemany("INSERT INTO damaged VALUES (?)", ((id_,) for id_ in damaged))
                 self._db.execute("UPDATE items SET mtime_ns = 0 WHERE kind = 1")
-                named = [(path,) for _, *paths in damaged for path in paths]
-                self._db.executemany("UPDATE items SET mtime_ns = 0 WHERE kind = 0 AND path = ?", named)
+                rows = "FROM items WHERE id IN damaged"
+                named = f"SELECT path {rows} UNION SELECT photo {rows}"
+                self._db.execute(f"UPDATE items SET mtime_ns = 0 WHERE kind = 0 AND path IN ({named})")
+                self._db.execute("DELETE FROM items WHERE id IN damaged")
+                self._db.execute("DROP TABLE damaged")
         return len(damaged)
 
-    def _damaged_rows(self) -> list[tuple[int, str | bytes | None, str | bytes | None]]:
-        """(id, path, photo) of each row that is not what was written."""
+    def _damaged_rows(self) -> list[int]:
+        """The ids of the rows that are not what was written."""
         is_sound = SOUND_ROW.format(width=self._code_width)
         is_as_written = f"code IS NULL OR check_value IS check_value({CHECKED_COLUMNS})"
         if not self._has_check_values:
@@ -277,7 +281,7 @@ class Catalog:
             try:
                 rows = self._db.execute(f"SELECT id, {is_sound}, check_value, {CHECKED_COLUMNS} FROM items")
                 return [
-                    (id_, columns[1], columns[6])
+                    id_
                     for id_, is_sound, expected, *columns in rows
                     if not is_sound
                     or (self._has_check_values and columns[4] is not None and expected != check_value(*columns))

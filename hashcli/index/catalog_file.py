@@ -215,6 +215,8 @@ def explaining_errors(index_folder: Path) -> Iterator[None]:
     except sqlite3.ProgrammingError:  # a mistake in the code that calls SQLite, such as use in two threads
         raise
     except sqlite3.OperationalError as error:
+        if str(error).startswith("Could not decode to UTF-8"):
+            raise DamagedRowsError(index_folder) from error
         if _is_damage(error):
             raise DamagedIndexError(index_folder, error) from error
         raise HashcliError(
@@ -227,8 +229,8 @@ def explaining_errors(index_folder: Path) -> Iterator[None]:
 
 
 def _is_damage(error: sqlite3.OperationalError) -> bool:
-    """Whether the catalog itself is to blame: a column is not there or not UTF-8, reading does not end, or the file
-    does. Everything else is for want of rights or space, or another program's doing."""
+    """Whether the catalog itself is to blame: a column is not there, reading does not end, or the file does. Everything
+    else is for want of rights or space, or another program's doing."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR_SHORT_READ)
 
@@ -308,7 +310,10 @@ def _check_schema(db: sqlite3.Connection, index_folder: Path) -> None:
     """Raise DamagedIndexError if there is anything but our tables, such as views and triggers, which can be made to run
     without end. Older tables have fewer columns, and end sooner."""
     statements = ["".join(statement.split()) for statement in _SCHEMA.split(";")]
-    for kind, name, sql in db.execute("SELECT type, name, sql FROM sqlite_master"):
+    schema = db.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    if schema and (missing := {"meta", "roots", "items"} - {name for _, name, _ in schema}):
+        raise DamagedIndexError(index_folder, f"it has no table {min(missing)}")
+    for kind, name, sql in schema:
         if (kind, sql) == ("index", None) or (kind == "table" and name in ("sqlite_sequence", "sqlite_stat1")):
             continue  # SQLite's own
         ours = "".join(str(sql).split()).removesuffix(")")

@@ -23,9 +23,13 @@ class Recorder(UpdateCallback):
         self.stages: list[list[int]] = []  # planned, and what was advanced
         self.skips: list[tuple[str, str]] = []
         self.migrations: list[int] = []
+        self.dropped: list[int] = []
 
     def migrating(self, version: int) -> None:
         self.migrations.append(version)
+
+    def dropped_damaged(self, count: int) -> None:
+        self.dropped.append(count)
 
     def scanned(self, count: int) -> None:
         self.scanned_counts.append(count)
