@@ -10,13 +10,13 @@ All are UTF-8. Empty lines are skipped, and white space around a text is removed
 """
 
 import csv
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hashcli.errors import HashcliError
+from hashcli.parsing import parse_json
 
 LINES_SUFFIX = ".txt"
 CAPTIONS_SUFFIXES = (".jsonl", ".csv")
@@ -92,8 +92,8 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
+                row = parse_json(line)
+            except ValueError as error:
                 raise TextFileError(path, number, f"not JSON: {error}", "Write one object a line.") from error
             if not isinstance(row, dict):
                 raise TextFileError(path, number, f"not an object: {line.strip()[:80]}", "Write one object a line.")

@@ -3,11 +3,12 @@
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
 
-def open_plain(path: str | os.PathLike[str]) -> BinaryIO:
+def open_plain(path: str | os.PathLike[str]) -> BufferedReader:
     """Open a file to read its bytes. Raises OSError for anything but a plain file: a pipe or a device may never end."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
@@ -25,6 +26,15 @@ def check_plain(path: str | os.PathLike[str], state: os.stat_result | None = Non
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "not a plain file", os.fspath(path))
+
+
+def read_plain(path: str | os.PathLike[str], most: int = 64 << 20) -> bytes:
+    """The bytes of a plain file. Raises OSError, also for a file of more than `most` bytes."""
+    with open_plain(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), os.fspath(path))
+    return content
 
 
 def create_plain(path: Path) -> BinaryIO:

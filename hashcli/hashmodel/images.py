@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from hashcli.errors import how_to_install, reason_of
 from hashcli.hashmodel.description import Interpolation, Resize
+from hashcli.plain_files import check_plain
 
 # Decoding takes about 4 bytes a pixel, and several images decode at once: 250 megapixels are 1 GB each.
 MAX_PIXELS = 250_000_000
@@ -120,6 +121,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """
     check_format(path)
     try:
+        check_plain(path)  # reading from a pipe or a device may never end
         with _open_raw(path) if _suffix(path) in RAW_SUFFIXES else Image.open(path) as image:
             yield image
     except UnreadableImageError:

@@ -71,9 +71,7 @@ def test_one_that_belongs_to_somebody_else_is_not_taken(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("name", ["images.faiss.tmp", "catalog.sqlite-wal", "lock", "catalog.sqlite"])
-def test_one_with_links_or_pipes_in_it_is_not_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_one_with_links_or_pipes_in_it_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """It may have come with an archive."""
     folder = make(tmp_path / ".hashcli")
     (folder / name).unlink(missing_ok=True)
