@@ -328,6 +328,14 @@ class Catalog:
     def remove_texts(self, path: str) -> None:
         self._db.execute("DELETE FROM items WHERE kind = 1 AND path = ?", (self._to_stored(path),))
 
+    def orphans(self) -> list[str]:
+        """The paths of photos that are not in the catalog, though descriptions from inside them are."""
+        query = """
+            SELECT DISTINCT path FROM items
+            WHERE kind = 1 AND path IS photo AND path NOT IN (SELECT path FROM items WHERE kind = 0)
+        """
+        return [self._from_stored(path) for (path,) in self._db.execute(query)]
+
     def ids_of_texts(self, *, encoded: bool) -> list[int]:
         """Ids of the texts that wait to be encoded, or with `encoded` of all texts; equal texts follow each other, and
         so do texts of the same length."""

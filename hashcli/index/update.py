@@ -184,7 +184,8 @@ def _carry_out(
     texts_before = catalog.count_all_texts()
     for path, reason in plan.problems:
         report.skip(path, reason)
-    missing = [*plan.photos.missing, *plan.texts.missing]
+    # An older hashcli left orphans when it was stopped after photos had moved and before their descriptions had.
+    missing = [*plan.photos.missing, *plan.texts.missing, *catalog.orphans()]
     texts = TextUpdate(catalog, missing, report, rehash=options.rehash)
     photos = PhotoUpdate(catalog, model, plan.photos, texts, report)
     photos.read_and_encode()

@@ -42,7 +42,7 @@ class PhotoUpdate:
         self._summary = report.summary
         self._summary.unchanged += files.unchanged
         self._missing_extras: Counter[str] = Counter()
-        self._to_remove = {photo.id for photo in files.missing.values()}
+        self._to_remove = {photo.id: path for path, photo in files.missing.items()}
         # Ids of missing photos by their content: one that turns up under another name has moved, and keeps its code.
         self._movable: dict[bytes, list[int]] = {}
         for photo in files.missing.values():
@@ -109,8 +109,8 @@ class PhotoUpdate:
             self._catalog.copy_content(indexed.id, state, sources[0], taken)
             self._summary.updated += 1
         elif moved is not None:
-            self._to_remove.remove(moved)
             self._catalog.set_path(moved, path, state, taken)
+            self._texts.remove_from(self._to_remove.pop(moved))
             self._summary.moved += 1
         else:  # one more copy of a photo that has moved
             self._catalog.add_copy(sources[0], path, state, taken)

@@ -73,6 +73,13 @@ class TextUpdate:
         self._summary.texts_removed += len(self._catalog.texts(path))
         self._catalog.remove_texts(path)
 
+    def remove_from(self, missing_photo: str) -> None:
+        """Drop the texts at a photo's old place, when it and they are recorded at a new one. Within a transaction.
+
+        `set_texts` has counted them as moved, or `remove_missing` will count them as removed.
+        """
+        self._catalog.remove_texts(missing_photo)
+
     def remove_missing(self) -> None:
         """Drop the texts of the missing files, once all others are set. Within a transaction."""
         self._summary.texts_removed += self._missing_texts.total()
