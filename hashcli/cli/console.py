@@ -131,6 +131,9 @@ class ProgressBar(UpdateCallback):
         if self._progress and self._task is not None:
             self._progress.update(self._task, completed=count)
 
+    def left_out(self, count: int) -> None:
+        say(f"{count} files are left out from now on, and leave the index.")
+
     def planned(self, count: int) -> None:
         if self._progress and self._task is not None:
             self._progress.reset(self._task, description=self._doing, total=count, rate="")

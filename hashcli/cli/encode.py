@@ -107,13 +107,14 @@ def _encoded(
 
 def _photo_files(paths: list[str], progress: ProgressBar, hidden: bool) -> Iterator[tuple[str, str]]:
     """Yield (file, "") in order, and (folder, reason) for a folder that cannot be read."""
+    from hashcli.index.files.exclusion import Rules
     from hashcli.index.files.scan import scan
 
     for path in with_stdin(paths):
         if not Path(path).is_dir():
             yield path, ""
             continue
-        found = scan([path], hidden=hidden, on_progress=progress.scanned)
+        found = scan({path: Rules()}, hidden=hidden, on_progress=progress.scanned)
         yield from ((file, "") for file in found.files)
         yield from found.problems
 

@@ -97,6 +97,10 @@ class FilterFields(NamedTuple):
     mtime_ns: int | None
 
 
+# Raised for values that SQLite cannot hold: of one file, while the catalog itself is as it should be.
+UNSTORABLE = (OverflowError, TypeError, ValueError, sqlite3.InterfaceError, sqlite3.DataError, sqlite3.ProgrammingError)
+
+
 class Catalog:
     """One connection to a catalog. Its methods take and return absolute paths. They are stored relative to the folder
     that holds the index folder if they lie below that, so that photos and index can be moved together.
@@ -154,6 +158,20 @@ class Catalog:
                 raise
 
     @contextmanager
+    def part(self) -> Iterator[None]:
+        """A part of a transaction: all changes within are made, or none, whatever becomes of the other parts."""
+        self._db.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            if self._db.in_transaction:  # after some errors SQLite has rolled back itself
+                self._db.execute("ROLLBACK TO part")
+            raise
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("RELEASE part")
+
+    @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Everything read within is of one moment, whatever a writer does meanwhile."""
         with explaining_errors(self._folder):
@@ -197,6 +215,24 @@ class Catalog:
 
     def remove_root(self, path: str) -> None:
         self._db.execute("DELETE FROM roots WHERE path = ?", (self._to_stored(path),))
+
+    # --- what is left out ---
+
+    def excludes(self) -> list[str]:
+        """Patterns of what scans leave out, in their order."""
+        return [pattern for (pattern,) in self._db.execute("SELECT pattern FROM excludes ORDER BY number")]
+
+    def forgotten(self) -> list[str]:
+        """Files and folders within the roots that were dropped and are not to come back by themselves."""
+        return [self._from_stored(path) for (path,) in self._db.execute("SELECT path FROM forgotten ORDER BY path")]
+
+    def set_excludes(self, patterns: Iterable[str]) -> None:
+        self._db.execute("DELETE FROM excludes")
+        self._db.executemany("INSERT INTO excludes (pattern) VALUES (?)", ((pattern,) for pattern in patterns))
+
+    def set_forgotten(self, paths: Iterable[str]) -> None:
+        self._db.execute("DELETE FROM forgotten")
+        self._db.executemany("INSERT INTO forgotten VALUES (?)", ((self._to_stored(path),) for path in paths))
 
     # --- photos and texts ---
 

@@ -97,5 +97,8 @@ def _local_seconds(name: str, day: str | int | date) -> float:
 
 
 def _wall_clock(timestamp: float) -> float:
-    """A moment in local time, in seconds as if that were UTC."""
-    return timestamp + time.localtime(timestamp).tm_gmtoff
+    """A moment in local time, in seconds as if that were UTC; where the system knows no local time for it, itself."""
+    try:
+        return timestamp + time.localtime(timestamp).tm_gmtoff
+    except (OSError, OverflowError, ValueError):
+        return timestamp

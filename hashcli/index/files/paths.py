@@ -1,6 +1,7 @@
 """Paths as an index knows them."""
 
 import os
+from collections.abc import Iterable
 
 
 def canonical(path: str) -> str:
@@ -17,3 +18,7 @@ def canonical(path: str) -> str:
 def is_within(path: str, folder: str) -> bool:
     """Whether a path is the folder itself or below it. Both are absolute."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def is_within_any(path: str, folders: Iterable[str]) -> bool:
+    return any(is_within(path, folder) for folder in folders)

@@ -1,36 +1,52 @@
 """What an update has to do: the difference between the disk and the catalog, found without reading any file."""
 
+import itertools
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from hashcli.captions import holds_lines
 from hashcli.errors import reason_of
-from hashcli.index.catalog import FileState, IndexedFile
-from hashcli.index.files.paths import is_within
+from hashcli.index.catalog import Catalog, FileState, IndexedFile
+from hashcli.index.files.exclusion import Exclusion
+from hashcli.index.files.paths import is_within, is_within_any
 from hashcli.index.files.scan import ScannedFiles, photos_beside, scan
 from hashcli.index.files.text_files import is_text_file
 from hashcli.index.summary import UpdateOptions
 
 NOT_REACHABLE = "not reachable"  # how the reason begins for a folder that is away, and keeps its items
+LEFT_OUT = "left out by the pattern"  # how the reason begins for a file that was named
+_NEVER = -1  # a ctime that no file has
 TEXTS_LEFT_OUT = "a text file, and texts are left out"
 
 
 @dataclass(frozen=True)
 class IndexedPaths:
-    """What an index holds: its photos and text files by path, and its roots with the device each was on.
+    """What an index holds: its photos and text files by path, and its roots with the device each was on; and what it
+    leaves out.
 
     A root is a folder that was given to an update, and that later updates without paths look into.
     """
 
     files: Mapping[str, IndexedFile]
     roots: Mapping[str, int]
+    exclusion: Exclusion = field(default_factory=Exclusion)
+
+    @classmethod
+    def of(cls, catalog: Catalog, named: Sequence[str], options: UpdateOptions) -> "IndexedPaths":
+        """What an index holds, and what it is to leave out once these paths have been named, with these options.
+
+        Raises PatternError.
+        """
+        remembered = Exclusion(tuple(catalog.excludes()), frozenset(catalog.forgotten()))
+        exclusion = remembered.changed(options.exclude, options.include).without_named(named)
+        return cls(catalog.files(), catalog.roots(), exclusion)
 
     def to_refresh(self) -> list[str]:
         """The paths that an update without paths looks at: all roots, and the files outside them."""
-        return [*self.roots, *(path for path in self.files if not _is_within_any(path, self.roots))]
+        return [*self.roots, *(path for path in self.files if not is_within_any(path, self.roots))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +83,8 @@ class UpdatePlan:
     texts: PlannedFiles
     roots: dict[str, int]  # the folders that were scanned, with their devices
     deleted_roots: list[str]  # former roots that were deleted from within a folder that is there
+    exclusion: Exclusion
+    left_out: int  # of the missing ones, those that are left out now
     problems: list[tuple[str, str]]  # (path, reason)
 
 
@@ -94,8 +112,13 @@ def make_plan(
     neighbours = [*roots, *requested]
     unreachable = {root for root, device in roots.items() if _is_unreachable(root, device, neighbours)}
     given = _look_at((path for path in requested if path not in unreachable), indexed, texts=options.texts)
+    around = {*roots, *given.folders}
+    for path, pattern in indexed.exclusion.left_out(given.found.files, around).items():
+        del given.found.files[path]
+        given.found.problems.append((path, f"{LEFT_OUT} {pattern}"))
     scanned = scan(
-        given.folders,
+        {folder: indexed.exclusion.rules_in(folder, around) for folder in given.folders},
+        forgotten=indexed.exclusion.forgotten,
         hidden=options.hidden,
         texts=options.texts,
         on_progress=lambda count: on_progress(len(given.found.files) + count),
@@ -110,13 +133,15 @@ def make_plan(
         path: file
         for path, file in files.items()
         if path not in found.files
-        and (path in given.deleted or _is_within_any(path, scanned_roots))
-        and not _is_within_any(path, unreachable)
+        and (path in given.deleted or is_within_any(path, scanned_roots))
+        and not is_within_any(path, unreachable)
     }
+    left_out = {path: not_found.pop(path) for path in [*not_found] if _is_left_out(path, not_found[path], scanned)}
     missing, still_there = _look_for(not_found)
+    missing |= left_out
     found = _joined(found, still_there)
 
-    requested_roots = [root for root in unreachable if _is_within_any(root, requested)]
+    requested_roots = [root for root in unreachable if is_within_any(root, requested)]
     kept = given.kept | {root: [path for path in files if is_within(path, root)] for root in requested_roots}
     return UpdatePlan(
         photos=_planned(files, found, missing, of_texts=False),
@@ -125,20 +150,25 @@ def make_plan(
         deleted_roots=[
             root
             for root in roots
-            if root not in unreachable and not os.path.isdir(root) and _is_within_any(root, scanned_roots)
+            if root not in unreachable and not os.path.isdir(root) and is_within_any(root, scanned_roots)
         ],
+        exclusion=indexed.exclusion,
+        left_out=len(left_out),
         problems=[*found.problems, *((folder, _not_reachable(kept[folder])) for folder in sorted(kept))],
     )
 
 
 def _with_options(indexed: IndexedPaths, options: UpdateOptions) -> IndexedPaths:
-    """The index as this update is to see it: perhaps without text files, perhaps with photos that are not encoded."""
+    """The index as this update is to see it: perhaps without text files, with photos that are not encoded,
+    or with files that have all changed."""
     files = indexed.files
     if not options.texts:
         files = {path: file for path, file in files.items() if not is_text_file(path)}
     if options.rehash:
         files = {path: file if is_text_file(path) else replace(file, encoded=False) for path, file in files.items()}
-    return IndexedPaths(files, indexed.roots)
+    if options.check_content:
+        files = {path: replace(file, state=file.state._replace(ctime_ns=_NEVER)) for path, file in files.items()}
+    return replace(indexed, files=files)
 
 
 def _look_at(paths: Iterable[str], indexed: IndexedPaths, *, texts: bool) -> _RequestedPaths:
@@ -175,6 +205,14 @@ def _look_at(paths: Iterable[str], indexed: IndexedPaths, *, texts: bool) -> _Re
             if holds_lines(path) and (photo := photos_in(folder).get(os.path.splitext(name)[0])):
                 found.sidecars[path] = os.path.join(folder, photo)
     return _RequestedPaths(folders, found, deleted, kept)
+
+
+def _is_left_out(path: str, file: IndexedFile, scanned: ScannedFiles) -> bool:
+    """Whether the scan has left out a file, a folder that it is in, or the photo that a sidecar belongs to."""
+    if not scanned.left_out:
+        return False
+    above = itertools.accumulate(path.split(os.sep), lambda folder, name: folder + os.sep + name)
+    return file.photo in scanned.left_out or any(part in scanned.left_out for part in above)
 
 
 def _look_for(files: Mapping[str, IndexedFile]) -> tuple[dict[str, IndexedFile], ScannedFiles]:
@@ -251,7 +289,3 @@ def _is_unreachable(root: str, device: int, others: Sequence[str]) -> bool:
         return not (inside and os.stat(parent).st_dev == device)
     except OSError:
         return True
-
-
-def _is_within_any(path: str, folders: Iterable[str]) -> bool:
-    return any(is_within(path, folder) for folder in folders)

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -11,6 +11,7 @@ from hashcli.captions import holds_lines, photos_by_stem
 from hashcli.errors import reason_of
 from hashcli.hashmodel.images import photo_suffixes
 from hashcli.index.catalog import FileState
+from hashcli.index.files.exclusion import IGNORE_FILE, IgnoreFileError, Rules
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,13 @@ class ScannedFiles:
     files       the state of each file, by its absolute path
     sidecars    the photo of each of those files that holds texts about a photo
     problems    (path, reason) of folders and files that could not be read
+    left_out    the folders and files that were met and are left out by rules
     """
 
     files: dict[str, FileState] = field(default_factory=dict)
     sidecars: dict[str, str] = field(default_factory=dict)
     problems: list[tuple[str, str]] = field(default_factory=list)
+    left_out: set[str] = field(default_factory=set)
 
 
 def photos_beside(folder: str) -> dict[str, str]:
@@ -40,21 +43,23 @@ def _is_photo(name: str) -> bool:
 
 
 def scan(
-    folders: Iterable[str],
+    folders: Mapping[str, Rules],
     *,
+    forgotten: Collection[str] = (),
     hidden: bool = False,
     texts: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> ScannedFiles:
     """Every photo below some folders, and with `texts` also their sidecars; other text files are left alone.
 
-    Hidden files and folders are left out unless `hidden`. Links are followed after everything real, and each folder
-    and file is taken once, so that loops end and a photo has its real path. `on_progress` is called with the
-    number of files found so far.
+    What the rules of each folder or those of an ignore file in it say is left out, and what was forgotten. Hidden files
+    and folders are left out unless `hidden`. Links are followed after everything real, and each folder and file is
+    taken once, so that loops end and a photo has its real path. `on_progress` is called with the number of files found
+    so far.
     """
-    scanner = _Scanner(hidden, texts, on_progress or (lambda count: None))
-    for folder in folders:
-        scanner.walk(folder)
+    scanner = _Scanner(forgotten, hidden, texts, on_progress or (lambda count: None))
+    for folder, rules in folders.items():
+        scanner.walk(folder, rules)
     scanner.follow_links()
     return scanner.found
 
@@ -62,35 +67,44 @@ def scan(
 class _Scanner:
     """One scan: what has been found, what has been visited, and the links that are to be followed at the end."""
 
-    def __init__(self, hidden: bool, texts: bool, on_progress: Callable[[int], None]) -> None:
+    def __init__(
+        self, forgotten: Collection[str], hidden: bool, texts: bool, on_progress: Callable[[int], None]
+    ) -> None:
         self.found = ScannedFiles()
+        self._forgotten = forgotten
         self._hidden = hidden
         self._texts = texts
         self._on_progress = on_progress
         self._visited_folders: set[tuple[int, int]] = set()  # by device and inode
         self._visited_files: set[tuple[int, int]] = set()
-        self._links: deque[str] = deque()
+        self._links: deque[tuple[str, Rules]] = deque()
 
-    def walk(self, folder: str) -> None:
+    def walk(self, folder: str, rules: Rules) -> None:
         """Take every file in a folder and below; links are put aside."""
-        waiting = [folder]
+        waiting = [(folder, rules)]
         while waiting:
-            subfolders: list[str] = []
+            folder, rules = waiting.pop()
+            entries = list(self._entries(folder))
+            rules = self._with_ignore_file(folder, rules, entries)
+            subfolders: list[tuple[str, Rules]] = []
             text_files: list[os.DirEntry[str]] = []
             photo_names: list[str] = []
-            for entry in self._entries(waiting.pop()):
-                if entry.name.startswith(".") and not self._hidden:
-                    continue
-                if _is_photo(entry.name):
-                    photo_names.append(entry.name)
-                if self._texts and holds_lines(entry.name) and entry.is_file():
-                    text_files.append(entry)
-                elif entry.is_symlink():
-                    self._links.append(entry.path)
-                elif entry.is_dir():
-                    subfolders.append(entry.path)
-                elif _is_photo(entry.name):
-                    self._take(entry.path, entry.stat)
+            for entry in entries:
+                try:
+                    if not self._is_wanted(entry, rules):
+                        continue
+                    if _is_photo(entry.name):
+                        photo_names.append(entry.name)
+                    if self._texts and holds_lines(entry.name) and entry.is_file():
+                        text_files.append(entry)
+                    elif entry.is_symlink():
+                        self._links.append((entry.path, rules))
+                    elif entry.is_dir():
+                        subfolders.append((entry.path, rules))
+                    elif _is_photo(entry.name):
+                        self._take(entry.path, entry.stat)
+                except OSError as error:  # a link that leads to itself, or a disk that fails
+                    self.found.problems.append((entry.path, reason_of(error)))
             self._take_sidecars(text_files, photo_names)
             waiting.extend(reversed(subfolders))
             self._on_progress(len(self.found.files))
@@ -98,11 +112,31 @@ class _Scanner:
     def follow_links(self) -> None:
         """Take the photos and folders that links lead to, except those that were found already."""
         while self._links:
-            link = self._links.popleft()
+            link, rules = self._links.popleft()
             if os.path.isdir(link):
-                self.walk(link)
+                self.walk(link, rules)
             elif _is_photo(link):
                 self._take(link, partial(os.stat, link), is_link=True)
+
+    def _is_wanted(self, entry: os.DirEntry[str], rules: Rules) -> bool:
+        """Whether an entry is neither hidden nor left out; a file that is neither photo nor text may be either."""
+        is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+        if not is_folder and not _is_photo(entry.name) and not holds_lines(entry.name):
+            return False
+        if entry.path in self._forgotten:
+            return False
+        if rules.left_out_by(entry.path, is_folder=is_folder):
+            self.found.left_out.add(entry.path)
+            return False
+        return self._hidden or not entry.name.startswith(".")
+
+    def _with_ignore_file(self, folder: str, rules: Rules, entries: Sequence[os.DirEntry[str]]) -> Rules:
+        try:
+            if any(entry.name == IGNORE_FILE and entry.is_file() for entry in entries):
+                return rules.with_ignore_file(folder)
+        except (OSError, IgnoreFileError) as error:
+            self.found.problems.append((os.path.join(folder, IGNORE_FILE), reason_of(error)))
+        return rules
 
     def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
         """What is in a folder, by name; nothing if it was visited before or cannot be read."""
