@@ -179,6 +179,15 @@ def test_long_and_odd_texts(index: IndexFolder, tmp_path: Path) -> None:
     assert {os.path.basename(os.fsencode(item.photo or "")) for item in items} == {b"caf\xe9.jpg"}
 
 
+def test_names_in_another_unicode_form(index: IndexFolder, album: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    (album / "coffee.png").rename(album / f"{decomposed}.png")
+    (album / f"{composed}.txt").write_text(CAT)
+    (album / "list.csv").write_text(f"image,text\n{composed}.png,{DOG}\n", encoding="utf-8")
+    assert index.update_texts(album, album / "list.csv") == {"texts_added": 2}
+    assert {photo for *_, photo in index.texts()} == {f"photos/{decomposed}.png"}
+
+
 # --- what is encoded ---
 
 

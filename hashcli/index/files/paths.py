@@ -3,12 +3,16 @@
 import os
 from collections.abc import Iterable
 
+from hashcli.file_names import as_on_disk
+
 
 def canonical(path: str) -> str:
     """The absolute path under which an index knows a file or folder.
 
-    Links are resolved, except that a link to a file keeps its own name.
+    Links are resolved, except that a link to a file keeps its own name. A name has the Unicode form that it has on
+    disk.
     """
+    path = as_on_disk(path)
     if not os.path.isfile(path):
         return os.path.realpath(path)
     folder, name = os.path.split(os.path.abspath(path))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-from hashcli.captions import holds_lines
+from hashcli.captions import holds_lines, photo_of
 from hashcli.errors import reason_of
 from hashcli.index.catalog import Catalog, FileState, IndexedFile
 from hashcli.index.files.exclusion import Exclusion
@@ -202,7 +202,7 @@ def _look_at(paths: Iterable[str], indexed: IndexedPaths, *, texts: bool) -> _Re
         else:
             found.files[path] = FileState.of(state)
             folder, name = os.path.split(path)
-            if holds_lines(path) and (photo := photos_in(folder).get(os.path.splitext(name)[0])):
+            if holds_lines(path) and (photo := photo_of(name, photos_in(folder))):
                 found.sidecars[path] = os.path.join(folder, photo)
     return _RequestedPaths(folders, found, deleted, kept)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from hashcli.captions import holds_lines, photos_by_stem
+from hashcli.captions import holds_lines, photo_of, photos_by_stem
 from hashcli.errors import reason_of
 from hashcli.hashmodel.images import photo_suffixes
 from hashcli.index.catalog import FileState
@@ -154,7 +154,7 @@ class _Scanner:
         """Take those text files of a folder that are named after one of its photos."""
         by_stem = photos_by_stem(photo_names) if text_files else {}
         for entry in text_files:
-            photo = by_stem.get(os.path.splitext(entry.name)[0])
+            photo = photo_of(entry.name, by_stem)
             if photo is not None:
                 self._take(entry.path, entry.stat)
                 self.found.sidecars[entry.path] = os.path.join(os.path.dirname(entry.path), photo)
