@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hashcli.index.catalog_file import CHECKED_COLUMNS, explaining_errors, open_to_read, open_to_write
+from hashcli.index.catalog_file import (
+    CHECKED_COLUMNS,
+    FILE_NAME,
+    IndexGoneError,
+    explaining_errors,
+    open_to_read,
+    open_to_write,
+)
 
 if TYPE_CHECKING:
     from hashcli.index.files.text_files import Text
@@ -56,6 +63,15 @@ class FileState(NamedTuple):
     def is_still(self, now: "FileState") -> bool:
         """Whether a file that has had this state has not changed, if this is its state now."""
         return self[:2] == now[:2] and self.ctime_ns in (None, now.ctime_ns)
+
+
+def _inode(index_folder: Path) -> tuple[int, int] | None:
+    """The device and inode of a catalog; None if it is not there."""
+    try:
+        state = os.stat(index_folder / FILE_NAME)
+    except FileNotFoundError:
+        return None
+    return state.st_dev, state.st_ino
 
 
 def _storable(time_ns: int) -> int:
@@ -111,6 +127,7 @@ class Catalog:
         self._folder = index_folder
         self._base = str(index_folder.parent)
         self._prefix = self._base.rstrip(os.sep) + os.sep
+        self._inode = _inode(index_folder)
 
     @classmethod
     def create_or_open(
@@ -143,6 +160,12 @@ class Catalog:
             yield
             # Random, not counted up: a catalog restored from a backup must not reach a generation that it had before.
             self._set("generation", int.from_bytes(os.urandom(8)) >> 1)
+        self.check_is_there()
+
+    def check_is_there(self) -> None:
+        """Raise IndexGoneError if the file that is being written has lost its name, and so will be lost."""
+        if _inode(self._folder) != self._inode:
+            raise IndexGoneError(self._folder)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -123,6 +123,17 @@ class DamagedIndexError(HashcliError):
         self.index_folder = index_folder
 
 
+class IndexGoneError(HashcliError):
+    """The index in `index_folder` was deleted or moved while it was being written."""
+
+    def __init__(self, index_folder: Path) -> None:
+        super().__init__(
+            f"The index in {index_folder} was deleted or moved while it was being written.",
+            "If it was deleted, everything in it is lost: index the photos again.",
+        )
+        self.index_folder = index_folder
+
+
 class UnusableIndexFolderError(HashcliError):
     """An index cannot be kept in `index_folder`: the disk is read-only, say, or its parent is a file."""
 

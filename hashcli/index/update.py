@@ -133,6 +133,7 @@ def forget(index_folder: Path, paths: Sequence[str], callback: UpdateCallback | 
 
 def refresh_codes(catalog: Catalog, index_folder: Path) -> None:
     """Write the derived files anew if they are missing, damaged, or not of the catalog's generation."""
+    catalog.check_is_there()
     model, generation = catalog.model, catalog.generation
     if model is None:
         return

@@ -13,10 +13,11 @@ from PIL import Image
 from hashcli.errors import HashcliError
 from hashcli.hashmodel import images
 from hashcli.index.catalog import FileState
-from hashcli.index.catalog_file import IndexNotFoundError, UnusableIndexFolderError
+from hashcli.index.catalog_file import IndexGoneError, IndexNotFoundError, UnusableIndexFolderError
 from hashcli.index.lock import IndexBusyError
 from hashcli.index.summary import UpdateOptions, UpdateSummary
 from hashcli.index.update import NotAnIndexFolderError, OtherModelError, forget, indexed_paths, update
+from hashcli.index.update_callback import UpdateCallback
 from tests.conftest import PHOTOS, Run, json_rows, make_tiny_model
 from tests.index.indexing import PLANTED, IndexFolder, to_version
 
@@ -489,3 +490,17 @@ def test_an_interrupt_keeps_what_was_committed(index: IndexFolder, album: Path) 
     assert PLANTED not in index.codes().values()
     assert index.update(album) == {"added": 24, "unchanged": ALL + 16}
     assert len((index.folder / "images.ids.npy").read_bytes()) == len(before) + 24 * 4
+
+
+def test_an_index_that_is_deleted_while_it_is_written_is_lost_and_not_called_safe(
+    index: IndexFolder, album: Path
+) -> None:
+    class Deleting(UpdateCallback):
+        def planned(self, count: int) -> None:
+            shutil.rmtree(index.folder)
+
+    shutil.copy(album / "coffee.png", album / "new.png")
+    with pytest.raises(IndexGoneError, match="was deleted or moved while it was being written") as raised:
+        update(index.folder, [], callback=Deleting())
+    assert raised.value.index_folder == index.folder
+    assert not index.folder.exists()
