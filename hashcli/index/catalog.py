@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 _HOLDS_LINES = "lower(substr(CAST(path AS TEXT), -4)) = '.txt'"  # not a captions file
 
 
+_STATE = "size, mtime_ns, ctime_ns, hash"
+_PHOTOS = f"SELECT path, id, {_STATE}, code IS NOT NULL, NULL FROM items WHERE kind = 0"
+_TEXT_FILES = f"""
+    SELECT path, min(id), {_STATE}, 1, CASE WHEN {_HOLDS_LINES} THEN min(photo) END FROM items
+    WHERE kind = 1 AND path IS NOT photo GROUP BY path
+"""
+
+
 class Kind(IntEnum):
     """What an item is."""
 
@@ -82,7 +90,7 @@ def _storable(time_ns: int) -> int:
 class IndexedFile:
     """A photo or text file as it was when it was last read.
 
-    id         of a photo, that of its item; of a text file, which has many items, 0
+    id         of its item; of a text file, which may have many, that of the first
     hash       of its content then
     encoded    whether a photo has a code; True for a text file, also while texts of it wait to be encoded
     photo      of a sidecar, the photo that its texts are about
@@ -271,37 +279,30 @@ class Catalog:
         """How many items wait to be encoded (again)."""
         return int(self._db.execute("SELECT count(*) - count(code) FROM items").fetchone()[0])
 
-    def files(self) -> dict[str, IndexedFile]:
-        """Every photo and every text file, by path."""
-        return self.photos() | self.text_files()
-
     def photos(self) -> dict[str, IndexedFile]:
         """Every photo, by path."""
-        return self._files(
-            "SELECT path, id, size, mtime_ns, ctime_ns, hash, code IS NOT NULL, NULL FROM items WHERE kind = 0"
-        )
+        return dict(self._files(_PHOTOS))
 
     def text_files(self) -> dict[str, IndexedFile]:
         """Every text file, by path. A photo with descriptions in it is not one."""
-        return self._files(
-            f"""
-            SELECT path, 0, size, mtime_ns, ctime_ns, hash, 1, CASE WHEN {_HOLDS_LINES} THEN min(photo) END FROM items
-            WHERE kind = 1 AND path IS NOT photo GROUP BY path
-            """
-        )
+        return dict(self._files(_TEXT_FILES))
 
-    def _files(self, query: str) -> dict[str, IndexedFile]:
-        return {
-            self._from_stored(path): IndexedFile(
-                id_, FileState(*state), content_hash, bool(encoded), photo and self._from_stored(photo)
-            )
-            for path, id_, *state, content_hash, encoded, photo in self._db.execute(query)
-        }
+    def files(self) -> Iterator[tuple[str, IndexedFile]]:
+        """Every photo and then every text file, with its path; read from disk as they are taken."""
+        yield from self._files(_PHOTOS)
+        yield from self._files(_TEXT_FILES)
 
-    def set_ctime(self, path: str, file: IndexedFile) -> None:
-        """Record a file's ctime, which was not known. Searches do not need it, so that no new generation begins."""
-        where, value = ("id = ?", file.id) if file.id else ("kind = 1 AND path = ?", self._to_stored(path))
-        self._db.execute(f"UPDATE items SET ctime_ns = ? WHERE {where}", (file.state.ctime_ns, value))
+    def _files(self, query: str) -> Iterator[tuple[str, IndexedFile]]:
+        for path, id_, *state, content_hash, encoded, photo in self._db.execute(query):
+            file = IndexedFile(id_, FileState(*state), content_hash, bool(encoded), photo and self._from_stored(photo))
+            yield self._from_stored(path), file
+
+    def set_ctimes(self, ctimes: Iterable[tuple[int, int]]) -> None:
+        """Record the ctimes of files, by their id. Searches do not need them: no new generation begins."""
+        of_all_texts = "kind = 1 AND path = (SELECT path FROM items WHERE kind = 1 AND id = ?)"
+        for id_, ctime_ns in ctimes:
+            for where in ("id = ?", of_all_texts):
+                self._db.execute(f"UPDATE items SET ctime_ns = ? WHERE {where}", (ctime_ns, id_))
 
     # --- changing photos; within `changing_items` ---
 

@@ -25,11 +25,12 @@ def preview(
     file whose content cannot be decoded is not among those that would be skipped.
     """
     options, callback = options or UpdateOptions(), callback or UpdateCallback()
-    indexed = IndexedPaths({}, {}, Exclusion().changed(options.exclude, options.include))
     if (index_folder / FILE_NAME).exists():
-        with Catalog.open(index_folder) as catalog:
-            indexed = IndexedPaths.of(catalog, paths, options)
-    plan = make_plan(indexed, paths, options, callback.scanned)
+        with Catalog.open(index_folder) as catalog, catalog.snapshot():
+            plan = make_plan(IndexedPaths.of(catalog, paths, options), paths, options, callback.scanned)
+    else:
+        indexed = IndexedPaths({}, {}, Exclusion().changed(options.exclude, options.include))
+        plan = make_plan(indexed, paths, options, callback.scanned)
     skipped = list(plan.problems)
 
     def skip(file: ChangedFile, error: OSError) -> None:

@@ -174,8 +174,7 @@ def _choose_model(
 
 def _record_what_was_found(catalog: Catalog, plan: UpdatePlan) -> None:
     with catalog.transaction():
-        for path, file in (plan.photos.without_ctime | plan.texts.without_ctime).items():
-            catalog.set_ctime(path, file)
+        catalog.set_ctimes(plan.ctimes)
         for root, device in plan.roots.items():
             catalog.set_root(root, device)
         for root in plan.deleted_roots:
