@@ -18,8 +18,17 @@ def with_stdin(paths: Iterable[str]) -> Iterator[str]:
             yield path
             continue
         listed = sys.stdin.buffer.read()
-        separator = b"\0" if b"\0" in listed else b"\n"
-        yield from (os.fsdecode(line) for line in listed.split(separator) if line.strip())
+        if b"\0" in listed:
+            yield from (os.fsdecode(line) for line in listed.split(b"\0") if line.strip())
+        else:
+            yield from map(_listed, (line for line in listed.split(b"\n") if line.strip()))
+
+
+def _listed(line: bytes) -> str:
+    """The path in a line of a list. What Windows puts around it is taken off, unless a file really has that name."""
+    if not os.path.lexists(line):
+        line = line.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\r")
+    return os.fsdecode(line)
 
 
 def read_lines(source: str) -> list[str]:

@@ -20,6 +20,7 @@ _REMEDIES = {
     "DamagedSearchFilesError": "{index} makes them anew.",
     "EmptyIndexError": "To add photos: {index} PATH-OF-PHOTOS",
     "ForeignIndexError": "To use it anyway: --index {index_folder}",
+    "IndexGoneError": "If it was deleted, everything in it is lost. To make it again: {index} PATH-OF-PHOTOS",
     "IndexNotFoundError": "To create one: {index} PATH-OF-PHOTOS",
     "ModelChangedError": "To encode everything again: {index} --rehash",
     "ModelMissingError": "Put it back, or encode everything with another model: {index} --rehash --model NAME",

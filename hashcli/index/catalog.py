@@ -18,9 +18,11 @@ import numpy as np
 from hashcli.hashmodel.description import CODE_LENGTHS
 from hashcli.index.catalog_file import (
     CHECKED_COLUMNS,
+    FILE_NAME,
     SOUND_ROW,
     DamagedIndexError,
     DamagedRowsError,
+    IndexGoneError,
     check_value,
     explaining_errors,
     has_check_values,
@@ -32,6 +34,14 @@ if TYPE_CHECKING:
     from hashcli.index.files.text_files import Text
 
 _HOLDS_LINES = "lower(substr(CAST(path AS TEXT), -4)) = '.txt'"  # not a captions file
+
+
+_STATE = "size, mtime_ns, ctime_ns, hash"
+_PHOTOS = f"SELECT path, id, {_STATE}, code IS NOT NULL, NULL FROM items WHERE kind = 0"
+_TEXT_FILES = f"""
+    SELECT path, min(id), {_STATE}, 1, CASE WHEN {_HOLDS_LINES} THEN min(photo) END FROM items
+    WHERE kind = 1 AND path IS NOT photo GROUP BY path
+"""
 
 
 class Kind(IntEnum):
@@ -69,6 +79,15 @@ class FileState(NamedTuple):
         return self[:2] == now[:2] and self.ctime_ns in (None, now.ctime_ns)
 
 
+def _inode(index_folder: Path) -> tuple[int, int] | None:
+    """The device and inode of a catalog; None if it is not there."""
+    try:
+        state = os.stat(index_folder / FILE_NAME)
+    except FileNotFoundError:
+        return None
+    return state.st_dev, state.st_ino
+
+
 def _storable(time_ns: int) -> int:
     return max(-(2**63), min(time_ns, 2**63 - 1))
 
@@ -77,7 +96,7 @@ def _storable(time_ns: int) -> int:
 class IndexedFile:
     """A photo or text file as it was when it was last read.
 
-    id         of a photo, that of its item; of a text file, which has many items, 0
+    id         of its item; of a text file, which may have many, that of the first
     hash       of its content then
     encoded    whether a photo has a code; True for a text file, also while texts of it wait to be encoded
     photo      of a sidecar, the photo that its texts are about
@@ -99,7 +118,7 @@ class Item(NamedTuple):
     line: int | None
     photo: str | None
     taken: int | None
-    code: bytes
+    code: bytes | None
 
 
 class FilterFields(NamedTuple):
@@ -108,6 +127,10 @@ class FilterFields(NamedTuple):
     path: str
     taken: int | None
     mtime_ns: int | None
+
+
+# Raised for values that SQLite cannot hold: of one file, while the catalog itself is as it should be.
+UNSTORABLE = (OverflowError, TypeError, ValueError, sqlite3.InterfaceError, sqlite3.DataError, sqlite3.ProgrammingError)
 
 
 class Catalog:
@@ -121,6 +144,7 @@ class Catalog:
         self._base = str(index_folder.parent)
         self._prefix = self._base.rstrip(os.sep) + os.sep
         self._has_check_values = has_check_values(connection)
+        self._inode = _inode(index_folder)
 
     @classmethod
     def create_or_open(
@@ -156,6 +180,12 @@ class Catalog:
             yield
             # Random, not counted up: a catalog restored from a backup must not reach a generation that it had before.
             self._set("generation", int.from_bytes(os.urandom(8)) >> 1)
+        self.check_is_there()
+
+    def check_is_there(self) -> None:
+        """Raise IndexGoneError if the file that is being written has lost its name, and so will be lost."""
+        if _inode(self._folder) != self._inode:
+            raise IndexGoneError(self._folder)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -169,6 +199,20 @@ class Catalog:
                 if self._db.in_transaction:  # after some errors SQLite has rolled back itself
                     self._db.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """A part of a transaction: all changes within are made, or none, whatever becomes of the other parts."""
+        self._db.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            if self._db.in_transaction:  # after some errors SQLite has rolled back itself
+                self._db.execute("ROLLBACK TO part")
+            raise
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("RELEASE part")
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -220,6 +264,24 @@ class Catalog:
 
     def remove_root(self, path: str) -> None:
         self._db.execute("DELETE FROM roots WHERE path = ?", (self._to_stored(path),))
+
+    # --- what is left out ---
+
+    def excludes(self) -> list[str]:
+        """Patterns of what scans leave out, in their order."""
+        return [pattern for (pattern,) in self._db.execute("SELECT pattern FROM excludes ORDER BY number")]
+
+    def forgotten(self) -> list[str]:
+        """Files and folders within the roots that were dropped and are not to come back by themselves."""
+        return [self._from_stored(path) for (path,) in self._db.execute("SELECT path FROM forgotten ORDER BY path")]
+
+    def set_excludes(self, patterns: Iterable[str]) -> None:
+        self._db.execute("DELETE FROM excludes")
+        self._db.executemany("INSERT INTO excludes (pattern) VALUES (?)", ((pattern,) for pattern in patterns))
+
+    def set_forgotten(self, paths: Iterable[str]) -> None:
+        self._db.execute("DELETE FROM forgotten")
+        self._db.executemany("INSERT INTO forgotten VALUES (?)", ((self._to_stored(path),) for path in paths))
 
     # --- damage ---
 
@@ -303,37 +365,30 @@ class Catalog:
         """How many items wait to be encoded (again)."""
         return int(self._db.execute("SELECT count(*) - count(code) FROM items").fetchone()[0])
 
-    def files(self) -> dict[str, IndexedFile]:
-        """Every photo and every text file, by path."""
-        return self.photos() | self.text_files()
-
     def photos(self) -> dict[str, IndexedFile]:
         """Every photo, by path."""
-        return self._files(
-            "SELECT path, id, size, mtime_ns, ctime_ns, hash, code IS NOT NULL, NULL FROM items WHERE kind = 0"
-        )
+        return dict(self._files(_PHOTOS))
 
     def text_files(self) -> dict[str, IndexedFile]:
         """Every text file, by path. A photo with descriptions in it is not one."""
-        return self._files(
-            f"""
-            SELECT path, 0, size, mtime_ns, ctime_ns, hash, 1, CASE WHEN {_HOLDS_LINES} THEN min(photo) END FROM items
-            WHERE kind = 1 AND path IS NOT photo GROUP BY path
-            """
-        )
+        return dict(self._files(_TEXT_FILES))
 
-    def _files(self, query: str) -> dict[str, IndexedFile]:
-        return {
-            self._from_stored(path): IndexedFile(
-                id_, FileState(*state), content_hash, bool(encoded), photo and self._from_stored(photo)
-            )
-            for path, id_, *state, content_hash, encoded, photo in self._db.execute(query)
-        }
+    def files(self) -> Iterator[tuple[str, IndexedFile]]:
+        """Every photo and then every text file, with its path; read from disk as they are taken."""
+        yield from self._files(_PHOTOS)
+        yield from self._files(_TEXT_FILES)
 
-    def set_ctime(self, path: str, file: IndexedFile) -> None:
-        """Record a file's ctime, which was not known. Searches do not need it, so that no new generation begins."""
-        where, value = ("id = ?", file.id) if file.id else ("kind = 1 AND path = ?", self._to_stored(path))
-        self._db.execute(f"UPDATE items SET ctime_ns = ? WHERE {where}", (file.state.ctime_ns, value))
+    def _files(self, query: str) -> Iterator[tuple[str, IndexedFile]]:
+        for path, id_, *state, content_hash, encoded, photo in self._db.execute(query):
+            file = IndexedFile(id_, FileState(*state), content_hash, bool(encoded), photo and self._from_stored(photo))
+            yield self._from_stored(path), file
+
+    def set_ctimes(self, ctimes: Iterable[tuple[int, int]]) -> None:
+        """Record the ctimes of files, by their id. Searches do not need them: no new generation begins."""
+        of_all_texts = "kind = 1 AND path = (SELECT path FROM items WHERE kind = 1 AND id = ?)"
+        for id_, ctime_ns in ctimes:
+            for where in ("id = ?", of_all_texts):
+                self._db.execute(f"UPDATE items SET ctime_ns = ? WHERE {where}", (ctime_ns, id_))
 
     # --- changing photos; within `changing_items` ---
 
@@ -419,6 +474,14 @@ class Catalog:
     def remove_texts(self, path: str) -> None:
         self._db.execute("DELETE FROM items WHERE kind = 1 AND path = ?", (self._to_stored(path),))
 
+    def orphans(self) -> list[str]:
+        """The paths of photos that are not in the catalog, though descriptions from inside them are."""
+        query = """
+            SELECT DISTINCT path FROM items
+            WHERE kind = 1 AND path IS photo AND path NOT IN (SELECT path FROM items WHERE kind = 0)
+        """
+        return [self._from_stored(path) for (path,) in self._db.execute(query)]
+
     def ids_of_texts(self, *, encoded: bool) -> list[int]:
         """Ids of the texts that wait to be encoded, or with `encoded` of all texts; equal texts follow each other, and
         so do texts of the same length."""
@@ -447,19 +510,20 @@ class Catalog:
         return np.array(ids, np.int64), np.frombuffer(bytes(codes), np.uint8).reshape(-1, width)
 
     def items(self, ids: Iterable[int]) -> dict[int, Item]:
-        """What answers show of each encoded item; ids that are not in the catalog are left out.
+        """What answers show of each item; ids that are not in the catalog are left out.
 
         Raises DamagedRowsError if one of the rows is not what was written.
         """
         is_sound = SOUND_ROW.format(width=self._code_width)
-        query = f"SELECT {is_sound}, check_value, {CHECKED_COLUMNS} FROM items WHERE id = ? AND code IS NOT NULL"
+        query = f"SELECT {is_sound}, check_value, {CHECKED_COLUMNS} FROM items WHERE id = ?"
         items = {}
         for id_ in ids:
             if row := self._db.execute(query, (id_,)).fetchone():
                 is_sound, expected, *columns = row
-                if not is_sound or (self._has_check_values and expected != check_value(*columns)):
-                    raise DamagedRowsError(self._folder)
                 _, path, _, text, code, line, photo, taken = columns
+                is_checked = self._has_check_values and code is not None
+                if not is_sound or (is_checked and expected != check_value(*columns)):
+                    raise DamagedRowsError(self._folder)
                 items[id_] = Item(self._from_stored(path), text, line, photo and self._from_stored(photo), taken, code)
         return items
 

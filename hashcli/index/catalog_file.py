@@ -67,8 +67,7 @@ AND typeof(size) = 'integer' AND typeof(mtime_ns) = 'integer' AND typeof(hash) =
 AND typeof(text) = iif(kind, 'text', 'null') AND (code IS NULL OR typeof(code) = 'blob' AND length(code) = {width})
 AND typeof(line) IN ('integer', 'null') AND typeof(photo) IN ('text', 'blob', 'null')
 AND NOT instr(CAST(coalesce(photo, '') AS BLOB), x'00')
-AND (taken IS NULL OR typeof(taken) = 'integer' AND taken BETWEEN -62135596800 AND 253402300799) -- years 1 to 9999
-AND typeof(ctime_ns) IN ('integer', 'null') AND typeof(left_out) = 'integer'
+AND typeof(taken) IN ('integer', 'null') AND typeof(ctime_ns) IN ('integer', 'null') AND typeof(left_out) = 'integer'
 """
 
 # Primary codes of SQLite's errors if it may not write beside the catalog, or finds no room to.
@@ -160,6 +159,17 @@ class DamagedRowsError(HashcliError):
         super().__init__(
             f"{rows} of {index_folder / FILE_NAME} {'is' if count == 1 else 'are'} damaged.",
             "Update the index: it reads their files again.",
+        )
+        self.index_folder = index_folder
+
+
+class IndexGoneError(HashcliError):
+    """The index in `index_folder` was deleted or moved while it was being written."""
+
+    def __init__(self, index_folder: Path) -> None:
+        super().__init__(
+            f"The index in {index_folder} was deleted or moved while it was being written.",
+            "If it was deleted, everything in it is lost: index the photos again.",
         )
         self.index_folder = index_folder
 

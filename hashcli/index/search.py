@@ -75,7 +75,8 @@ class IndexInfo:
     """What an index holds: how many photos and texts can be found, and the hash model that made their codes.
 
     `texts_from` counts the texts by what they come from; `waiting` counts items that have no code yet; `roots` are the
-    folders that an update without paths looks into; `bytes` is its size on disk.
+    folders that an update without paths looks into; `excludes` are the patterns of what it leaves out, and `forgotten`
+    the files and folders in its roots that were dropped; `bytes` is its size on disk.
     """
 
     folder: Path
@@ -84,6 +85,8 @@ class IndexInfo:
     texts_from: dict[str, int]
     waiting: int
     roots: list[str]
+    excludes: list[str]
+    forgotten: list[str]
     model: str | None
     fingerprint: str | None
     bits: int | None
@@ -382,6 +385,8 @@ class Index:
                 texts_from=self.catalog.count_texts(),
                 waiting=self.catalog.count_waiting(),
                 roots=list(self.catalog.roots()),
+                excludes=self.catalog.excludes(),
+                forgotten=self.catalog.forgotten(),
                 model=model.source if model else None,
                 fingerprint=model.fingerprint if model else None,
                 bits=model.bits if model else None,
@@ -422,6 +427,9 @@ class Index:
         rehash: bool = False,
         hidden: bool = False,
         texts: bool = True,
+        exclude: str | Iterable[str] = (),
+        include: str | Iterable[str] = (),
+        check_content: bool = False,
         progress: Progress = None,
     ) -> UpdateSummary:
         """Index photos, folders of photos and text files; without paths, everything that was indexed before.
@@ -429,6 +437,8 @@ class Index:
         Only what is new or changed is read and encoded, with the index's own hash model. `model`, a name or a folder,
         is for a new index (by default the one that ships). With `rehash` everything is encoded again, also by another
         `model`. With `hidden`, hidden folders and files are taken too; with `texts=False`, texts are left alone.
+        `exclude` are patterns, as in .gitignore, of what is left out from now on, and `include` of what is taken again;
+        the index remembers them. With `check_content`, files are read also if their size and times have not changed.
         `progress` is called with how many files are done and how many there are, or is an `UpdateCallback`. What was
         skipped is in the summary. A list of paths that is empty changes nothing.
 
@@ -445,7 +455,15 @@ class Index:
         if paths is None and not is_index(self.folder):
             raise IndexNotFoundError(self.folder)
         self.close()  # it may be given another model, or another version of the catalog
-        options = UpdateOptions(None if model is None else os.path.expanduser(model), rehash, hidden, texts)
+        options = UpdateOptions(
+            None if model is None else os.path.expanduser(model),
+            rehash,
+            hidden,
+            texts,
+            (exclude,) if isinstance(exclude, str) else tuple(exclude),
+            (include,) if isinstance(include, str) else tuple(include),
+            check_content,
+        )
         return update(self.folder, given, options, _callback(progress))
 
 

@@ -18,6 +18,9 @@ class UpdateCallback:
     def scanned(self, count: int) -> None:
         """The scan of the disk has found `count` files so far."""
 
+    def left_out(self, count: int) -> None:
+        """So many files of the index are left out now, and leave it."""
+
     def planned(self, count: int) -> None:
         """A stage begins that has `count` files or texts to work through."""
 

@@ -240,6 +240,12 @@ def test_pipes_and_devices_are_not_read(hashcli: Run, index: Path, tmp_path: Pat
 
 
 @needs_pipes
+def test_a_list_of_patterns_that_is_a_pipe_is_named(hashcli: Run, index: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "photos" / ".hashcliignore")
+    is_said(hashcli, "index", "--index", index, "photos", names=".hashcliignore")
+
+
+@needs_pipes
 @pytest.mark.parametrize("file", ["model.json", "image.onnx", "text.onnx"])
 def test_a_hash_model_of_pipes_is_not_waited_for(hashcli: Run, tmp_path: Path, tiny_model: Path, file: str) -> None:
     folder = Path(shutil.copytree(tiny_model, tmp_path / "tiny"))

@@ -2,6 +2,7 @@
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -24,12 +25,16 @@ class Recorder(UpdateCallback):
         self.skips: list[tuple[str, str]] = []
         self.migrations: list[int] = []
         self.dropped: list[int] = []
+        self.left_out_counts: list[int] = []
 
     def migrating(self, version: int) -> None:
         self.migrations.append(version)
 
     def dropped_damaged(self, count: int) -> None:
         self.dropped.append(count)
+
+    def left_out(self, count: int) -> None:
+        self.left_out_counts.append(count)
 
     def scanned(self, count: int) -> None:
         self.scanned_counts.append(count)
@@ -52,14 +57,11 @@ class IndexFolder:
         self.model = str(model)
         self.report = Recorder()  # of the last update
 
-    def update(
-        self, *paths: Path, model: Path | None = None, rehash: bool = False, hidden: bool = False, texts: bool = True
-    ) -> dict[str, int]:
-        """Update; returns the counts that are not zero."""
+    def update(self, *paths: Path, model: Path | None = None, **options: Any) -> dict[str, int]:
+        """Update, with the other UpdateOptions; returns the counts that are not zero."""
         self.report = Recorder()
         source = str(model) if model else None if (self.folder / FILE_NAME).exists() else self.model
-        options = UpdateOptions(source, rehash=rehash, hidden=hidden, texts=texts)
-        summary = update(self.folder, [str(path) for path in paths], options, self.report)
+        summary = update(self.folder, [str(path) for path in paths], UpdateOptions(source, **options), self.report)
         return {name: count for name, count in summary.counts().items() if count}
 
     def update_texts(
