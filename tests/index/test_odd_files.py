@@ -95,7 +95,7 @@ def test_dates_in_no_calendar_are_printed(index: IndexFolder, hashcli: Run, tmp_
             "UPDATE items SET taken = id * 900000000000000000, mtime_ns = id * 900000000000000000, "
             "check_value = NULL WHERE kind = 0 AND id < 10"
         )
-    new_index.set_check_values()
+    index.set_check_values()
     search = ("search", "--image", tmp_path / "photos" / "coffee.png", "--all", "--index", index.folder)
     found = json_rows(hashcli(*search, "--json"))
     assert "900000000000000000" in {row.get("taken") for row in found}
