@@ -8,6 +8,8 @@ from pathlib import Path
 from hashcli.cli.console import stop_with
 from hashcli.errors import did_you_mean_path, reason_of
 
+_LARGEST = 1 << 30  # bytes that are read of texts: a device may never end
+
 
 def with_stdin(paths: Iterable[str]) -> Iterator[str]:
     """The paths, with `-` standing for those on stdin, one per line or each ended by a zero byte."""
@@ -34,7 +36,13 @@ def _listed(line: bytes) -> str:
 def read_lines(source: str) -> list[str]:
     """The lines of a UTF-8 file, or of stdin for `-`. Ends the program when they cannot be read."""
     try:
-        whole = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        if source == "-":
+            whole = sys.stdin.buffer.read(_LARGEST + 1)
+        else:
+            with Path(source).open("rb") as file:
+                whole = file.read(_LARGEST + 1)
+        if len(whole) > _LARGEST:
+            stop_with(f"{'stdin' if source == '-' else source} has more than {_LARGEST >> 20} MB.", "Give it in parts.")
         lines = whole.decode("utf-8-sig").split("\n")
         return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
     except OSError as error:

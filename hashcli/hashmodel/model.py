@@ -125,7 +125,15 @@ class HashModel:
     def _encode_text_batch(self, texts: Sequence[str]) -> np.ndarray:
         # A text from a command line may hold bytes that are not UTF-8.
         readable = [text.encode(errors="replace").decode() for text in texts]
-        rows = self._tokenizer.encode_batch(readable)
+        tokenizer = self._tokenizer
+        try:
+            rows = tokenizer.encode_batch(readable)
+        except (KeyboardInterrupt, SystemExit, MemoryError):
+            raise
+        except BaseException as error:  # the library raises nothing narrower, not even for a panic
+            raise HashcliError(
+                f"{self.folder / self.description.text.tokenizer} fails ({error}).", "Copy the hash model folder again."
+            ) from error
         return self._outputs(
             self._text_session,
             {

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -257,7 +257,7 @@ class Catalog:
     def roots(self) -> dict[str, int]:
         """The folders that were indexed, each with the number of the device it was on."""
         rows = self._db.execute("SELECT path, device FROM roots ORDER BY path")
-        return {self._from_stored(path): device for path, device in rows}
+        return {self._from_stored(self._sound(path)): device for path, device in rows}
 
     def set_root(self, path: str, device: int) -> None:
         self._db.execute("INSERT OR REPLACE INTO roots VALUES (?, ?)", (self._to_stored(path), device))
@@ -269,11 +269,13 @@ class Catalog:
 
     def excludes(self) -> list[str]:
         """Patterns of what scans leave out, in their order."""
-        return [pattern for (pattern,) in self._db.execute("SELECT pattern FROM excludes ORDER BY number")]
+        rows = self._db.execute("SELECT pattern FROM excludes ORDER BY number")
+        return [os.fsdecode(self._sound(pattern)) for (pattern,) in rows]
 
     def forgotten(self) -> list[str]:
         """Files and folders within the roots that were dropped and are not to come back by themselves."""
-        return [self._from_stored(path) for (path,) in self._db.execute("SELECT path FROM forgotten ORDER BY path")]
+        rows = self._db.execute("SELECT path FROM forgotten ORDER BY path")
+        return [self._from_stored(self._sound(path)) for (path,) in rows]
 
     def set_excludes(self, patterns: Iterable[str]) -> None:
         self._db.execute("DELETE FROM excludes")
@@ -556,6 +558,12 @@ class Catalog:
         with explaining_errors(self._folder):
             row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return row[0] if row else None
+
+    def _sound(self, value: Any) -> str | bytes:
+        """A path or pattern. Raises DamagedIndexError for what is none: these rows have no check value."""
+        if not isinstance(value, str | bytes) or not value or (b"\0" if isinstance(value, bytes) else "\0") in value:  # type: ignore[operator]
+            raise DamagedIndexError(self._folder, f"it holds {value!r:.40} in the place of a path")
+        return value
 
     def _set(self, key: str, value: str | int) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

@@ -229,3 +229,18 @@ def test_reading_needs_no_file_beside_the_catalog(index: IndexFolder) -> None:
     (index.folder / f"{FILE_NAME}-shm").unlink(missing_ok=True)
     (index.folder / f"{FILE_NAME}-shm").mkdir()
     assert answers(index) == right
+
+
+@pytest.mark.parametrize("pattern", ["'!'", "'a/**b' || char(10)", "''", "'a' || char(0)"])
+def test_a_pattern_that_is_none(index: IndexFolder, pattern: str) -> None:
+    index.sql(f"INSERT INTO excludes VALUES (1, {pattern})")
+    with pytest.raises(HashcliError):
+        index.update()
+
+
+@pytest.mark.parametrize("table", ["roots", "forgotten"])
+@pytest.mark.parametrize("path", ["''", "'a' || char(0)", "x'ff00'"])
+def test_a_path_that_is_none(index: IndexFolder, table: str, path: str) -> None:
+    index.sql(f"INSERT INTO {table} VALUES ({path}{', 1' if table == 'roots' else ''})")
+    with pytest.raises(DamagedIndexError):
+        index.update()

@@ -106,6 +106,14 @@ class Exclusion:
     patterns: tuple[str, ...] = ()
     forgotten: frozenset[str] = frozenset()
 
+    @classmethod
+    def remembered(cls, patterns: Iterable[str], forgotten: Iterable[str]) -> "Exclusion":
+        """What an index says. Raises PatternError for a pattern that was damaged since."""
+        patterns = tuple(patterns)
+        for pattern in patterns:
+            _checked(pattern.removeprefix("!"))
+        return cls(patterns, frozenset(forgotten))
+
     def changed(self, exclude: Iterable[str], include: Iterable[str]) -> "Exclusion":
         """With more patterns, which count after those that are there. Raises PatternError."""
         new = dict.fromkeys([*map(_checked, exclude), *(f"!{_checked(pattern)}" for pattern in include)])

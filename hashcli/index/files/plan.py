@@ -49,7 +49,7 @@ class IndexedPaths:
 
         Raises PatternError.
         """
-        remembered = Exclusion(tuple(catalog.excludes()), frozenset(catalog.forgotten()))
+        remembered = Exclusion.remembered(catalog.excludes(), catalog.forgotten())
         exclusion = remembered.changed(options.exclude, options.include).without_named(named)
         return cls(_FilesOf(catalog.files), catalog.roots(), exclusion)
 
