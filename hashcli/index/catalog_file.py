@@ -27,7 +27,9 @@ SCHEMA_VERSION = 3
 #   photo        the photo a text is about, stored as `path` is; NULL if it is about none
 #   taken        when a photo was taken: seconds since 1970 of its local time, as if that were UTC; NULL if it does not
 #                say
-#   ctime_ns     when the file's metadata last changed, as stat says; NULL if it is not known yet
+#   ctime_ns     when the file's metadata last changed, as stat says; NULL if it is not known. The inode is not kept:
+#                a file that takes another's place has a new ctime too, and FAT and some network disks number their
+#                files anew whenever they are mounted
 #   left_out     of a photo, how many of the texts inside it were left out, because no person wrote them, it seems
 #   check_value  of what answers show (CHECKED_COLUMNS), to notice a damaged row; NULL while there is no code
 # excludes     what scans leave out, as patterns of .gitignore; in the order in which they hold

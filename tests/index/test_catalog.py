@@ -82,6 +82,28 @@ def test_paths_below_the_folder_of_the_index_move_with_it(tmp_path: Path) -> Non
         assert catalog.roots() == {str(tmp_path / "two"): 5, "/elsewhere": 5}
 
 
+def test_what_is_left_out_comes_out_in_its_order(folder: Path, tmp_path: Path) -> None:
+    make_catalog(folder)
+    odd = os.path.join(tmp_path, os.fsdecode(b"caf\xe9"))
+    with Catalog.create_or_open(folder) as catalog, catalog.transaction():
+        catalog.set_excludes(["z", "!a", "b"])
+        catalog.set_forgotten([odd, "/elsewhere/a.jpg"])
+    with Catalog.open(folder) as catalog:
+        assert catalog.excludes() == ["z", "!a", "b"]
+        assert sorted(catalog.forgotten()) == sorted([odd, "/elsewhere/a.jpg"])
+
+
+def test_a_part_of_a_transaction_is_undone_alone(folder: Path) -> None:
+    make_catalog(folder, "a.jpg", "b.jpg")
+    with Catalog.create_or_open(folder) as catalog:
+        with catalog.changing_items():
+            catalog.remove([1])
+            with suppress(OverflowError), catalog.part():
+                catalog.remove([2])
+                catalog.add_photo("/c.jpg", FileState(2**70, 0), HASH, CODE)
+        assert [photo.id for photo in catalog.photos().values()] == [2]
+
+
 def test_a_transaction_is_all_or_nothing(folder: Path) -> None:
     make_catalog(folder, "a.jpg")
     with Catalog.create_or_open(folder) as catalog:
@@ -164,6 +186,7 @@ def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path
     with Catalog.open(folder) as catalog:
         assert catalog.items([1]) == {1: Item(path, None, None, None, taken, CODE.tobytes())}
         assert catalog.count_texts() == {}
+        assert (catalog.excludes(), catalog.forgotten()) == ([], [])
     assert (folder / "catalog.sqlite").read_bytes() == content
     versions: list[int] = []
     with Catalog.create_or_open(folder, versions.append) as catalog:

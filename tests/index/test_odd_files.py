@@ -13,6 +13,7 @@ from hashcli.index import update_photos
 from hashcli.index.catalog import Kind
 from hashcli.index.files.metadata import Metadata
 from hashcli.index.filter import Filter
+from hashcli.index.search import Index
 from tests.conftest import PHOTOS, Run, json_rows
 from tests.index.indexing import IndexFolder
 
@@ -71,6 +72,12 @@ def test_links_that_lead_to_themselves(new_index: IndexFolder, album: Path) -> N
         (album / name).symlink_to(album / name)
     counts = new_index.update(album)
     assert counts["added"] == ALL
+
+
+def test_a_path_that_is_none(new_index: IndexFolder, album: Path) -> None:
+    summary = Index(new_index.folder).update([album, f"{album}/a\0b.jpg"], model=new_index.model)
+    assert summary.added == ALL
+    assert summary.skipped == [(f"{album}/a\0b.jpg", "embedded null byte")]
 
 
 def test_a_text_that_cannot_be_encoded(new_index: IndexFolder, album: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ def canonical(path: str) -> str:
     disk.
     """
     path = as_on_disk(path)
+    if "\0" in path:  # no path at all, which is said when it is looked at
+        return os.path.abspath(path)
     if not os.path.isfile(path):
         return os.path.realpath(path)
     folder, name = os.path.split(os.path.abspath(path))

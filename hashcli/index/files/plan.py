@@ -101,8 +101,7 @@ class _RequestedPaths:
     folders: dict[str, int]  # with their devices
     found: ScannedFiles  # files given by name
     deleted: set[str]  # indexed files given by name that are gone from a folder that is there
-    kept: dict[str, Counter[bool]]  # by a folder that is gone: how many indexed files in it were given by name that
-    # are photos, and (True) that are text files
+    kept: dict[str, Counter[bool]]  # by folder that is gone: how many photos and (True) text files of it were named
 
 
 def make_plan(
@@ -151,18 +150,13 @@ def make_plan(
     found = _joined(_joined(given.found, scanned), still_there)
     before = dict(known.changed())
 
-    kept = given.kept | {
-        root: _counts_below(root, indexed.files) for root in unreachable if is_within_any(root, requested)
-    }
+    away = (root for root in unreachable if is_within_any(root, requested))
+    kept = given.kept | {root: _counts_below(root, indexed.files) for root in away}
     return UpdatePlan(
         photos=_planned(before, found, missing, known.unchanged_photos, of_texts=False),
         texts=_planned(before, found, missing, known.unchanged_texts, of_texts=True),
         roots=scanned_roots,
-        deleted_roots=[
-            root
-            for root in roots
-            if root not in unreachable and not os.path.isdir(root) and is_within_any(root, scanned_roots)
-        ],
+        deleted_roots=_deleted_roots(roots.keys() - unreachable, scanned_roots),
         exclusion=indexed.exclusion,
         left_out=len(left_out),
         ctimes=known.without_ctime(),
@@ -208,7 +202,7 @@ def _look_at(paths: Iterable[str], known: KnownFiles, roots: Collection[str], *,
             elif path not in roots:  # a root that is gone and not unreachable was deleted
                 found.problems.append((path, "no such file or folder"))
             continue
-        except OSError as error:
+        except (OSError, ValueError) as error:
             found.problems.append((path, reason_of(error)))
             continue
         if stat.S_ISDIR(state.st_mode):
@@ -280,6 +274,10 @@ def _planned(
         if is_text_file(path) == of_texts
     ]
     return PlannedFiles(changed, {path: missing[path] for path in missing if is_text_file(path) == of_texts}, unchanged)
+
+
+def _deleted_roots(roots: Iterable[str], scanned: Collection[str]) -> list[str]:
+    return sorted(root for root in roots if not os.path.isdir(root) and is_within_any(root, scanned))
 
 
 def _counts_below(root: str, files: IndexedFiles) -> Counter[bool]:

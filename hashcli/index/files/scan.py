@@ -108,9 +108,10 @@ class _Scanner:
             photo_names: list[str] = []
             for entry in entries:
                 try:
-                    if not self._is_wanted(entry, rules):
+                    is_photo = _is_photo(entry.name)
+                    if not self._is_wanted(entry, is_photo, rules):
                         continue
-                    if _is_photo(entry.name):
+                    if is_photo:
                         photo_names.append(entry.name)
                     if self._texts and holds_lines(entry.name) and entry.is_file():
                         text_files.append(entry)
@@ -118,7 +119,7 @@ class _Scanner:
                         self._links.append((entry.path, rules))
                     elif entry.is_dir():
                         subfolders.append((entry.path, rules))
-                    elif _is_photo(entry.name):
+                    elif is_photo:
                         self._take(entry.path, entry.stat)
                 except OSError as error:  # a link that leads to itself, or a disk that fails
                     self.found.problems.append((entry.path, reason_of(error)))
@@ -145,10 +146,10 @@ class _Scanner:
             self.found.unchanged += 1
         self._new.clear()
 
-    def _is_wanted(self, entry: os.DirEntry[str], rules: Rules) -> bool:
+    def _is_wanted(self, entry: os.DirEntry[str], is_photo: bool, rules: Rules) -> bool:
         """Whether an entry is neither hidden nor left out; a file that is neither photo nor text may be either."""
         is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
-        if not is_folder and not _is_photo(entry.name) and not holds_lines(entry.name):
+        if not (is_folder or is_photo or holds_lines(entry.name)):
             return False
         if entry.path in self._forgotten:
             return False
