@@ -14,6 +14,8 @@ from hashcli.hashmodel import description as descriptions
 if TYPE_CHECKING:
     from PIL import Image
 
+    from hashcli.hashmodel.tokenizer import KnownWords
+
 IMAGE_BATCH = 16  # enough to keep two to eight cores busy; a kill loses at most the batch in flight
 TEXT_BATCH = 32
 
@@ -59,6 +61,18 @@ class HashModel:
         texts = list(texts)
         batches = [self._encode_text_batch(texts[i : i + TEXT_BATCH]) for i in range(0, len(texts), TEXT_BATCH)]
         return np.concatenate([np.empty((0, self.bits), np.float32), *batches])
+
+    def known_words(self, text: str) -> "KnownWords":
+        """Whether the model knows any word of a text, and the words that it does not know.
+
+        The output of a text without a known word means nothing. A student that reads bags of words knows those of its
+        vocabulary; models that split words into pieces know nearly all, and CLIP's cannot tell.
+
+            model.known_words("a dog on a xylophone").unknown  # ("xylophone",) if it is not in the vocabulary
+        """
+        from hashcli.hashmodel.tokenizer import known_words
+
+        return known_words(self._tokenizer, _readable(text))
 
     def encode_images(self, images: "Iterable[str | os.PathLike[str] | Image.Image]") -> np.ndarray:
         """Photos to float32 [n, bits], in order. Each is the path of a file, or an image that Pillow has opened.
@@ -122,9 +136,7 @@ class HashModel:
         return self.load_pixels(image) if isinstance(image, str) else self.pixels_of(image)
 
     def _encode_text_batch(self, texts: Sequence[str]) -> np.ndarray:
-        # A text from a command line may hold bytes that are not UTF-8.
-        readable = [text.encode(errors="replace").decode() for text in texts]
-        rows = self._tokenizer.encode_batch(readable)
+        rows = self._tokenizer.encode_batch([_readable(text) for text in texts])
         return self._outputs(
             self._text_session,
             {
@@ -152,18 +164,10 @@ class HashModel:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from tokenizers import Tokenizer
+        from hashcli.hashmodel.tokenizer import load_tokenizer
 
-        path = self.folder / self.description.text.tokenizer
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises nothing narrower
-            raise HashcliError(f"{path} cannot be loaded ({error}).", "Copy the hash model folder again.") from error
-        max_tokens = self.description.text.max_tokens
-        tokenizer.enable_truncation(max_tokens)
-        if not tokenizer.padding or tokenizer.padding["length"] != max_tokens:
-            tokenizer.enable_padding()  # up to the longest text of a batch; some models read padding to the full length
-        return tokenizer
+        encoder = self.description.text
+        return load_tokenizer(self.folder / encoder.tokenizer, encoder.max_tokens)
 
     def _session(self, file: str, *, threads: int, optimise: bool) -> Any:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # or it would write an id to disk and report to its maker
@@ -181,6 +185,11 @@ class HashModel:
             raise HashcliError(
                 f"{self.folder / file} cannot be loaded ({error}).", "Copy the hash model folder again."
             ) from error
+
+
+def _readable(text: str) -> str:
+    """A text from a command line may hold bytes that are not UTF-8."""
+    return text.encode(errors="replace").decode()
 
 
 def _path_or_copy(image: "str | os.PathLike[str] | Image.Image", number: int) -> "str | Image.Image":

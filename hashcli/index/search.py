@@ -6,7 +6,7 @@ photos and texts. The terminal and Python get the same answers because both call
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,7 +23,7 @@ from hashcli.index.catalog_file import IndexNotFoundError
 from hashcli.index.code_index import CodeIndex, FaissCodeIndex, MemoryCodeIndex
 from hashcli.index.filter import CompiledFilter, Filter
 from hashcli.index.locations import is_index, locate
-from hashcli.index.query import Query, encode
+from hashcli.index.query import EncodedQuery, Query, encode
 from hashcli.index.ranking import RERANKED, DistanceLimit, Neighbours, rank
 from hashcli.index.results import SearchResult, SearchResults, WhyNone
 from hashcli.index.summary import UpdateOptions, UpdateSummary
@@ -229,24 +229,33 @@ class Index:
             yield from self._answers_to_block(block, options)
 
     def _answers_to_block(self, queries: list[Query], options: "_SearchOptions") -> Iterator[SearchResults]:
-        outputs = self._encode(queries)
-        encoded = [place for place, output in enumerate(outputs) if not isinstance(output, HashcliError)]
-        stacked = np.array([outputs[place] for place in encoded], np.float32)  # [encoded, bits]
-        answers = iter(self._neighbours([queries[place] for place in encoded], stacked, options) if encoded else ())
-        for query, output in zip(queries, outputs, strict=True):
-            yield SearchResults(query, error=output) if isinstance(output, HashcliError) else next(answers)
+        encoded = self._encode(queries)
+        found = [
+            (query, one.output)
+            for query, one in zip(queries, encoded, strict=True)
+            if isinstance(one, EncodedQuery) and one.output is not None
+        ]
+        outputs = np.array([output for _, output in found], np.float32)  # [found, bits]
+        answers = iter(self._neighbours([query for query, _ in found], outputs, options) if found else ())
+        for query, one in zip(queries, encoded, strict=True):
+            if isinstance(one, HashcliError):
+                yield SearchResults(query, error=one)
+            elif one.output is None:
+                yield SearchResults(query, why_none=WhyNone.NO_KNOWN_WORDS, unknown_words=one.unknown_words)
+            else:
+                yield replace(next(answers), unknown_words=one.unknown_words)
 
-    def _encode(self, queries: list[Query]) -> list[np.ndarray | HashcliError]:
-        """The float output [bits] of each query, or why it has none. Only words and photos need the model."""
+    def _encode(self, queries: list[Query]) -> list[EncodedQuery | HashcliError]:
+        """Each query encoded, or why it cannot be. Only words and photos need the model."""
         to_encode = [query for query in queries if query.output is None]
         encoded = iter(encode(self.load_model(), to_encode) if to_encode else ())
         return [next(encoded) if query.output is None else self._checked(query.output) for query in queries]
 
-    def _checked(self, output: np.ndarray) -> np.ndarray | HashcliError:
+    def _checked(self, output: np.ndarray) -> EncodedQuery | HashcliError:
         bits = self.indexed_model.bits
         if output.shape != (bits,):
             return HashcliError(f"The query's output has the shape {list(output.shape)}, not the index's [{bits}].")
-        return output
+        return EncodedQuery(output)
 
     def _neighbours(
         self, queries: list[Query], outputs: np.ndarray, options: "_SearchOptions"
