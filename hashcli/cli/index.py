@@ -9,7 +9,7 @@ import typer
 
 from hashcli.cli.console import SKIPPED, ProgressBar, say, stop_with, write_json
 from hashcli.cli.inputs import with_stdin
-from hashcli.cli.options import IndexFolder, IndexName, Json, complete_model, index_location
+from hashcli.cli.options import DeviceOption, IndexFolder, IndexName, Json, complete_model, index_location, say_device
 from hashcli.cli.remedies import index_command, with_remedies
 from hashcli.printable import printable
 
@@ -52,6 +52,7 @@ def run(
     no_texts: Annotated[
         bool, typer.Option("--no-texts", help="Index photos only: skip text files, and leave texts to a later run.")
     ] = False,
+    device: DeviceOption = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Then follow changes on disk until Ctrl-C. Needs the extra `watch`.")
     ] = False,
@@ -93,7 +94,7 @@ def run(
         if json and not (forget or dry_run):
             write_json(UpdateSummary().counts())
         raise typer.Exit()
-    options = UpdateOptions(model, rehash=rehash, hidden=hidden, texts=not no_texts)
+    options = UpdateOptions(model, rehash=rehash, hidden=hidden, texts=not no_texts, device=device)
     with with_remedies(location):
         if forget:  # what is reached through a linked folder is indexed under the link's name
             _forget(folder, [*given, *map(os.path.abspath, named)], json=json)
@@ -211,6 +212,12 @@ class _UpdateProgress(ProgressBar):
         super().__init__(doing)
         self._repeats = repeats
         self._named: set[tuple[str, str]] = set()
+        self._device = ""
+
+    def encodes_on(self, device: str) -> None:
+        if device != self._device:
+            say_device(device)
+        self._device = device
 
     def skipped(self, path: str, reason: str) -> None:
         from hashcli.index.files.plan import NOT_REACHABLE

@@ -14,9 +14,11 @@ from hashcli.hashmodel import description as descriptions
 if TYPE_CHECKING:
     from PIL import Image
 
+    from hashcli.hashmodel.device import Device
     from hashcli.hashmodel.tokenizer import KnownWords
 
 IMAGE_BATCH = 16  # enough to keep two to eight cores busy; a kill loses at most the batch in flight
+GPU_IMAGE_BATCH = 64
 TEXT_BATCH = 32
 
 
@@ -25,14 +27,30 @@ class HashModel:
 
     The two encoders are loaded when first used, so that a text query never loads the image encoder. With `verify`, the
     digest of every encoder file is checked first; a single search does without, because reading them takes a moment.
-    Raises HashcliError when the folder is missing, damaged or of another format.
+
+    `device` is "cpu", "cuda", "coreml", or "auto" for the first GPU that works, else the CPU. For any but "cpu", the
+    image encoder is loaded at once, to see whether it works there.
+
+    Raises HashcliError when the folder is missing, damaged or of another format, and DeviceError for a device that is
+    not there.
     """
 
-    def __init__(self, folder: str | Path, *, verify: bool = False) -> None:
+    def __init__(self, folder: str | Path, *, verify: bool = False, device: "Device" = "cpu") -> None:
         self.folder = Path(folder).expanduser()
         self.description = descriptions.read(self.folder)
         if verify:
             descriptions.verify(self.folder, self.description)
+        self._device = "cpu" if device == "cpu" else self._working_device(device)
+
+    @property
+    def device(self) -> str:
+        """What it computes on: "cpu", "cuda" or "coreml"."""
+        return self._device
+
+    @property
+    def image_batch(self) -> int:
+        """How many photos are best encoded together."""
+        return IMAGE_BATCH if self._device == "cpu" else GPU_IMAGE_BATCH
 
     @property
     def name(self) -> str:
@@ -88,7 +106,7 @@ class HashModel:
             raise TypeError('images must be a list of photos, such as ["dog.jpg"], not a single photo')
         sources = (_path_or_copy(image, number) for number, image in enumerate(images, start=1))
         outputs = [np.empty((0, self.bits), np.float32)]
-        for batch in batched(prefetch(self._any_pixels, sources, look_ahead=2 * IMAGE_BATCH), IMAGE_BATCH):
+        for batch in batched(prefetch(self._any_pixels, sources, look_ahead=2 * self.image_batch), self.image_batch):
             pixels = []
             for source, result in batch:
                 if isinstance(result, Exception):
@@ -104,7 +122,7 @@ class HashModel:
         """
         from hashcli.hashmodel.prefetch import batched, prefetch
 
-        for batch in batched(prefetch(self.load_pixels, paths, look_ahead=2 * IMAGE_BATCH), IMAGE_BATCH):
+        for batch in batched(prefetch(self.load_pixels, paths, look_ahead=2 * self.image_batch), self.image_batch):
             pixels = [result for _, result in batch if isinstance(result, np.ndarray)]
             outputs = iter(self.encode_pixels(np.stack(pixels)) if pixels else [])
             for path, result in batch:
@@ -169,9 +187,24 @@ class HashModel:
         encoder = self.description.text
         return load_tokenizer(self.folder / encoder.tokenizer, encoder.max_tokens)
 
+    def _working_device(self, asked: "Device") -> str:
+        from hashcli.hashmodel import device as devices
+
+        self._device = chosen = devices.choose_device(asked)
+        if chosen == "cpu":
+            return chosen
+        devices.load_libraries(chosen)
+        if devices.runs_on(self._image_session, chosen):
+            return chosen
+        if asked == "auto":
+            return "cpu"  # which is what the session fell back to
+        raise devices.DeviceError(chosen, "onnxruntime has found no GPU or not all of its libraries")
+
     def _session(self, file: str, *, threads: int, optimise: bool) -> Any:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # or it would write an id to disk and report to its maker
         import onnxruntime as ort
+
+        from hashcli.hashmodel.device import providers
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -180,7 +213,7 @@ class HashModel:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 3
         try:
-            return ort.InferenceSession(str(self.folder / file), options, providers=["CPUExecutionProvider"])
+            return ort.InferenceSession(str(self.folder / file), options, providers=providers(self._device))
         except Exception as error:  # the library raises nothing narrower
             raise HashcliError(
                 f"{self.folder / file} cannot be loaded ({error}).", "Copy the hash model folder again."

@@ -30,6 +30,7 @@ from hashcli.index.summary import UpdateOptions, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
 
 if TYPE_CHECKING:
+    from hashcli.hashmodel.device import Device
     from hashcli.index.duplicates import Duplicates
 
 _BLOCK = 256  # queries that are encoded and answered together
@@ -383,6 +384,7 @@ class Index:
         rehash: bool = False,
         hidden: bool = False,
         texts: bool = True,
+        device: "Device | None" = None,
         progress: Progress = None,
     ) -> UpdateSummary:
         """Index photos, folders of photos and text files; without paths, everything that was indexed before.
@@ -390,6 +392,7 @@ class Index:
         Only what is new or changed is read and encoded, with the index's own hash model. `model`, a name or a folder,
         is for a new index (by default the one that ships). With `rehash` everything is encoded again, also by another
         `model`. With `hidden`, hidden folders and files are taken too; with `texts=False`, texts are left alone.
+        `device` is what to encode on, as for `load_model`; by default the CPU.
         `progress` is called with how many files are done and how many there are, or is an `UpdateCallback`. What was
         skipped is in the summary. A list of paths that is empty changes nothing.
 
@@ -406,7 +409,7 @@ class Index:
         if paths is None and not is_index(self.folder):
             raise IndexNotFoundError(self.folder)
         self.close()  # it may be given another model, or another version of the catalog
-        options = UpdateOptions(None if model is None else os.path.expanduser(model), rehash, hidden, texts)
+        options = UpdateOptions(None if model is None else os.path.expanduser(model), rehash, hidden, texts, device)
         return update(self.folder, given, options, _callback(progress))
 
 

@@ -1,6 +1,10 @@
 """What an update takes and gives: its options, the changes it would make and what it did."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashcli.hashmodel.device import Device
 
 from hashcli.index.update_callback import UpdateCallback
 
@@ -13,12 +17,14 @@ class UpdateOptions:
     rehash    encode everything again, also with another model
     hidden    enter hidden folders and take hidden files
     texts     False: leave text files alone; descriptions in photos are recorded, but not yet encoded
+    device    what to encode on: "cpu", "cuda", "coreml" or "auto"; None: the CPU, which is then not reported
     """
 
     model: str | None = None
     rehash: bool = False
     hidden: bool = False
     texts: bool = True
+    device: "Device | None" = None
 
 
 @dataclass(frozen=True)

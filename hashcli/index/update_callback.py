@@ -11,6 +11,9 @@ class UpdateCallback:
     def scanned(self, count: int) -> None:
         """The scan of the disk has found `count` files so far."""
 
+    def encodes_on(self, device: str) -> None:
+        """A device was asked for, and "cpu", "cuda" or "coreml" is used."""
+
     def planned(self, count: int) -> None:
         """A stage begins that has `count` files or texts to work through."""
 
