@@ -23,7 +23,12 @@ def model_homes() -> list[Path]:
     shipped = package / "models"
     if not shipped.is_dir():  # a checkout, where models/ stands beside the package
         shipped = package.parent / "models"
-    return [shipped, user_data_path("hashcli") / "models"]
+    return [shipped, user_models()]
+
+
+def user_models() -> Path:
+    """The folder of the user's own hash models, which need not be there."""
+    return user_data_path("hashcli") / "models"
 
 
 def model_folders() -> Iterator[Path]:
