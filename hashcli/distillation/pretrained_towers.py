@@ -128,8 +128,19 @@ def _load(name: str) -> tuple[str, Any, Any]:
     key = f"{arch}-{_digest_files([file])}" if file.is_file() else name
     torch.manual_seed(0)  # for `random`
     weights = str(file) if file.is_file() else None if pretrained == "random" else pretrained
-    model, _, _ = open_clip.create_model_and_transforms(arch, pretrained=weights)
+    quick_gelu = _needs_quick_gelu(arch, weights)
+    if quick_gelu:
+        key += "-quickgelu"
+    model, _, _ = open_clip.create_model_and_transforms(arch, pretrained=weights, force_quick_gelu=quick_gelu)
     return key, model, open_clip.get_tokenizer(arch)
+
+
+def _needs_quick_gelu(arch: str, weights: str | None) -> bool:
+    """Whether weights belong to another activation than the architecture has, as OpenAI's do: open_clip only warns."""
+    import open_clip
+
+    trained_with = weights is not None and open_clip.get_pretrained_cfg(arch, weights).get("quick_gelu", False)
+    return bool(trained_with and not open_clip.get_model_config(arch).get("quick_gelu", False))
 
 
 def _check_known(what: str, name: str, known: Sequence[str], kind: str, listing: str) -> None:

@@ -225,6 +225,31 @@ def test_a_teacher_from_a_file_of_weights(offline: None, tmp_path: Path, monkeyp
     assert key.startswith("open_clip-small-arch-")
 
 
+@pytest.mark.parametrize(
+    ("name", "is_needed"),
+    [
+        ("ViT-B-32/openai", True),
+        ("ViT-B-32-quickgelu/openai", False),  # the architecture has it already
+        ("ViT-B-32/datacomp_xl_s13b_b90k", False),
+        ("ViT-B-32/random", False),
+    ],
+)
+def test_weights_get_the_activation_they_were_trained_with(
+    name: str, is_needed: bool, offline: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """open_clip computes OpenAI's weights with another one, unless asked."""
+    asked: list[bool] = []
+
+    def create(arch: str, pretrained: str | None, force_quick_gelu: bool) -> None:
+        asked.append(force_quick_gelu)
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("open_clip.create_model_and_transforms", create)
+    with pytest.raises(HashcliError, match="no network"):
+        open_teacher(name)
+    assert asked == [is_needed]
+
+
 def open_clip_configs() -> dict[str, object]:
     from open_clip import factory
 
