@@ -9,13 +9,17 @@ from typing import cast
 import numpy as np
 from filelock import FileLock
 
+from hashcli.distillation.feature_files import VectorImageTower, VectorTextTower
 from hashcli.distillation.towers import TEXT_BATCH, ImageTower, TextTower
 from hashcli.errors import HashcliError
 
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """A folder of features. `advanced` is called with how many more photos or texts have been encoded."""
+    """A folder of features. `advanced` is called with how many more photos or texts have been encoded.
+
+    Vectors that a file has already are looked up there, all at once, and not written again.
+    """
 
     folder: Path
     dataset: str
@@ -27,6 +31,10 @@ class FeatureCache:
         Raises HashcliError naming a photo that cannot be read; without `all_readable`, its row is NaN. What a kill
         interrupts is computed again.
         """
+        if isinstance(tower, VectorImageTower):
+            found = tower.look_up([*map(str, paths)])
+            self.advanced(len(paths))
+            return found
 
         def compute(out: np.ndarray) -> None:
             for row, (path, result) in enumerate(zip(paths, tower.encode_images(map(str, paths)), strict=True)):
@@ -44,6 +52,10 @@ class FeatureCache:
 
     def texts(self, tower: TextTower, texts: Sequence[str]) -> np.ndarray:
         """float32 [n, width] of texts, mapped from disk."""
+        if isinstance(tower, VectorTextTower):
+            found = tower.encode_texts(texts)
+            self.advanced(len(texts))
+            return found
 
         def compute(out: np.ndarray) -> None:
             for start in range(0, len(texts), TEXT_BATCH):

@@ -19,6 +19,7 @@ import numpy as np
 import hashcli
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.splits import Split
+from hashcli.distillation.registry import load_method
 from hashcli.distillation.settings import Settings, shown
 from hashcli.distillation.training_loop import EpochReport
 from hashcli.errors import HashcliError, reason_of
@@ -111,9 +112,9 @@ def resume_run(path: Path, facts: dict[str, Any], defaults: dict[str, Any]) -> R
     """Take up a run that was begun with the same facts. Raises HashcliError saying what is different.
 
     A setting that the run does not have yet counts as its default, from `defaults`. Settings that are not among the
-    facts are ignored: version 0.1 saved those of all methods.
+    facts are ignored: version 0.1 saved those of all methods. A run without a version of its method is of the first.
     """
-    saved = _saved_facts(path / "run.json")
+    saved = {"method_version": 1} | _saved_facts(path / "run.json")
     now = json.loads(json.dumps(facts))
     before = {name: saved["config"].get(name, default) for name, default in defaults.items()}
     changed = [
@@ -125,6 +126,7 @@ def resume_run(path: Path, facts: dict[str, Any], defaults: dict[str, Any]) -> R
     different += [
         what
         for key, what in (
+            ("method_version", f"another version of {now['config']['method']}, which trains otherwise"),
             ("split", "another split"),
             ("data", "other data"),
             ("towers", "other teachers or students of these names"),
@@ -155,6 +157,7 @@ def run_facts(
     """The content of run.json. `towers` are the keys of the towers, `updated` the digest of a student to update."""
     return {
         "config": settings.to_json(),
+        "method_version": load_method(settings.method).version,
         "dataset": dataset.name,
         "protocol": split.protocol,
         "split": split.checksum,

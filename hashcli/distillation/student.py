@@ -140,7 +140,7 @@ def load_student(folder: Path) -> Student:
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise HashcliError(
             f"{folder} cannot be updated: {path.name} is missing, or hashcli did not write it.",
-            "Only hash models trained by hashcli can be updated.",
+            "Only a student that hashcli trained can be updated. Hash layers of itq and rank are fitted anew.",
         ) from error
     try:
         settings = settings_from_json(about["config"])

@@ -20,6 +20,7 @@ from hashcli.distillation.card import Evaluation, Fitted, make_unpaired_card
 from hashcli.distillation.evaluator import Reports
 from hashcli.distillation.export import StudentEncoders, check_export, export_hash_model
 from hashcli.distillation.feature_cache import FeatureCache
+from hashcli.distillation.feature_files import PREFIX as VECTORS
 from hashcli.distillation.features import Features, unit_rows
 from hashcli.distillation.open_towers import choose_device, open_teacher
 from hashcli.distillation.run_folder import MetricRow, RunFolder, metric_rows, open_run, run_facts
@@ -100,6 +101,11 @@ def _on_epoch(folder: RunFolder, callback: RunCallback, bits: int, epoch: EpochR
 
 
 def _check_plan(plan: RunPlan) -> None:
+    if plan.settings.teacher.startswith(VECTORS):
+        raise HashcliError(
+            f"{plan.settings.method} makes a hash model of the teacher itself, and vectors in a file are no model.",
+            "Name a model as the teacher, or choose the method ckdh.",
+        )
     if plan.update:
         raise HashcliError(
             f"{plan.settings.method} cannot update a model: it trains no student.", "Fit a new one on all photos."

@@ -23,6 +23,7 @@ class Recorder(UpdateCallback):
         self.scanned_counts: list[int] = []
         self.stages: list[list[int]] = []  # planned, and what was advanced
         self.skips: list[tuple[str, str]] = []
+        self.damages: list[tuple[str, str]] = []
         self.migrations: list[int] = []
         self.dropped: list[int] = []
         self.left_out_counts: list[int] = []
@@ -47,6 +48,9 @@ class Recorder(UpdateCallback):
 
     def skipped(self, path: str, reason: str) -> None:
         self.skips.append((path, reason))
+
+    def damaged(self, path: str, reason: str) -> None:
+        self.damages.append((path, reason))
 
 
 class IndexFolder:

@@ -12,7 +12,7 @@ import numpy as np
 
 from hashcli.captions import holds_lines, photo_of, photos_by_stem
 from hashcli.errors import reason_of
-from hashcli.hashmodel.images import photo_suffixes
+from hashcli.hashmodel.formats import photo_suffixes
 from hashcli.index.catalog import FileState
 from hashcli.index.files.exclusion import IGNORE_FILE, IgnoreFileError, Rules
 
