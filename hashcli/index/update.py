@@ -105,7 +105,7 @@ def update(
 
 def indexed_paths(index_folder: Path) -> list[str]:
     """The paths that an update without paths looks at: folders, and files that were given by name."""
-    with Catalog.open(index_folder) as catalog:
+    with Catalog.open(index_folder) as catalog, catalog.snapshot():
         return IndexedPaths.of(catalog, (), UpdateOptions()).to_refresh()
 
 
@@ -118,6 +118,7 @@ def forget(index_folder: Path, paths: Sequence[str], callback: UpdateCallback | 
     Catalog.open(index_folder).close()  # raises if there is none, where create_or_open would make one
     callback = callback or UpdateCallback()
     with writer_lock(index_folder), Catalog.create_or_open(index_folder, callback.migrating) as catalog:
+        catalog.check_pages()
         photos = _below(catalog.photos(), paths)
         text_files = catalog.text_files()
         sidecars = [path for path, file in text_files.items() if file.photo in photos]
