@@ -6,8 +6,9 @@ A tower's name is one of
     ARCH/FILE                   open_clip, with weights from a file
     hf-hub:OWNER/NAME           open_clip, from the Hugging Face hub
     local-dir:FOLDER            open_clip, from a folder
-    timm:NAME                   a timm image backbone (students only)
-With `random` in place of PRETRAINED, or after timm:NAME/, the weights stay untrained, for tests and ablations.
+    timm:NAME                   a timm image backbone, with the weights of its publisher (students only)
+    timm:NAME/FILE              the same, with weights from a file
+With `random` in place of PRETRAINED or FILE, the weights stay untrained, for tests and ablations.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import torch
 
 from hashcli.distillation.pretrained_towers import HUB, LOCAL, open_clip_towers, timm_tower
 from hashcli.distillation.settings import Settings
-from hashcli.distillation.towers import HashModelTower, ImageTower, Precision, TextTower
+from hashcli.distillation.towers import BackboneTower, HashModelTower, ImageTower, Precision, TextTower
 from hashcli.errors import HashcliError
 
 
@@ -57,15 +58,21 @@ def open_teacher(
     name: str, device: torch.device | str = "cpu", precision: Precision = "float32"
 ) -> tuple[ImageTower, TextTower]:
     """A teacher's image and text tower, whose features lie in one space. A hash model's are always float32."""
-    if name.startswith((LOCAL, HUB)) or ("/" in name and not Path(name).is_dir()):
+    if not _is_hash_model(name):
         return open_clip_towers(name, device, precision)
     tower = HashModelTower(name)
     return tower, tower
 
 
-def open_image_tower(name: str, device: torch.device | str = "cpu") -> ImageTower:
-    """A student's image tower."""
+def open_image_tower(name: str, device: torch.device | str = "cpu", *, backbone: bool = False) -> ImageTower:
+    """A student's image tower. Of a hash model it gives the outputs, or the features of its backbone if it says so."""
+    if backbone and _is_hash_model(name):
+        return BackboneTower(name)
     return timm_tower(name.removeprefix("timm:"), device) if name.startswith("timm:") else open_teacher(name, device)[0]
+
+
+def _is_hash_model(name: str) -> bool:
+    return not name.startswith((LOCAL, HUB, "timm:")) and ("/" not in name or Path(name).is_dir())
 
 
 def choose_device(setting: str) -> torch.device:
