@@ -230,7 +230,7 @@ def _check_written(run: PreparedUnpairedRun, model: FittedModel, written: HashMo
 def _check_plan(plan: RunPlan) -> None:
     if plan.update:
         raise HashcliError(
-            f"{plan.settings.method} cannot update a model: it trains no student.", "Fit a new one on all photos."
+            f"{plan.settings.method} cannot update a model: it fits all layers anew.", "Fit a new one on all photos."
         )
     if plan.baselines:
         raise HashcliError(

@@ -22,6 +22,7 @@ from hashcli.distillation.open_towers import open_image_tower, open_teacher
 from hashcli.distillation.settings import UnpairedSettings
 from hashcli.distillation.towers import ImageTower, TextTower
 from hashcli.distillation.trainer import HashHeads
+from hashcli.errors import HashcliError
 
 NO_STUDENT = "none"  # values of the settings `student` and `text`
 TEACHERS_TEXT, BAG = "teacher", "bag"
@@ -58,6 +59,10 @@ class StudentView:
 def open_student(settings: UnpairedSettings, device: torch.device) -> StudentTowers | None:
     """The student's towers by their names in the settings, or None if there is to be no student."""
     if settings.student == NO_STUDENT:
+        if settings.text != TEACHERS_TEXT:
+            raise HashcliError(
+                f"text {settings.text} is the student's, and there is to be none.", "Leave text out, or name a student."
+            )
         return None
     image = open_image_tower(settings.student, device, backbone=True)
     shares_text = settings.text in (TEACHERS_TEXT, settings.teacher)
