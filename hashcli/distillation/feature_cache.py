@@ -12,7 +12,7 @@ from filelock import FileLock
 from hashcli.distillation.towers import TEXT_BATCH, ImageTower, TextTower
 from hashcli.errors import HashcliError
 
-SAVED_EVERY = 256  # rows: what a kill costs at most
+SAVED_EVERY = 64  # rows: what a kill costs at most
 
 
 @dataclass(frozen=True)

@@ -55,13 +55,14 @@ def timm_tower(name: str, device: torch.device | str) -> TorchImageTower:
         raise HashcliError(f"{what} cannot be loaded: there is no file {file}.", "Give timm:NAME/FILE, or timm:NAME.")
     if not pretrained:
         skip_hub_if_offline()
-    overlay = {"file": str(file)} if file else None  # timm leaves out a classifier that the file may have
     torch.manual_seed(0)  # for `random`
     try:
         with _silence_libraries():
-            model = timm.create_model(
-                arch, pretrained=pretrained != "random", pretrained_cfg_overlay=overlay, num_classes=0
-            )
+            model = timm.create_model(arch, pretrained=not pretrained, num_classes=0)
+            # The file may also have a classifier, which is not needed.
+            loaded = timm.models.load_checkpoint(model, str(file), strict=False) if file else None
+        if loaded and loaded.missing_keys:
+            raise ValueError(f"there is no {loaded.missing_keys[0]} in the file")
     except Exception as error:  # timm and its hub raise many kinds
         raise HashcliError(
             f"{what} cannot be loaded ({_first_line(error)}).",
