@@ -31,8 +31,6 @@ from hashcli.distillation.run_plan import RunPlan
 from hashcli.distillation.settings import Settings
 from hashcli.evaluation.ranking import Report
 
-BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
-
 # The metric shown for each dataset, and the methods that can be trained on it: SODA needs labels.
 SHOWN = {"mirflickr": ("mAP@all", ("soda", "ckdh", "lcdh")), "flickr8k": ("recall@10", ("ckdh", "lcdh"))}
 
@@ -136,10 +134,14 @@ def finished_run(plan: RunPlan, teacher_key: str) -> list[Row]:
     """The metrics of a run, which is trained now unless it is finished already."""
     if (plan.out / "metrics.json").exists():
         saved = json.loads((plan.out / "run.json").read_text())
+        version = load_method(plan.settings.method).version
         before = settings_from_json(saved["config"]), saved["towers"]["teacher"], saved["split"]
-        if before == (plan.settings, teacher_key, plan.split.checksum):
+        if before == (plan.settings, teacher_key, plan.split.checksum) and saved.get("method_version", 1) == version:
             return list(json.loads((plan.out / "metrics.json").read_text()))
-        sys.exit(f"{plan.out} holds a run with other settings, another teacher or other data. Choose another --out.")
+        sys.exit(
+            f"{plan.out} holds a run with other settings, another teacher, other data or an older version of its "
+            "method. Choose another --out."
+        )
     print(plan.out, file=sys.stderr)
     return train_hash_models(plan, PrintMetrics())
 
@@ -200,14 +202,15 @@ def cell(values: list[float], sign: str) -> str:
     return f"{mean} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else mean
 
 
-def write_tables(path: Path, tables: str) -> None:
-    """Put the tables between the marks, or at the end of a file without them."""
+def write_tables(path: Path, tables: str, name: str = "tables") -> None:
+    """Put the tables between the marks of a name, or at the end of a file without them."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     text = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
+    before, _, rest = text.partition(begin)
+    after = rest.partition(end)[2]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        f"{before.rstrip()}\n\n{BEGIN}\n\n{tables}\n\n{END}\n\n{after.strip()}".rstrip() + "\n", encoding="utf-8"
+        f"{before.rstrip()}\n\n{begin}\n\n{tables}\n\n{end}\n\n{after.strip()}".rstrip() + "\n", encoding="utf-8"
     )
     print(path)
 

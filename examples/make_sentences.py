@@ -10,42 +10,79 @@ import random
 from pathlib import Path
 
 OUT = Path(__file__).parent.parent / "hashcli" / "distillation" / "everyday_sentences.txt"
-SENTENCES = 6000
+SENTENCES = 10_000
 
 PEOPLE = """
-    a man | a woman | a boy | a girl | a child | a baby | an old man | an old woman | a young couple | a family | a
-    group of people | a crowd | a bride and groom | a father and his son | a mother and her baby | a tourist | a farmer
-    | a cook | a waiter | a teacher | a musician | a street performer | a dancer | a police officer | a firefighter | a
-    soldier | a worker in a hard hat | a doctor | a fisherman | a cyclist | a runner | a climber | a skier | a
-    snowboarder | a surfer | a swimmer | a skateboarder | a football player | a basketball player | a tennis player | a
-    baseball player | a horse rider | a man with a beard | a woman in a red dress | a man in a suit | a girl in a pink
-    jacket | a boy in a blue shirt | a woman with glasses | a toddler | a teenager | a grandmother | a hiker | a
-    photographer | a painter | a shopkeeper
+    man | woman | boy | girl | child | baby | toddler | teenager | old man | old woman | young man | young woman | bride
+    | father | mother | grandmother | grandfather | tourist | farmer | cook | waiter | teacher | student | musician |
+    singer | guitarist | street performer | dancer | police officer | firefighter | soldier | sailor | builder | doctor
+    | nurse | fisherman | cyclist | runner | climber | skier | snowboarder | surfer | swimmer | skateboarder | football
+    player | basketball player | tennis player | baseball player | horse rider | hiker | photographer | painter |
+    shopkeeper | gardener | man with a beard | bald man | woman with glasses | woman with long hair | girl with curly
+    hair | boy with blond hair | little girl | little boy | small child | street vendor | motorcyclist | racing driver
 """
 GROUPS = """
-    two women | two men | two children | three friends | students | schoolchildren | commuters | workers | fans
+    two women | two men | two boys | two girls | two children | two young people | three men | three women | three
+    friends | three children | four people | five people | several people | several men | many people | a few children |
+    some students | schoolchildren | commuters | workers | fans | tourists | two teams | two friends | an old couple | a
+    young couple | a couple | a family | a family with two children | a group of people | a group of friends | a group
+    of children | a group of young women | a large crowd | a crowd | a band | a football team | a bride and groom | a
+    father and his son | a mother and her daughter | a mother and her baby | a man and a woman | a boy and a girl | a
+    man and a child | a woman and a dog | a boy and his dog | two police officers | two cyclists | two runners | two
+    football players | two basketball players | two hikers
 """
 
 DOINGS = """
-    walks down a street | sits on a bench | stands in a doorway | runs along a path | rides a bicycle | rides a
-    motorcycle | rides a horse | drives a car | waits for a bus | gets on a train | looks out of a window | looks at a
-    phone | talks on the phone | reads a book | reads a newspaper | works on a laptop | types on a computer | takes a
-    photo | smiles at the camera | laughs | sleeps on a sofa | lies on the grass | plays in the sand | plays in the
-    water | plays in the snow | plays the guitar | plays the piano | plays the violin | plays the drums | plays football
-    | plays basketball | plays tennis | plays baseball | plays volleyball | plays chess | throws a ball | catches a ball
-    | kicks a ball | throws a frisbee | flies a kite | jumps over a fence | jumps into a pool | dives into the sea |
-    swims in a lake | surfs on a wave | paddles a kayak | rows a boat | sails a small boat | fishes from a pier | climbs
-    a rock | climbs a ladder | climbs a tree | hikes up a mountain | skis down a slope | snowboards in the air | skates
-    on ice | skateboards on a ramp | does a trick on a bike | dances at a party | sings into a microphone | speaks to a
-    crowd | holds a baby | holds an umbrella | holds a sign | holds a cup of coffee | carries a bag | carries a
-    surfboard | pushes a pram | pushes a shopping cart | walks a dog | feeds the birds | pets a cat | hugs a dog | eats
-    an ice cream | eats a sandwich | eats at a table | drinks from a glass | drinks a beer | cooks in a kitchen | cuts
-    vegetables | bakes a cake | blows out candles on a cake | opens a present | washes the dishes |
-    has a haircut | tries on a hat | shops at a market | sells fruit | works in a garden | waters the plants | mows the
-    lawn | chops wood | paints a wall | draws a picture | repairs a car | repairs a roof | sweeps the floor | blows
-    bubbles | slides down a slide | swings on a swing | builds a snowman | builds a sandcastle | pulls a sled | rolls in
-    the leaves | stands on a mountain top | crosses the road | watches a game | watches the sunset | poses for a picture
-    | marches in a parade | sits around a campfire | sits in a wheelchair
+    walking down a street | walking along a path | walking up the stairs | sitting on a bench | sitting on the ground |
+    sitting at a table | sitting in a chair | sitting on a wall | sitting around a campfire | sitting in a wheelchair |
+    standing in a doorway | standing in a queue | standing on a mountain top | standing on a rock | leaning against a
+    wall | kneeling on the ground | running along a path | running in a race | riding a bicycle | riding a motorcycle |
+    riding a horse | riding a scooter | driving a car | waiting for a bus | getting on a train | looking out of a window
+    | looking at a phone | looking at something | looking at the sky | looking through a telescope | pointing at
+    something | waving | talking on the phone | talking to each other | reading a book | reading a newspaper | writing |
+    working on a laptop | typing on a computer | taking a photo | smiling | smiling at the camera | laughing | crying |
+    making a face | shouting | yawning | kissing | hugging | holding hands | shaking hands | fighting | wrestling |
+    sleeping | sleeping on a sofa | lying on the grass | lying on a towel | playing | playing in the sand | playing in
+    the water | playing in the snow | playing in a fountain | playing with a toy | playing a video game | playing cards
+    | playing the guitar | playing the piano | playing the violin | playing the drums | playing the trumpet | playing
+    football | playing basketball | playing tennis | playing table tennis | playing baseball | playing volleyball |
+    playing hockey | playing rugby | playing chess | throwing a ball | catching a ball | kicking a ball | hitting a ball
+    | chasing a ball | swinging a bat | throwing a frisbee | flying a kite | jumping | jumping in the air | jumping over
+    a fence | jumping on a trampoline | jumping on a bed | jumping into a pool | jumping off a rock | diving into the
+    sea | doing a handstand | doing a somersault | swimming | swimming in a lake | swimming under water | splashing in
+    the water | surfing on a wave | water-skiing | paddling a kayak | rowing a boat | sailing a small boat | fishing |
+    fishing from a pier | climbing a rock | climbing a wall | climbing a ladder | climbing a tree | hanging from a rope
+    | hiking up a mountain | skiing down a slope | snowboarding | sledging down a hill | skating on ice | skateboarding
+    on a ramp | doing a trick on a skateboard | doing a trick on a bike | racing | falling | crawling on the floor |
+    dancing | dancing at a party | singing | singing into a microphone | performing on a stage | juggling | speaking to
+    a crowd | cheering | clapping | celebrating | praying | protesting with signs | holding a baby | holding an umbrella
+    | holding a sign | holding a flag | holding a camera | holding a stick | holding a glass | holding a cup of coffee |
+    holding a fish | carrying a bag | carrying a rucksack | carrying a child | carrying a surfboard | pushing a pram |
+    pushing a shopping cart | pushing a bicycle | pulling a rope | pulling a sled | walking a dog | playing with a dog |
+    feeding the birds | stroking a cat | hugging a dog | eating | eating an ice cream | eating a sandwich | eating at a
+    table | having a picnic | having dinner | drinking | drinking from a glass | drinking a beer | smoking a cigarette |
+    cooking | cooking in a kitchen | cooking on a grill | cutting vegetables | baking a cake | blowing out candles on a
+    cake | opening a present | washing the dishes | brushing teeth | having a haircut | putting on make-up | trying on a
+    hat | shopping at a market | selling fruit | looking into a shop window | working | working in a garden | watering
+    the plants | mowing the lawn | digging a hole | chopping wood | painting a wall | painting a picture | drawing a
+    picture | repairing a car | repairing a roof | sweeping the floor | shovelling snow | blowing bubbles | sliding down
+    a slide | swinging on a swing | hanging from monkey bars | building a snowman | throwing snowballs | building a
+    sandcastle | rolling in the leaves | crossing the road | watching a game | watching the sunset | watching television
+    | posing for a picture | marching in a parade | sleeping in a tent | resting | exercising | stretching | doing yoga
+"""
+
+CLOTHES = """
+    shirt | T-shirt | jacket | coat | dress | hat | cap | sweater | hooded top | skirt | suit | scarf | uniform | helmet
+    | vest | raincoat | costume | swimsuit | football shirt
+"""
+COLOURS = """
+    red | blue | green | yellow | white | black | brown | orange | purple | pink | grey | dark | bright | striped
+"""
+WORN = """
+    jeans | shorts | sunglasses | glasses | boots | gloves | a helmet | a hat | a straw hat | a baseball cap | a woolly
+    hat | a suit and tie | a wedding dress | a swimsuit | a bikini | swimming trunks | a wetsuit | a life jacket | a
+    uniform | a costume | a mask | a wig | an apron | a hard hat | a rucksack | a winter coat | a headscarf | a backpack
+    and boots | a necklace | face paint | pyjamas | no shirt | sports clothes | goggles
 """
 
 ANIMALS = """
@@ -60,12 +97,20 @@ ANIMALS = """
 """
 
 ANIMAL_DOINGS = """
-    runs through the grass | runs along the beach | jumps in the air | lies on the floor | sleeps on a bed | sleeps on a
-    sofa | sits by a window | stands in a field | stands in the snow | stands in the water | swims in a lake | drinks
-    from a river | eats grass | looks at the camera | looks up | hides behind a tree | climbs a tree | sits on a branch
-    | sits on a rock | sits on a fence | walks down a road | walks through a forest | plays with a ball | plays with
-    another one | carries a stick in its mouth | catches a frisbee | shakes off water | rests in the shade | is held by
-    a child | is behind a fence | is in a cage | looks out of a car window | wears a collar | is wet
+    running | running through the grass | running through the snow | running along the beach | running through water |
+    running after a ball | running on a track | jumping | jumping in the air | jumping over a hurdle | jumping over a
+    log | jumping into the water | lying on the floor | lying on the grass | sleeping | sleeping on a bed | sleeping on
+    a sofa | sitting | sitting by a window | sitting in a car | standing in a field | standing in the snow | standing in
+    the water | standing on a rock | standing on its back legs | swimming | swimming in a lake | splashing in the sea |
+    drinking water | drinking from a river | eating | eating grass | looking at the camera | looking up | sniffing the
+    ground | digging in the sand | hiding behind a tree | climbing a tree | sitting on a branch | sitting on a rock |
+    sitting on a fence | flying over the water | flying in the sky | walking | walking down a road | walking through a
+    forest | walking on a lead | playing | playing with a ball | playing with a toy | playing with another one |
+    fighting with another one | chasing another one | biting a rope | rolling on the ground | carrying a stick in its
+    mouth | holding a ball in its mouth | catching a frisbee | fetching a stick from the water | shaking off water |
+    sticking out its tongue | barking | yawning | resting in the shade | waiting at a door | being held by a child |
+    being stroked | being washed | being ridden | being fed | pulling a cart | pulling a sledge | wearing a collar |
+    wearing a jacket
 """
 
 PLACES = """
@@ -78,7 +123,12 @@ PLACES = """
     birthday party | at night | at sunset | at sunrise | in the morning | in autumn | in spring | in winter | in summer
     | in front of a house | in front of a wall | behind a fence | under a tree | under a bridge | by a river | by a lake
     | by the sea | by a waterfall | on a hill | on a rooftop | on a balcony | on stairs | on a table | on the floor | on
-    a shelf
+    a shelf | outside | indoors | outdoors on a sunny day | on a cloudy day | in the sun | in the dark | in the grass |
+    on the grass | in the sand | on a path | on a pavement | on a dirt road | in the woods | near the water | in shallow
+    water | in deep snow | on a rock | on a cliff | in a back garden | in an alley | outside a shop | outside a cafe |
+    in a crowd | on a stage | on a sports field | on a tennis court | on a race track | on a pier | on a wooden deck |
+    in an empty room | in front of a window | in front of a crowd | in front of a fountain | in front of a mountain |
+    next to a car | next to a tree | against a white background | against a blue sky
 """
 
 THINGS = """
@@ -128,6 +178,11 @@ SCENES = """
     under a microscope
 """
 
+TIMES = """
+    in the morning | at night | at sunset | in winter | in autumn | in summer | on a cloudy day | on a sunny day | in
+    the rain | seen from above | seen from far away | in black and white | under a blue sky
+"""
+
 LOOKS = """
     red | blue | green | yellow | white | black | brown | orange | purple | pink | small | large | old | new | wooden |
     metal | broken | empty | colourful | dirty
@@ -138,34 +193,93 @@ def words(listed: str) -> list[str]:
     return [" ".join(entry.split()) for entry in listed.split("|")]
 
 
-def make(rng: random.Random) -> str:
-    """One sentence, of one of several kinds."""
-    people, doings, animals, places, things, scenes = map(words, (PEOPLE, DOINGS, ANIMALS, PLACES, THINGS, SCENES))
-    kind = rng.random()
-    person, animal, thing, place = (rng.choice(one) for one in (people, animals, things, places))
-    if kind < 0.30:
-        return rng.choice([f"{person} {rng.choice(doings)}", f"{person} {rng.choice(doings)} {place}"])
-    if kind < 0.42:
-        person = rng.choice([person, rng.choice(words(GROUPS))])
-        return rng.choice([f"{person} {place}", f"{person} and {animal} {place}", f"{person} with {thing}"])
-    if kind < 0.62:
-        doing = rng.choice(words(ANIMAL_DOINGS))
-        return rng.choice([f"{animal} {doing}", f"{animal} {doing} {place}", f"{animal} {place}", animal])
-    if kind < 0.82:
-        other = rng.choice(things)
-        look = rng.choice(words(LOOKS))
+def a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+class Writer:
+    """Writes sentences of several kinds, drawn by a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+        self._lists: dict[str, list[str]] = {}
+
+    def sentence(self) -> str:
+        kinds = {self._people: 55, self._animals: 15, self._things: 15, self._scene: 15}
+        (kind,) = self._rng.choices(list(kinds), list(kinds.values()))
+        return kind()
+
+    def _one(self, listed: str) -> str:
+        """One entry of a list of words."""
+        return self._rng.choice(self._lists.setdefault(listed, words(listed)))
+
+    def _maybe(self, chance: float, text: str) -> str:
+        """The text, with a space before it, or nothing."""
+        return f" {text}" if self._rng.random() < chance else ""
+
+    def _clothes(self) -> str:
+        garment = a(f"{self._one(COLOURS)} {self._one(CLOTHES)}")
+        worn = self._rng.choice([garment, garment, f"{garment} and {self._one(WORN)}", self._one(WORN)])
+        return f"{self._rng.choice(['in', 'wearing'])} {worn}"
+
+    def _who(self) -> tuple[str, str]:
+        """One or several people, and the verb that goes with them."""
+        if self._rng.random() < 0.35:
+            return self._one(GROUPS), "are"
+        return a(self._one(PEOPLE)), "is"
+
+    def _people(self) -> str:
+        who, verb = self._who()
+        who += self._maybe(0.35, self._clothes())
+        place = self._one(PLACES)
+        if self._rng.random() < 0.12:
+            company = self._rng.choice([f"and {self._one(ANIMALS)}", f"with {self._one(THINGS)}"])
+            return f"{who}{self._maybe(0.6, company)} {place}"
+        doing = f"{who}{self._maybe(0.4, verb)} {self._one(DOINGS)}{self._maybe(0.55, place)}"
+        return doing + self._maybe(0.25, self._second_clause())
+
+    def _second_clause(self) -> str:
+        other, verb = self._who()
+        return self._rng.choice(
+            [
+                f"while {other} {verb} {self._one(DOINGS)}",
+                f"and {self._one(DOINGS)}",
+                f"as {other} {'watch' if verb == 'are' else 'watches'}",
+                f"with {other} in the background",
+                f"next to {other}",
+                f"in front of {self._one(THINGS)}",
+                f"near {self._one(THINGS)}",
+            ]
+        )
+
+    def _animals(self) -> str:
+        animal, place = self._one(ANIMALS), self._one(PLACES)
+        if self._rng.random() < 0.15:
+            return f"{animal}{self._maybe(0.5, f'and {self._one(ANIMALS)}')} {place}"
+        doing = f"{animal}{self._maybe(0.4, 'is')} {self._one(ANIMAL_DOINGS)}{self._maybe(0.4, place)}"
+        other, verb = self._who()
+        return doing + self._maybe(0.15, f"while {other} {verb} {self._one(DOINGS)}")
+
+    def _things(self) -> str:
+        thing, other, place = self._one(THINGS), self._one(THINGS), self._one(PLACES)
         plain = thing.removeprefix("a ").removeprefix("an ")
-        described = f"{'an' if look[0] in 'aeiou' else 'a'} {look} {plain}" if plain != thing else f"{look} {thing}"
-        return rng.choice([thing, f"{thing} {place}", f"{thing} and {other}", f"{described} {place}", described])
-    scene = rng.choice(scenes)
-    return rng.choice([scene, f"a photo of {scene}", f"{scene} with {person}", f"{scene} and {thing}"])
+        described = f"{self._one(LOOKS)} {plain}"
+        described = described if plain == thing else a(described)
+        return self._rng.choice(
+            [f"{thing} {place}", f"{thing} and {other}", f"{described} {place}", described, f"{thing} next to {other}"]
+        )
+
+    def _scene(self) -> str:
+        scene, other = self._one(SCENES), self._who()[0]
+        kinds = [f"a photo of {scene}", f"{scene} with {other}", f"{scene} and {self._one(THINGS)}"]
+        return self._rng.choice([*kinds, f"{other} at {scene}", f"{scene} {self._one(TIMES)}"])
 
 
 def main() -> None:
-    rng = random.Random(0)
+    writer = Writer(seed=0)
     sentences: dict[str, None] = dict.fromkeys([*words(SCENES), *words(THINGS), *words(ANIMALS)])
     while len(sentences) < SENTENCES:
-        sentences[make(rng)] = None
+        sentences[writer.sentence()] = None
     OUT.write_text("".join(f"{sentence}\n" for sentence in sorted(sentences)), encoding="utf-8")
 
 

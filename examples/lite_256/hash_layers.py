@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from hashcli.distillation.itq import itq_rotation, principal_directions
+from hashcli.distillation.losses import balance, code_scores, ranking_divergence
+from hashcli.distillation.rank import start_layer
 from lite_256.projections import Guesses, map_text, teacher_photos, unit
 from lite_256.settings import (
     BITS,
@@ -49,16 +52,6 @@ class TextHead(nn.Module):
         return outputs
 
 
-def signs(outputs: Tensor) -> Tensor:
-    return torch.where(outputs > 0, 1.0, -1.0)
-
-
-def soft_signs(outputs: Tensor) -> Tensor:
-    """The sign, with the gradient of tanh (straight-through: Bengio et al. 2013)."""
-    soft = outputs.tanh()
-    return soft + (signs(outputs) - soft).detach()
-
-
 @dataclass(frozen=True)
 class Sentences:
     """`vectors` are centred unit vectors [n, WIDTH]; `teacher` is as the teacher scores them, [n, 2 * WIDTH]."""
@@ -84,39 +77,19 @@ class HashTrainingSet:
     text_map: Tensor
 
 
-def itq(samples: Tensor, seed: int) -> Tensor:
-    """[n, WIDTH] -> [WIDTH, BITS]: principal directions, rotated for small quantisation error (Gong & Lazebnik 2011).
-
-    Alternates B = sign(V R) and R = the rotation that brings V nearest to B (orthogonal Procrustes).
-    """
-    directions = torch.linalg.eigh(samples.T @ samples).eigenvectors[:, -BITS:]
-    projected = samples @ directions
-    rotation = torch.linalg.qr(torch.randn(BITS, BITS, generator=torch.Generator().manual_seed(seed))).Q
-    for _ in range(50):
-        left, _, right = torch.linalg.svd(projected.T @ signs(projected @ rotation))
-        rotation = left @ right
-    basis: Tensor = directions @ rotation
-    return basis
-
-
 def start_from_itq(images: nn.Linear, texts: nn.Linear, training_set: HashTrainingSet, seed: int) -> None:
     guesses = torch.cat([training_set.train[0], training_set.general[0]])
     sentences = torch.cat([training_set.captions.vectors, *[loose.vectors for loose in training_set.loose]])
     some = torch.randperm(len(sentences), generator=torch.Generator().manual_seed(seed))[: 2 * len(guesses)]
     samples = torch.cat([guesses[:, :WIDTH], map_text(sentences[some], training_set.text_map)])
-    basis = itq(samples - samples.mean(0), seed)
+    training = (samples - samples.mean(0)).numpy()
+    directions = principal_directions(training, BITS)
+    basis = torch.from_numpy(directions @ itq_rotation(training @ directions, seed)).float()
     mapped = basis + training_set.text_map @ basis
     share = CLASS_SHARE["general"]
     both = torch.cat([math.sqrt(1 - share) * basis, math.sqrt(share) * mapped])
-    set_layer(images, guesses, both)
-    set_layer(texts, sentences, mapped)
-
-
-def set_layer(layer: nn.Linear, inputs: Tensor, basis: Tensor) -> None:
-    """Outputs of mean 0 and mean magnitude 1, along `basis`."""
-    outputs = (inputs - inputs.mean(0)) @ basis
-    layer.weight.data = (basis / outputs.abs().mean()).T.contiguous()
-    layer.bias.data = -layer.weight.data @ inputs.mean(0)
+    images.load_state_dict(start_layer(both, guesses).state_dict())
+    texts.load_state_dict(start_layer(mapped, sentences).state_dict())
 
 
 def train_hash(images: nn.Linear, texts: nn.Linear, training_set: HashTrainingSet, seed: int) -> Floats:
@@ -176,26 +149,22 @@ def hash_losses(
     other_outputs = texts(training_set.captions.vectors[photos * CAPTIONS + other])
     length = int(torch.multinomial(torch.tensor(list(PREFIXES.values())), 1))
     bits = list(PREFIXES)[length]
-    image_codes, text_codes, other_codes = (
-        soft_signs(outputs[:, :bits]) for outputs in (image_outputs, text_outputs, other_outputs)
-    )
-    if torch.rand(()) < SYMMETRIC_SHARE:
-        image_queries, text_queries = image_codes, text_codes
-    else:
-        image_queries, text_queries = (unit(each[:, :bits]) * math.sqrt(bits) for each in (image_outputs, text_outputs))
-    by_text, by_image = text_queries @ image_codes.T / bits, image_queries @ text_codes.T / bits
-    by_caption = text_queries[:pairs] @ other_codes.T / bits
+    symmetric = bool(torch.rand(()) < SYMMETRIC_SHARE)
+    by_text, by_image = code_scores(image_outputs[:, :bits], text_outputs[:, :bits], symmetric=symmetric)
+    by_caption, _ = code_scores(other_outputs[:, :bits], text_outputs[:pairs, :bits], symmetric=symmetric)
     pair_scale, teacher_scale = scales[:, length]
-    means = torch.stack([image_outputs.tanh().mean(0), text_outputs.tanh().mean(0)])
     return {
         "pair": (
             right_first(by_text[:pairs, :pairs] * pair_scale, photos)
             + right_first(by_image[:pairs, :pairs] * pair_scale, photos)
         )
         / 2,
-        "teacher": (divergence(by_text * teacher_scale, target.T) + divergence(by_image * teacher_scale, target)) / 2,
+        "teacher": (
+            ranking_divergence(by_text * teacher_scale, target.T) + ranking_divergence(by_image * teacher_scale, target)
+        )
+        / 2,
         "captions": right_first(by_caption * pair_scale, photos),
-        "balance": means.square().sum() / BITS,
+        "balance": balance(image_outputs.tanh(), text_outputs.tanh()),
     }
 
 
@@ -208,8 +177,3 @@ def right_first(scores: Tensor, photos: Tensor) -> Tensor:
     rivals = photos[:, None] == photos[None]
     scores = scores.masked_fill(rivals & ~torch.eye(len(photos), dtype=torch.bool), -torch.inf)
     return functional.cross_entropy(scores, torch.arange(len(photos)))
-
-
-def divergence(scores: Tensor, target: Tensor) -> Tensor:
-    """The mean Kullback-Leibler divergence of rows, as softmax distributions, from the target's."""
-    return functional.kl_div(scores.log_softmax(1), target.log_softmax(1), reduction="batchmean", log_target=True)

@@ -9,12 +9,13 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
+from hashcli.distillation.losses import signs
 from hashcli.evaluation.ranking import chance_of_average_precision
 from hashcli.hashmodel.description import MatchThreshold, ReportedMetric
 from hashcli.hashmodel.images import load_pixels
 from lite_256.data import MIRFLICKR_PHOTOS, Data
 from lite_256.folder import Outputs
-from lite_256.hash_layers import ImageHead, TextHead, signs
+from lite_256.hash_layers import ImageHead, TextHead
 from lite_256.image_tower import Backbone, open_session
 from lite_256.settings import BITS, CAPTIONS, MAX_TOKENS, PREFIXES, RESIZE, SIZE
 from lite_256.text_tower import TextGraph, load_tokenizer, minilm_folder, run_text

@@ -99,7 +99,8 @@ def run(
     teacher: Annotated[
         str | None,
         typer.Option(
-            help="open_clip ARCH/PRETRAINED, ARCH/FILE, hf-hub:NAME or local-dir:FOLDER, or a hash model (no network).",
+            help="open_clip ARCH/PRETRAINED, ARCH/FILE, hf-hub:NAME or local-dir:FOLDER; a hash model (no network); or "
+            "features:FILE, vectors computed elsewhere.",
             show_default="ViT-B-32/datacomp_xl_s13b_b90k",
         ),
     ] = None,

@@ -6,7 +6,6 @@ the similarity matrix is what is distilled. Here CLIP is fine-tuned within the t
 if `tune_teacher` says so; otherwise its features are frozen and only its head learns.
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -15,40 +14,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.distillation.features import Features
 from hashcli.distillation.heads import HashHead
 from hashcli.distillation.losses import cosine, cosine_target, half_inner, negative_log_likelihood, quantisation
-from hashcli.distillation.settings import TUNING, Settings, choice, flag, number
-from hashcli.distillation.towers import ImageTower
+from hashcli.distillation.settings import TeacherSettings, flag, number
 from hashcli.distillation.trainer import HashHeads, Method, Outputs, Trainer
-from hashcli.distillation.tuning import TunedTower, tunable
+from hashcli.distillation.tuning import TeacherImages, check_teacher
 
 Similarities = tuple[Tensor, Tensor]  # S_T in [-1, 1] and P_T in [0, 1], each [n, n]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CkdhSettings(Settings):
+class CkdhSettings(TeacherSettings):
     """What CKDH needs beside the shared settings. The defaults are ours: the paper's are not public."""
 
-    tune_teacher: str = choice(
-        "head",
-        TUNING,
-        "fine-tune an open_clip teacher's image tower: no part, its last block, or all of it",
-        fixed=True,
-    )
     graph_attention: bool = flag(True, "false: the text teacher sees each text alone, an ablation")
     graph_neighbours: int = number(10, 1, 10**6, "nearest texts of a batch that are a text's neighbours in the graph")
     likelihood: float = number(1.0, 0, 1e6, "weight: similar images and texts should have similar codes")
     intra: float = number(0.5, 0, 1e6, "weight: cosines within each modality should be as the target says")
     inter: float = number(1.0, 0, 1e6, "weight: cosines between the modalities should be as the target says")
     kappa: float = number(0.5, 0, 1e3, "how sharply the teacher's similarity becomes a probability")
-
-
-def check_teacher(settings: CkdhSettings, dataset: ImageTextDataset, teacher: ImageTower) -> None:
-    """Raises HashcliError for a teacher that is to be fine-tuned and cannot be."""
-    if settings.tune_teacher != "head":
-        tunable(teacher, "tune_teacher")
 
 
 def train_ckdh(trainer: Trainer[CkdhSettings]) -> HashHeads:
@@ -77,31 +62,23 @@ def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similar
     text_teacher = GraphTextTeacher(
         width, trainer.bits, dropout=0.3, neighbours=settings.graph_neighbours, attend=settings.graph_attention
     ).to(training_set.text.device)
-    modules = nn.ModuleDict({"image": image_head, "text": text_teacher})
-    tower = None
-    if settings.tune_teacher != "head":  # a copy, since each code length tunes the tower afresh
-        frozen = tunable(training_set.teacher_tower, "tune_teacher")
-        modules["tower"] = tower = TunedTower(copy.deepcopy(frozen), settings.tune_teacher)
+    images = TeacherImages(training_set, settings)
+    modules = nn.ModuleDict({"image": image_head, "text": text_teacher} | images.modules())
 
     def loss(rows: Tensor) -> dict[str, Tensor]:
-        if tower:
-            features = tower([training_set.photos[place] for place in training_set.photo_of[rows].tolist()])
-        else:
-            features = training_set.teacher_image[rows]
-        image, text = torch.tanh(image_head(features)), torch.tanh(text_teacher(training_set.text[rows]))
+        image = torch.tanh(image_head(images.of_rows(rows)))
+        text = torch.tanh(text_teacher(training_set.text[rows]))
         return _terms(trainer, image, text, *_label_similarities(trainer, rows))
 
     def encode(features: Features) -> Outputs:
         """A text's neighbours are those of its batch, as in training, so its code depends on the batch."""
-        images = tower.features(features.photos) if tower else features.teacher_image
         texts = [text_teacher(batch) for batch in features.text.split(settings.batch)]
-        return {"image": image_head(images), "text": torch.cat(texts)}
+        return {"image": image_head(images.of_photos(features)), "text": torch.cat(texts)}
 
     trainer.train("ckdh-teacher", modules, loss, encode)
     trainer.evaluator.report("ckdh's teacher", encode)
     with torch.no_grad():
-        images = tower.features(training_set.photos)[training_set.photo_of] if tower else training_set.teacher_image
-        image_outputs = torch.tanh(image_head(images))
+        image_outputs = torch.tanh(image_head(images.of_all_rows()))
 
     def similarities(rows: Tensor) -> Similarities:
         """S_T, the mean of the cosines within each modality and across both, and P_T = sigmoid(kappa r S_T / 2).

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 from filelock import FileLock
 
+from hashcli.distillation.feature_files import VectorImageTower, VectorTextTower
 from hashcli.distillation.towers import TEXT_BATCH, ImageTower, TextTower
 from hashcli.errors import HashcliError
 
@@ -17,7 +18,10 @@ SAVED_EVERY = 64  # rows: what a kill costs at most
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """A folder of features. `advanced` is called with how many more photos or texts have theirs."""
+    """A folder of features. `advanced` is called with how many more photos or texts have theirs.
+
+    Vectors that a file has already are looked up there, all at once, and not written again.
+    """
 
     folder: Path
     dataset: str
@@ -28,6 +32,10 @@ class FeatureCache:
 
         Raises HashcliError naming a photo that cannot be read; without `all_readable`, its row is NaN.
         """
+        if isinstance(tower, VectorImageTower):
+            found = tower.look_up([*map(str, paths)])
+            self.advanced(len(paths))
+            return found
 
         def compute(out: np.ndarray, start: int) -> Iterator[int]:
             remaining = paths[start:]
@@ -47,6 +55,10 @@ class FeatureCache:
 
     def texts(self, tower: TextTower, texts: Sequence[str]) -> np.ndarray:
         """float32 [n, width] of texts, mapped from disk."""
+        if isinstance(tower, VectorTextTower):
+            found = tower.encode_texts(texts)
+            self.advanced(len(texts))
+            return found
 
         def compute(out: np.ndarray, start: int) -> Iterator[int]:
             for row in range(start, len(texts), TEXT_BATCH):

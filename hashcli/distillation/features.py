@@ -14,10 +14,12 @@ from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.splits import Split
 from hashcli.datasets.vocabulary import bag_of_words, build_vocabulary, read_vocabulary, texts_of
 from hashcli.distillation.feature_cache import FeatureCache
+from hashcli.distillation.feature_files import VectorImageTower, VectorTextTower
 from hashcli.distillation.open_towers import Towers
 from hashcli.distillation.settings import Settings
 from hashcli.distillation.towers import ImageTower, TextTower
 from hashcli.distillation.training_set import SupervisedRows, TrainingSet
+from hashcli.errors import HashcliError
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,20 @@ class TeacherFeatures:
     text: Tensor
 
 
+def check_vectors(items: UsedItems, towers: Towers) -> None:
+    """Raises HashcliError if the teacher is vectors in files, and some item has none."""
+    if isinstance(towers.teacher_image, VectorImageTower):
+        towers.teacher_image.look_up([*map(str, items.photos)])
+    if isinstance(towers.teacher_text, VectorTextTower) and not towers.knows_photos_alone:
+        towers.teacher_text.encode_texts(items.texts)
+
+
 def encode_for_teacher(items: UsedItems, towers: Towers, cache: FeatureCache) -> TeacherFeatures:
-    """The teacher's features of all items."""
-    return TeacherFeatures(
-        unit_rows(cache.images(towers.teacher_image, items.photos)),
-        unit_rows(cache.texts(towers.teacher_text, items.texts)),
-    )
+    """The teacher's features of all items. A text stands for its photo where the teacher is vectors of photos alone."""
+    image = unit_rows(cache.images(towers.teacher_image, items.photos))
+    if towers.knows_photos_alone:
+        return TeacherFeatures(image, image[items.photo_of])
+    return TeacherFeatures(image, unit_rows(cache.texts(towers.teacher_text, items.texts)))
 
 
 def encode_photos(items: UsedItems, tower: ImageTower, cache: FeatureCache) -> Tensor:
@@ -170,7 +180,11 @@ def make_training_set(rows: SupervisedRows, items: UsedItems, features: Features
 def encode_prompts(tower: TextTower, sentences: list[str]) -> Tensor:
     """float32 [n, width] of unit length. Repeated sentences are encoded once: there are few sets of labels."""
     different = sorted(set(sentences))
-    encoded = functional.normalize(torch.from_numpy(tower.encode_texts(different)))
+    try:
+        encoded = functional.normalize(torch.from_numpy(tower.encode_texts(different)))
+    except HashcliError as error:  # vectors in a file, without those of the prompts
+        remedy = 'Add vectors of the sentences that labels become, or set label_input to "classes", which needs none.'
+        raise HashcliError(error.problem, remedy) from error
     return encoded[[different.index(sentence) for sentence in sentences]]
 
 

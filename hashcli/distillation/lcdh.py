@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from hashcli.distillation.features import Features
 from hashcli.distillation.losses import half_inner, info_nce, negative_log_likelihood, quantisation, signs
-from hashcli.distillation.settings import Settings, flag, number
+from hashcli.distillation.settings import TeacherSettings, flag, number
 from hashcli.distillation.trainer import HashHeads, Method, Outputs, Trainer
+from hashcli.distillation.tuning import TeacherImages, check_teacher
 
 
 @dataclass(frozen=True, kw_only=True)
-class LcdhSettings(Settings):
+class LcdhSettings(TeacherSettings):
     """What LCDH needs beside the shared settings. The defaults are ours: the paper's are not public."""
 
     attention: bool = flag(True, "false: the teacher joins image and text without attention, an ablation")
@@ -82,9 +83,10 @@ def _train_teacher(trainer: Trainer[LcdhSettings]) -> Tensor:
     training_set, settings = trainer.training_set, trainer.settings
     width = training_set.teacher_image.shape[1]
     teacher = FusedTeacher(width, trainer.bits, heads=8, attend=settings.attention).to(training_set.image.device)
+    images = TeacherImages(training_set, settings)
 
     def loss(rows: Tensor) -> dict[str, Tensor]:
-        outputs, tokens = teacher(training_set.teacher_image[rows], training_set.teacher_text[rows])
+        outputs, tokens = teacher(images.of_rows(rows), training_set.teacher_text[rows])
         relaxed = torch.tanh(outputs)
         return {
             "likelihood": negative_log_likelihood(
@@ -95,12 +97,12 @@ def _train_teacher(trainer: Trainer[LcdhSettings]) -> Tensor:
         }
 
     def encode(features: Features) -> Outputs:
-        return {"pair": teacher(features.teacher_image[features.photo_of], features.teacher_text)[0]}
+        return {"pair": teacher(images.of_photos(features)[features.photo_of], features.teacher_text)[0]}
 
-    trainer.train("lcdh-teacher", nn.ModuleDict({"teacher": teacher}), loss, encode)
+    trainer.train("lcdh-teacher", nn.ModuleDict({"teacher": teacher} | images.modules()), loss, encode)
     trainer.evaluator.report("lcdh's teacher", encode)
     with torch.no_grad():
-        return torch.tanh(teacher(training_set.teacher_image, training_set.teacher_text)[0])
+        return torch.tanh(teacher(images.of_all_rows(), training_set.teacher_text)[0])
 
 
 def _target(trainer: Trainer[LcdhSettings], teacher: Tensor | None, rows: Tensor, others: Tensor) -> Tensor:
@@ -165,5 +167,7 @@ METHOD = Method(
     "an attention-fused teacher, and a student trained online on a stream (arXiv 2502.19751)",
     LcdhSettings,
     train_lcdh,
+    check=check_teacher,
     reconstruction=True,
+    needs_teacher_texts=True,  # the teacher fuses a photo with its text
 )

@@ -4,6 +4,8 @@ Notation as in the papers: n items in a batch, r bits; H in (-1, 1)^(n x r) are 
 formulas of SODA, CKDH and LCDH are not public; each term says what it is and where it comes from.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -85,3 +87,27 @@ def info_nce(a: Tensor, b: Tensor, temperature: float = 0.07) -> Tensor:
 def signs(relaxed: Tensor) -> Tensor:
     """-1 and +1; an output of 0 is -1, as in a packed code."""
     return torch.where(relaxed > 0, 1.0, -1.0)
+
+
+def soft_signs(outputs: Tensor) -> Tensor:
+    """The sign, with the gradient of tanh (straight through: Bengio et al. 2013)."""
+    soft = outputs.tanh()
+    return soft + (signs(outputs) - soft).detach()
+
+
+def code_scores(image_outputs: Tensor, text_outputs: Tensor, *, symmetric: bool) -> tuple[Tensor, Tensor]:
+    """Outputs [p, bits] and [s, bits] to scores from -1 to 1: of photos by sentence [s, p], and the reverse [p, s].
+
+    Items count by their bits. Queries count by their outputs, or by their bits as well if `symmetric`.
+    """
+    bits = image_outputs.shape[1]
+    image_codes, text_codes = soft_signs(image_outputs), soft_signs(text_outputs)
+    if symmetric:
+        return text_codes @ image_codes.T / bits, image_codes @ text_codes.T / bits
+    image, text = (functional.normalize(one) / math.sqrt(bits) for one in (image_outputs, text_outputs))
+    return text @ image_codes.T, image @ text_codes.T
+
+
+def ranking_divergence(scores: Tensor, target: Tensor) -> Tensor:
+    """The mean Kullback-Leibler divergence of rows [n, m], as distributions by softmax, from those of the target."""
+    return functional.kl_div(scores.log_softmax(1), target.log_softmax(1), reduction="batchmean", log_target=True)

@@ -8,6 +8,7 @@ A tower's name is one of
     local-dir:FOLDER            open_clip, from a folder
     timm:NAME                   a timm image backbone, with the weights of its publisher (students only)
     timm:NAME/FILE              the same, with weights from a file
+    features:FILE               vectors that another program has computed (teachers only); see feature_files.py
 With `random` in place of PRETRAINED or FILE, the weights stay untrained, for tests and ablations.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from hashcli.distillation.feature_files import PREFIX, VectorTextTower, vector_towers
 from hashcli.distillation.pretrained_towers import HUB, LOCAL, open_clip_towers, timm_tower
 from hashcli.distillation.settings import Settings
 from hashcli.distillation.towers import BackboneTower, HashModelTower, ImageTower, Precision, TextTower
@@ -31,6 +33,11 @@ class Towers:
     student_image: ImageTower
     student_text: TextTower | None
 
+    @property
+    def knows_photos_alone(self) -> bool:
+        """Whether the teacher is vectors of photos, without any of texts."""
+        return isinstance(self.teacher_text, VectorTextTower) and self.teacher_text.is_empty
+
     def keys(self) -> dict[str, str]:
         """What identifies their features, as run.json and a hash model keep it."""
         student_text = self.student_text.key if self.student_text else "bag"
@@ -38,7 +45,11 @@ class Towers:
 
 
 def open_towers(settings: Settings, device: torch.device, student_image: ImageTower | None = None) -> Towers:
-    """All towers of a run. `student_image` is a tower that is open already, in place of the named one."""
+    """All towers of a run. `student_image` is a tower that is open already, in place of the named one.
+
+    Raises HashcliError for a tower that cannot be had, and for a student that is vectors in a file.
+    """
+    check_student_names(settings)
     precision: Precision = "float32"
     if settings.precision == "bfloat16" or (settings.precision == "auto" and device.type == "cuda"):
         precision = "bfloat16"
@@ -54,10 +65,22 @@ def open_towers(settings: Settings, device: torch.device, student_image: ImageTo
     return Towers(image, text, student_image, student_text)
 
 
+def check_student_names(settings: Settings) -> None:
+    """Raise HashcliError for a student that is vectors in a file."""
+    for half, name in (("student", settings.student), ("text", settings.text)):
+        if name.startswith(PREFIX):
+            raise HashcliError(
+                f"{half}: vectors in a file cannot encode new photos and texts, as a student must.",
+                "Only a teacher can be named so. Choose a hash model for the student.",
+            )
+
+
 def open_teacher(
     name: str, device: torch.device | str = "cpu", precision: Precision = "float32"
 ) -> tuple[ImageTower, TextTower]:
     """A teacher's image and text tower, whose features lie in one space. A hash model's are always float32."""
+    if name.startswith(PREFIX):
+        return vector_towers(name)
     if not _is_hash_model(name):
         return open_clip_towers(name, device, precision)
     tower = HashModelTower(name)

@@ -6,7 +6,9 @@
    items are near to everything (CSLS, Conneau et al. 2018). With `whitening=0 hub_share=0` the target is the centred
    cosine.
 2. The layers start from ITQ in blocks of bits: each block is fitted on what a linear decoder of the earlier bits
-   leaves over. So a prefix is a code as well, down to 128 bits, and there may be more bits than features.
+   leaves over. So a prefix is a code as well, down to 128 bits, and there may be more bits than features. Photos and
+   sentences have one weight matrix and a bias each, since centred and whitened alike they lie in one space. Two
+   matrices overfit: with them, codes find less among photos that were not trained on.
 3. They are trained on batches of photos and of sentences. Over a batch, the codes' scores of all photos for a sentence,
    and of all sentences for a photo, become distributions by softmax, and should be as the target's are
    (Kullback-Leibler divergence). Gradients go through the sign as through tanh (Bengio et al. 2013).
@@ -25,7 +27,7 @@ from torch.nn import functional
 
 from hashcli.distillation.heads import HashLayer, WhitenedHashLayer
 from hashcli.distillation.itq import itq_rotation, principal_directions
-from hashcli.distillation.losses import signs
+from hashcli.distillation.losses import balance, code_scores, ranking_divergence, signs
 from hashcli.distillation.settings import UnpairedSettings, code_lengths, number
 from hashcli.distillation.trainer import HashHeads, OnEpoch, UnpairedMethod
 from hashcli.distillation.training_loop import EpochReport
@@ -77,7 +79,7 @@ def train_rank(
     photos, sentences = _prepare(torch.from_numpy(image), torch.from_numpy(text), settings)
     ends = [*(end for end in BLOCKS if end < bits), bits]
     basis = _block_itq(_sample((photos, sentences), generator), ends, settings.seed)
-    layers = [_start(basis, side.features) for side in (photos, sentences)]
+    layers = _shared_layers(basis, photos.features, sentences.features)
     _train(layers, (photos, sentences), ends, settings, generator, on_epoch)
     image_layer, text_layer = (
         WhitenedHashLayer(side.whiten, layer).requires_grad_(False)
@@ -158,13 +160,22 @@ def _block_itq(samples: Tensor, ends: list[int], seed: int) -> Tensor:
     return torch.cat(blocks, dim=1)
 
 
-def _start(basis: Tensor, features: Tensor) -> HashLayer:
+def start_layer(basis: Tensor, features: Tensor) -> HashLayer:
     """The layer (x - mean) basis, whose outputs have mean magnitude 1."""
     mean = features.mean(dim=0)
     layer = HashLayer(*basis.shape)
     layer.weight.data = (basis / ((features - mean) @ basis).abs().mean()).T.contiguous()
     layer.bias.data = -layer.weight.data @ mean
     return layer
+
+
+def _shared_layers(basis: Tensor, photos: Tensor, sentences: Tensor) -> list[HashLayer]:
+    """The layers of whitened features [n, width] and [m, width], with one weight matrix for both."""
+    image = start_layer(basis, photos)
+    text = HashLayer(*basis.shape)
+    text.weight = image.weight
+    text.bias.data = -image.weight.data @ sentences.mean(dim=0)
+    return [image, text]
 
 
 def _train(
@@ -179,7 +190,7 @@ def _train(
     # Scores are bounded: how sharp their distributions are is learned, as logarithms, for each direction, for outputs
     # and for bits as the query, and for each length of code.
     log_scales = torch.full((2, 2, len(ends)), 3.3, requires_grad=True)
-    parameters = [one for layer in layers for one in layer.parameters()]
+    parameters = list(nn.ModuleList(layers).parameters())  # those that the layers share are in it once
     optimiser = torch.optim.AdamW([{"params": parameters}, {"params": [log_scales]}], weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, [LEARNING_RATE, SCALE_LEARNING_RATE], total_steps=settings.steps, pct_start=0.1
@@ -220,10 +231,9 @@ def _loss(
     outputs = [layer(batch) for layer, (batch, _) in zip(layers, batches, strict=True)]
     of_photos, of_sentences = code_scores(outputs[0][:, :length], outputs[1][:, :length], symmetric=symmetric)
     cosines = sentences @ photos.T
-    found = _divergence(of_photos * scales[0], (cosines - photo_hubs) * TARGET_SCALE)
-    described = _divergence(of_sentences * scales[1], (cosines.T - sentence_hubs) * TARGET_SCALE)
-    balance = torch.stack([one.tanh().mean(dim=0).square().mean() for one in outputs]).sum()
-    return found + IMAGE_QUERY_WEIGHT * described + balance
+    found = ranking_divergence(of_photos * scales[0], (cosines - photo_hubs) * TARGET_SCALE)
+    described = ranking_divergence(of_sentences * scales[1], (cosines.T - sentence_hubs) * TARGET_SCALE)
+    return found + IMAGE_QUERY_WEIGHT * described + balance(*(one.tanh() for one in outputs))
 
 
 def _mixed(features: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -232,30 +242,6 @@ def _mixed(features: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor
     weight = 0.5 * torch.rand(len(rows), 1, generator=generator)
     weight = weight * (torch.rand(len(rows), 1, generator=generator) < MIXED)
     return functional.normalize((1 - weight) * features[rows] + weight * others)
-
-
-def code_scores(image_outputs: Tensor, text_outputs: Tensor, *, symmetric: bool) -> tuple[Tensor, Tensor]:
-    """Outputs [p, bits] and [s, bits] to scores from -1 to 1: of photos by sentence [s, p], and the reverse [p, s].
-
-    Items count by their bits. Queries count by their outputs, or by their bits as well if `symmetric`.
-    """
-    bits = image_outputs.shape[1]
-    image_codes, text_codes = _soft_signs(image_outputs), _soft_signs(text_outputs)
-    if symmetric:
-        return text_codes @ image_codes.T / bits, image_codes @ text_codes.T / bits
-    image, text = (functional.normalize(one) / math.sqrt(bits) for one in (image_outputs, text_outputs))
-    return text @ image_codes.T, image @ text_codes.T
-
-
-def _soft_signs(outputs: Tensor) -> Tensor:
-    """The sign, with the gradient of tanh."""
-    soft = outputs.tanh()
-    return soft + (signs(outputs) - soft).detach()
-
-
-def _divergence(scores: Tensor, target: Tensor) -> Tensor:
-    """The mean Kullback-Leibler divergence of rows [n, m], as distributions by softmax, from those of the target."""
-    return functional.kl_div(scores.log_softmax(1), target.log_softmax(1), reduction="batchmean", log_target=True)
 
 
 METHOD = UnpairedMethod(

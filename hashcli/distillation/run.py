@@ -17,6 +17,7 @@ from hashcli.distillation.feature_cache import FeatureCache
 from hashcli.distillation.features import (
     Features,
     UsedItems,
+    check_vectors,
     choose_vocabulary,
     encode_for_teacher,
     encode_photos,
@@ -74,6 +75,7 @@ def train_hash_models(plan: RunPlan, callback: RunCallback) -> list[MetricRow]:
     device = choose_device(plan.settings.device)
     student = load_student(plan.update).to(device) if plan.update else None
     towers = _open_and_check_towers(plan, method, student, device)
+    check_vectors(UsedItems.of_split(plan.dataset, plan.split), towers)
     folder = _open_folder(plan, towers, student)
     run = _encode(plan, folder, towers, student, callback)
     rows: list[MetricRow] = []
@@ -117,6 +119,12 @@ def _open_and_check_towers(plan: RunPlan, method: Method[Any], student: Student 
     towers = open_towers(settings, device)
     if settings.tune_student != "head":
         tunable(towers.student_image, "tune_student")
+    if towers.knows_photos_alone and (method.needs_teacher_texts or plan.baselines):
+        what = "The baselines use" if plan.baselines else f"{settings.method} uses"
+        raise HashcliError(
+            f"{what} the teacher's vectors of texts, and {settings.teacher} has only those of photos.",
+            "Leave the baselines out." if plan.baselines else "Choose the method ckdh, or add vectors of the texts.",
+        )
     method.check(settings, plan.dataset, towers.teacher_image)
     return towers
 

@@ -40,7 +40,7 @@ def choose_sentences(dataset: ImageTextDataset, split: Split) -> Sentences:
 
 
 def everyday_sentences() -> list[str]:
-    """6,000 sentences about photos, of one word up to about fifteen; examples/make_sentences.py wrote them."""
+    """10,000 sentences about photos, of one word up to thirty; examples/make_sentences.py wrote them."""
     text = files("hashcli.distillation").joinpath("everyday_sentences.txt").read_text(encoding="utf-8")
     return text.splitlines()
 

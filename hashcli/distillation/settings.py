@@ -120,7 +120,8 @@ class Settings:
     method: str
     teacher: str = string(
         "ViT-B-32/datacomp_xl_s13b_b90k",
-        "the model that teaches: open_clip ARCH/PRETRAINED, ARCH/FILE, hf-hub:NAME, local-dir:FOLDER, or a hash model",
+        "the model that teaches: open_clip ARCH/PRETRAINED, ARCH/FILE, hf-hub:NAME, local-dir:FOLDER, a hash model, or "
+        "features:FILE with vectors computed elsewhere",
         "a model's name",
     )
     student: str = string(
@@ -182,6 +183,19 @@ class Settings:
         """All settings as run.json and student.safetensors have them."""
         known = {"method", *self.rules()}
         return {name: value for name, value in asdict(self).items() if name in known} | {"bits": list(self.bits)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherSettings(Settings):
+    """The settings of a method that trains a teacher, which sees photos through the teacher's image tower."""
+
+    tune_teacher: str = choice(
+        "head",
+        TUNING,
+        "fine-tune an open_clip teacher's image tower while the method's teacher is trained: no part, its last block, "
+        "or all of it",
+        fixed=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,14 @@
-"""SODA: labels as a text modality, a teacher of images and label prompts, then a text student (arXiv 2510.09664).
+"""SODA: labels as a text modality, a teacher of CLIP's images and label prompts, then a student (arXiv 2510.09664).
+
+    stage 1   teacher's features of the image ──> teacher's image head ──┐
+                                                                         ├──> one Hamming space
+              label prompt ──> teacher's text tower ──> label head ──────┘
+    stage 2   the teacher's codes of the images, now fixed ──> student's image head and text head
 
 Our reconstruction: of the paper only the abstract and summaries could be read. Known from them: the label prompt, the
-two stages, "directly narrowing the modality gap", and the image's Hamming space as the student's prior knowledge.
+two stages, "directly narrowing the modality gap", and the image's Hamming space as the student's prior knowledge. Ours
+is that the student has an image head of its own, on the features of a lighter tower, which learns that space as the
+texts do.
 """
 
 from dataclasses import dataclass
@@ -12,6 +19,7 @@ from torch.nn import functional
 
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.distillation.features import Features
+from hashcli.distillation.heads import HashHead
 from hashcli.distillation.losses import (
     balance,
     half_inner,
@@ -20,16 +28,17 @@ from hashcli.distillation.losses import (
     quantisation,
     signs,
 )
-from hashcli.distillation.settings import Settings, choice, flag, number, template
+from hashcli.distillation.settings import TeacherSettings, choice, flag, number, template
 from hashcli.distillation.towers import ImageTower
 from hashcli.distillation.trainer import HashHeads, Method, Outputs, Trainer
+from hashcli.distillation.tuning import TeacherImages, check_teacher
 from hashcli.errors import HashcliError
 
 LABEL_INPUTS = ("prompt", "names", "mean", "classes")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SodaSettings(Settings):
+class SodaSettings(TeacherSettings):
     """What SODA needs beside the shared settings. The defaults are ours: the paper's are not public."""
 
     prompt: str = template("a photo of {}.", "the sentence that labels become; {} stands for them")
@@ -39,26 +48,62 @@ class SodaSettings(Settings):
         "what the label network sees: one sentence of all labels, their names alone, the mean of a sentence for each "
         "label, or the classes as 0 and 1",
     )
-    two_stages: bool = flag(True, "false: train image, label and text at once, the ablation of the stages")
+    two_stages: bool = flag(True, "false: train teacher and student at once, the ablation of the stages")
     gap: float = number(1.0, 0, 1e6, "weight: an image's and its labels' outputs should be close")
     balance: float = number(0.01, 0, 1e6, "weight: each bit should be 1 for half of the items")
-    instance: float = number(1.0, 0, 1e6, "weight: a text's outputs should be close to its image's code")
-    relation: float = number(1.0, 0, 1e6, "weight: a text should be as similar to other images as its own image is")
+    instance: float = number(1.0, 0, 1e6, "weight: the student's outputs should be close to the teacher's code")
+    relation: float = number(
+        1.0, 0, 1e6, "weight: a student's output should be as similar to the teacher's other codes as its own code is"
+    )
 
 
-def check_labels(settings: SodaSettings, dataset: ImageTextDataset, teacher: ImageTower) -> None:
-    """Raises HashcliError for a dataset without labels."""
+def check_soda(settings: SodaSettings, dataset: ImageTextDataset, teacher: ImageTower) -> None:
+    """Raises HashcliError for a dataset without labels, and for a teacher that is to be fine-tuned and cannot be."""
     if dataset.labels is None:
         raise HashcliError(
             "SODA turns labels into prompts, and this dataset has no labels.", "Choose the method ckdh or lcdh."
         )
+    check_teacher(settings, dataset, teacher)
+
+
+@dataclass(frozen=True)
+class TeacherNetwork:
+    """The teacher: a hash head on its features of the images, and one on what the label network sees of each row.
+
+    `labels` is float32 [m, width]. The label head is not used after the teacher's stage.
+    """
+
+    images: TeacherImages
+    labels: Tensor
+    image_head: HashHead
+    label_head: HashHead
+
+    @classmethod
+    def for_trainer(cls, trainer: Trainer[SodaSettings]) -> "TeacherNetwork":
+        training_set, labels = trainer.training_set, label_features(trainer)
+        images = TeacherImages(training_set, trainer.settings)
+        return cls(
+            images, labels, trainer.new_head(training_set.teacher_image.shape[1]), trainer.new_head(labels.shape[1])
+        )
+
+    def modules(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"teacher": self.image_head, "label": self.label_head} | self.images.modules())
+
+    def encode(self, features: Features) -> Outputs:
+        """Outputs before the sign, for images alone."""
+        return {"image": self.image_head(self.images.of_photos(features))}
+
+    def codes(self, features: Tensor) -> Tensor:
+        """The codes of images, -1 and +1 [n, r], from their features [n, width]. No gradient goes through them."""
+        with torch.no_grad():
+            return signs(self.image_head(features))
 
 
 def train_soda(trainer: Trainer[SodaSettings]) -> HashHeads:
-    """Stage 1 maps images and label prompts into one Hamming space; stage 2 brings the texts into it.
+    """Stage 1 maps the teacher's images and label prompts into one Hamming space; stage 2 brings the student into it.
 
-    With `two_stages = false` all three are trained at once, the ablation of the stages; with `distil = false` both
-    heads are trained on the labels alone, the ablation without a teacher.
+    With `two_stages = false` teacher and student are trained at once, the ablation of the stages; with `distil = false`
+    the student is trained on the labels alone, the ablation without a teacher.
     """
     heads = trainer.new_heads()
     if not trainer.settings.distil:
@@ -67,37 +112,29 @@ def train_soda(trainer: Trainer[SodaSettings]) -> HashHeads:
         )
         return heads
 
-    labels = label_features(trainer)
-    label_head = trainer.new_head(labels.shape[1])
-    modules = nn.ModuleDict({"image": heads.image, "label": label_head})
-    images = trainer.training_set.image
+    teacher = TeacherNetwork.for_trainer(trainer)
     if not trainer.settings.two_stages:
-        modules["text"] = heads.text
 
         def joint_loss(rows: Tensor) -> dict[str, Tensor]:
-            current_codes = signs(heads.image(images[rows]).detach())
-            student = _student_loss(trainer, heads, current_codes, rows)
-            teacher = _teacher_loss(trainer, heads, label_head, labels, rows)
-            return {f"teacher {name}": term for name, term in teacher.items()} | student
+            features = teacher.images.of_rows(rows)
+            terms = _teacher_loss(trainer, teacher, features, rows)
+            student = _student_loss(trainer, heads, teacher.codes(features), rows)
+            return {f"teacher {name}": term for name, term in terms.items()} | student
 
+        modules = nn.ModuleDict(dict(teacher.modules()) | dict(heads.modules()))
         trainer.train("soda-joint", modules, joint_loss, heads.encode)
         return heads
 
-    def encode_images(features: Features) -> Outputs:
-        """The teacher's outputs for images. Its outputs for labels are not used after this stage."""
-        return {"image": heads.image(features.image)}
-
     trainer.train(
-        "soda-teacher", modules, lambda rows: _teacher_loss(trainer, heads, label_head, labels, rows), encode_images
+        "soda-teacher",
+        teacher.modules(),
+        lambda rows: _teacher_loss(trainer, teacher, teacher.images.of_rows(rows), rows),
+        teacher.encode,
     )
-    trainer.evaluator.report("soda's teacher", encode_images)
-    with torch.no_grad():
-        codes = signs(heads.image(images))  # B^v [m, r]: fixed from here on
+    trainer.evaluator.report("soda's teacher", teacher.encode)
+    codes = teacher.codes(teacher.images.of_all_rows())  # B [m, r]: fixed from here on
     trainer.train(
-        "soda-student",
-        nn.ModuleDict({"text": heads.text}),
-        lambda rows: _student_loss(trainer, heads, codes[rows], rows),
-        heads.encode,
+        "soda-student", heads.modules(), lambda rows: _student_loss(trainer, heads, codes[rows], rows), heads.encode
     )
     return heads
 
@@ -127,12 +164,15 @@ def label_prompts(labels: Tensor, names: list[str], template: str) -> list[str]:
 
 
 def _teacher_loss(
-    trainer: Trainer[SodaSettings], heads: HashHeads, label_head: nn.Module, labels: Tensor, rows: Tensor
+    trainer: Trainer[SodaSettings], teacher: TeacherNetwork, features: Tensor, rows: Tensor
 ) -> dict[str, Tensor]:
-    """The terms for images and label prompts. Our reconstruction, but for the gap, which the abstract names."""
+    """The terms for images, by their features, and label prompts.
+
+    Our reconstruction, but for the gap, which the abstract names.
+    """
     settings, similar = trainer.settings, trainer.training_set.similarity(rows)
-    image = torch.tanh(heads.image(trainer.training_set.image[rows]))
-    label = torch.tanh(label_head(labels[rows]))
+    image = torch.tanh(teacher.image_head(features))
+    label = torch.tanh(teacher.label_head(teacher.labels[rows]))
     return _likelihood(image, label, similar) | {
         "gap": settings.gap * modality_gap(image, label),
         "quantisation": settings.quantisation * quantisation(image, label),
@@ -140,18 +180,26 @@ def _teacher_loss(
     }
 
 
-def _student_loss(trainer: Trainer[SodaSettings], heads: HashHeads, image: Tensor, rows: Tensor) -> dict[str, Tensor]:
-    """The terms for texts, given their images' codes, -1 and +1 [batch, r]. Our reconstruction."""
-    settings, similar = trainer.settings, trainer.training_set.similarity(rows)
-    text = torch.tanh(heads.text(trainer.training_set.text[rows]))
-    r = image.shape[1]
-    return {
-        "likelihood": negative_log_likelihood(half_inner(image, text), similar)
-        + 0.5 * negative_log_likelihood(half_inner(text, text), similar),
-        "instance": settings.instance * modality_gap(text, image),
-        "relation": settings.relation * ((text @ image.T / r - image @ image.T / r) ** 2).mean(),
-        "quantisation": settings.quantisation * quantisation(text),
-    }
+def _student_loss(trainer: Trainer[SodaSettings], heads: HashHeads, codes: Tensor, rows: Tensor) -> dict[str, Tensor]:
+    """The terms for the student's images and texts, given the teacher's codes of the images, -1 and +1 [batch, r].
+
+    Our reconstruction. Each modality is brought to the teacher's codes by itself.
+    """
+    settings, training_set = trainer.settings, trainer.training_set
+    similar, r = training_set.similarity(rows), codes.shape[1]
+
+    def terms(outputs: Tensor) -> dict[str, Tensor]:
+        relaxed = torch.tanh(outputs)
+        return {
+            "likelihood": negative_log_likelihood(half_inner(codes, relaxed), similar)
+            + 0.5 * negative_log_likelihood(half_inner(relaxed, relaxed), similar),
+            "instance": settings.instance * modality_gap(relaxed, codes),
+            "relation": settings.relation * ((relaxed @ codes.T / r - codes @ codes.T / r) ** 2).mean(),
+            "quantisation": settings.quantisation * quantisation(relaxed),
+        }
+
+    image, text = terms(heads.image(training_set.image[rows])), terms(heads.text(training_set.text[rows]))
+    return {name: image[name] + text[name] for name in image}
 
 
 def _label_loss(trainer: Trainer[SodaSettings], heads: HashHeads, rows: Tensor) -> dict[str, Tensor]:
@@ -174,9 +222,10 @@ def _likelihood(a: Tensor, b: Tensor, similar: Tensor) -> dict[str, Tensor]:
 
 
 METHOD = Method(
-    "labels as prompts, a teacher of images and labels, then a text student (arXiv 2510.09664)",
+    "labels as prompts, a teacher of images and labels, then a student of its codes (arXiv 2510.09664)",
     SodaSettings,
     train_soda,
-    check=check_labels,
+    check=check_soda,
     reconstruction=True,
+    version=2,  # the first trained its teacher on the student's features, and had no other
 )

@@ -142,6 +142,7 @@ class Method(Generic[MethodSettings]):
     `check` is called before anything is computed, and raises HashcliError if the settings, the dataset and the
     teacher's image tower do not go together. It is not called for an update, which is the same for all methods
     (update.py). `reconstruction` says that the paper's own code was not available, which the model card then states.
+    `version` goes up when the method trains otherwise than before, so that a run begun before is not resumed.
     """
 
     needs_texts: ClassVar[bool] = True  # the photos' own
@@ -150,7 +151,9 @@ class Method(Generic[MethodSettings]):
     settings: type[MethodSettings]
     train: Callable[[Trainer[MethodSettings]], HashHeads]
     check: Callable[[MethodSettings, ImageTextDataset, ImageTower], None] = _always_possible
+    needs_teacher_texts: bool = False  # True refuses a teacher that is vectors of photos alone
     reconstruction: bool = False
+    version: int = 1
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,7 @@ class UnpairedMethod(Generic[MethodUnpairedSettings]):
 
     needs_texts: ClassVar[bool] = False
     reconstruction: ClassVar[bool] = False
+    version: ClassVar[int] = 1
 
     summary: str
     settings: type[MethodUnpairedSettings]

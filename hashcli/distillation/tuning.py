@@ -1,4 +1,4 @@
-"""Fine-tuning an image tower: CKDH's teacher (in its own stage, ckdh.py), or a student's tower before the method."""
+"""Fine-tuning an image tower: a teacher's within its own stage (SODA, CKDH, LCDH), or a student's before the method."""
 
 import copy
 import hashlib
@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hashcli.datasets.dataset import ImageTextDataset
+from hashcli.distillation.features import Features
 from hashcli.distillation.heads import HashHead
 from hashcli.distillation.losses import half_inner, info_nce, negative_log_likelihood
-from hashcli.distillation.settings import Settings
-from hashcli.distillation.towers import ImageTower, TorchImageTower, tower_pixels
+from hashcli.distillation.settings import Settings, TeacherSettings
+from hashcli.distillation.towers import HashModelTower, ImageTower, TorchImageTower, tower_pixels
 from hashcli.distillation.training_loop import EpochReport, Stage, train_stage
-from hashcli.distillation.training_set import SupervisedRows
+from hashcli.distillation.training_set import SupervisedRows, TrainingSet
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.model import IMAGE_BATCH
 from hashcli.hashmodel.prefetch import batched, prefetch
@@ -27,12 +29,19 @@ _BLOCK = re.compile(r"(.*\b(?:resblocks|blocks|layers|stages|layer|features)\.?)
 
 
 def tunable(tower: ImageTower | None, setting: str) -> TorchImageTower:
-    """The tower, if it is a torch module. Raises HashcliError, naming the setting, for a hash model's tower."""
+    """The tower, if it is a torch module. Raises HashcliError, naming the setting, for any other."""
     if not isinstance(tower, TorchImageTower):
+        what = "a hash model's tower" if isinstance(tower, HashModelTower) else "features without a tower"
         raise HashcliError(
-            f"{setting}: a hash model's tower cannot be tuned.", "Name an open_clip model, or timm:NAME for a student."
+            f"{setting}: {what} cannot be tuned.", "Name an open_clip model, or timm:NAME for a student."
         )
     return tower
+
+
+def check_teacher(settings: TeacherSettings, dataset: ImageTextDataset, teacher: ImageTower) -> None:
+    """Raises HashcliError for a teacher that is to be fine-tuned and cannot be."""
+    if settings.tune_teacher != "head":
+        tunable(teacher, "tune_teacher")
 
 
 class TunedTower(nn.Module):
@@ -68,6 +77,42 @@ class TunedTower(nn.Module):
             if parameter.requires_grad:
                 digest.update(parameter.detach().cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+class TeacherImages:
+    """The images as a method's teacher sees them: features of a frozen tower, or of a copy that is fine-tuned.
+
+    The copy is trained by the loss of the teacher, since `modules` are among those of its stage.
+    """
+
+    def __init__(self, training_set: TrainingSet, settings: TeacherSettings) -> None:
+        self._training_set = training_set
+        self._tower: TunedTower | None = None
+        if settings.tune_teacher != "head":  # a copy, since each code length tunes the tower afresh
+            frozen = tunable(training_set.teacher_tower, "tune_teacher")
+            self._tower = TunedTower(copy.deepcopy(frozen), settings.tune_teacher)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """What there is to train: the tower, or nothing."""
+        return {"tower": self._tower} if self._tower else {}
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        """Features [batch, width] of training rows, with gradients for the tower."""
+        training_set = self._training_set
+        if not self._tower:
+            return training_set.teacher_image[rows]
+        return self._tower([training_set.photos[place] for place in training_set.photo_of[rows].tolist()])
+
+    def of_all_rows(self) -> Tensor:
+        """Features [m, width] of all training rows, without gradients."""
+        training_set = self._training_set
+        if not self._tower:
+            return training_set.teacher_image
+        return self._tower.features(training_set.photos)[training_set.photo_of]
+
+    def of_photos(self, features: Features) -> Tensor:
+        """Features [n, width] of any photos, without gradients."""
+        return self._tower.features(features.photos) if self._tower else features.teacher_image
 
 
 def tune_student(

@@ -26,6 +26,7 @@ from hashcli.distillation.card import Evaluation, Fitted, ModelCard, make_unpair
 from hashcli.distillation.evaluator import Reports
 from hashcli.distillation.export import StudentEncoders, check_export, export_hash_model
 from hashcli.distillation.feature_cache import FeatureCache
+from hashcli.distillation.feature_files import PREFIX as VECTORS
 from hashcli.distillation.features import Features, unit_rows
 from hashcli.distillation.heads import load_layers, save_layers
 from hashcli.distillation.open_towers import choose_device, open_teacher
@@ -228,6 +229,11 @@ def _check_written(run: PreparedUnpairedRun, model: FittedModel, written: HashMo
 
 
 def _check_plan(plan: RunPlan) -> None:
+    if plan.settings.teacher.startswith(VECTORS):
+        raise HashcliError(
+            f"{plan.settings.method} makes a hash model of the teacher itself, and vectors in a file are no model.",
+            "Name a model as the teacher, or choose the method ckdh.",
+        )
     if plan.update:
         raise HashcliError(
             f"{plan.settings.method} cannot update a model: it fits all layers anew.", "Fit a new one on all photos."

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hashcli.datasets.vocabulary import bag_of_words, build_vocabulary, read_vocabulary
 from hashcli.distillation.heads import HashLayer
-from hashcli.distillation.open_towers import open_image_tower, open_teacher
+from hashcli.distillation.open_towers import check_student_names, open_image_tower, open_teacher
 from hashcli.distillation.settings import UnpairedSettings
 from hashcli.distillation.towers import ImageTower, TextTower
 from hashcli.distillation.trainer import HashHeads
@@ -64,6 +64,7 @@ def open_student(settings: UnpairedSettings, device: torch.device) -> StudentTow
                 f"text {settings.text} is the student's, and there is to be none.", "Leave text out, or name a student."
             )
         return None
+    check_student_names(settings)
     image = open_image_tower(settings.student, device, backbone=True)
     shares_text = settings.text in (TEACHERS_TEXT, settings.teacher)
     if shares_text or settings.text == BAG:

@@ -9,16 +9,23 @@ from hashcli.index.update_callback import UpdateCallback
 class UpdateOptions:
     """How an index is to be updated.
 
-    model     the hash model to encode with, a name or a folder; None: the index's own, or the default for a new index
-    rehash    encode everything again, also with another model
-    hidden    enter hidden folders and take hidden files
-    texts     False: leave text files alone; descriptions in photos are recorded, but not yet encoded
+    model            the hash model to encode with, a name or a folder; None: the index's own, or the default for a new
+                     index
+    rehash           encode everything again, also with another model
+    hidden           enter hidden folders and take hidden files
+    texts            False: leave text files alone; descriptions in photos are recorded, but not yet encoded
+    exclude          patterns, as in .gitignore, of what is left out from now on
+    include          patterns of what is taken again, though hashcli or an earlier pattern leaves it out
+    check_content    read every file, also those whose size and times have not changed
     """
 
     model: str | None = None
     rehash: bool = False
     hidden: bool = False
     texts: bool = True
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    check_content: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,8 +51,9 @@ class UpdateSummary:
     added        new photos
     updated      known photos whose content has changed, or that were encoded again
     moved        photos found under another name or in another folder; their codes were kept
-    removed      photos that are gone, or whose content is damaged now
+    removed      photos that are gone or left out now, or whose content is damaged now
     unchanged    photos that are as they were, and photos of this update with a new time but the same content
+    damaged      those of the added and updated whose files are damaged: what could be decoded of them was encoded
 
     Texts, wherever they come from: `texts_added`, `texts_updated` (known texts that were encoded, again or at last),
     `texts_moved` (now in another file), `texts_removed`, and `texts_unchanged` (all others, whether or not their files
@@ -70,6 +78,7 @@ class UpdateSummary:
     texts_moved: int = 0
     texts_removed: int = 0
     texts_unchanged: int = 0
+    damaged: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
@@ -78,7 +87,7 @@ class UpdateSummary:
 
     def changed(self) -> bool:
         """Whether the update changed anything in the index."""
-        unchanging = ("unchanged", "texts_unchanged", "skipped")
+        unchanging = ("unchanged", "texts_unchanged", "damaged", "skipped")
         return any(count for name, count in self.counts().items() if name not in unchanging)
 
 
@@ -93,3 +102,9 @@ class UpdateReport:
         """Record an input that is left out, and tell the caller."""
         self.summary.skipped.append((path, reason))
         self.callback.skipped(path, reason)
+
+    def damage(self, path: str, lost: float) -> None:
+        """Record a photo that was encoded although this share of it is lost, 0 to 1, and tell the caller."""
+        self.summary.damaged += 1
+        missing = f"{max(1, round(lost * 100))} % of the picture is missing"
+        self.callback.damaged(path, missing if lost else "but all of the picture could be read")

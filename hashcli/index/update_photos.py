@@ -7,10 +7,11 @@ import numpy as np
 
 from hashcli.errors import reason_of
 from hashcli.hashmodel.codes import pack
-from hashcli.hashmodel.images import MissingExtraError, UnreadableImageError, check_format, opened
+from hashcli.hashmodel.formats import MissingExtraError, UnreadableImageError, check_format, first_bytes
+from hashcli.hashmodel.images import lost_share, opened
 from hashcli.hashmodel.model import IMAGE_BATCH, HashModel
 from hashcli.hashmodel.prefetch import batched, prefetch
-from hashcli.index.catalog import Catalog, IndexedFile
+from hashcli.index.catalog import UNSTORABLE, Catalog, IndexedFile
 from hashcli.index.files.hashing import hash_of_content
 from hashcli.index.files.metadata import Metadata, read_metadata
 from hashcli.index.files.plan import ChangedFile, PlannedFiles
@@ -21,11 +22,15 @@ from hashcli.index.update_texts import TextUpdate
 
 @dataclass(frozen=True, slots=True)
 class _PhotoContent:
-    """What was read from a photo: the hash of its content, its pixels unless its code is known, and its metadata."""
+    """What was read from a photo: the hash of its content, its pixels unless its code is known, and its metadata.
+
+    `lost` is the share of its picture that is missing, None if its file is not damaged.
+    """
 
     content_hash: bytes
     pixels: np.ndarray | None
     metadata: Metadata
+    lost: float | None
 
 
 class PhotoUpdate:
@@ -42,7 +47,7 @@ class PhotoUpdate:
         self._summary = report.summary
         self._summary.unchanged += files.unchanged
         self._missing_extras: Counter[str] = Counter()
-        self._to_remove = {photo.id for photo in files.missing.values()}
+        self._to_remove = {photo.id: path for path, photo in files.missing.items()}
         # Ids of missing photos by their content: one that turns up under another name has moved, and keeps its code.
         self._movable: dict[bytes, list[int]] = {}
         for photo in files.missing.values():
@@ -61,12 +66,13 @@ class PhotoUpdate:
                     if isinstance(result, Exception):
                         self._leave_out(file, result)
                         continue
-                    if result.pixels is None:
-                        self._keep_code(file, result)
-                    else:
-                        self._set_code(file, result, next(codes))
-                    texts = [Text(None, description, file.path) for description in result.metadata.descriptions]
-                    self._texts.set_texts(file.path, file.state, result.content_hash, texts)
+                    try:
+                        self._record(file, result, None if result.pixels is None else next(codes))
+                    except UNSTORABLE as error:
+                        self._leave_out(file, error)
+                        continue
+                    if result.lost is not None:
+                        self._report.damage(file.path, result.lost)
             self._report.callback.advanced(len(batch))
         for reason, photos in self._missing_extras.items():
             if photos > 1:
@@ -79,42 +85,49 @@ class PhotoUpdate:
 
     def _read(self, file: ChangedFile) -> _PhotoContent:
         """Runs in a thread, and uses nothing but the file."""
-        check_format(file.path)
+        check_format(file.path, first_bytes(file.path))  # before all of it is read
         content_hash = hash_of_content(file.path)
         pixels = None
         with opened(file.path) as image:
             if content_hash not in self._movable and not _has_code(file.indexed, content_hash):
                 pixels = self._model.pixels_of(image)
-            return _PhotoContent(content_hash, pixels, read_metadata(image))
+            return _PhotoContent(content_hash, pixels, read_metadata(image), lost_share(image))
 
-    def _set_code(self, file: ChangedFile, read: _PhotoContent, code: np.ndarray) -> None:
+    def _record(self, file: ChangedFile, read: _PhotoContent, code: np.ndarray | None) -> None:
+        """Record a photo and the descriptions in it: both or, where that raises one of UNSTORABLE, neither."""
+        texts = [Text(None, description, file.path) for description in read.metadata.descriptions]
+        with self._catalog.part():
+            done = self._keep_code(file, read) if code is None else self._set_code(file, read, code)
+            self._texts.set_texts(file.path, file.state, read.content_hash, texts)
+        setattr(self._summary, done, getattr(self._summary, done) + 1)
+
+    def _set_code(self, file: ChangedFile, read: _PhotoContent, code: np.ndarray) -> str:
+        """Returns which count of the summary this adds to."""
         content = file.state, read.content_hash, code, read.metadata.taken
         if file.indexed:
             self._catalog.set_content(file.indexed.id, *content)
-            self._summary.updated += 1
-        else:
-            self._catalog.add_photo(file.path, *content)
-            self._summary.added += 1
+            return "updated"
+        self._catalog.add_photo(file.path, *content)
+        return "added"
 
-    def _keep_code(self, file: ChangedFile, read: _PhotoContent) -> None:
-        """Record a photo whose code is known from its own row, or from that of a missing photo."""
+    def _keep_code(self, file: ChangedFile, read: _PhotoContent) -> str:
+        """Record a photo whose code is known from its own row, or from that of a missing photo. Returns which count of
+        the summary this adds to."""
         indexed, path, state, taken = file.indexed, file.path, file.state, read.metadata.taken
         if indexed and _has_code(indexed, read.content_hash):  # only its time has changed
             self._catalog.set_path(indexed.id, path, state, taken)
-            self._summary.unchanged += 1
-            return
+            return "unchanged"
         sources = self._movable[read.content_hash]
         moved = next((id_ for id_ in sources if id_ in self._to_remove), None)
         if indexed:  # another photo was moved over it
             self._catalog.copy_content(indexed.id, state, sources[0], taken)
-            self._summary.updated += 1
-        elif moved is not None:
-            self._to_remove.remove(moved)
-            self._catalog.set_path(moved, path, state, taken)
-            self._summary.moved += 1
-        else:  # one more copy of a photo that has moved
+            return "updated"
+        if moved is None:  # one more copy of a photo that has moved
             self._catalog.add_copy(sources[0], path, state, taken)
-            self._summary.added += 1
+            return "added"
+        self._catalog.set_path(moved, path, state, taken)
+        self._texts.remove_from(self._to_remove.pop(moved))
+        return "moved"
 
     def _leave_out(self, file: ChangedFile, error: Exception) -> None:
         reason = reason_of(error)

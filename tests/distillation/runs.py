@@ -85,6 +85,7 @@ def save_as_version_0_1(run: Path) -> None:
     path = run / "run.json"
     saved = json.loads(path.read_text())
     saved["config"] = all_settings() | saved["config"]
+    del saved["method_version"]
     path.write_text(json.dumps(saved, indent=2) + "\n")
 
 

@@ -107,3 +107,34 @@ def test_a_sign_is_the_bit_that_a_packed_code_has() -> None:
 
     relaxed = np.array([[0.5, 0.0, -0.5, 1e-30, -0.0, 2, -2, 3]], np.float32)
     assert losses.signs(torch.tensor(relaxed)).tolist() == codes.unpack(codes.pack(relaxed)).tolist()
+
+
+def test_code_scores_against_a_plain_loop() -> None:
+    """A query's output, at unit length, times an item's bits; or bits times bits."""
+    rng = np.random.default_rng(0)
+    image, text = rng.standard_normal((5, 16)), rng.standard_normal((4, 16))
+    of_photos, of_sentences = losses.code_scores(*map(torch.from_numpy, (image, text)), symmetric=False)
+    both, _ = losses.code_scores(*map(torch.from_numpy, (image, text)), symmetric=True)
+    for s in range(4):
+        for p in range(5):
+            photo, sentence = np.where(image[p] > 0, 1, -1), np.where(text[s] > 0, 1, -1)
+            assert float(of_photos[s, p]) == pytest.approx(text[s] @ photo / np.linalg.norm(text[s]) / 4)
+            assert float(of_sentences[p, s]) == pytest.approx(image[p] @ sentence / np.linalg.norm(image[p]) / 4)
+            assert float(both[s, p]) == pytest.approx(photo @ sentence / 16)
+
+
+def test_soft_signs_have_the_gradient_of_tanh() -> None:
+    outputs = torch.tensor([-2.0, 0.0, 0.5], requires_grad=True)
+    codes = losses.soft_signs(outputs)
+    assert codes.tolist() == [-1, -1, 1]
+    codes.sum().backward()  # type: ignore[no-untyped-call]
+    assert outputs.grad is not None
+    assert outputs.grad.tolist() == pytest.approx((1 - outputs.detach().tanh() ** 2).tolist())
+
+
+def test_ranking_divergence_against_a_plain_loop() -> None:
+    rng = np.random.default_rng(0)
+    scores, target = rng.standard_normal((3, 5)), rng.standard_normal((3, 5))
+    p, q = (np.exp(one) / np.exp(one).sum(axis=1, keepdims=True) for one in (target, scores))
+    expected = sum(p[i, j] * np.log(p[i, j] / q[i, j]) for i in range(3) for j in range(5)) / 3
+    assert float(losses.ranking_divergence(*map(torch.from_numpy, (scores, target)))) == pytest.approx(expected)

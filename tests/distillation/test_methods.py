@@ -178,22 +178,66 @@ def values(terms: dict[str, torch.Tensor]) -> dict[str, float]:
 
 
 def test_the_terms_of_sodas_student() -> None:
-    """The text's codes against each other, the image's fixed codes, and the distances among these."""
+    """Of images and texts the same: against the teacher's fixed codes, among each other, and the codes' distances."""
     training_set = make_training_set(8, seed=1)
     trainer = make_trainer("soda", training_set, instance=2.0, relation=3.0, quantisation=0.5)
     heads = trainer.new_heads()
     heads.modules().eval()
     rows = torch.tensor([1, 2, 5, 7])
     codes = np.where(np.random.default_rng(0).random((4, BITS)) < 0.5, -1.0, 1.0)
-    text, similar = relaxed(heads.text, training_set.text[rows]), training_set.similarity(rows).numpy()
+    both = [relaxed(heads.image, training_set.image[rows]), relaxed(heads.text, training_set.text[rows])]
+    similar = training_set.similarity(rows).numpy()
     terms = values(soda._student_loss(trainer, heads, torch.tensor(codes).float(), rows))
     expected = {
-        "likelihood": likelihood(codes @ text.T / 2, similar) + likelihood(text @ text.T / 2, similar) / 2,
-        "instance": 2 * ((text - codes) ** 2).sum() / (4 * BITS),
-        "relation": 3 * (((text @ codes.T - codes @ codes.T) / BITS) ** 2).mean(),
-        "quantisation": 0.5 * ((text - np.where(text > 0, 1, -1)) ** 2).mean(),
+        "likelihood": sum(likelihood(codes @ h.T / 2, similar) + likelihood(h @ h.T / 2, similar) / 2 for h in both),
+        "instance": sum(2 * ((h - codes) ** 2).sum() / (4 * BITS) for h in both),
+        "relation": sum(3 * (((h @ codes.T - codes @ codes.T) / BITS) ** 2).mean() for h in both),
+        "quantisation": sum(0.5 * ((h - np.where(h > 0, 1, -1)) ** 2).mean() for h in both),
     }
     assert terms == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("two_stages", [True, False])
+def test_sodas_student_learns_from_what_its_teacher_sees_of_the_images(two_stages: bool) -> None:
+    """Noise in place of the teacher's features of the images makes a worse student; without a teacher, the same one."""
+    training_set = make_training_set(400, seed=1)
+    noise = torch.randn(training_set.teacher_image.shape, generator=torch.Generator().manual_seed(0))
+    blind = replace(training_set, teacher_image=torch.nn.functional.normalize(noise))
+    query, database = make_training_set(100, seed=2), make_training_set(300, seed=3)
+    good, bad = (train(make_trainer("soda", one, two_stages=two_stages)) for one in (training_set, blind))
+    worse = mean_average_precisions(bad, query, database)
+    for direction, (value, _) in mean_average_precisions(good, query, database).items():
+        assert value > worse[direction][0] + 0.05
+    alone = [train(make_trainer("soda", one, distil=False, epochs=1)) for one in (training_set, blind)]
+    assert weights(alone[0].modules()) == weights(alone[1].modules())
+
+
+def test_the_teacher_of_soda_encodes_the_teachers_features_of_images() -> None:
+    """What is evaluated as the teacher's does not depend on the student's features, and is near the student's codes."""
+    training_set = make_training_set(200, seed=1)
+    outputs: list[torch.Tensor] = []
+    seen = Features(
+        training_set.photos,
+        training_set.photo_of,
+        training_set.teacher_image,
+        training_set.teacher_text,
+        torch.full_like(training_set.image, torch.nan),
+        torch.full_like(training_set.text, torch.nan),
+    )
+
+    class Teacher(NoEvaluator):
+        def report(self, what: str, encode: Encoder) -> None:
+            assert what == "soda's teacher"
+            with torch.no_grad():
+                encoded = encode(seen)
+            assert encoded.keys() == {"image"}
+            outputs.append(encoded["image"])
+
+    heads = train(replace(make_trainer("soda", training_set), evaluator=Teacher()))
+    assert len(outputs) == 1
+    with torch.no_grad():
+        same_bits = (heads.image(training_set.image) > 0) == (outputs[0] > 0)
+    assert same_bits.float().mean() > 0.7
 
 
 @pytest.mark.parametrize(("bits", "scale"), [(16, 4), (32, 8), (64, 10), (128, 12), (256, 12)])

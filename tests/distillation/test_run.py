@@ -130,7 +130,9 @@ def test_a_photo_that_cannot_be_read_stops_the_run_and_is_named(tiny_model: Path
     ("method", "values", "said"),
     [
         ("soda", {"tune_student": "full"}, "tune_student: a hash model's tower cannot be tuned"),
+        ("soda", {"tune_teacher": "last"}, "tune_teacher: a hash model's tower cannot be tuned"),
         ("ckdh", {"tune_teacher": "last"}, "tune_teacher: a hash model's tower cannot be tuned"),
+        ("lcdh", {"tune_teacher": "full"}, "tune_teacher: a hash model's tower cannot be tuned"),
         ("soda", {"teacher": "nosuch"}, "There is no hash model 'nosuch'"),
         ("soda", {}, "this dataset has no labels"),
     ],

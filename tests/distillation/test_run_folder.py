@@ -31,7 +31,7 @@ SETTINGS = CkdhSettings(method="ckdh", bits=(16, 32), hidden=16)
 
 
 def facts(settings: Settings = SETTINGS, **changed: Any) -> dict[str, Any]:
-    same = {"split": "s", "data": "d", "towers": {"teacher": "t"}, "updated": None}
+    same = {"method_version": 1, "split": "s", "data": "d", "towers": {"teacher": "t"}, "updated": None}
     return {"config": settings.to_json()} | same | changed
 
 
@@ -52,6 +52,7 @@ def test_a_folder_holds_one_run(tmp_path: Path) -> None:
     ("now", "said"),
     [
         (facts(replace(SETTINGS, bits=(16,), hidden=8)), "other settings (bits 16, 32, not 16; hidden 16, not 8)"),
+        (facts(method_version=2), "another version of ckdh, which trains otherwise"),
         (facts(split="other"), "another split"),
         (facts(data="other"), "other data"),
         (facts(towers={"teacher": "other"}), "other teachers or students of these names"),
@@ -91,6 +92,15 @@ def test_a_run_of_version_0_1_has_the_settings_of_all_methods(tmp_path: Path) ->
         resume_run(tmp_path, facts(replace(SETTINGS, hidden=8)), defaults())
 
 
+def test_a_run_from_before_methods_had_versions_is_of_the_first(tmp_path: Path) -> None:
+    saved = facts()
+    del saved["method_version"]
+    begin_run(tmp_path, saved, "{}")
+    resume_run(tmp_path, facts(), defaults())
+    with pytest.raises(HashcliError, match="another version of ckdh, which trains otherwise"):
+        resume_run(tmp_path, facts(method_version=2), defaults())
+
+
 @pytest.mark.parametrize("cut", [0, 20])
 def test_a_log_that_a_kill_cut_off_is_repaired_and_has_each_epoch_once(tmp_path: Path, cut: int) -> None:
     """Killed within a line, or after it and before the checkpoint."""
@@ -109,6 +119,15 @@ def test_a_log_that_a_kill_cut_off_is_repaired_and_has_each_epoch_once(tmp_path:
 @pytest.fixture(scope="module")
 def mirflickr(tmp_path_factory: pytest.TempPathFactory) -> ImageTextDataset:
     return small_mirflickr(tmp_path_factory.mktemp("mirflickr"))
+
+
+def test_a_run_of_the_first_soda_is_not_resumed(mirflickr: ImageTextDataset, tiny_model: Path, tmp_path: Path) -> None:
+    """Its checkpoints are of a teacher that saw the student's features."""
+    plan = small_plan(mirflickr, short_settings("soda", tiny_model, epochs=1), tmp_path)
+    train_hash_models(plan, Kept())
+    save_as_version_0_1(plan.out)
+    with pytest.raises(HashcliError, match="another version of soda"):
+        train_hash_models(resumed(plan), Kept())
 
 
 def test_a_run_of_version_0_1_is_resumed_to_the_same_model(

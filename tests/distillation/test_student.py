@@ -59,7 +59,7 @@ def test_what_it_learns_anew_is_found_and_old_codes_stay(student: Path) -> None:
     before = mean_average_precisions(read.heads, query, database)
     old = make_training_set(100, seed=4, classes=[0, 1, 2, 3])
     known = mean_average_precisions(read.heads, old, old)
-    taught = update_student(make_trainer("soda", make_training_set(200, seed=5, classes=[4, 5])), read)
+    taught = update_student(make_trainer("soda", make_training_set(200, seed=5, classes=[4, 5]), epochs=30), read)
     after, still_known = mean_average_precisions(taught, query, database), mean_average_precisions(taught, old, old)
     for direction in ("image to text", "text to image"):
         assert after[direction][0] > before[direction][0] + 0.1

@@ -26,6 +26,7 @@ from hashcli.distillation.resolve import resolve_settings
 from hashcli.distillation.run import train_hash_models
 from hashcli.distillation.run_plan import RunPlan
 from hashcli.distillation.sentences import choose_sentences, everyday_sentences
+from hashcli.distillation.student import load_student
 from hashcli.distillation.towers import TextTower
 from hashcli.distillation.unpaired import encode_sentences
 from hashcli.distillation.unpaired_student import fit_layer
@@ -61,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def few_sentences(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A sample of the everyday sentences, so that a test takes a second."""
-    few = everyday_sentences()[::20]
+    few = everyday_sentences()[::33][:300]
     monkeypatch.setattr("hashcli.distillation.sentences.everyday_sentences", lambda: few)
     return few
 
@@ -303,6 +304,20 @@ def test_a_hash_model_can_be_the_teacher(folder: Path, tiny_model: Path, tmp_pat
     assert {row["bits"] for row in rows} == {32, 128}
     assert rows[1]["value"] > rows[1]["chance"]
     assert HashModel(tmp_path / "run" / "teacher-128", verify=True).encode_texts(["a cat"]).shape == (1, 128)
+
+
+def test_the_model_can_be_a_students_tower_and_cannot_be_updated(clip: Path, tmp_path: Path) -> None:
+    """The student sees the outputs of its hash layer, and the exported student is checked against the trained one."""
+    dataset = small_mirflickr(tmp_path / "data")
+    settings = resolve_settings(method="itq", teacher=f"local-dir:{clip}", bits=(32,))
+    train_hash_models(small_plan(dataset, settings, tmp_path), Kept())
+    model = tmp_path / "run" / "teacher-32"
+    plan = small_plan(dataset, short_settings("lcdh", model, epochs=1), tmp_path, "student")
+    train_hash_models(plan, Kept())
+    assert HashModel(plan.out / "model-16", verify=True).bits == 16
+    with pytest.raises(HashcliError, match=r"teacher-32 cannot be updated: student\.safetensors is missing") as raised:
+        load_student(model)
+    assert "fitted anew" in raised.value.remedy
 
 
 def test_a_dataset_with_labels_can_be_used(tiny_model: Path, tmp_path: Path) -> None:
