@@ -336,7 +336,7 @@ def test_a_light_student_of_vectors_without_captions(
     assert HashModel(run.out / "student-16").encode_texts(["common tag7"]).shape == (1, 16)
     card = " ".join((run.out / "student-16" / "README.md").read_text().split())
     assert f"a light student of hash layers on the vectors in {tmp_path / 'clip.npz'}" in card
-    assert "54 sentences: 0 captions of these photos, the others from the teacher's files" in card
+    assert "52 sentences: 0 captions of these photos, the others from the teacher's files" in card
 
     for settings in ({"text": "teacher"}, {"student": "none"}):
         with pytest.raises(HashcliError, match="Vectors in a file are no model, so all that can be made is a student"):
