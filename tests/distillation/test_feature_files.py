@@ -279,9 +279,7 @@ def test_what_vectors_cannot_do_is_refused(captions: ImageTextDataset, tiny_mode
         return refusal(captions, tiny_model, tmp_path, method, **settings)
 
     assert "lcdh uses the teacher's vectors of texts" in refused("lcdh", teacher=alone)
-    assert "tune_teacher: features without a tower cannot be tuned" in refused(
-        "ckdh", teacher=both, tune_teacher="full"
-    )
+    assert "tune_teacher: features without a tower cannot" in refused("ckdh", teacher=both, tune_teacher="full")
     assert "student: vectors in a file cannot encode" in refused("ckdh", teacher=both, student=both)
     assert "text: vectors in a file cannot encode" in refused("ckdh", teacher=both, text=both)
     plan = small_plan(captions, short_settings("ckdh", tiny_model, teacher=alone), tmp_path)
