@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import hashcli
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.splits import Split
+from hashcli.distillation.feature_files import PREFIX
 from hashcli.distillation.registry import load_method
 from hashcli.distillation.settings import Settings
 from hashcli.evaluation.ranking import Report
@@ -35,7 +36,7 @@ class Evaluation:
 class Fitted:
     """On how many photos and sentences hash layers were fitted, and how many were held out to evaluate them.
 
-    The first `captions` of the sentences are captions of these photos.
+    The first `captions` of the sentences are captions of these photos, and the others are from `other_sentences`.
     """
 
     photos: int
@@ -43,6 +44,7 @@ class Fitted:
     captions: int
     held_out_photos: int
     held_out_sentences: int
+    other_sentences: str
 
 
 def make_card(name: str, settings: Settings, evaluation: Evaluation) -> ModelCard:
@@ -88,14 +90,17 @@ def make_unpaired_card(name: str, settings: Settings, evaluation: Evaluation, fi
 def make_unpaired_student_card(name: str, settings: Settings, evaluation: Evaluation, fitted: Fitted) -> ModelCard:
     """The card of the light student of such a teacher."""
     (bits,) = settings.bits
+    teacher = f"teacher-{bits} beside it, which is {settings.teacher} with hash layers"
+    if settings.teacher.startswith(PREFIX):
+        teacher = f"hash layers on the vectors in {settings.teacher.removeprefix(PREFIX)}"
     text = {
         "teacher": f"Texts are read by the text half of teacher-{bits}, which is the same here.",
         settings.teacher: f"Texts are read by the text half of teacher-{bits}, which is the same here.",
         "bag": "Texts are read as bags of words, by a linear layer that was fitted on the sentences.",
     }.get(settings.text, f"Texts are read by {settings.text} with a linear layer that was fitted on the sentences.")
     about = (
-        f"Made by hashcli {hashcli.__version__} with {settings.method}: a light student of teacher-{bits} beside it, "
-        f"which is {settings.teacher} with hash layers. The image tower is {settings.student}, unchanged, with a "
+        f"Made by hashcli {hashcli.__version__} with {settings.method}: a light student of {teacher}. "
+        f"The image tower is {settings.student}, unchanged, with a "
         f"linear layer that was fitted to give the teacher's codes. {text} Teacher and student were fitted on "
         f"{_fitted_on(evaluation, fitted)}"
     )
@@ -107,7 +112,7 @@ def _fitted_on(evaluation: Evaluation, fitted: Fitted) -> str:
     return (
         f"{fitted.photos:,} photos of {evaluation.dataset.name} ({split.protocol}, split {split.checksum}, seed "
         f"{split.seed}) and on {fitted.sentences:,} sentences: {fitted.captions:,} captions of these photos, the "
-        "others from hashcli's own list of everyday sentences. Which photo a caption belongs to was not used. run.json "
+        f"others from {fitted.other_sentences}. Which photo a caption belongs to was not used. run.json "
         "beside this folder has every setting."
     )
 

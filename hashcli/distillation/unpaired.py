@@ -27,24 +27,34 @@ from hashcli.distillation.evaluator import Reports
 from hashcli.distillation.export import StudentEncoders, check_export, export_hash_model
 from hashcli.distillation.feature_cache import FeatureCache
 from hashcli.distillation.feature_files import PREFIX as VECTORS
+from hashcli.distillation.feature_files import VectorImageTower, VectorTextTower
 from hashcli.distillation.features import Features, unit_rows
 from hashcli.distillation.heads import load_layers, save_layers
 from hashcli.distillation.open_towers import choose_device, open_teacher
 from hashcli.distillation.run_folder import MetricRow, RunFolder, metric_rows, open_run, run_facts
 from hashcli.distillation.run_plan import RunPlan
-from hashcli.distillation.sentences import Sentences, choose_sentences
+from hashcli.distillation.sentences import Sentences, choose_sentences, split_sentences
 from hashcli.distillation.settings import UnpairedSettings
 from hashcli.distillation.text_export import check_text_tower
 from hashcli.distillation.towers import ImageTower, OpenClipTextTower, TextTower
 from hashcli.distillation.trainer import HashHeads, UnpairedMethod
 from hashcli.distillation.training_loop import EpochReport
-from hashcli.distillation.unpaired_student import StudentTowers, StudentView, fit_student, make_bags, open_student
+from hashcli.distillation.unpaired_student import (
+    NO_STUDENT,
+    TEACHERS_TEXT,
+    StudentTowers,
+    StudentView,
+    fit_student,
+    make_bags,
+    open_student,
+)
 from hashcli.errors import HashcliError
 from hashcli.evaluation.ranking import evaluate_neighbours
 from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.description import FILE_NAME
 from hashcli.hashmodel.model import HashModel
 
+OWN_LIST = "hashcli's own list of everyday sentences"
 CHECKED = 64  # photos, and sentences, on which the exported model is compared with torch
 FEWEST = 10  # photos to fit on: the mean of fewer is no place to centre by
 EVERYDAY = "everyday"  # the shipped sentences' name in the cache: their features are the same for every dataset
@@ -126,6 +136,8 @@ def fit_hash_models(plan: RunPlan, method: UnpairedMethod[Any], callback: RunCal
             check_text_tower(tower)
     keys = {"teacher": teacher[0].key} | (student.keys() if student else {})
     facts = run_facts(settings, plan.dataset, plan.split, keys, updated=None)
+    if isinstance(teacher[0], VectorImageTower):
+        _check_vectors(plan, teacher[0], teacher[1])
     folder = open_run(plan.out, settings, facts, plan.split.to_json(plan.dataset), resume=plan.resume)
     items = _encode(plan, settings, teacher, student, callback)
     run = PreparedUnpairedRun(plan, folder, teacher, student, items, callback)
@@ -195,6 +207,8 @@ def _evaluate_and_write(run: PreparedUnpairedRun, model: FittedModel) -> list[Me
     """Evaluate a model, write its folder, and check that what is written gives the outputs of torch."""
     reports = evaluate_model(run.items, model)
     run.callback.evaluated(model.kind, model.bits, reports)
+    if isinstance(run.teacher[0], VectorImageTower) and model.kind == "teacher":  # no model, but the student's ideal
+        return metric_rows(model.kind, model.bits, reports)
     folder = run.folder.model(model.bits, model.kind)
     run.callback.writing(folder)
     if run.plan.resume and model.kind == "teacher" and (folder / FILE_NAME).exists():  # the file that is written last
@@ -213,6 +227,7 @@ def _card(run: PreparedUnpairedRun, model: FittedModel, reports: Reports) -> Mod
         items.sentences.captions,
         len(items.photos) - items.fitted_photos,
         len(items.sentences.held_out),
+        "the teacher's files" if isinstance(run.teacher[1], VectorTextTower) else OWN_LIST,
     )
     settings = replace(plan.settings, bits=(model.bits,))
     evaluation = Evaluation(reports, plan.dataset, plan.split)
@@ -229,10 +244,13 @@ def _check_written(run: PreparedUnpairedRun, model: FittedModel, written: HashMo
 
 
 def _check_plan(plan: RunPlan) -> None:
-    if plan.settings.teacher.startswith(VECTORS):
+    settings = plan.settings
+    if settings.teacher.startswith(VECTORS) and (
+        settings.student == NO_STUDENT or settings.text in (TEACHERS_TEXT, settings.teacher)
+    ):
         raise HashcliError(
-            f"{plan.settings.method} makes a hash model of the teacher itself, and vectors in a file are no model.",
-            "Name a model as the teacher, or choose the method ckdh.",
+            "Vectors in a file are no model, so all that can be made is a student with a text half of its own.",
+            'Name a student, and set text to "bag" or to a hash model.',
         )
     if plan.update:
         raise HashcliError(
@@ -254,6 +272,17 @@ def _check_count(name: str, fitted: int, held_out: int) -> None:
         )
 
 
+def _check_vectors(plan: RunPlan, image: VectorImageTower, text: TextTower) -> None:
+    split = plan.split
+    rows = np.concatenate([split.train, split.validation, split.query])
+    image.look_up([str(plan.dataset.images[row]) for row in rows])
+    if isinstance(text, VectorTextTower) and len(text.vectors.rows) < FEWEST:
+        raise HashcliError(
+            f"{plan.settings.teacher} has {len(text.vectors.rows):,} vectors of texts, which are too few to fit on.",
+            f"Add those of {FEWEST} texts or more, of whatever photos; some hundred are better.",
+        )
+
+
 def _encode(
     plan: RunPlan,
     settings: UnpairedSettings,
@@ -263,7 +292,10 @@ def _encode(
 ) -> UnpairedItems:
     """Everything of the run as its towers see it."""
     dataset, split = plan.dataset, plan.split
-    sentences = choose_sentences(dataset, split)
+    vectors = teacher[1] if isinstance(teacher[1], VectorTextTower) else None
+    sentences = (
+        split_sentences(list(vectors.vectors.rows), dataset, split) if vectors else choose_sentences(dataset, split)
+    )
     texts = [*sentences.fitted, *sentences.held_out]
     rows = np.concatenate([split.train, split.validation, split.query])  # nothing is chosen on validation photos
     photos = [dataset.images[row] for row in rows]
@@ -274,6 +306,9 @@ def _encode(
         return unit_rows(cache.images(tower, photos, all_readable=False))
 
     def encode_texts(tower: TextTower, whose: str) -> Tensor:
+        if vectors:
+            callback.planned(len(texts), f"Sentences, {whose}")
+            return unit_rows(cache.texts(tower, texts))
         callback.planned(len(sentence_lists.everyday_sentences()) + len(_own_sentences(texts)), f"Sentences, {whose}")
         return encode_sentences(tower, texts, cache)
 
