@@ -232,10 +232,11 @@ def _xmp(image: Image.Image, found: _Found) -> None:
 
 
 def _comment(image: Image.Image, found: _Found) -> None:
-    """The comment of a JPEG or GIF."""
-    comment = image.info.get("comment")
-    if isinstance(comment, bytes):
-        found.texts.append(_decoded(comment))
+    """The comments of a JPEG, and that of a GIF."""
+    comments = [data for name, data in getattr(image, "applist", ()) if name == "COM"]
+    for comment in comments or [image.info.get("comment")]:
+        if isinstance(comment, bytes):
+            found.texts.append(_decoded(comment))
 
 
 def _png(path: str, found: _Found) -> None:

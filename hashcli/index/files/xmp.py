@@ -37,6 +37,7 @@ _DATES = (  # the most reliable first
 )
 _WANTED = frozenset((*_PERSONS, *_KEYWORDS, *_TEXTS, *_DATES))
 MAX_BYTES = 16 << 20  # the masks of a raw converter can take a few megabytes
+_DEEPEST = 200  # elements within each other
 _MOST_VALUES = 2000  # of one photo
 _CHARACTER = re.compile("&#(?:(\\d{1,7})|[xX]([\\da-fA-F]{1,6}));|[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
@@ -109,6 +110,8 @@ class _WantedProperties:
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ValueError("it is nested too deeply")
         for name, value in attributes.items():
             if name in _WANTED:
                 self._add(name, value)

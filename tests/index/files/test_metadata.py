@@ -365,6 +365,14 @@ def test_large_xmp_is_bounded(tmp_path: Path) -> None:
     assert len(said(save(tmp_path / "photo.jpg", xmp=""), write(tmp_path / "a.xmp", xmp(many)))) == 100
 
 
+def test_xmp_that_is_nested_without_end(tmp_path: Path) -> None:
+    """A parser takes memory for each element that is open."""
+    (tmp_path / "photo.xmp").write_text(xmp("<dc:title>Ducks</dc:title>" + "<a>" * 10_000))
+    metadata = read(save(tmp_path / "photo.jpg"), tmp_path / "photo.xmp")
+    assert metadata.descriptions == ["Ducks"]
+    assert "nested too deeply" in metadata.problems[0][1]
+
+
 def test_texts_of_a_png_before_and_after_the_picture(tmp_path: Path) -> None:
     info = PngInfo()
     info.add_itxt("Description", "Teacher, älter")
@@ -391,6 +399,15 @@ def test_a_large_text_of_a_png_costs_itself(tmp_path: Path) -> None:
 def test_the_comment_of_a_jpeg_and_of_a_gif(tmp_path: Path, suffix: str) -> None:
     small().save(tmp_path / f"photo.{suffix}", comment="Nachbar am Zaun, grün".encode("latin-1"))
     assert said(tmp_path / f"photo.{suffix}") == ["Nachbar am Zaun, grün"]
+
+
+def test_both_comments_of_a_jpeg(tmp_path: Path) -> None:
+    """A program puts its own in front of what somebody wrote, or behind it."""
+    small().save(tmp_path / "photo.jpg", comment="CREATOR: gd-jpeg v1.0 (using IJG JPEG v62), quality = 90")
+    jpeg = (tmp_path / "photo.jpg").read_bytes()
+    (tmp_path / "photo.jpg").write_bytes(jpeg[:2] + b"\xff\xfe" + struct.pack(">H", 11) + b"two words" + jpeg[2:])
+    metadata = read(tmp_path / "photo.jpg")
+    assert (metadata.descriptions, len(metadata.left_out)) == (["two words"], 1)
 
 
 # --- Google Takeout ---
