@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 _HOLDS_LINES = "lower(substr(CAST(path AS TEXT), -4)) = '.txt'"  # not a captions file
 
 
-_STATE = "size, mtime_ns, ctime_ns, hash"
+_STATE = "size, mtime_ns, ctime_ns, beside, hash"
+_FACTS = "taken, taken_from, left_out"
 _PHOTOS = f"SELECT path, id, {_STATE}, code IS NOT NULL, NULL FROM items WHERE kind = 0"
 _TEXT_FILES = f"""
     SELECT path, min(id), {_STATE}, 1, CASE WHEN {_HOLDS_LINES} THEN min(photo) END FROM items
@@ -62,7 +63,8 @@ class IndexedModel(NamedTuple):
 
 class FileState(NamedTuple):
     """What shows whether a file has changed: its size in bytes, when it was last modified, and when anything about it
-    last changed, which no program can set back; None if that is not known.
+    last changed, which no program can set back; None if that is not known. `beside` is a check value of the states of
+    the files beside a photo that say something about it; 0 if there are none.
 
     A time that SQLite cannot hold, such as one of the year 2300, is the nearest that it can.
     """
@@ -70,6 +72,7 @@ class FileState(NamedTuple):
     size: int
     mtime_ns: int
     ctime_ns: int | None = None
+    beside: int = 0
 
     @classmethod
     def of(cls, state: os.stat_result) -> "FileState":
@@ -112,14 +115,28 @@ class IndexedFile:
 
 class Item(NamedTuple):
     """An item as answers show it, and its code. For a text: its file, the line in it (from 1), and the photo it is
-    about, if any."""
+    about, if any. `mtime_ns` is the time of its file when it was last read."""
 
     path: str
     text: str | None
     line: int | None
     photo: str | None
     taken: int | None
+    taken_from: int | None
+    mtime_ns: int
     code: bytes | None
+
+
+class PhotoFacts(NamedTuple):
+    """What is recorded of a photo's metadata: when it was taken, in seconds of local time, and which of its dates that
+    is (files.dates.DateSource), if it says so; and how many of its texts were left out."""
+
+    taken: int | None = None
+    taken_from: int | None = None
+    left_out: int = 0
+
+
+NO_FACTS = PhotoFacts()
 
 
 class FilterFields(NamedTuple):
@@ -370,6 +387,10 @@ class Catalog:
         """How many items wait to be encoded (again)."""
         return int(self._db.execute("SELECT count(*) - count(code) FROM items").fetchone()[0])
 
+    def count_left_out(self) -> int:
+        """How many texts in and beside photos were left out."""
+        return int(self._db.execute("SELECT coalesce(sum(left_out), 0) FROM items").fetchone()[0])
+
     def photos(self) -> dict[str, IndexedFile]:
         """Every photo, by path."""
         return dict(self._files(_PHOTOS))
@@ -398,48 +419,47 @@ class Catalog:
     # --- changing photos; within `changing_items` ---
 
     def add_photo(
-        self, path: str, state: FileState, content_hash: bytes, code: np.ndarray, taken: int | None = None
+        self, path: str, state: FileState, content_hash: bytes, code: np.ndarray, facts: PhotoFacts = NO_FACTS
     ) -> None:
         added = self._db.execute(
-            "INSERT INTO items (kind, path, size, mtime_ns, ctime_ns, hash, code, taken) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (Kind.IMAGE, self._to_stored(path), *state, content_hash, code.tobytes(), taken),
+            f"INSERT INTO items (kind, path, {_STATE}, {_FACTS}, code) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (Kind.IMAGE, self._to_stored(path), *state, content_hash, *facts, code.tobytes()),
         )
         self._set_check_values("id = ?", added.lastrowid)
 
-    def add_copy(self, source_id: int, path: str, state: FileState, taken: int | None) -> None:
+    def add_copy(self, source_id: int, path: str, state: FileState, facts: PhotoFacts) -> None:
         """Add a photo with the same content, and so the same code, as another one."""
         added = self._db.execute(
-            "INSERT INTO items (kind, path, size, mtime_ns, ctime_ns, hash, code, taken) "
-            "SELECT kind, ?, ?, ?, ?, hash, code, ? FROM items WHERE id = ?",
-            (self._to_stored(path), *state, taken, source_id),
+            f"INSERT INTO items (kind, path, {_STATE}, {_FACTS}, code) "
+            "SELECT kind, ?, ?, ?, ?, ?, hash, ?, ?, ?, code FROM items WHERE id = ?",
+            (self._to_stored(path), *state, *facts, source_id),
         )
         self._set_check_values("id = ?", added.lastrowid)
 
     def set_content(
-        self, id_: int, state: FileState, content_hash: bytes, code: np.ndarray, taken: int | None = None
+        self, id_: int, state: FileState, content_hash: bytes, code: np.ndarray, facts: PhotoFacts = NO_FACTS
     ) -> None:
         """Record that a photo has new content."""
         self._db.execute(
-            "UPDATE items SET size = ?, mtime_ns = ?, ctime_ns = ?, hash = ?, code = ?, taken = ? WHERE id = ?",
-            (*state, content_hash, code.tobytes(), taken, id_),
+            f"UPDATE items SET ({_STATE}, {_FACTS}, code) = (?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?",
+            (*state, content_hash, *facts, code.tobytes(), id_),
         )
         self._set_check_values("id = ?", id_)
 
-    def copy_content(self, id_: int, state: FileState, source_id: int, taken: int | None) -> None:
+    def copy_content(self, id_: int, state: FileState, source_id: int, facts: PhotoFacts) -> None:
         """Record that a photo has the content, and so the code, of another one now."""
         self._db.execute(
-            "UPDATE items SET size = ?, mtime_ns = ?, ctime_ns = ?, taken = ?, "
-            "(hash, code) = (SELECT hash, code FROM items WHERE id = ?) WHERE id = ?",
-            (*state, taken, source_id, id_),
+            f"UPDATE items SET ({_STATE}, {_FACTS}, code) = "
+            "(SELECT ?, ?, ?, ?, hash, ?, ?, ?, code FROM items WHERE id = ?) WHERE id = ?",
+            (*state, *facts, source_id, id_),
         )
         self._set_check_values("id = ?", id_)
 
-    def set_path(self, id_: int, path: str, state: FileState, taken: int | None) -> None:
-        """Record that a photo has another path or another time, and the same content."""
+    def set_path(self, id_: int, path: str, state: FileState, facts: PhotoFacts) -> None:
+        """Record that a photo has another path, another time or other metadata, and the same content."""
         self._db.execute(
-            "UPDATE items SET path = ?, size = ?, mtime_ns = ?, ctime_ns = ?, taken = ? WHERE id = ?",
-            (self._to_stored(path), *state, taken, id_),
+            f"UPDATE items SET (path, {_STATE}, {_FACTS}) = (?, ?, ?, ?, ?, hash, ?, ?, ?) WHERE id = ?",
+            (self._to_stored(path), *state, *facts, id_),
         )
         self._set_check_values("id = ?", id_)
 
@@ -467,10 +487,8 @@ class Catalog:
     ) -> None:
         """Replace the texts of a file. Those without a code wait to be encoded."""
         self.remove_texts(path)
-        query = (
-            "INSERT INTO items (kind, path, size, mtime_ns, ctime_ns, hash, text, code, line, photo) "
-            "VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        )
+        columns = f"kind, path, {_STATE}, text, code, line, photo"
+        query = f"INSERT INTO items ({columns}) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         file = (self._to_stored(path), *state, content_hash)
         rows = ((*file, text.text, code, text.line, text.photo and self._to_stored(text.photo)) for text, code in texts)
         self._db.executemany(query, rows)
@@ -523,16 +541,17 @@ class Catalog:
         Raises DamagedRowsError if one of the rows is not what was written.
         """
         is_sound = SOUND_ROW.format(width=self._code_width)
-        query = f"SELECT {is_sound}, check_value, {CHECKED_COLUMNS} FROM items WHERE id = ?"
+        query = f"SELECT {is_sound}, check_value, mtime_ns, {CHECKED_COLUMNS} FROM items WHERE id = ?"
         items = {}
         for id_ in ids:
             if row := self._db.execute(query, (id_,)).fetchone():
-                is_sound, expected, *columns = row
-                _, path, _, text, code, line, photo, taken = columns
+                is_sound, expected, mtime_ns, *columns = row
+                _, path, _, text, code, line, photo, taken, taken_from = columns
                 is_checked = self._has_check_values and code is not None
                 if not is_sound or (is_checked and expected != check_value(*columns)):
                     raise DamagedRowsError(self._folder)
-                items[id_] = Item(self._from_stored(path), text, line, photo and self._from_stored(photo), taken, code)
+                photo = photo and self._from_stored(photo)
+                items[id_] = Item(self._from_stored(path), text, line, photo, taken, taken_from, mtime_ns, code)
         return items
 
     def filter_fields(self, kind: Kind) -> Iterator[tuple[int, FilterFields]]:

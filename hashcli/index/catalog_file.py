@@ -30,7 +30,10 @@ SCHEMA_VERSION = 3
 #   ctime_ns     when the file's metadata last changed, as stat says; NULL if it is not known. The inode is not kept:
 #                a file that takes another's place has a new ctime too, and FAT and some network disks number their
 #                files anew whenever they are mounted
-#   left_out     of a photo, how many of the texts inside it were left out, because no person wrote them, it seems
+#   taken_from   which of a photo's dates `taken` is, as numbered in files/dates.py; NULL if `taken` is
+#   left_out     of a photo, how many of the texts about it were left out, because no person wrote them, it seems
+#   beside       of a photo, a check value of the states of the files beside it that say something about it, such as
+#                .xmp sidecars; 0 if there are none, and TO_BE_READ, which none has, to have the photo read once more
 #   check_value  of what answers show (CHECKED_COLUMNS), to notice a damaged row; NULL while there is no code
 # excludes     what scans leave out, as patterns of .gitignore; in the order in which they hold
 # forgotten    files and folders within a root that were dropped, and are not to come back unless they are named
@@ -54,13 +57,15 @@ CREATE TABLE items (
     photo TEXT,
     taken INTEGER,
     ctime_ns INTEGER,
+    taken_from INTEGER,
     left_out INTEGER NOT NULL DEFAULT 0,
+    beside INTEGER NOT NULL DEFAULT 0,
     check_value INTEGER
 );
 CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
 {_EXCLUDES_AND_FORGOTTEN}
 """
-CHECKED_COLUMNS = "kind, path, hash, text, code, line, photo, taken"
+CHECKED_COLUMNS = "kind, path, hash, text, code, line, photo, taken, taken_from"
 
 # What every row must be, whoever wrote it: SQLite keeps any value in any column. {width} is that of a code in bytes.
 SOUND_ROW = """
@@ -69,8 +74,11 @@ AND typeof(size) = 'integer' AND typeof(mtime_ns) = 'integer' AND typeof(hash) =
 AND typeof(text) = iif(kind, 'text', 'null') AND (code IS NULL OR typeof(code) = 'blob' AND length(code) = {width})
 AND typeof(line) IN ('integer', 'null') AND typeof(photo) IN ('text', 'blob', 'null')
 AND NOT instr(CAST(coalesce(photo, '') AS BLOB), x'00')
-AND typeof(taken) IN ('integer', 'null') AND typeof(ctime_ns) IN ('integer', 'null') AND typeof(left_out) = 'integer'
+AND typeof(taken) IN ('integer', 'null') AND typeof(ctime_ns) IN ('integer', 'null')
+AND typeof(taken_from) IN ('integer', 'null') AND typeof(left_out) = 'integer' AND typeof(beside) = 'integer'
 """
+
+TO_BE_READ = -1  # in the column `beside`
 
 # Primary codes of SQLite's errors if it may not write beside the catalog, or finds no room to.
 _CANNOT_WRITE = (
@@ -99,17 +107,21 @@ _MIGRATIONS = {
     CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
     UPDATE items SET mtime_ns = 0;
     """,
+    # Older versions looked for dates and texts in fewer places: each photo is read once more, and not encoded.
     2: f"""
     ALTER TABLE items ADD COLUMN ctime_ns INTEGER;
+    ALTER TABLE items ADD COLUMN taken_from INTEGER;
     ALTER TABLE items ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE items ADD COLUMN beside INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE items ADD COLUMN check_value INTEGER;
+    UPDATE items SET beside = {TO_BE_READ} WHERE kind = 0;
     {_EXCLUDES_AND_FORGOTTEN}
     UPDATE items SET check_value = check_value({CHECKED_COLUMNS}) WHERE code IS NOT NULL;
     """,
 }
 
 # How a reader, which must not migrate, sees the catalogs of older versions.
-_NEW_IN_3 = "NULL AS ctime_ns, 0 AS left_out, NULL AS check_value"
+_NEW_IN_3 = "NULL AS ctime_ns, NULL AS taken_from, 0 AS left_out, 0 AS beside, NULL AS check_value"
 _NO_EXCLUDES_AND_FORGOTTEN = """
 CREATE TEMP VIEW excludes AS SELECT 0 AS number, '' AS pattern WHERE false;
 CREATE TEMP VIEW forgotten AS SELECT '' AS path WHERE false;

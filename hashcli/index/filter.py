@@ -76,7 +76,7 @@ class CompiledFilter:
         if taken is None:
             if item.mtime_ns is None:  # no date is known
                 return False
-            taken = _wall_clock(item.mtime_ns / 1e9)
+            taken = wall_clock(item.mtime_ns / 1e9)
         return (self.after is None or taken >= self.after) and (self.before is None or taken < self.before)
 
 
@@ -105,7 +105,7 @@ def _local_seconds(name: str, day: str | int | date) -> float:
     return day.replace(tzinfo=UTC).timestamp()
 
 
-def _wall_clock(timestamp: float) -> float:
+def wall_clock(timestamp: float) -> float:
     """A moment in local time, in seconds as if that were UTC; where the system knows no local time for it, itself."""
     try:
         return timestamp + time.localtime(timestamp).tm_gmtoff

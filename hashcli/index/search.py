@@ -22,7 +22,8 @@ from hashcli.hashmodel.registry import find_model
 from hashcli.index.catalog import Catalog, IndexedModel, Item, Kind
 from hashcli.index.catalog_file import IndexNotFoundError
 from hashcli.index.code_index import CodeIndex, FaissCodeIndex, MemoryCodeIndex
-from hashcli.index.filter import CompiledFilter, Filter
+from hashcli.index.files.dates import date_label
+from hashcli.index.filter import CompiledFilter, Filter, wall_clock
 from hashcli.index.locations import is_index, locate
 from hashcli.index.query import EncodedQuery, Query, encode
 from hashcli.index.ranking import RERANKED, DistanceLimit, Neighbours, rank
@@ -75,7 +76,8 @@ class DamagedSearchFilesError(HashcliError):
 class IndexInfo:
     """What an index holds: how many photos and texts can be found, and the hash model that made their codes.
 
-    `texts_from` counts the texts by what they come from; `waiting` counts items that have no code yet; `roots` are the
+    `texts_from` counts the texts by what they come from; `texts_left_out` are texts about photos that cameras and
+    programs are known to write by themselves; `waiting` counts items that have no code yet; `roots` are the
     folders that an update without paths looks into; `excludes` are the patterns of what it leaves out, and `forgotten`
     the files and folders in its roots that were dropped; `bytes` is its size on disk.
     """
@@ -84,6 +86,7 @@ class IndexInfo:
     photos: int
     texts: int
     texts_from: dict[str, int]
+    texts_left_out: int
     waiting: int
     roots: list[str]
     excludes: list[str]
@@ -345,6 +348,8 @@ class Index:
                 line=item.line,
                 photo=item.photo,
                 taken=item.taken,
+                taken_from=date_label(item.taken_from),
+                modified=int(wall_clock(item.mtime_ns / 1e9)),
                 is_missing=not os.path.exists(item.path),
             )
 
@@ -393,6 +398,7 @@ class Index:
                 photos=self.catalog.count(Kind.IMAGE),
                 texts=self.catalog.count(Kind.TEXT),
                 texts_from=self.catalog.count_texts(),
+                texts_left_out=self.catalog.count_left_out(),
                 waiting=self.catalog.count_waiting(),
                 roots=list(self.catalog.roots()),
                 excludes=self.catalog.excludes(),

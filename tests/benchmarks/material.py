@@ -7,7 +7,7 @@ from PIL import Image
 
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import DEFAULT_MODEL, find_model
-from hashcli.index.catalog import Catalog, FileState, IndexedModel
+from hashcli.index.catalog import Catalog, FileState, IndexedModel, PhotoFacts
 from hashcli.index.update import refresh_codes
 from tests.conftest import SKIMAGE
 
@@ -40,7 +40,7 @@ def make_index(folder: Path, count: int) -> Path:
             for number, code in enumerate(codes):
                 time_ns = 1_700_000_000_000_000_000 + number
                 state = FileState(int(rng.integers(1_000_000, 9_000_000)), time_ns, time_ns)
-                catalog.add_photo(_path(folder, number), state, rng.bytes(16), code, taken=1_700_000_000 + number)
+                catalog.add_photo(_path(folder, number), state, rng.bytes(16), code, PhotoFacts(1_700_000_000 + number))
         refresh_codes(catalog, folder)
     return folder
 

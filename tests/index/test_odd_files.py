@@ -47,7 +47,7 @@ def test_metadata_that_cannot_be_stored(
     new_index: IndexFolder, album: Path, monkeypatch: pytest.MonkeyPatch, metadata: Metadata
 ) -> None:
     odd = iter([metadata])
-    monkeypatch.setattr(update_photos, "read_metadata", lambda image: next(odd, Metadata(None, [])))
+    monkeypatch.setattr(update_photos, "read_metadata", lambda *_: next(odd, Metadata(None, [])))
     counts = new_index.update(album)
     assert counts["added"] >= ALL - 1
     assert counts["added"] + counts.get("skipped", 0) == ALL

@@ -6,15 +6,16 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 
 from hashcli.captions import holds_lines, photo_of
 from hashcli.errors import reason_of
 from hashcli.index.catalog import Catalog, FileState, IndexedFile
 from hashcli.index.files.exclusion import Exclusion
 from hashcli.index.files.known import IndexedFiles, KnownFiles
+from hashcli.index.files.metadata_files import may_be_metadata, metadata_files_in, with_metadata_files
 from hashcli.index.files.paths import is_within, is_within_any
-from hashcli.index.files.scan import ScannedFiles, photos_beside, scan
+from hashcli.index.files.scan import ScannedFiles, is_photo, photos_beside, scan
 from hashcli.index.files.text_files import is_text_file
 from hashcli.index.summary import UpdateOptions
 
@@ -62,13 +63,15 @@ class IndexedPaths:
 class ChangedFile:
     """A file that is new or may have changed.
 
-    `indexed` is what the index holds of it, None for a new one; `photo` is the photo that a sidecar belongs to now.
+    `indexed` is what the index holds of it, None for a new one; `photo` is the photo that a sidecar belongs to now, and
+    `beside` are the files beside a photo that say something about it.
     """
 
     path: str
     state: FileState
     indexed: IndexedFile | None
     photo: str | None = None
+    beside: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,7 @@ def _look_at(paths: Iterable[str], known: KnownFiles, roots: Collection[str], *,
     deleted: set[str] = set()
     kept: dict[str, Counter[bool]] = {}
     photos_in = cache(photos_beside)
+    beside = _PhotosWithMetadata()
     for path in paths:
         try:
             state = os.stat(path)
@@ -211,12 +215,35 @@ def _look_at(paths: Iterable[str], known: KnownFiles, roots: Collection[str], *,
             found.problems.append((path, "not a file or a folder"))
         elif is_text_file(path) and not texts:
             found.problems.append((path, TEXTS_LEFT_OUT))
+        elif photos := beside.photos_of(path):  # a file that says something about them
+            for of_it in photos:
+                beside.take(of_it, os.stat(of_it), found)
         else:
-            found.files[path] = FileState.of(state)
+            beside.take(path, state, found)
             folder, name = os.path.split(path)
             if holds_lines(path) and (photo := photo_of(name, photos_in(folder))):
                 found.sidecars[path] = os.path.join(folder, photo)
     return _RequestedPaths(folders, found, deleted, kept)
+
+
+class _PhotosWithMetadata:
+    """The photos of folders that have metadata files beside them; each folder is read once."""
+
+    def __init__(self) -> None:
+        self._in = cache(partial(metadata_files_in, is_photo=is_photo))
+
+    def photos_of(self, path: str) -> list[str]:
+        """The photos that a metadata file is about; none for another file."""
+        if not may_be_metadata(path):
+            return []
+        return [photo for photo, files in self._in(os.path.dirname(path)).items() if path in files]
+
+    def take(self, path: str, state: os.stat_result, found: ScannedFiles) -> None:
+        """Add a file to those that were found, with the metadata files beside it."""
+        files = self._in(os.path.dirname(path)).get(path, [])
+        if files:
+            found.beside[path] = files
+        found.files[path] = with_metadata_files(FileState.of(state), files)
 
 
 def _is_left_out(path: str, file: IndexedFile, scanned: ScannedFiles) -> bool:
@@ -235,6 +262,7 @@ def _look_for(files: Mapping[str, IndexedFile]) -> tuple[dict[str, IndexedFile],
     """
     missing: dict[str, IndexedFile] = {}
     found = ScannedFiles()
+    beside = _PhotosWithMetadata()
     for path, file in files.items():
         try:
             state = os.stat(path)
@@ -246,7 +274,7 @@ def _look_for(files: Mapping[str, IndexedFile]) -> tuple[dict[str, IndexedFile],
         if not stat.S_ISREG(state.st_mode) or (file.photo and not os.path.exists(file.photo)):
             missing[path] = file
             continue
-        found.files[path] = FileState.of(state)
+        beside.take(path, state, found)
         if file.photo:
             found.sidecars[path] = file.photo
     return missing, found
@@ -254,7 +282,10 @@ def _look_for(files: Mapping[str, IndexedFile]) -> tuple[dict[str, IndexedFile],
 
 def _joined(first: ScannedFiles, second: ScannedFiles) -> ScannedFiles:
     return ScannedFiles(
-        first.files | second.files, first.sidecars | second.sidecars, [*first.problems, *second.problems]
+        first.files | second.files,
+        first.sidecars | second.sidecars,
+        first.beside | second.beside,
+        [*first.problems, *second.problems],
     )
 
 
@@ -269,7 +300,7 @@ def _planned(
     """What there is to do for the photos, or `of_texts` for the text files, that were found to be new or to have
     changed since the index took them as `before`, or are missing."""
     changed = [
-        ChangedFile(path, state, before.get(path), found.sidecars.get(path))
+        ChangedFile(path, state, before.get(path), found.sidecars.get(path), found.beside.get(path, ()))
         for path, state in found.files.items()
         if is_text_file(path) == of_texts
     ]

@@ -15,6 +15,7 @@ from hashcli.errors import reason_of
 from hashcli.hashmodel.formats import photo_suffixes
 from hashcli.index.catalog import FileState
 from hashcli.index.files.exclusion import IGNORE_FILE, IgnoreFileError, Rules
+from hashcli.index.files.metadata_files import may_be_metadata, metadata_files, with_metadata_files
 
 
 @dataclass
@@ -23,6 +24,7 @@ class ScannedFiles:
 
     files       the state of each file, by its absolute path
     sidecars    the photo of each of those files that holds texts about a photo
+    beside      the metadata files of each of those photos that has some
     problems    (path, reason) of folders and files that could not be read
     left_out    the folders and files that were met and are left out by rules
     unchanged   how many files were found besides, which the caller knew
@@ -30,6 +32,7 @@ class ScannedFiles:
 
     files: dict[str, FileState] = field(default_factory=dict)
     sidecars: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, list[str]] = field(default_factory=dict)
     problems: list[tuple[str, str]] = field(default_factory=list)
     left_out: set[str] = field(default_factory=set)
     unchanged: int = 0
@@ -38,12 +41,13 @@ class ScannedFiles:
 def photos_beside(folder: str) -> dict[str, str]:
     """The photos of a folder by the names of their sidecars without .txt; none if it cannot be read."""
     try:
-        return photos_by_stem(filter(_is_photo, os.listdir(folder)))
+        return photos_by_stem(filter(is_photo, os.listdir(folder)))
     except OSError:
         return {}
 
 
-def _is_photo(name: str) -> bool:
+def is_photo(name: str) -> bool:
+    """Whether a file is a photo, going by its name."""
     return os.path.splitext(name)[1].lower() in photo_suffixes()
 
 
@@ -105,25 +109,33 @@ class _Scanner:
             rules = self._with_ignore_file(folder, rules, entries)
             subfolders: list[tuple[str, Rules]] = []
             text_files: list[os.DirEntry[str]] = []
-            photo_names: list[str] = []
+            photos: list[os.DirEntry[str]] = []
+            metadata: list[str] = []
             for entry in entries:
                 try:
-                    is_photo = _is_photo(entry.name)
-                    if not self._is_wanted(entry, is_photo, rules):
+                    of_photo = is_photo(entry.name)
+                    if not self._is_wanted(entry, of_photo, rules):
                         continue
-                    if is_photo:
-                        photo_names.append(entry.name)
-                    if self._texts and holds_lines(entry.name) and entry.is_file():
+                    if of_photo:
+                        photos.append(entry)
+                    if may_be_metadata(entry.name) and entry.is_file():
+                        metadata.append(entry.name)
+                    elif self._texts and holds_lines(entry.name) and entry.is_file():
                         text_files.append(entry)
                     elif entry.is_symlink():
                         self._links.append((entry.path, rules))
                     elif entry.is_dir():
                         subfolders.append((entry.path, rules))
-                    elif is_photo:
-                        self._take(entry.path, entry.stat)
                 except OSError as error:  # a link that leads to itself, or a disk that fails
                     self.found.problems.append((entry.path, reason_of(error)))
-            self._take_sidecars(text_files, photo_names)
+            names = [photo.name for photo in photos]
+            if metadata:
+                for photo, files in metadata_files(names, metadata).items():
+                    self.found.beside[os.path.join(folder, photo)] = [os.path.join(folder, name) for name in files]
+            for entry in photos:
+                if not entry.is_symlink():
+                    self._take(entry.path, entry.stat)
+            self._take_sidecars(text_files, names)
             self._set_unchanged_aside()
             waiting.extend(reversed(subfolders))
             self._on_progress(len(self.found.files) + self.found.unchanged)
@@ -134,7 +146,7 @@ class _Scanner:
             link, rules = self._links.popleft()
             if os.path.isdir(link):
                 self.walk(link, rules)
-            elif _is_photo(link):
+            elif is_photo(link):
                 self._take(link, partial(os.stat, link), is_link=True)
         self._set_unchanged_aside()
 
@@ -143,13 +155,14 @@ class _Scanner:
         for path in self._unchanged({path: files[path] for path in self._new}, sidecars):
             del files[path]
             sidecars.pop(path, None)
+            self.found.beside.pop(path, None)
             self.found.unchanged += 1
         self._new.clear()
 
-    def _is_wanted(self, entry: os.DirEntry[str], is_photo: bool, rules: Rules) -> bool:
-        """Whether an entry is neither hidden nor left out; a file that is neither photo nor text may be either."""
+    def _is_wanted(self, entry: os.DirEntry[str], of_photo: bool, rules: Rules) -> bool:
+        """Whether an entry is neither hidden nor left out, and can be of use."""
         is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
-        if not (is_folder or is_photo or holds_lines(entry.name)):
+        if not (is_folder or of_photo or holds_lines(entry.name) or may_be_metadata(entry.name)):
             return False
         if entry.path in self._forgotten:
             return False
@@ -198,7 +211,7 @@ class _Scanner:
         inode = hash((state.st_dev, state.st_ino))
         if stat.S_ISREG(state.st_mode) and not (is_link and inode in self._visited_files):
             self._visited_files.add(inode)
-            self.found.files[path] = FileState.of(state)
+            self.found.files[path] = with_metadata_files(FileState.of(state), self.found.beside.get(path, ()))
             self._new.append(path)
 
 
