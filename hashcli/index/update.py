@@ -3,7 +3,7 @@
 plan            what has changed on disk since the last update          files/plan.py
 photos          read, encode and record the changed ones                update_photos.py
 texts           read the changed text files, then encode new texts      update_texts.py
-derived files   write the codes anew for searches                       refresh_codes, below
+derived files   write what searches read anew                           refresh_derived_files, below
 """
 
 import os
@@ -19,13 +19,14 @@ from hashcli.index.catalog_file import FILE_NAME
 from hashcli.index.code_index import FILE_NAMES, FaissCodeIndex
 from hashcli.index.files.paths import is_within_any
 from hashcli.index.files.plan import IndexedPaths, UpdatePlan, make_plan
+from hashcli.index.filter_table import TABLE_NAMES, FilterTable
 from hashcli.index.lock import LOCK_FILE, writer_lock
 from hashcli.index.summary import UpdateOptions, UpdateReport, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
 from hashcli.index.update_photos import PhotoUpdate
 from hashcli.index.update_texts import TextUpdate
 
-_DERIVED_FILES = "|".join(re.escape(name) for names in FILE_NAMES.values() for name in names)
+_DERIVED_FILES = "|".join(re.escape(name) for kind in Kind for name in (*FILE_NAMES[kind], TABLE_NAMES[kind]))
 _OWN_FILE = re.compile(rf"{LOCK_FILE}|{re.escape(FILE_NAME)}(-\w+)?|({_DERIVED_FILES})(\.tmp)?")
 
 
@@ -100,7 +101,7 @@ def update(
         try:
             return _carry_out(plan, catalog, model, options, callback)
         finally:  # also after an interrupt: what has been encoded can be found at once
-            refresh_codes(catalog, index_folder)
+            refresh_derived_files(catalog, index_folder)
 
 
 def indexed_paths(index_folder: Path) -> list[str]:
@@ -133,11 +134,11 @@ def forget(index_folder: Path, paths: Sequence[str], callback: UpdateCallback | 
             if photos or catalog.count_all_texts() < texts:
                 before = [path for path in catalog.forgotten() if not is_within_any(path, paths)]
                 catalog.set_forgotten({*before, *(path for path in paths if is_within_any(path, catalog.roots()))})
-        refresh_codes(catalog, index_folder)
+        refresh_derived_files(catalog, index_folder)
         return len(photos), texts - catalog.count_all_texts()
 
 
-def refresh_codes(catalog: Catalog, index_folder: Path) -> None:
+def refresh_derived_files(catalog: Catalog, index_folder: Path) -> None:
     """Write the derived files anew if they are missing, damaged, or not of the catalog's generation."""
     catalog.check_is_there()
     model, generation = catalog.model, catalog.generation
@@ -147,11 +148,13 @@ def refresh_codes(catalog: Catalog, index_folder: Path) -> None:
         if catalog.count(kind) == 0 and kind is Kind.TEXT:
             continue
         files = FaissCodeIndex(index_folder, kind, model.bits, check_content=True)
-        if files.generation != generation:
-            try:
+        try:
+            if files.generation != generation:
                 files.replace(*catalog.codes(kind), generation)
-            except OSError as error:
-                raise SearchFilesError(index_folder, error) from error
+            if FilterTable.read(index_folder, kind, generation) is None:
+                FilterTable.of(catalog.filter_fields(kind)).write(index_folder, kind, generation)
+        except OSError as error:
+            raise SearchFilesError(index_folder, error) from error
 
 
 def _check_holds_nothing_else(index_folder: Path) -> None:

@@ -64,9 +64,10 @@ def test_what_is_put_in_comes_out(folder: Path, tmp_path: Path) -> None:
             1: Item(photo, None, None, None, 7, CODE.tobytes()),
             3: Item(sidecar, "beside", 1, photo, None, bytes(2)),
         }
-        assert dict(catalog.filter_fields(Kind.IMAGE)) == {1: FilterFields(photo, 7, STATE.mtime_ns)}
-        fields = dict(catalog.filter_fields(Kind.TEXT))
-        assert fields[3] == fields[4] == FilterFields(photo, 7, STATE.mtime_ns)  # those of the photo
+        of_photo = FilterFields("a.jpg", 7, STATE.mtime_ns)
+        assert list(catalog.filter_fields(Kind.IMAGE)) == [of_photo]
+        assert list(catalog.filter_fields(Kind.TEXT)) == [of_photo, of_photo]
+        assert (catalog.rows_of(Kind.TEXT, photo), catalog.rows_of(Kind.TEXT, captions)) == ([0, 1], [])
         with catalog.snapshot():
             assert catalog.texts(photo) == [("inside", None)]
 
@@ -194,7 +195,7 @@ def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path
         # from version 1 with a time that no photo has, so that it is read once more
         state = FileState(STATE.size, mtime_ns, None)
         assert catalog.photos() == {path: IndexedFile(1, state, HASH, encoded=True)}
-        assert dict(catalog.filter_fields(Kind.IMAGE)) == {1: FilterFields(path, taken, mtime_ns or None)}
+        assert list(catalog.filter_fields(Kind.IMAGE)) == [FilterFields("a.jpg", taken, mtime_ns or None)]
     assert wrong_check_values(folder) == 0
     with Catalog.create_or_open(folder, versions.append):
         assert versions == [version]  # once
