@@ -397,12 +397,9 @@ class Catalog:
         """Every photo, by path."""
         return dict(self._files(_PHOTOS))
 
-    def text_files(self) -> dict[str, IndexedFile]:
-        """Every text file, by path. A photo with descriptions in it is not one."""
-        return dict(self._files(_TEXT_FILES))
-
     def files(self) -> Iterator[tuple[str, IndexedFile]]:
-        """Every photo and then every text file, with its path; read from disk as they are taken."""
+        """Every photo and then every text file, with its path; read from disk as they are taken. A photo with
+        descriptions in it is not a text file."""
         yield from self._files(_PHOTOS)
         yield from self._files(_TEXT_FILES)
 
@@ -571,7 +568,7 @@ class Catalog:
         read since its catalog was migrated from version 1 has no times.
         """
         for path, taken, mtime_ns in self._db.execute(_FILTER_FIELDS[kind]):
-            if not isinstance(path, str):
+            if type(path) is not str:
                 self._from_stored(path)  # raises for what is no path
                 path = os.fsdecode(path)
             yield FilterFields(path, taken, mtime_ns or None)

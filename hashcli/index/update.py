@@ -14,11 +14,12 @@ from pathlib import Path
 from hashcli.errors import HashcliError, did_you_mean_path
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import DEFAULT_MODEL, find_model
-from hashcli.index.catalog import Catalog, IndexedFile, IndexedModel, Kind
+from hashcli.index.catalog import Catalog, IndexedModel, Kind
 from hashcli.index.catalog_file import FILE_NAME
 from hashcli.index.code_index import FILE_NAMES, FaissCodeIndex
 from hashcli.index.files.paths import is_within_any
 from hashcli.index.files.plan import IndexedPaths, UpdatePlan, make_plan
+from hashcli.index.files.text_files import is_text_file
 from hashcli.index.filter_table import TABLE_NAMES, FilterTable
 from hashcli.index.lock import LOCK_FILE, writer_lock
 from hashcli.index.summary import UpdateOptions, UpdateReport, UpdateSummary
@@ -120,13 +121,19 @@ def forget(index_folder: Path, paths: Sequence[str], callback: UpdateCallback | 
     callback = callback or UpdateCallback()
     with writer_lock(index_folder), Catalog.create_or_open(index_folder, callback.migrating) as catalog:
         catalog.check_pages()
-        photos = _below(catalog.photos(), paths)
-        text_files = catalog.text_files()
-        sidecars = [path for path, file in text_files.items() if file.photo in photos]
+        photos: dict[str, int] = {}
+        text_files = []
+        for path, file in catalog.files():  # photos first
+            if not is_within_any(path, paths) and file.photo not in photos:
+                continue
+            if is_text_file(path):
+                text_files.append(path)
+            else:
+                photos[path] = file.id
         texts = catalog.count_all_texts()
         with catalog.changing_items():
-            catalog.remove(photo.id for photo in photos.values())
-            for path in [*photos, *sidecars, *_below(text_files, paths)]:
+            catalog.remove(photos.values())
+            for path in [*photos, *text_files]:
                 catalog.remove_texts(path)
             for root in catalog.roots():
                 if is_within_any(root, paths):
@@ -217,7 +224,3 @@ def _carry_out(
         texts.encode(model)
     summary.texts_unchanged = texts_before - summary.texts_updated - summary.texts_moved - summary.texts_removed
     return summary
-
-
-def _below(files: dict[str, IndexedFile], paths: Sequence[str]) -> dict[str, IndexedFile]:
-    return {path: file for path, file in files.items() if is_within_any(path, paths)}
