@@ -1,4 +1,4 @@
-"""Benchmarks: `python -m tests.benchmarks [start] [batch] [scan] [filters] [size] [indexing]`. Each makes what it needs."""
+"""Benchmarks, each of which makes what it needs: `python -m tests.benchmarks [NAME]...`, by the names in BENCHMARKS."""
 
 import importlib.util
 import statistics
@@ -86,7 +86,7 @@ def filters(work: Path) -> None:
         }
         for where in ("derived files", "no derived files"):
             for name, command in filtered.items():
-                pairs = [(cost(command), cost(search)) for _ in range(5)]
+                pairs = [(cost(command), cost(search)) for _ in range(3)]
                 ours, plain = (statistics.median(pair[which][0] for pair in pairs) for which in (0, 1))
                 memory, plain_memory = (max(pair[which][1] for pair in pairs) for which in (0, 1))
                 times = statistics.median(one[0] / other[0] for one, other in pairs)

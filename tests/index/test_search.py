@@ -236,7 +236,7 @@ def test_stale_or_damaged_derived_files_change_no_answer(own_home: Path) -> None
 
 def test_without_derived_files_codes_are_read_in_blocks(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of which one is in memory at a time."""
-    queries = ["a cat", "a dog", Query(output=np.ones(256, np.float32))]
+    queries: list[str | Query] = ["a cat", "a dog", Query(output=np.ones(256, np.float32))]
 
     def answers() -> list[Any]:
         with library.open_index(own_home / "ix") as index:
