@@ -91,7 +91,7 @@ class CompiledFilter:
                 files.append(folder)
         taken: np.ndarray = within[table.groups]
         for file in files:
-            taken[list(rows_of(file))] = True
+            taken[[row for row in rows_of(file) if row < len(taken)]] = True
         of_type = [not self.suffixes or group.suffix in self.suffixes for group in table.names]
         taken &= np.array(of_type, bool)[table.groups]
         if self.after is None and self.before is None:

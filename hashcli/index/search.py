@@ -325,7 +325,9 @@ class Index:
         options: "_SearchOptions",
     ) -> list[Neighbours]:
         """The best items of one kind for each query. Within a snapshot."""
-        among = self._taken_by(options.where, kind) if options.where else None
+        among = self._taken_by(options.where, kind, len(code_index)) if options.where else None
+        if among is not None and len(among) != len(code_index):  # files that belong to another catalog
+            code_index = self._codes_of_catalog(kind)
         count = max(options.k, options.reranked)
         candidates = code_index.search(pack(outputs), options.k, count, among)
         return [
@@ -370,13 +372,13 @@ class Index:
     def _codes_of_catalog(self, kind: Kind) -> BlockwiseCodes:
         return BlockwiseCodes(self.catalog.count(kind), lambda: self.catalog.code_blocks(kind))
 
-    def _taken_by(self, where: CompiledFilter, kind: Kind) -> np.ndarray:
-        """Which items of one kind a filter takes, bool [items], in ascending order of their ids: by the derived file
-        or, while that is not of the catalog's generation, by the catalog."""
+    def _taken_by(self, where: CompiledFilter, kind: Kind, count: int) -> np.ndarray:
+        """Which of `count` items of one kind a filter takes, bool [items], in ascending order of their ids: by the
+        derived file or, if that is not of the catalog's generation or of so many, by the catalog."""
         from hashcli.index.filter_table import FilterTable
 
         table = FilterTable.read(self.folder, kind, self.catalog.generation)
-        if table is None:
+        if table is None or len(table.times) != count:
             table = FilterTable.of(self.catalog.filter_fields(kind))
         return where.taken_of(table, str(self.folder.parent), lambda path: self.catalog.rows_of(kind, path))
 

@@ -15,6 +15,7 @@ from hashcli import DistanceLimit, Filter, Query
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import DEFAULT_MODEL, find_model
 from hashcli.index.catalog import Catalog, FileState, IndexedModel, Kind
+from hashcli.index.code_index import FaissCodeIndex
 from hashcli.index.derived_files import TRAILER, write_file
 from hashcli.index.files.paths import is_within
 from hashcli.index.files.text_files import Text
@@ -177,6 +178,22 @@ def test_a_search_with_a_filter_reads_no_row_but_the_answers(
     monkeypatch.setattr(Catalog, "filter_fields", None)
     monkeypatch.setattr(Catalog, "code_blocks", None)
     monkeypatch.setattr(Catalog, "rows_of", None)
+    assert own_index.found(WHERE, "image") == right
+
+
+@pytest.mark.parametrize("count", [COUNT - 50, COUNT + 50])
+@pytest.mark.parametrize("large", ["codes", "times"])
+def test_files_of_another_catalog_change_no_answer(own_index: RandomIndex, large: str, count: int) -> None:
+    """Whatever generation a stranger says they are of."""
+    right = own_index.found(WHERE, "image")
+    folder = own_index.folder / "ix"
+    with Catalog.open(folder) as catalog:
+        fields, (ids, codes) = list(catalog.filter_fields(Kind.IMAGE)), catalog.codes(Kind.IMAGE)
+        if large == "times":
+            FilterTable.of([*fields, *fields][:count]).write(folder, Kind.IMAGE, catalog.generation)
+        else:
+            ids, codes = np.arange(1, count + 1), np.concatenate([codes, codes])[:count]
+            FaissCodeIndex(folder, Kind.IMAGE, 256).replace(ids, codes, catalog.generation)
     assert own_index.found(WHERE, "image") == right
 
 
