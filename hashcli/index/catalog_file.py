@@ -104,7 +104,7 @@ _MIGRATIONS = {
     ALTER TABLE items ADD COLUMN ctime_ns INTEGER;
     ALTER TABLE items ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE items ADD COLUMN check_value INTEGER;
-    {_EXCLUDES_AND_FORGOTTEN}
+    {_EXCLUDES_AND_FORGOTTEN.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")}
     UPDATE items SET check_value = check_value({CHECKED_COLUMNS}) WHERE code IS NOT NULL;
     """,
 }
@@ -354,6 +354,6 @@ def _check_schema(db: sqlite3.Connection, index_folder: Path) -> None:
     for kind, name, sql in schema:
         if (kind, sql) == ("index", None) or (kind == "table" and name in ("sqlite_sequence", "sqlite_stat1")):
             continue  # SQLite's own
-        ours = "".join(str(sql).split()).removesuffix(")")
+        ours = "".join(str(sql).replace('"items"', "items").split()).removesuffix(")")  # in quotes after a renaming
         if not any(statement.startswith(ours) for statement in statements):
             raise DamagedIndexError(index_folder, f"it has a {kind} {name!r:.40} that is not hashcli's")

@@ -408,6 +408,21 @@ def test_a_catalog_set_back_does_not_take_newer_search_files_for_its_own(
     assert (Path(rows[0]["path"]).name, rows[0]["distance"]) == ("other.png", 0)
 
 
+def test_an_index_of_version_1_that_was_made_from_a_later_one(index: IndexFolder) -> None:
+    """By hand, with a table renamed, which SQLite notes with quotes, and with later tables still there."""
+    rows = index.rows()
+    to_version(1, index.folder)
+    with sqlite3.connect(index.folder / "catalog.sqlite") as db:
+        db.executescript(
+            """
+            ALTER TABLE items RENAME TO others; ALTER TABLE others RENAME TO items;
+            CREATE TABLE excludes (number INTEGER PRIMARY KEY, pattern TEXT NOT NULL UNIQUE);
+            """
+        )
+    assert index.update() == {"unchanged": ALL}
+    assert index.rows() == rows
+
+
 def test_an_older_index_is_migrated_without_encoding(index: IndexFolder) -> None:
     index.plant_codes("path LIKE '%brick.png'")
     before = index.rows()
