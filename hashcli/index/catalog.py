@@ -6,7 +6,8 @@ column is stored twice, and photos have no secondary index, as the one writer ke
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -174,6 +175,9 @@ class FilterFields(NamedTuple):
 UNSTORABLE = (OverflowError, TypeError, ValueError, sqlite3.InterfaceError, sqlite3.DataError, sqlite3.ProgrammingError)
 
 
+_NAMES_ARE_UTF8 = sys.getfilesystemencoding() == "utf-8"  # not in the locales of old, such as ISO-8859-1
+
+
 class Catalog:
     """One connection to a catalog. Its methods take and return absolute paths. They are stored relative to the folder
     that holds the index folder if they lie below that, so that photos and index can be moved together.
@@ -307,6 +311,23 @@ class Catalog:
 
     def remove_root(self, path: str) -> None:
         self._db.execute("DELETE FROM roots WHERE path = ?", (self._to_stored(path),))
+
+    def mounts(self) -> dict[str, int]:
+        """The folders below roots that are on another disk than the folders they are in, each with its device."""
+        import json
+
+        try:
+            mounts = json.loads(str(self._get("mounts") or "{}"))
+            return {self._from_stored(self._sound(path)): int(device) for path, device in mounts.items()}
+        except (AttributeError, RecursionError, TypeError, ValueError) as error:
+            raise DamagedIndexError(self._folder, "what it says of disks makes no sense") from error
+
+    def set_mounts(self, mounts: Mapping[str, int]) -> None:
+        import json
+
+        stored = ((self._to_stored(path), device) for path, device in mounts.items())
+        texts = {path if isinstance(path, str) else path.decode(errors="surrogateescape"): n for path, n in stored}
+        self._set("mounts", json.dumps(texts))
 
     # --- what is left out ---
 
@@ -627,21 +648,24 @@ class Catalog:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def _to_stored(self, path: str) -> str | bytes:
-        """A path as the catalog stores it: relative to the base if it is below it."""
+        """A path as the catalog stores it: relative to the base if it is below it; as text, or as its bytes if it is
+        not UTF-8."""
         if path == self._base:
             path = "."
         elif path.startswith(self._prefix):
             path = path[len(self._prefix) :]
+        name = os.fsencode(path)
         try:
-            path.encode()
-        except UnicodeEncodeError:  # a file name that is not UTF-8 is stored as its bytes
-            return os.fsencode(path)
-        return path
+            return name.decode()
+        except UnicodeDecodeError:
+            return name
 
     def _from_stored(self, stored: str | bytes) -> str:
         """The absolute path of a stored one. Raises DamagedRowsError for what is no path."""
         if not isinstance(stored, str | bytes):
             raise DamagedRowsError(self._folder)
+        if isinstance(stored, str) and not _NAMES_ARE_UTF8:
+            stored = stored.encode("utf-8", "surrogateescape")
         path = os.fsdecode(stored)
         if path == ".":
             return self._base

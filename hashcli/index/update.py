@@ -138,6 +138,8 @@ def forget(index_folder: Path, paths: Sequence[str], callback: UpdateCallback | 
             for root in catalog.roots():
                 if is_within_any(root, paths):
                     catalog.remove_root(root)
+            mounts = catalog.mounts()
+            catalog.set_mounts({path: mounts[path] for path in mounts if not is_within_any(path, paths)})
             if photos or catalog.count_all_texts() < texts:
                 before = [path for path in catalog.forgotten() if not is_within_any(path, paths)]
                 catalog.set_forgotten({*before, *(path for path in paths if is_within_any(path, catalog.roots()))})
@@ -196,6 +198,8 @@ def _record_what_was_found(catalog: Catalog, plan: UpdatePlan) -> None:
             catalog.set_root(root, device)
         for root in plan.deleted_roots:
             catalog.remove_root(root)
+        if plan.mounts != catalog.mounts():
+            catalog.set_mounts(plan.mounts)
         catalog.set_excludes(plan.exclusion.patterns)
         catalog.set_forgotten(plan.exclusion.forgotten)
 
