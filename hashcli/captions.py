@@ -50,7 +50,7 @@ def photos_by_stem(names: Iterable[str]) -> dict[str, str]:
     Several photos may share a stem, as a camera's RAW file and JPEG do. The sidecar then belongs to the one that can be
     opened without an extra, and among those to the first by name.
     """
-    from hashcli.hashmodel.images import EXTRA_SUFFIXES
+    from hashcli.hashmodel.formats import EXTRA_SUFFIXES
 
     photos: dict[str, str] = {}
     for name in sorted(names, key=lambda name: (os.path.splitext(name)[1].lower() in EXTRA_SUFFIXES, name)):

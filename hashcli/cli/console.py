@@ -143,3 +143,6 @@ class ProgressBar(UpdateCallback):
             self._suggestions -= 1
             reason += did_you_mean_path(path).replace(" Did", "; did", 1)
         say(f"skipped {path}: {reason}")
+
+    def damaged(self, path: str, reason: str) -> None:
+        say(f"damaged {path}: {reason}")

@@ -149,7 +149,7 @@ def _update(location: "IndexLocation", given: list[str], options: "UpdateOptions
         say(f"Nothing is indexed. Name photos or folders of photos: {index_command(location)} ~/Pictures")
     elif found_nothing and given:
         say("No photos were found there.")
-    if summary.skipped:
+    if summary.skipped or summary.damaged:
         raise typer.Exit(SKIPPED)
 
 

@@ -29,7 +29,7 @@ def open_photo(where: str, model: "HashModel") -> "str | Image":
 
     from PIL import Image
 
-    from hashcli.hashmodel.images import UnreadableImageError
+    from hashcli.hashmodel.formats import UnreadableImageError
 
     try:
         content = _read_stdin() if where == "-" else _download(where)

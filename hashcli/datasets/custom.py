@@ -19,7 +19,7 @@ import numpy as np
 from hashcli.captions import CAPTIONS_SUFFIXES, holds_lines, photos_by_stem, read_captions, read_lines
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.errors import HashcliError
-from hashcli.hashmodel.images import photo_suffixes
+from hashcli.hashmodel.formats import photo_suffixes
 
 
 class NoTextsError(HashcliError):

@@ -2,21 +2,42 @@
 
 import errno
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from importlib.util import find_spec
+from functools import partial
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import jpeg_factory
 
-from hashcli.errors import how_to_install, reason_of
+from hashcli.errors import reason_of
+from hashcli.hashmodel import jpeg, jxl
+from hashcli.hashmodel.colours import in_srgb, on_background, plain
+from hashcli.hashmodel.damage import load_onto, mended, padded, salvaged
 from hashcli.hashmodel.description import Interpolation, Resize
+from hashcli.hashmodel.formats import (
+    UnreadableImageError,
+    check_format,
+    first_bytes,
+    is_jpeg,
+    is_jxl,
+    is_raw,
+    pillow_formats,
+)
+from hashcli.hashmodel.memory import decoding_budget, machine_memory
 
-# Decoding takes about 4 bytes a pixel, and several images decode at once: 250 megapixels are 1 GB each.
-MAX_PIXELS = 250_000_000
+MAX_PIXELS = 250_000_000  # 1 GB when decoded
+MAX_SCANS = 100  # of a JPEG; photos have about 10
+MAX_SCANNED = 4_000_000_000  # pixels times scans, each of which is worked through whole
+
+# What `opened` notes in the `info` of an image: its file, that this ends too early, and the share that is lost.
+_FILE, _CUT, _LOST = "hashcli_file", "hashcli_cut", "hashcli_lost"
+_MOST_MENDED = 256 << 20  # bytes: a larger file that is damaged is not read into memory
+_JXL_BYTES = 16  # a pixel, while it is decoded: libjxl works in floats
+_READ_WHOLE = ("WEBP", "AVIF", "HEIF", "JXL")  # formats whose libraries take a file as a whole, and copy its pixels
 
 ORIENTATION_TAG = 0x0112
 _TRANSPOSE = {
@@ -30,71 +51,32 @@ _TRANSPOSE = {
 }
 _RAW_FLIPS = {3: 3, 5: 8, 6: 6}  # LibRaw's turns as EXIF orientations
 
-# Formats that need a library of their own, by the extra that installs it. Suffixes in lower case.
-RAW_SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        *("3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "mos", "mrw", "nef"),
-        *("nrw", "orf", "pef", "raf", "rw2", "rwl", "sr2", "srf", "srw", "x3f"),
-    )
-)
-_EXTRAS = {"heic": frozenset({".heic", ".heif", ".hif"}), "jxl": frozenset({".jxl"}), "raw": RAW_SUFFIXES}
-EXTRA_SUFFIXES = frozenset().union(*_EXTRAS.values())
-
-# Pillow also opens these, but they are not photos: documents, films, data, and formats it can name but not decode.
-_NOT_PHOTOS = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
-
-_missing_extras: set[str] = set()
-try:
-    from pillow_heif import register_heif_opener
-except ImportError:
-    _missing_extras.add("heic")
-else:
-    register_heif_opener()
-try:
-    import pillow_jxl  # noqa: F401 - it registers itself
-except ImportError:
-    _missing_extras.add("jxl")
-if find_spec("rawpy") is None:
-    _missing_extras.add("raw")
-
+_RAW_BYTES = 6  # a pixel, developed at half size: the sensor's values, and four of 16 bits for each four of them
 _RAW_PREVIEW = 512  # pixels: a smaller preview in a RAW file is only a stamp
 
-# We limit the pixels that are really decoded; Pillow's own limit is on the size before `draft` makes it smaller.
-Image.MAX_IMAGE_PIXELS = None
+# Pillow warns of half of what it refuses. It looks also at pictures within others, such as the PNGs of an icon.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
-
-class UnreadableImageError(Exception):
-    """An image that cannot be decoded; the message is the reason, without the path."""
-
-
-class MissingExtraError(UnreadableImageError):
-    """An image whose format needs an extra that is not installed: nothing is wrong with the image."""
-
-
-@cache
-def photo_suffixes() -> frozenset[str]:
-    """The file name endings of the formats that may hold photos: in lower case, with their dot."""
-    Image.init()
-    readable = (set(Image.OPEN) | {"MPO"}) - _NOT_PHOTOS  # MPO is opened as the JPEG it begins with
-    return (
-        frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in readable) | EXTRA_SUFFIXES
-    )
+# Large pictures lie in blocks of this many bytes. Those of the default size, 16 MB, the C library would mostly keep for
+# each thread when they are freed; it returns blocks of more than 32 MB to the system.
+Image.core.set_block_size(64 << 20)  # type: ignore[attr-defined]
 
 
 def load_pixels(
     path: str | os.PathLike[str], size: int, resize: Resize, interpolation: Interpolation = "bicubic"
 ) -> np.ndarray:
-    """Decode the first frame of an image file, upright, on white, as uint8 [size, size, 3] RGB.
+    """Decode the first frame of an image file, upright, in sRGB, as uint8 [size, size, 3] RGB.
 
     `squash` fits the whole picture into the square, whatever its shape; `crop` keeps the shape and takes the middle.
-    Raises UnreadableImageError for content that cannot be decoded in full, OSError for a file that cannot be read now.
+    Transparent parts are white, or black behind something light. Of a damaged file, what decodes is taken if that is
+    nine tenths. Raises UnreadableImageError for other content, OSError for a file that cannot be read now.
     """
     return np.asarray(_load(path, size, lambda image: _resized(image, size, resize, interpolation)))
 
 
 def load_thumbnail(path: str | os.PathLike[str], side: int) -> Image.Image:
-    """Decode the first frame of an image file, upright, on white, as RGB, its longer side at most `side` pixels.
+    """Decode the first frame of an image file, upright, as RGB in sRGB, its longer side at most `side` pixels.
 
     Raises as load_pixels does.
     """
@@ -118,20 +100,32 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     Any failure within the `with` block is raised as UnreadableImageError for content that cannot be decoded, and as
     OSError for a file that cannot be read now. Raises MissingExtraError for a format whose extra is not installed.
     """
-    check_format(path)
     try:
-        with _open_raw(path) if _suffix(path) in RAW_SUFFIXES else Image.open(path) as image:
+        head = first_bytes(path)
+        check_format(path, head)
+        with _open_raw(path) if is_raw(path, head) else _open(path, head) as image:
             yield image
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
         raise UnreadableImageError("not an image that can be read") from None
+    except Image.DecompressionBombError:
+        raise UnreadableImageError(f"more than the {MAX_PIXELS // 10**6} megapixels allowed") from None
     except MemoryError:
         raise OSError(errno.ENOMEM, "not enough memory to decode it") from None
     except Exception as error:  # decoders raise nearly anything on a damaged file
-        if isinstance(error, OSError) and error.errno is not None:
+        if _is_of_disk(error):
             raise
         raise UnreadableImageError(reason_of(error)) from error
+
+
+def lost_share(image: Image.Image) -> float | None:
+    """What is missing of an image whose file is damaged, as a share of its pixels; None for a sound one, once decoded.
+
+    0 is a file that is damaged behind all of its pixels.
+    """
+    lost = image.info.get(_LOST)
+    return lost if isinstance(lost, float) else None
 
 
 def copied(image: Image.Image) -> Image.Image:
@@ -142,33 +136,162 @@ def copied(image: Image.Image) -> Image.Image:
         raise UnreadableImageError(reason_of(error)) from error
 
 
-def check_format(path: str | os.PathLike[str]) -> None:
-    """Raise MissingExtraError for a format whose extra is not installed, without reading the file."""
-    suffix = _suffix(path)
-    for extra in _missing_extras:
-        if suffix in _EXTRAS[extra]:
-            raise MissingExtraError(f"{extra.upper()} needs an extra. {how_to_install(extra)}")
+def _is_of_disk(error: Exception) -> bool:
+    """Whether it is an error of reading the file, which says nothing about its content."""
+    return isinstance(error, OSError) and error.errno is not None
 
 
-def _suffix(path: str | os.PathLike[str]) -> str:
-    return os.path.splitext(path)[1].lower()
+def _open(path: str | os.PathLike[str], head: bytes) -> Image.Image:
+    """Open an image file by its content. Metadata that Pillow stumbles over is left out."""
+    image: Image.Image
+    try:
+        with decoding_budget().reserved(_memory_to_open(head)):
+            image = _open_as(head, path)
+    except (MemoryError, UnreadableImageError, Image.DecompressionBombError):
+        raise
+    except Exception as error:
+        if _is_of_disk(error) or os.path.getsize(path) > _MOST_MENDED:
+            raise
+        content = mended(_read(path))
+        try:
+            image = _open_as(head, BytesIO(content))
+        except Exception:
+            if head[:4] != b"RIFF" and head[4:8] != b"ftyp":
+                raise error from None
+            image = _open_as(head, BytesIO(padded(content)))
+            image.info[_CUT] = True
+    image.info[_FILE] = os.fspath(path)
+    return image
+
+
+def _open_as(head: bytes, file: str | os.PathLike[str] | BytesIO) -> Image.Image:
+    """An image of one of the formats that begin with `head`."""
+    if is_jpeg(head):  # of which Pillow would look at the size before `draft` makes it smaller
+        try:
+            return jpeg_factory(file)  # type: ignore[arg-type]  # a path is as good as an open file
+        except SyntaxError as error:
+            raise UnidentifiedImageError(str(error)) from error
+    return Image.open(file, formats=pillow_formats(head))
+
+
+def _memory_to_open(head: bytes) -> int:
+    """The bytes that opening an image takes: those of a JPEG XL are the most, as it is decoded then."""
+    size = jxl.size_of(head) if is_jxl(head) else None
+    if size is None:
+        return 0
+    _check_size(*size)
+    return _JXL_BYTES * size[0] * size[1]
+
+
+def _read(path: str | bytes | os.PathLike[str]) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _decoded(image: Image.Image, size: int, resized: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """Decode at `size` pixels a side or more, if it has them; then resize, turn upright and put on white."""
+    """Decode at `size` pixels a side or more, if it has them; then resize, turn upright and convert to sRGB."""
+    coefficients = _coefficients(image)
     image.draft(None, (size, size))  # a JPEG decodes up to 8 times smaller, and that much faster
     _check_size(*image.size)
-    image.load()  # a TIFF is turned upright here, and its orientation tag is reset
+    memory = coefficients + _memory(image)
+    if memory > machine_memory() // 2:
+        raise OSError(errno.ENOMEM, f"{image.width} x {image.height} pixels, not enough memory to decode them")
+    try:
+        with decoding_budget().reserved(memory):
+            if not image.info.get(_CUT):
+                image.load()  # a TIFF is turned upright here, and its orientation tag is reset
+                return _finished(image, resized)
+    except Exception as error:
+        is_sound = isinstance(error, MemoryError | Image.DecompressionBombError)
+        if is_sound or _is_of_disk(error) or not _can_be_salvaged(image):
+            raise
+    image.close()  # to free what was decoded; its metadata can still be read
+    with decoding_budget().reserved(2 * memory):  # it is decoded twice, to compare
+        return _finished(_salvaged(image, size), resized)
+
+
+def _finished(image: Image.Image, resized: Callable[[Image.Image], Image.Image]) -> Image.Image:
     orientation = _orientation(image)
-    small = _on_white(resized(_as_rgb(image)))
-    if orientation in _TRANSPOSE:
-        small = small.transpose(_TRANSPOSE[orientation])
-    return small
+    small = on_background(in_srgb(resized(plain(image)), image))
+    return small.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else small
+
+
+def _can_be_salvaged(image: Image.Image) -> bool:
+    path = image.info.get(_FILE)
+    return isinstance(path, str | bytes) and os.path.getsize(path) <= _MOST_MENDED
+
+
+def _salvaged(image: Image.Image, size: int) -> Image.Image:
+    """What can be decoded of an image that cannot be loaded; if some of it is lost, that share is noted in `image`."""
+    path = image.info[_FILE]
+    head = first_bytes(path)
+    content = mended(_read(path))
+
+    def part_of(content: bytes) -> Image.Image:
+        part = _open_as(head, BytesIO(content))
+        part.draft(None, (size, size))
+        _check_size(*part.size)
+        return part
+
+    whole = _loaded(partial(part_of, content))
+    if whole is None:
+        whole, image.info[_LOST] = salvaged(content, lambda content, ground: load_onto(part_of(content), ground))
+    return whole
+
+
+def _loaded(open_: Callable[[], Image.Image]) -> Image.Image | None:
+    """An image if it can be loaded to its end. A function, so that nothing of it is kept otherwise."""
+    try:
+        image = open_()
+        image.load()
+    except Exception:  # decoders raise nearly anything on a damaged file
+        return None
+    return image
 
 
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise UnreadableImageError(f"{width} x {height} pixels, more than the {MAX_PIXELS // 10**6} megapixels allowed")
+
+
+def _coefficients(image: Image.Image) -> int:
+    """The bytes that libjpeg takes for a JPEG of several scans, which it keeps at full size whatever is made of it.
+
+    Raises UnreadableImageError for one of too many pixels or scans. Call it before `draft`.
+    """
+    if image.format not in ("JPEG", "MPO") or not getattr(image, "tile", None) or not _has_several_scans(image):
+        return 0
+    width, height = image.size
+    _check_size(width, height)
+    path = image.info.get(_FILE)
+    scans = jpeg.count_scans(_read(path)) if isinstance(path, str | bytes) else 0
+    if scans > MAX_SCANS or scans * width * height > MAX_SCANNED:
+        raise UnreadableImageError(f"{scans} scans of {width} x {height} pixels, more than are allowed")
+    return 2 * width * height * len(image.getbands())
+
+
+def _has_several_scans(image: Image.Image) -> bool:
+    """Whether a JPEG is progressive, or its first scan lacks some of its components."""
+    file = getattr(image, "fp", None)
+    if "progressive" in image.info or file is None:
+        return "progressive" in image.info
+    place = file.tell()  # behind the header of the first scan
+    file.seek(max(0, place - 16))
+    _, header, rest = file.read(min(place, 16)).rpartition(b"\xff\xda\0")
+    file.seek(place)
+    return len(header) > 0 and len(rest) > 1 and rest[1] < len(image.getbands())
+
+
+def _memory(image: Image.Image) -> int:
+    """The bytes that decoding an image takes, about: its own pixels, those of its conversion, and copies of both."""
+    pixels = image.width * image.height
+    is_deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
+    each = 1 if image.mode in ("1", "L", "P") else 4
+    each += 12 if is_deep else 0 if image.mode in ("RGB", "RGBA") else 4
+    if image.format not in _READ_WHOLE:
+        return each * pixels
+    path = image.info.get(_FILE)
+    return (each + 8) * pixels + (os.path.getsize(path) if isinstance(path, str | bytes) else 0)
 
 
 def _open_raw(path: str | os.PathLike[str]) -> Image.Image:
@@ -181,7 +304,8 @@ def _open_raw(path: str | os.PathLike[str]) -> Image.Image:
             image = _preview(raw)
             if image is None or max(image.size) < min(_RAW_PREVIEW, *size):
                 _check_size(*size)
-                image = Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True))  # upright
+                with decoding_budget().reserved(_RAW_BYTES * size[0] * size[1]):
+                    image = Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True))  # upright
             elif ORIENTATION_TAG not in image.getexif():
                 image.getexif()[ORIENTATION_TAG] = _RAW_FLIPS.get(raw.sizes.flip, 1)
             taken = raw.other.timestamp
@@ -201,7 +325,7 @@ def _preview(raw: Any) -> Image.Image | None:
         preview = raw.extract_thumb()
     except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
         return None
-    return Image.open(BytesIO(preview.data)) if preview.format == rawpy.ThumbFormat.JPEG else None
+    return Image.open(BytesIO(preview.data), formats=("JPEG",)) if preview.format == rawpy.ThumbFormat.JPEG else None
 
 
 def _orientation(image: Image.Image) -> int:
@@ -209,24 +333,6 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(ORIENTATION_TAG, 1))
     except Exception:  # the picture may be fine even where its EXIF is damaged
         return 1
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode as RGB, or as RGBA if parts are transparent."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
-
-
-def _to_8_bit(values: np.ndarray) -> np.ndarray:
-    """Grey values of 16 or 32 bits as uint8: Pillow's own conversion cuts everything above 255 to white."""
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    if low >= 0 and high <= 255 and values.dtype != np.uint16:
-        return values.astype(np.uint8)
-    if low >= 0 and values.dtype.kind in "iu" and high <= 65535:
-        return (values // 257).astype(np.uint8)
-    scaled = (values.astype(np.float64) - low) * (255 / max(high - low, 1e-12))
-    return np.nan_to_num(scaled).clip(0, 255).astype(np.uint8)
 
 
 def _resized(image: Image.Image, size: int, resize: Resize, interpolation: Interpolation) -> Image.Image:
@@ -243,10 +349,3 @@ def _fitted(image: Image.Image, side: int) -> Image.Image:
     scale = min(1.0, side / max(image.size))
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode != "RGBA":
-        return image
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB")

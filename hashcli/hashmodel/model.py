@@ -103,7 +103,7 @@ class HashModel:
     def load_pixels(self, path: str | Path) -> np.ndarray:
         """An image file as the pixels that this model reads, uint8 [size, size, 3] RGB.
 
-        Raises images.UnreadableImageError for content that cannot be decoded, and OSError for a file that cannot be
+        Raises formats.UnreadableImageError for content that cannot be decoded, and OSError for a file that cannot be
         read now.
         """
         from hashcli.hashmodel.images import load_pixels
@@ -185,7 +185,8 @@ class HashModel:
 
 def _path_or_copy(image: "str | os.PathLike[str] | Image.Image", number: int) -> "str | Image.Image":
     """What `encode_images` may decode. Decoding changes an open image, so the caller's is copied, in one thread."""
-    from hashcli.hashmodel.images import UnreadableImageError, copied
+    from hashcli.hashmodel.formats import UnreadableImageError
+    from hashcli.hashmodel.images import copied
 
     if isinstance(image, str | os.PathLike):
         return os.path.expanduser(os.fspath(image))

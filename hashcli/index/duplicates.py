@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hashcli.hashmodel.images import ORIENTATION_TAG, RAW_SUFFIXES, opened, pixels_of
+from hashcli.hashmodel.formats import RAW_SUFFIXES, first_bytes, pillow_formats
+from hashcli.hashmodel.images import ORIENTATION_TAG, opened, pixels_of
 from hashcli.hashmodel.prefetch import prefetch
 from hashcli.index.catalog import Catalog, IndexedFile, Kind
 from hashcli.index.code_index import neighbours_within
@@ -242,7 +243,7 @@ def _on_disk(content: _Content) -> _Picture:
 
 def _upright_size(path: str) -> tuple[int, int] | tuple[None, None]:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=pillow_formats(first_bytes(path))) as image:
             width, height = image.size
             return (height, width) if int(image.getexif().get(ORIENTATION_TAG, 1)) > 4 else (width, height)
     except Exception:  # a format that only the loader knows, or damaged EXIF
@@ -256,7 +257,7 @@ def thumbnail(path: str) -> np.ndarray | None:
     a small copy of itself (MPO) is one picture.
     """
     with opened(path) as image:
-        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        if image.format != "MPO" and getattr(image, "is_animated", False):  # to count the frames would take long
             return None
         pixels = pixels_of(image, _PIXELS, "squash")
     cells = pixels.reshape(_CELLS, _PIXELS // _CELLS, _CELLS, _PIXELS // _CELLS, 3).mean((1, 3))

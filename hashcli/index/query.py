@@ -170,7 +170,8 @@ def _combined(outputs: Sequence[np.ndarray], weights: Sequence[float]) -> np.nda
 
 
 def _image_output(model: HashModel, photo: "Photo") -> np.ndarray:
-    from hashcli.hashmodel.images import UnreadableImageError, copied
+    from hashcli.hashmodel.formats import UnreadableImageError
+    from hashcli.hashmodel.images import copied
 
     try:
         if isinstance(photo, str | os.PathLike):

@@ -46,6 +46,7 @@ class UpdateSummary:
     moved        photos found under another name or in another folder; their codes were kept
     removed      photos that are gone, or whose content is damaged now
     unchanged    photos that are as they were, and photos of this update with a new time but the same content
+    damaged      those of the added and updated whose files are damaged: what could be decoded of them was encoded
 
     Texts, wherever they come from: `texts_added`, `texts_updated` (known texts that were encoded, again or at last),
     `texts_moved` (now in another file), `texts_removed`, and `texts_unchanged` (all others, whether or not their files
@@ -70,6 +71,7 @@ class UpdateSummary:
     texts_moved: int = 0
     texts_removed: int = 0
     texts_unchanged: int = 0
+    damaged: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
@@ -78,7 +80,7 @@ class UpdateSummary:
 
     def changed(self) -> bool:
         """Whether the update changed anything in the index."""
-        unchanging = ("unchanged", "texts_unchanged", "skipped")
+        unchanging = ("unchanged", "texts_unchanged", "damaged", "skipped")
         return any(count for name, count in self.counts().items() if name not in unchanging)
 
 
@@ -93,3 +95,9 @@ class UpdateReport:
         """Record an input that is left out, and tell the caller."""
         self.summary.skipped.append((path, reason))
         self.callback.skipped(path, reason)
+
+    def damage(self, path: str, lost: float) -> None:
+        """Record a photo that was encoded although this share of it is lost, 0 to 1, and tell the caller."""
+        self.summary.damaged += 1
+        missing = f"{max(1, round(lost * 100))} % of the picture is missing"
+        self.callback.damaged(path, missing if lost else "but all of the picture could be read")

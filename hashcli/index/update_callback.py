@@ -19,3 +19,6 @@ class UpdateCallback:
 
     def skipped(self, path: str, reason: str) -> None:
         """An input was left out, for this reason."""
+
+    def damaged(self, path: str, reason: str) -> None:
+        """A photo was taken although its file is damaged; the reason says what is missing."""

@@ -7,7 +7,8 @@ import numpy as np
 
 from hashcli.errors import reason_of
 from hashcli.hashmodel.codes import pack
-from hashcli.hashmodel.images import MissingExtraError, UnreadableImageError, check_format, opened
+from hashcli.hashmodel.formats import MissingExtraError, UnreadableImageError, check_format, first_bytes
+from hashcli.hashmodel.images import lost_share, opened
 from hashcli.hashmodel.model import IMAGE_BATCH, HashModel
 from hashcli.hashmodel.prefetch import batched, prefetch
 from hashcli.index.catalog import Catalog, IndexedFile
@@ -21,11 +22,15 @@ from hashcli.index.update_texts import TextUpdate
 
 @dataclass(frozen=True, slots=True)
 class _PhotoContent:
-    """What was read from a photo: the hash of its content, its pixels unless its code is known, and its metadata."""
+    """What was read from a photo: the hash of its content, its pixels unless its code is known, and its metadata.
+
+    `lost` is the share of its picture that is missing, None if its file is not damaged.
+    """
 
     content_hash: bytes
     pixels: np.ndarray | None
     metadata: Metadata
+    lost: float | None
 
 
 class PhotoUpdate:
@@ -65,6 +70,8 @@ class PhotoUpdate:
                         self._keep_code(file, result)
                     else:
                         self._set_code(file, result, next(codes))
+                    if result.lost is not None:
+                        self._report.damage(file.path, result.lost)
                     texts = [Text(None, description, file.path) for description in result.metadata.descriptions]
                     self._texts.set_texts(file.path, file.state, result.content_hash, texts)
             self._report.callback.advanced(len(batch))
@@ -79,13 +86,13 @@ class PhotoUpdate:
 
     def _read(self, file: ChangedFile) -> _PhotoContent:
         """Runs in a thread, and uses nothing but the file."""
-        check_format(file.path)
+        check_format(file.path, first_bytes(file.path))  # before all of it is read
         content_hash = hash_of_content(file.path)
         pixels = None
         with opened(file.path) as image:
             if content_hash not in self._movable and not _has_code(file.indexed, content_hash):
                 pixels = self._model.pixels_of(image)
-            return _PhotoContent(content_hash, pixels, read_metadata(image))
+            return _PhotoContent(content_hash, pixels, read_metadata(image), lost_share(image))
 
     def _set_code(self, file: ChangedFile, read: _PhotoContent, code: np.ndarray) -> None:
         content = file.state, read.content_hash, code, read.metadata.taken

@@ -86,10 +86,16 @@ def test_a_broken_photo_is_named_and_the_rest_is_indexed(
 ) -> None:
     (photos / "cut.jpg").write_bytes((photos / "trip" / "rocket.jpg").read_bytes()[:20_000])
     (photos / "notes.png").write_text("buy milk")
+    whole = (photos / "trip" / "rocket.jpg").read_bytes()
+    (photos / "short.jpg").write_bytes(whole[: len(whole) * 98 // 100])
     done = hashcli("index", photos, "--index", tmp_path / "ix", "--model", tiny_model, status=3)
+    assert f"damaged {photos / 'short.jpg'}: " in done.stderr
     assert f"skipped {photos / 'cut.jpg'}: " in done.stderr
     assert f"skipped {photos / 'notes.png'}: not an image that can be read\n" in done.stderr
-    assert done.stderr.endswith(f"{len(PHOTOS)} added, 2 skipped\n")
+    assert done.stderr.endswith(f"{len(PHOTOS) + 1} added, 1 damaged, 2 skipped\n")
+    (photos / "cut.jpg").unlink()
+    (photos / "notes.png").unlink()
+    hashcli("index", photos, "--index", tmp_path / "ix", "--rehash", status=3)
 
 
 def test_a_list_on_stdin(hashcli: Run, photos: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -1,15 +1,18 @@
 """Image files of every kind come out as the same upright RGB square."""
 
+import struct
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hashcli.hashmodel import images
-from hashcli.hashmodel.images import UnreadableImageError, load_pixels
+from hashcli.hashmodel import formats, images, jxl
+from hashcli.hashmodel.formats import UnreadableImageError
+from hashcli.hashmodel.images import load_pixels
 from tests.conftest import SKIMAGE
 from tests.hashmodel.dng import write_dng
 
@@ -69,7 +72,7 @@ def test_exif_orientation_is_undone(tmp_path: Path, photo: Image.Image, expected
 @pytest.mark.parametrize("suffix", ["png", "avif", "jxl"])
 def test_exif_orientation_6_is_a_quarter_turn_clockwise(tmp_path: Path, suffix: str) -> None:
     """By hand: a camera held upright stores the scene's top on the left, and writes 6."""
-    if suffix in images._missing_extras:
+    if suffix in formats._missing_extras:
         pytest.skip("needs its extra")
     stored = Image.new("RGB", (80, 40), "blue")
     stored.paste("red", (0, 0, 20, 40))
@@ -151,7 +154,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path) ->
     bomb = tmp_path / "bomb.png"
     Image.new("1", (20_000, 20_000)).save(bomb)
     assert bomb.stat().st_size < 100_000
-    with pytest.raises(UnreadableImageError, match="20000 x 20000 pixels"):
+    with pytest.raises(UnreadableImageError, match="more than the 250 megapixels"):
         load_pixels(bomb, SIZE, "squash")
 
 
@@ -199,8 +202,100 @@ def test_what_is_not_an_image_says_so(tmp_path: Path) -> None:
         load_pixels(tmp_path / "gone.jpg", SIZE, "squash")
 
 
+def test_content_decides_the_format_whatever_the_name(
+    tmp_path: Path, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No extra is named for what needs none."""
+    monkeypatch.setattr(formats, "_missing_extras", {"heic", "jxl", "raw"})
+    for name, format_ in (("a.HEIC", "JPEG"), ("b.NEF", "JPEG"), ("c.dng", "PNG"), ("d.jxl", "WEBP"), ("e.jpg", "GIF")):
+        photo.save(tmp_path / name, format_)
+        assert load_pixels(tmp_path / name, SIZE, "squash").std() > 20
+    (tmp_path / "words.heic").write_text("buy milk")
+    with pytest.raises(UnreadableImageError, match="not an image"):
+        load_pixels(tmp_path / "words.heic", SIZE, "squash")
+
+
+@pytest.mark.parametrize("format_", ["heic", "jxl"])
+def test_formats_of_the_extras_are_known_under_other_names(tmp_path: Path, photo: Image.Image, format_: str) -> None:
+    if format_ in formats._missing_extras:
+        pytest.skip("needs its extra")
+    photo.save(tmp_path / f"photo.{format_}")
+    (tmp_path / f"photo.{format_}").rename(tmp_path / "photo.jpg")
+    assert load_pixels(tmp_path / "photo.jpg", SIZE, "squash").std() > 20
+
+
+def test_documents_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow would start Ghostscript for PostScript, whatever its name."""
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was started"))
+    lines = "%!PS-Adobe-3.0 EPSF-3.0", "%%BoundingBox: 0 0 9 9", "%%EndComments", "showpage", "%%EOF", ""
+    (tmp_path / "holiday.jpg").write_text("\n".join(lines))
+    with pytest.raises(UnreadableImageError, match="not an image"):
+        load_pixels(tmp_path / "holiday.jpg", SIZE, "squash")
+
+
+def test_a_progressive_jpeg_is_bounded_by_all_of_its_pixels(
+    tmp_path: Path, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its decoder keeps them all, however small the picture that is asked for."""
+    photo.save(tmp_path / "plain.jpg")
+    photo.save(tmp_path / "progressive.jpg", progressive=True)
+    monkeypatch.setattr(images, "MAX_PIXELS", photo.width * photo.height - 1)
+    load_pixels(tmp_path / "plain.jpg", SIZE, "squash")
+    with pytest.raises(UnreadableImageError, match="pixels, more than"):
+        load_pixels(tmp_path / "progressive.jpg", SIZE, "squash")
+
+
+def test_a_jpeg_of_very_many_scans_is_refused(tmp_path: Path, photo: Image.Image) -> None:
+    """But not one with a film behind it, which looks as if it held scans."""
+    photo.save(tmp_path / "photo.jpg", progressive=True)
+    content = (tmp_path / "photo.jpg").read_bytes()
+    last = content.rindex(b"\xff\xda")
+    (tmp_path / "scans.jpg").write_bytes(content[:last] + content[last:-2] * 300 + content[-2:])
+    with pytest.raises(UnreadableImageError, match="scans"):
+        load_pixels(tmp_path / "scans.jpg", SIZE, "squash")
+    (tmp_path / "film.jpg").write_bytes(content + b"\xff\xda\0" * 300)
+    load_pixels(tmp_path / "film.jpg", SIZE, "squash")
+
+
+def test_what_the_machine_has_no_memory_for_may_be_read_elsewhere(
+    tmp_path: Path, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo.save(tmp_path / "photo.png")
+    monkeypatch.setattr(images, "machine_memory", lambda: 500_000)
+    with pytest.raises(OSError, match="not enough memory"):
+        load_pixels(tmp_path / "photo.png", SIZE, "squash")
+
+
+def test_pictures_within_others_are_bounded_too(tmp_path: Path) -> None:
+    """An icon of 16 pixels may hold a PNG of 400 megapixels."""
+    png = BytesIO()
+    Image.new("1", (20_000, 20_000)).save(png, "PNG")
+    content = png.getvalue()
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(content), 22)
+    (tmp_path / "bomb.ico").write_bytes(struct.pack("<HHH", 0, 1, 1) + entry + content)
+    header = b"icns" + struct.pack(">I", 16 + len(content)) + b"ic07" + struct.pack(">I", 8 + len(content))
+    (tmp_path / "bomb.icns").write_bytes(header + content)
+    for name in ("bomb.ico", "bomb.icns"):
+        with pytest.raises(UnreadableImageError, match="more than the 250 megapixels"):
+            load_pixels(tmp_path / name, SIZE, "squash")
+
+
+@pytest.mark.parametrize("size", [(8, 8), (64, 40), (300, 200), (7, 300), (451, 300), (900, 7), (2000, 1000)])
+def test_the_size_of_a_jpeg_xl_is_known_before_it_is_decoded(
+    tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "jxl" in formats._missing_extras:
+        pytest.skip("needs its extra")
+    path = tmp_path / "photo.jxl"
+    Image.new("RGB", size, "red").save(path)
+    assert jxl.size_of(formats.first_bytes(path)) == size
+    monkeypatch.setattr(images, "MAX_PIXELS", size[0] * size[1] - 1)
+    with pytest.raises(UnreadableImageError, match=f"{size[0]} x {size[1]} pixels"):
+        load_pixels(path, 8, "squash")
+
+
 def needs(extra: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(extra in images._missing_extras, reason=f"needs the extra {extra}")
+    return pytest.mark.skipif(extra in formats._missing_extras, reason=f"needs the extra {extra}")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +314,8 @@ def test_a_format_without_its_extra_names_the_extra(tmp_path: Path, name: str, c
         import sys
         for library in ("pillow_heif", "pillow_jxl", "rawpy"):
             sys.modules[library] = None
-        from hashcli.hashmodel.images import MissingExtraError, load_pixels
+        from hashcli.hashmodel.formats import MissingExtraError
+        from hashcli.hashmodel.images import load_pixels
         try:
             load_pixels({str(tmp_path / name)!r}, 8, "squash")
         except MissingExtraError as error:
@@ -231,7 +327,7 @@ def test_a_format_without_its_extra_names_the_extra(tmp_path: Path, name: str, c
 
 @pytest.mark.parametrize("name", ["photo.heic", "photo.jxl"])
 def test_formats_of_the_extras_come_close(tmp_path: Path, photo: Image.Image, expected: np.ndarray, name: str) -> None:
-    if Path(name).suffix[1:] in images._missing_extras:
+    if Path(name).suffix[1:] in formats._missing_extras:
         pytest.skip("needs its extra")
     photo.save(tmp_path / name)
     assert difference(load_pixels(tmp_path / name, SIZE, "squash"), expected) < 6

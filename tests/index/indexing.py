@@ -22,6 +22,7 @@ class Recorder(UpdateCallback):
         self.scanned_counts: list[int] = []
         self.stages: list[list[int]] = []  # planned, and what was advanced
         self.skips: list[tuple[str, str]] = []
+        self.damages: list[tuple[str, str]] = []
 
     def scanned(self, count: int) -> None:
         self.scanned_counts.append(count)
@@ -34,6 +35,9 @@ class Recorder(UpdateCallback):
 
     def skipped(self, path: str, reason: str) -> None:
         self.skips.append((path, reason))
+
+    def damaged(self, path: str, reason: str) -> None:
+        self.damages.append((path, reason))
 
 
 class IndexFolder:

@@ -11,7 +11,7 @@ from filelock import FileLock
 from PIL import Image
 
 from hashcli.errors import HashcliError
-from hashcli.hashmodel import images
+from hashcli.hashmodel import formats
 from hashcli.index.catalog_file import IndexNotFoundError, UnusableIndexFolderError
 from hashcli.index.lock import IndexBusyError
 from hashcli.index.summary import UpdateOptions, UpdateSummary
@@ -100,14 +100,30 @@ def test_photos_whose_extra_is_missing_are_counted_and_kept(
     index: IndexFolder, album: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3):
-        shutil.copy(album / "coffee.png", album / f"camera{number}.NEF")
+        (album / f"camera{number}.NEF").write_bytes(b"II*\0" + bytes([number]) * 99)
     # as if it had been encoded where the extra is installed
     index.sql("UPDATE items SET path = 'photos/camera2.NEF' WHERE path = 'photos/coffee.png'")
-    monkeypatch.setattr(images, "_missing_extras", {"raw"})
+    monkeypatch.setattr(formats, "_missing_extras", {"raw"})
     assert index.update() == {"added": 1, "unchanged": ALL - 1, "skipped": 3}
     reason = "RAW needs an extra. In a checkout of hashcli: pip install '.[raw]'"
     assert index.report.skips == [(str(album / "camera0.NEF"), reason), ("2 more", reason)]
     assert "camera2.NEF" in index.codes()
+
+
+def test_what_decodes_of_a_damaged_photo_is_indexed_and_said(index: IndexFolder, album: Path) -> None:
+    with Image.open(album / "coffee.png") as image:
+        image.convert("RGB").resize((320, 320)).save(album / "whole.jpg", quality=95)
+    content = (album / "whole.jpg").read_bytes()
+    (album / "whole.jpg").unlink()
+    (album / "short.jpg").write_bytes(content[: len(content) * 96 // 100])
+    (album / "half.jpg").write_bytes(content[: len(content) // 2])
+    assert index.update(album) == {"added": 1, "unchanged": ALL, "damaged": 1, "skipped": 1}
+    ((path, reason),) = index.report.damages
+    assert path == str(album / "short.jpg")
+    assert reason.endswith(" % of the picture is missing")
+    assert index.report.skips[0][0] == str(album / "half.jpg")
+    assert "short.jpg" in index.codes()
+    assert index.update(album) == {"unchanged": ALL + 1, "skipped": 1}
 
 
 def test_a_photo_that_became_a_pipe_does_not_hang(index: IndexFolder, album: Path) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 
 from hashcli.captions import holds_lines, photos_by_stem
 from hashcli.errors import reason_of
-from hashcli.hashmodel.images import photo_suffixes
+from hashcli.hashmodel.formats import photo_suffixes
 from hashcli.index.catalog import FileState
 
 

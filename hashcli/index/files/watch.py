@@ -6,7 +6,7 @@ from pathlib import Path
 from time import sleep
 
 from hashcli.errors import HashcliError, how_to_install, reason_of
-from hashcli.hashmodel.images import photo_suffixes
+from hashcli.hashmodel.formats import photo_suffixes
 from hashcli.index.files.paths import is_within
 from hashcli.index.files.text_files import is_text_file
 

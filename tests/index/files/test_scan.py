@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hashcli.hashmodel.images import photo_suffixes
+from hashcli.hashmodel.formats import photo_suffixes
 from hashcli.index.catalog import FileState
 from hashcli.index.files.scan import photos_beside, scan
 from tests.conftest import PHOTOS
