@@ -13,9 +13,10 @@
 Whatever is imported from here loads its libraries when it is first used.
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing itself takes a while to import, in which Ctrl-C would show a traceback
 if TYPE_CHECKING:
+    from typing import Any
+
     from hashcli.errors import HashcliError as HashcliError
     from hashcli.hashmodel.codes import pack as pack
     from hashcli.hashmodel.model import HashModel as HashModel
@@ -68,7 +69,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _MODULES:
         raise AttributeError(f"module 'hashcli' has no attribute {name!r}")
     from importlib import import_module

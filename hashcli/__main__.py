@@ -1,3 +1,58 @@
-from hashcli.cli import main
+"""Where the command line begins: before anything that takes time to import."""
 
-main()
+# What `signal` is made of. Its enums take a while to import, in which Ctrl-C would show a traceback.
+import _signal as signal  # type: ignore[import-not-found]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+_LATER = 0.02  # seconds
+_MOST_DEFERRALS = 100
+
+
+class _Interrupt:
+    """Ends the program on Ctrl-C, but not in the middle of an import.
+
+    Compiled modules turn an exception at that time into others, with tracebacks that they print themselves. An import
+    takes a fraction of a second; so the signal is looked at again a little later.
+    """
+
+    def __init__(self) -> None:
+        self._deferrals = 0
+
+    def __call__(self, _: int, frame: "FrameType | None") -> None:
+        if self._deferrals < _MOST_DEFERRALS and hasattr(signal, "setitimer") and _is_importing(frame):
+            self._deferrals += 1
+            signal.setitimer(signal.ITIMER_REAL, _LATER)
+            return
+        self._deferrals = 0
+        raise KeyboardInterrupt
+
+
+def _is_importing(frame: "FrameType | None") -> bool:
+    while frame:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def main() -> None:
+    """Run the command line. Ctrl-C ends it without a traceback, also while it is still being loaded."""
+    try:
+        # Not if it is ignored, as for a command that a shell runs in the background.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            interrupt = _Interrupt()
+            signal.signal(signal.SIGINT, interrupt)
+            if hasattr(signal, "SIGALRM"):
+                signal.signal(signal.SIGALRM, interrupt)
+        from hashcli.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

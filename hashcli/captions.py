@@ -10,13 +10,14 @@ All are UTF-8. Empty lines are skipped, and white space around a text is removed
 """
 
 import csv
-import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hashcli.errors import HashcliError
+from hashcli.file_names import composed
+from hashcli.parsing import parse_json
 
 LINES_SUFFIX = ".txt"
 CAPTIONS_SUFFIXES = (".jsonl", ".csv")
@@ -53,10 +54,18 @@ def photos_by_stem(names: Iterable[str]) -> dict[str, str]:
     from hashcli.hashmodel.formats import EXTRA_SUFFIXES
 
     photos: dict[str, str] = {}
-    for name in sorted(names, key=lambda name: (os.path.splitext(name)[1].lower() in EXTRA_SUFFIXES, name)):
-        photos.setdefault(name, name)
-        photos.setdefault(os.path.splitext(name)[0], name)
+    names = sorted(names, key=lambda name: (os.path.splitext(name)[1].lower() in EXTRA_SUFFIXES, name))
+    for form in (str, composed):  # a name that is exactly the same comes first
+        for name in names:
+            photos.setdefault(form(name), name)
+            photos.setdefault(form(os.path.splitext(name)[0]), name)
     return photos
+
+
+def photo_of(sidecar: str, by_stem: Mapping[str, str]) -> str | None:
+    """The photo, of `photos_by_stem`, to which a sidecar of this name belongs; None if it is none of a photo."""
+    stem = os.path.splitext(sidecar)[0]
+    return by_stem.get(stem) or by_stem.get(composed(stem))
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -92,8 +101,8 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
+                row = parse_json(line)
+            except ValueError as error:
                 raise TextFileError(path, number, f"not JSON: {error}", "Write one object a line.") from error
             if not isinstance(row, dict):
                 raise TextFileError(path, number, f"not an object: {line.strip()[:80]}", "Write one object a line.")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hashcli.errors import HashcliError
+from hashcli.parsing import parse_toml
 
 
 class ConfigFileError(HashcliError):
@@ -26,11 +27,8 @@ def read_config() -> dict[str, Any]:
     path = config_path()
     if path is None or (not path.exists() and "HASHCLI_CONFIG" not in os.environ):
         return {}
-    import tomllib
-
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return parse_toml(path.read_bytes().decode())
     except OSError as error:
         raise ConfigFileError(f"{path} cannot be read: {(error.strerror or '').lower()}.") from error
     except ValueError as error:  # not TOML, or not UTF-8

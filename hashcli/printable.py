@@ -1,6 +1,17 @@
-"""Texts and file names made safe to show."""
+"""Texts, file names and times made safe to show."""
 
 
 def printable(text: str) -> str:
     """The text with escapes for line ends, terminal controls, and bytes of a file name that are not UTF-8."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def local_time(seconds: int) -> str:
+    """Seconds since 1970 of a local time as the camera wrote it, such as 2024-05-14T18:03:00; the number itself if it
+    is in no year from 1 to 9999."""
+    from datetime import datetime, timedelta
+
+    try:
+        return (datetime(1970, 1, 1) + timedelta(seconds=seconds)).isoformat()
+    except OverflowError:
+        return str(seconds)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hashcli.captions import CaptionRow, TextFileError, holds_lines, photos_by_stem, read_captions, read_lines
+from hashcli.captions import CaptionRow, TextFileError, holds_lines, photo_of, photos_by_stem, read_captions, read_lines
 
 
 def test_a_sidecar_is_named_after_its_photo_with_or_without_the_ending() -> None:
@@ -67,3 +67,13 @@ def test_what_cannot_be_a_path_is_no_photo(tmp_path: Path, image: object) -> Non
     (tmp_path / "captions.jsonl").write_text(json.dumps({"image": image, "text": "x"}))
     with pytest.raises(TextFileError, match="no photo"):
         list(read_captions(tmp_path / "captions.jsonl"))
+
+
+def test_a_sidecar_whose_name_has_another_unicode_form() -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    by_stem = photos_by_stem([f"{decomposed}.jpg"])
+    assert photo_of(f"{composed}.txt", by_stem) == photo_of(f"{composed}.jpg.txt", by_stem) == f"{decomposed}.jpg"
+    both = photos_by_stem([f"{decomposed}.jpg", f"{composed}.png"])
+    assert photo_of(f"{composed}.txt", both) == f"{composed}.png"
+    assert photo_of(f"{decomposed}.txt", both) == f"{decomposed}.jpg"
+    assert photo_of("cafe.txt", both) is None

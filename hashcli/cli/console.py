@@ -1,5 +1,6 @@
 """The output of a command: messages on stderr, rows on stdout, and a progress bar."""
 
+import base64
 import json
 import os
 import sys
@@ -55,8 +56,36 @@ def _logger() -> "logging.Logger":
 
 
 def write_json(row: dict[str, Any]) -> None:
-    """One JSON object as a line on stdout, in ASCII whatever the names in it."""
-    print(json.dumps(row))
+    """One JSON object as a line on stdout."""
+    print(json_line(row))
+
+
+def json_line(row: dict[str, Any]) -> str:
+    """One JSON object in ASCII. Beside a name that is not UTF-8, which many readers of JSON cannot take as it is, are
+    its bytes in base64: `path_bytes` beside `path`."""
+    return json.dumps(_with_bytes(row))
+
+
+def _with_bytes(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_bytes(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    row: dict[str, Any] = {}
+    for key, item in value.items():
+        row[key] = _with_bytes(item)
+        names = item if isinstance(item, list) else [item]
+        if any(isinstance(name, str) and not _is_utf8(name) for name in names):
+            encoded = [base64.b64encode(os.fsencode(name)).decode() for name in names]
+            row[f"{key}_bytes"] = encoded if isinstance(item, list) else encoded[0]
+    return row
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        return bool(name.isascii() or name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def write_paths(paths: Iterable[str], end: str) -> None:
@@ -124,9 +153,19 @@ class ProgressBar(UpdateCallback):
             self._progress.stop()
             stderr.progress = None
 
+    def migrating(self, version: int) -> None:
+        say(f"This index was made by hashcli 0.{version}. It is migrated, and nothing is encoded again.")
+
+    def dropped_damaged(self, count: int) -> None:
+        entries = "1 damaged entry" if count == 1 else f"{count} damaged entries"
+        say(f"{entries} of the index dropped: the disk may be failing. The files are read again.")
+
     def scanned(self, count: int) -> None:
         if self._progress and self._task is not None:
             self._progress.update(self._task, completed=count)
+
+    def left_out(self, count: int) -> None:
+        say(f"{count} files are left out from now on, and leave the index.")
 
     def planned(self, count: int) -> None:
         if self._progress and self._task is not None:

@@ -1,16 +1,18 @@
 """hashcli encode: images and texts to packed codes, without an index."""
 
-import json as json_lines
+import json as json_module
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashcli.cli.console import SKIPPED, ProgressBar, say, stop_with, write_json
+from hashcli.cli.console import SKIPPED, ProgressBar, json_line, say, stop_with, write_json
 from hashcli.cli.inputs import read_lines, with_stdin
 from hashcli.cli.options import Json, complete_model
 from hashcli.errors import reason_of
+from hashcli.plain_files import create_plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,33 +109,51 @@ def _encoded(
 
 def _photo_files(paths: list[str], progress: ProgressBar, hidden: bool) -> Iterator[tuple[str, str]]:
     """Yield (file, "") in order, and (folder, reason) for a folder that cannot be read."""
+    from hashcli.index.files.exclusion import Rules
     from hashcli.index.files.scan import scan
 
     for path in with_stdin(paths):
         if not Path(path).is_dir():
             yield path, ""
             continue
-        found = scan([path], hidden=hidden, on_progress=progress.scanned)
+        found = scan({path: Rules()}, hidden=hidden, on_progress=progress.scanned)
         yield from ((file, "") for file in found.files)
         yield from found.problems
 
 
 def _check_writable(out: Path) -> None:
-    """Stop now, rather than after the work, if the file cannot be written."""
+    """Stop now, rather than after the work, if the files cannot be written, or the second is somebody else's."""
+    names = out.with_suffix(".jsonl")
+    if os.path.lexists(names) and not (out.exists() and _names_rows(names)):
+        stop_with(
+            f"{names} is there and was not written by hashcli encode; the names of the rows would take its place.",
+            "Choose another name with --out.",
+        )
     try:
-        _unfinished(out).touch()
+        create_plain(_unfinished(out)).close()
         _unfinished(out).unlink()
     except OSError as error:
         stop_with(f"{out} cannot be written: {error.strerror}.", "Choose another place with --out.")
+
+
+def _names_rows(path: Path) -> bool:
+    """Whether a file begins as those do in which `_write` names rows."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            first = file.readline(100_000)
+        return not first or json_module.loads(first).keys() in ({"path"}, {"path", "path_bytes"}, {"text"})
+    except (AttributeError, OSError, RecursionError, ValueError):
+        return False
 
 
 def _write(out: Path, codes: "np.ndarray", rows: list[dict[str, str]]) -> None:
     import numpy as np
 
     names = out.with_suffix(".jsonl")
-    lines = "".join(json_lines.dumps(row) + "\n" for row in rows)
-    _unfinished(names).write_text(lines, encoding="utf-8")
-    with _unfinished(out).open("wb") as file:
+    lines = "".join(json_line(row) + "\n" for row in rows)
+    with create_plain(_unfinished(names)) as file:
+        file.write(lines.encode())
+    with create_plain(_unfinished(out)) as file:
         np.save(file, codes)
     for path in (names, out):
         _unfinished(path).replace(path)

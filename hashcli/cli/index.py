@@ -22,6 +22,7 @@ hashcli index ~/Pictures          index a folder, or update its index\n
 hashcli index                     update everything indexed before\n
 hashcli index captions.jsonl      captions, each line {"image": "dog.jpg", "text": "a dog"}\n
 find . -name '*.jpg' | hashcli index -\n
+hashcli index --exclude '*.png' --exclude /drafts ~/Pictures\n
 hashcli index --watch ~/Pictures  keep it up to date until Ctrl-C\n
 hashcli index --index ./photos/.hashcli ./photos      an index that moves with its photos"""
 
@@ -52,6 +53,26 @@ def run(
     no_texts: Annotated[
         bool, typer.Option("--no-texts", help="Index photos only: skip text files, and leave texts to a later run.")
     ] = False,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="PATTERN",
+            help="Leave out files and folders, now and in later runs, by a pattern as in .gitignore. Can be repeated.",
+        ),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--include",
+            metavar="PATTERN",
+            help="Take what --exclude, or hashcli by itself, leaves out. Can be repeated.",
+        ),
+    ] = None,
+    check_content: Annotated[
+        bool,
+        typer.Option("--check-content", help="Read every file, also those whose size and times have not changed."),
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Then follow changes on disk until Ctrl-C. Needs the extra `watch`.")
     ] = False,
@@ -69,6 +90,9 @@ def run(
     (EXIF, IPTC, XMP), and from files that you name: lists of captions (.jsonl or .csv, with image and text), or lines
     of text (.txt).
 
+    Folders of systems and photo programs are left out, such as @eaDir and lost+found, and so is what --exclude or a
+    .hashcliignore file in a folder says.
+
     Files that were moved or renamed keep their codes, files that were deleted are removed from the index, and photos in
     a folder that cannot be reached are kept. You can stop at any moment; the next run carries on from there.
     """
@@ -84,8 +108,8 @@ def run(
         action = " --forget" if forget else ""
         remedy = f"Name photos or folders of photos: {index_command(location)}{action} ~/Pictures"
         stop_with("No path was given.", remedy, status=2)
-    if forget and (dry_run or rehash or watch):
-        stop_with("--forget cannot be combined with --dry-run, --rehash or --watch.", status=2)
+    if forget and (dry_run or rehash or watch or exclude or include):
+        stop_with("--forget cannot be combined with --dry-run, --rehash, --watch, --exclude or --include.", status=2)
     if watch and dry_run:
         stop_with("--watch and --dry-run cannot be combined.", status=2)
     if paths and not given:  # a script that lists new files may find none
@@ -93,7 +117,9 @@ def run(
         if json and not (forget or dry_run):
             write_json(UpdateSummary().counts())
         raise typer.Exit()
-    options = UpdateOptions(model, rehash=rehash, hidden=hidden, texts=not no_texts)
+    options = UpdateOptions(
+        model, rehash, hidden, not no_texts, tuple(exclude or ()), tuple(include or ()), check_content
+    )
     with with_remedies(location):
         if forget:  # what is reached through a linked folder is indexed under the link's name
             _forget(folder, [*given, *map(os.path.abspath, named)], json=json)
@@ -111,12 +137,12 @@ def run(
 def _forget(folder: Path, paths: list[str], *, json: bool) -> None:
     from hashcli.index.update import forget
 
-    photos, texts = forget(folder, paths)
+    photos, texts = forget(folder, paths, _UpdateProgress("Encoding"))
     if json:
         write_json({"removed": photos, "texts_removed": texts})
     elif photos or texts:
         dropped = f"{photos} photos and {texts} texts" if texts else f"{photos} photos"
-        say(f"{dropped} dropped from the index in {folder}. The next update adds again what is in an indexed folder.")
+        say(f"{dropped} dropped from the index in {folder}. They stay out until they are named again.")
     else:
         stop_with(f"The index in {folder} holds no photos or texts at or below that path.")
 
@@ -171,7 +197,7 @@ def _follow(folder: Path, given: list[str], options: "UpdateOptions", *, json: b
         if is_first:
             say("Watching for changes; press Ctrl-C to stop.")
         is_first = False
-        options = replace(options, rehash=False)
+        options = replace(options, rehash=False, exclude=(), include=(), check_content=False)
     raise AssertionError("watching ends by an interrupt only")
 
 
@@ -213,10 +239,13 @@ class _UpdateProgress(ProgressBar):
         self._named: set[tuple[str, str]] = set()
 
     def skipped(self, path: str, reason: str) -> None:
-        from hashcli.index.files.plan import NOT_REACHABLE
+        from hashcli.index.files.plan import LEFT_OUT, NOT_REACHABLE
 
         if not self._repeats and (path, reason) in self._named:
             return
         self._named.add((path, reason))
         hint = " (--forget drops them)" if reason.startswith(NOT_REACHABLE) else ""
+        hint = (
+            f" (--include '{reason.removeprefix(LEFT_OUT).strip()}' takes it)" if reason.startswith(LEFT_OUT) else hint
+        )
         super().skipped(path, reason + hint)

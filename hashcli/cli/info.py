@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 EXAMPLES = """Examples:\n
 hashcli info                      the index
 hashcli info --all                all your indexes
+hashcli info --check              whether anything in the index is damaged
 hashcli info --model lite-256     a hash model, after checking its files"""
 
 
@@ -27,9 +28,15 @@ def run(
         str | None,
         typer.Option(autocompletion=complete_model, help="Show a hash model instead, by name or folder."),
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read the whole index, and say whether anything in it is damaged.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Show what an index or a hash model contains."""
+    """Show what an index or a hash model contains.
+
+    The exit status is 1 if it is damaged; what to do is said then. A hash model is always checked.
+    """
     if all_:
         _print_all(json)
         return
@@ -39,7 +46,9 @@ def run(
 
         location = index_location(index, name)
         with with_remedies(location), Index(location.folder) as opened:
-            facts = _index_facts(opened.info())
+            if check:
+                opened.check()
+            facts = _index_facts(opened.info()) | ({"check": "nothing is damaged"} if check else {})
     else:
         from hashcli.hashmodel.description import read, verify
         from hashcli.hashmodel.registry import find_model

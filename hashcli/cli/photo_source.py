@@ -1,7 +1,6 @@
 """A photo to search by, as people give it: a path, an http(s) address, or `-` for one on stdin."""
 
 import sys
-import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -49,26 +48,40 @@ def _read_stdin() -> bytes:
 
 
 def _download(url: str) -> bytes:
+    """What is at an address, if it arrives in time. Another thread fetches it, since whatever waits for a server (the
+    connection, each header, each part) has only a time limit of its own."""
+    from queue import Empty, SimpleQueue
+    from threading import Thread
+
+    results: SimpleQueue[bytes | Exception] = SimpleQueue()
+    Thread(target=lambda: results.put(_fetched(url)), daemon=True).start()
+    try:
+        result = results.get(timeout=URL_SECONDS)
+    except Empty:
+        raise OSError(f"it did not arrive within {URL_SECONDS} seconds") from None
+    if isinstance(result, Exception):
+        raise result
+    return _not_too_large(result)
+
+
+def _fetched(url: str) -> bytes | Exception:
+    """What is at an address, up to a little more than may be used, or why it cannot be had."""
     import http.client
     import urllib.error
     import urllib.request
 
-    started = time.monotonic()
-    request = urllib.request.Request(url, headers={"User-Agent": "hashcli"})  # some sites refuse Python's own
     try:
+        request = urllib.request.Request(url, headers={"User-Agent": "hashcli"})  # some sites refuse Python's own
         with urllib.request.urlopen(request, timeout=URL_SECONDS) as response:
-            content = b""
-            while len(content) <= MAX_DOWNLOAD and (part := response.read1(1 << 20)):
-                content += part
-                if time.monotonic() - started > URL_SECONDS:
-                    raise OSError(f"it did not arrive within {URL_SECONDS} seconds")
+            return bytes(response.read(MAX_DOWNLOAD + 1))
     except urllib.error.HTTPError as error:
-        raise OSError(f"the server answered {error.code} {error.reason}") from error
+        return OSError(f"the server answered {error.code} {error.reason}")
     except urllib.error.URLError as error:
-        raise OSError(f"no connection ({error.reason})") from error
+        return OSError(f"no connection ({error.reason})")
     except (http.client.HTTPException, ValueError) as error:
-        raise OSError(f"the answer cannot be understood ({error})") from error
-    return _not_too_large(content)
+        return OSError(f"the answer cannot be understood ({error})")
+    except Exception as error:
+        return error
 
 
 def _not_too_large(content: bytes) -> bytes:

@@ -1,6 +1,5 @@
 """Queries as people write them: in the options of a search, or many in a file."""
 
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from hashcli.cli.console import UsageError
 from hashcli.cli.inputs import read_lines
 from hashcli.errors import HashcliError, reason_of
+from hashcli.parsing import parse_json
 
 if TYPE_CHECKING:
     from hashcli.hashmodel.model import HashModel
@@ -115,7 +115,7 @@ def read_queries(source: str) -> Iterator[tuple[int, WrittenQuery]]:
 def _query_of_line(line: str) -> WrittenQuery:
     if not line.lstrip().startswith("{"):
         return written_query(line.strip())
-    keys = json.loads(line)
+    keys = parse_json(line)
     if unknown := sorted(keys.keys() - {*_KEYS}):
         raise ValueError(f"unknown key {unknown[0]}")
     lists = [[value] if isinstance(value, str) else value for value in (keys.get(key, []) for key in _KEYS)]
@@ -132,12 +132,13 @@ def read_codes(source: str, bits: int) -> "list[Query]":
     """
     import numpy as np
 
+    from hashcli.arrays import read_npy
     from hashcli.hashmodel.codes import unpack
     from hashcli.index.query import Query
 
     path = Path(source)
     try:
-        codes = np.load(path, allow_pickle=False)
+        codes = read_npy(path)
     except (OSError, ValueError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else "it is not a NumPy array of numbers"
         raise HashcliError(
@@ -151,7 +152,24 @@ def read_codes(source: str, bits: int) -> "list[Query]":
         )
     names = [f"row {row}" for row in range(1, len(codes) + 1)]
     if path.with_suffix(".jsonl").exists():
-        rows = [json.loads(line) for line in read_lines(str(path.with_suffix(".jsonl")))]
+        rows = _names(path.with_suffix(".jsonl"))
         if len(rows) == len(names):
-            names = [row.get("text") or row.get("path") or name for row, name in zip(rows, names, strict=True)]
+            names = [row or name for row, name in zip(rows, names, strict=True)]
     return [Query(output=output, name=name) for output, name in zip(unpack(codes), names, strict=True)]
+
+
+def _names(path: Path) -> list[str]:
+    """What the .jsonl beside codes calls each of them; empty where it has no name."""
+    names = []
+    for number, line in enumerate(read_lines(str(path)), start=1):
+        try:
+            row = parse_json(line)
+            name = row.get("text") or row.get("path") or ""
+            if not isinstance(name, str):
+                raise ValueError(f"{name!r:.40} is not a name")
+        except (ValueError, AttributeError) as error:
+            raise HashcliError(
+                f"{path}, line {number}: {reason_of(error)}.", "hashcli encode --out writes it beside the codes."
+            ) from error
+        names.append(name)
+    return names

@@ -16,8 +16,11 @@ _REMEDIES = {
     "CannotWatchError": "There may be more folders than the system can watch (fs.inotify.max_user_watches). "
     "Instead of --watch, you can run {index} from cron.",
     "DamagedIndexError": "Delete the index folder and run {index} again.",
+    "DamagedRowsError": "{index} drops them and reads their files again.",
+    "DamagedSearchFilesError": "{index} makes them anew.",
     "EmptyIndexError": "To add photos: {index} PATH-OF-PHOTOS",
     "ForeignIndexError": "To use it anyway: --index {index_folder}",
+    "IndexGoneError": "If it was deleted, everything in it is lost. To make it again: {index} PATH-OF-PHOTOS",
     "IndexNotFoundError": "To create one: {index} PATH-OF-PHOTOS",
     "ModelChangedError": "To encode everything again: {index} --rehash",
     "ModelMissingError": "Put it back, or encode everything with another model: {index} --rehash --model NAME",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashcli.cli.console import from_here, say, stop_with, write_json, write_paths
-from hashcli.printable import printable
+from hashcli.printable import local_time, printable
 
 if TYPE_CHECKING:
     from hashcli.index.results import SearchResult, SearchResults
@@ -103,17 +103,10 @@ def _json(number: int | None, result: "SearchResult") -> dict[str, object]:
     row["similarity"] = round(result.similarity, 4)
     row |= {name: value for name in ("text", "line", "photo") if (value := getattr(result, name)) is not None}
     if result.taken is not None:
-        row["taken"] = _iso(result.taken)
+        row["taken"] = local_time(result.taken)
     if result.is_missing:
         row["missing"] = True
     return row
-
-
-def _iso(taken: int) -> str:
-    """Seconds of local time as the camera wrote them, such as 2024-05-14T18:03:00."""
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(taken, UTC).replace(tzinfo=None).isoformat()
 
 
 def _place(result: "SearchResult") -> str:

@@ -6,7 +6,6 @@ releases of 2014 and 2017 hold the same photos, differently divided.
 A photo keeps all its captions. The papers rank one of the five, so that their text database is a fifth of ours.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from hashcli.datasets.dataset import ImageTextDataset, require
 from hashcli.datasets.source import Archive, DatasetSource, Protocol
 from hashcli.errors import HashcliError
+from hashcli.parsing import parse_json
 
 PHOTOS = 123_287
 LAYOUT = """\
@@ -71,9 +71,9 @@ def load(root: Path) -> ImageTextDataset:
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = require(path, "coco", LAYOUT).read_text(encoding="utf-8")
-        content: dict[str, Any] = json.loads(text, object_hook=_without_outline)
+        content: dict[str, Any] = parse_json(text, _without_outline)
         return content
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise HashcliError(f"coco: {path} is not JSON: {error}.", "Unpack it again from its archive.") from error
 
 

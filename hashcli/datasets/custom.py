@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hashcli.captions import CAPTIONS_SUFFIXES, holds_lines, photos_by_stem, read_captions, read_lines
+from hashcli.captions import CAPTIONS_SUFFIXES, holds_lines, photo_of, photos_by_stem, read_captions, read_lines
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.formats import photo_suffixes
@@ -124,7 +124,7 @@ def _find_photos(top: Path) -> tuple[set[Path], dict[str, Path]]:
         below = []
         for entry in entries:
             if holds_lines(entry.name) and entry.is_file():
-                if photo := by_stem.get(os.path.splitext(entry.name)[0]):
+                if photo := photo_of(entry.name, by_stem):
                     seen_files.add(_identity(entry.path))
                     sidecars[entry.path] = Path(path, photo)
             elif entry.is_symlink():

@@ -12,6 +12,8 @@ from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.registry import find_protocol
 from hashcli.datasets.source import Protocol
 from hashcli.errors import HashcliError
+from hashcli.parsing import parse_json
+from hashcli.plain_files import read_plain
 
 # For datasets without a protocol, such as custom ones. Our choice.
 CUSTOM_QUERY_SHARE, CUSTOM_QUERY_MOST = 0.1, 2_000
@@ -140,7 +142,7 @@ def _draw_label_by_label(
 def read_split(path: Path, dataset: ImageTextDataset) -> Split:
     """A split that `Split.to_json` has written. Raises HashcliError when it is of other data or was changed."""
     try:
-        recorded = json.loads(path.read_text(encoding="utf-8"))
+        recorded = parse_json(read_plain(path).decode())
         ids = {part: [str(photo) for photo in recorded[part]] for part in PARTS}
         name, checksum = recorded["dataset"], recorded["checksum"]
         protocol, seed = str(recorded["protocol"]), int(recorded["seed"])
@@ -174,7 +176,7 @@ def training_overlap(path: Path, dataset: ImageTextDataset, split: Split) -> str
     Empty where it was not, and where there is no such record: a model may lie anywhere.
     """
     try:
-        recorded = json.loads(path.read_text(encoding="utf-8"))
+        recorded = parse_json(read_plain(path).decode())
         trained, seed, name = set(recorded["train"]), recorded["seed"], recorded["dataset"]
     except (OSError, ValueError, KeyError, TypeError):
         return ""

@@ -1,6 +1,5 @@
 """Where a run's settings come from: defaults, a TOML file over them, single settings over both; or a saved run."""
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from hashcli.distillation.registry import DEFAULT_METHOD, METHODS, load_method
 from hashcli.distillation.settings import Rule, Settings, shown
 from hashcli.errors import HashcliError, did_you_mean, reason_of
+from hashcli.parsing import parse_toml
 
 
 @dataclass(frozen=True)
@@ -88,18 +88,18 @@ def _describe(method: str | None, name: str, rule: Rule) -> SettingDescription:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return parse_toml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise HashcliError(f"{file} cannot be read: {reason_of(error)}.") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise HashcliError(f"{file} is not TOML: {error}.") from error
 
 
 def _parse_assignment(assignment: str) -> dict[str, Any]:
     name, _, value = assignment.partition("=")
     try:
-        return tomllib.loads(f"{name} = {value}")
-    except tomllib.TOMLDecodeError:  # a word without quotes
+        return parse_toml(f"{name} = {value}")
+    except ValueError:  # a word without quotes
         return {name: value}
 
 

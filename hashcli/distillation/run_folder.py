@@ -21,9 +21,11 @@ from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.splits import Split
 from hashcli.distillation.settings import Settings, shown
 from hashcli.distillation.training_loop import EpochReport
-from hashcli.errors import HashcliError
+from hashcli.errors import HashcliError, reason_of
 from hashcli.evaluation.ranking import Report
 from hashcli.evaluation.retrieval import DatasetCodes
+from hashcli.parsing import parse_json
+from hashcli.plain_files import read_plain
 
 MetricRow = dict[str, Any]  # of, bits, direction, name, value, chance
 
@@ -111,7 +113,7 @@ def resume_run(path: Path, facts: dict[str, Any], defaults: dict[str, Any]) -> R
     A setting that the run does not have yet counts as its default, from `defaults`. Settings that are not among the
     facts are ignored: version 0.1 saved those of all methods.
     """
-    saved = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    saved = _saved_facts(path / "run.json")
     now = json.loads(json.dumps(facts))
     before = {name: saved["config"].get(name, default) for name, default in defaults.items()}
     changed = [
@@ -133,6 +135,18 @@ def resume_run(path: Path, facts: dict[str, Any], defaults: dict[str, Any]) -> R
     if different:
         raise HashcliError(f"{path} holds a run with {different[0]}.", "Choose another folder.")
     return RunFolder(path)
+
+
+def _saved_facts(path: Path) -> dict[str, Any]:
+    try:
+        saved = parse_json(read_plain(path).decode())
+    except OSError as error:
+        raise HashcliError(f"{path} cannot be read: {reason_of(error)}.", "Choose another folder.") from error
+    except ValueError as error:
+        raise HashcliError(f"{path} does not describe a run: {error}.", "Choose another folder.") from error
+    if not isinstance(saved, dict) or not isinstance(saved.get("config"), dict):
+        raise HashcliError(f"{path} does not describe a run: it has no config.", "Choose another folder.")
+    return saved
 
 
 def run_facts(
@@ -163,7 +177,10 @@ def _read_log(path: Path) -> set[tuple[int, str, int]]:
     if lines and not lines[-1].endswith("\n"):
         path.write_text("".join(lines[:-1]), encoding="utf-8")
         lines.pop()
-    return {(epoch["bits"], epoch["stage"], epoch["number"]) for epoch in map(json.loads, lines)}
+    try:
+        return {(epoch["bits"], epoch["stage"], epoch["number"]) for epoch in map(parse_json, lines)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise HashcliError(f"{path} is not a training log: {error}.", "Choose another folder.") from error
 
 
 def _data_checksum(dataset: ImageTextDataset) -> str:

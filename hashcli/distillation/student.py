@@ -22,6 +22,7 @@ from hashcli.distillation.trainer import HashHeads
 from hashcli.distillation.training_set import TrainingSet
 from hashcli.distillation.tuning import TUNED
 from hashcli.errors import HashcliError
+from hashcli.parsing import parse_json
 
 FILE_NAME = "student.safetensors"
 
@@ -134,9 +135,9 @@ def load_student(folder: Path) -> Student:
     path = folder / FILE_NAME
     try:
         with safe_open(path, framework="pt") as file:
-            about: dict[str, Any] = json.loads(file.metadata()["hashcli"])
+            about: dict[str, Any] = parse_json(file.metadata()["hashcli"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
-    except (OSError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise HashcliError(
             f"{folder} cannot be updated: {path.name} is missing, or hashcli did not write it.",
             "Only hash models trained by hashcli can be updated.",
@@ -144,11 +145,17 @@ def load_student(folder: Path) -> Student:
     try:
         settings = settings_from_json(about["config"])
         towers = dict(about["towers"])
-    except (KeyError, TypeError) as error:
+        heads = _load_heads(settings, tensors)
+        anchors = Anchors(**{name: tensors.get(f"anchors.{name}") for name in Anchors.__dataclass_fields__})  # type: ignore[arg-type]
+        return Student(settings, towers, about["vocabulary"], about["label_names"], heads, anchors, about["learned"])
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        IndexError,
+    ) as error:
         raise HashcliError(f"{folder} was made by another version of hashcli: {error}.", "Train it again.") from error
-    heads = _load_heads(settings, tensors)
-    anchors = Anchors(**{name: tensors.get(f"anchors.{name}") for name in Anchors.__dataclass_fields__})  # type: ignore[arg-type]
-    return Student(settings, towers, about["vocabulary"], about["label_names"], heads, anchors, about["learned"])
 
 
 def _load_heads(settings: Settings, tensors: dict[str, Tensor]) -> HashHeads:

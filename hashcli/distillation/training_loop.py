@@ -109,10 +109,13 @@ def _batches(stage: Stage, seed: int, epoch: int) -> Iterator[Tensor]:
 
 def _load(path: Path, modules: nn.Module, optimiser: torch.optim.Optimizer) -> int:
     """Take up a checkpoint. Returns how many epochs were done."""
-    saved = torch.load(path, weights_only=True)
-    modules.load_state_dict(saved["modules"])
-    optimiser.load_state_dict(saved["optimiser"])
-    return int(saved["epoch"])
+    try:
+        saved = torch.load(path, weights_only=True)
+        modules.load_state_dict(saved["modules"])
+        optimiser.load_state_dict(saved["optimiser"])
+        return int(saved["epoch"])
+    except Exception as error:  # torch and pickle raise nearly anything on a damaged file
+        raise HashcliError(f"{path} is damaged ({error}).", "Delete it, and resume the run.") from error
 
 
 def _save(path: Path, modules: nn.Module, optimiser: torch.optim.Optimizer, epoch: int) -> None:

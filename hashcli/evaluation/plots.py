@@ -1,6 +1,5 @@
 """Plots of an evaluation and of a training run, as PNG files. They need matplotlib."""
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from hashcli.errors import HashcliError
 from hashcli.evaluation.ranking import Curve
+from hashcli.parsing import parse_json
 
 Curves = dict[str, list[Curve]]  # by direction
 Epochs = dict[int, dict[str, dict[str, float]]]  # by number: the values of "losses" and "validation" by name
@@ -72,7 +72,7 @@ def _read_log(log: Path, bits: int) -> dict[str, Epochs]:
     stages: dict[str, Epochs] = defaultdict(dict)
     try:
         for line in log.read_text(encoding="utf-8").splitlines():
-            epoch = json.loads(line)
+            epoch = parse_json(line)
             if epoch["bits"] == bits:
                 stages[epoch["stage"]][epoch["number"]] = {kind: epoch[kind] for kind in ("losses", "validation")}
     except (OSError, ValueError, KeyError, TypeError) as error:

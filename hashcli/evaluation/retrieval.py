@@ -1,7 +1,5 @@
 """Cross-modal retrieval on a dataset: query codes of one modality, database codes of the other."""
 
-import json
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,12 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from hashcli.arrays import read_npz
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.splits import Split
 from hashcli.errors import HashcliError
 from hashcli.evaluation.ranking import Report, evaluate_labels, evaluate_pairs, mean_average_precision
 from hashcli.hashmodel.codes import pack
+from hashcli.hashmodel.description import CODE_LENGTHS
 from hashcli.hashmodel.model import HashModel
+from hashcli.parsing import parse_json
+from hashcli.plain_files import read_plain
 
 
 @dataclass(frozen=True)
@@ -166,15 +168,38 @@ def read_codes(path: str | Path) -> SavedCodes:
     """The codes-BITS.npz of a run. Raises HashcliError when the file is something else."""
     path = Path(path)
     try:
-        with np.load(path) as saved:
-            codes = DatasetCodes(saved["rows"], saved["text_rows"], {"image": saved["photos"], "text": saved["texts"]})
-            labels = saved.get("labels")
-            query, database = saved["query"], saved["database"]
+        saved = read_npz(path)
+        codes = DatasetCodes(saved["rows"], saved["text_rows"], {"image": saved["photos"], "text": saved["texts"]})
+        labels = saved.get("labels")
+        query, database = saved["query"], saved["database"]
+        _check_fit(codes, labels, query, database)
     except OSError as error:
         raise HashcliError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError) as error:
         raise HashcliError(f"{path} does not hold a run's codes: {error}.", "Give a run's codes-BITS.npz.") from error
     return SavedCodes(path, codes, labels, query, database, _origin(path.parent / "run.json"))
+
+
+def _check_fit(codes: DatasetCodes, labels: np.ndarray | None, query: np.ndarray, database: np.ndarray) -> None:
+    """Raise ValueError for codes, rows and labels of which nothing can be evaluated."""
+    photos, texts = codes.packed["image"], codes.packed["text"]
+    for packed, rows in ((photos, codes.rows), (texts, codes.text_rows)):
+        if (
+            packed.dtype != np.uint8
+            or packed.ndim != 2
+            or rows.shape != packed.shape[:1]
+            or rows.dtype.kind not in "iu"
+        ):
+            raise ValueError("codes are uint8 [n, bits / 8], with a row number each")
+    if photos.shape[1] != texts.shape[1] or 8 * photos.shape[1] not in CODE_LENGTHS:
+        raise ValueError(f"codes of {8 * photos.shape[1]} and {8 * texts.shape[1]} bits")
+    if (np.diff(codes.rows) <= 0).any() or not np.isin(codes.text_rows, codes.rows).all():
+        raise ValueError("rows that are not in ascending order, or not there")
+    for part in (query, database):
+        if part.ndim != 1 or not len(part) or part.dtype.kind not in "iu" or not np.isin(part, codes.rows).all():
+            raise ValueError("a query or database that has no codes")
+    if labels is not None and (labels.ndim != 2 or len(labels) <= codes.rows.max() or codes.rows.min() < 0):
+        raise ValueError("labels that are not of these rows")
 
 
 def check_averageable(saved: Sequence[SavedCodes]) -> None:
@@ -191,7 +216,7 @@ def check_averageable(saved: Sequence[SavedCodes]) -> None:
 
 def _origin(path: Path) -> dict[str, Any]:
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
+        run = parse_json(read_plain(path).decode())
         return {key: run[key] for key in ("dataset", "protocol", "split")} | {
             key: run["config"][key] for key in ("method", "seed")
         }

@@ -2,17 +2,26 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+import math
+import os
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from hashcli.errors import HashcliError
+from hashcli.parsing import parse_json
+from hashcli.plain_files import open_plain, read_plain
+
+T = TypeVar("T")
 
 # How a picture becomes a square: the whole is squashed, or the middle is cut out.
 Resize = Literal["squash", "crop"]
 Interpolation = Literal["bicubic", "bilinear"]
 
 FORMAT = 1
+CODE_LENGTHS = range(16, 1025, 8)  # bits
+_LARGEST_SIDE = 2048  # pixels; those of a batch must fit into memory
+_MOST_TOKENS = 1 << 20
 FILE_NAME = "model.json"
 
 
@@ -113,41 +122,68 @@ def read(folder: Path) -> Description:
     """Read and check model.json. Raises HashcliError naming the folder when it is missing, damaged or too new."""
     path = folder / FILE_NAME
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = parse_json(read_plain(path).decode())
         if content.pop("format") != FORMAT:
             raise HashcliError(
                 f"{path} is in a format this version of hashcli does not read.",
                 "Update hashcli.",
             )
-        description = Description(
-            **content
+        metrics, match = content["metrics"], content.get("match")
+        description = _built(
+            Description,
+            content
             | {
-                "image": ImageEncoder(**content["image"]),
-                "text": TextEncoder(**content["text"]),
-                "metrics": [ReportedMetric(**metric) for metric in content["metrics"]],
-                "match": _match(content.get("match")),
-            }
+                "image": _built(ImageEncoder, content["image"]),
+                "text": _built(TextEncoder, content["text"]),
+                "metrics": [_built(ReportedMetric, metric) for metric in metrics],
+                "match": None if match is None else _built(MatchThreshold, match),  # None: not measured
+            },
         )
+        _check(description)
     except FileNotFoundError:
         raise HashcliError(f"{folder} is not a hash model: it has no {FILE_NAME}.") from None
     except OSError as error:
         raise HashcliError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise HashcliError(f"{path} is damaged ({error}).", "Copy the hash model folder again.") from error
-    if description.bits % 8 or not 16 <= description.bits <= 1024:
-        raise HashcliError(f"{path}: bits must be a multiple of 8 from 16 to 1024, not {description.bits}.")
     if description.fingerprint != _fingerprint(content):
         raise HashcliError(f"{path} was changed by hand: its fingerprint does not match.", "Copy the folder again.")
     return description
 
 
-def _match(content: dict[str, Any] | None) -> MatchThreshold | None:
-    if content is None:  # not measured, as for a newly trained model
-        return None
-    match = MatchThreshold(**content)
-    if not isinstance(match.distance, int) or match.distance < 0:
-        raise ValueError(f"match.distance must be a number of bits, not {match.distance!r}")
-    return match
+def _built(kind: type[T], content: dict[str, Any]) -> T:
+    """A dataclass from what JSON holds for it. Raises TypeError for values of other types than its fields have."""
+    built = kind(**content)
+    for own in fields(built):  # type: ignore[arg-type]
+        value, allowed = getattr(built, own.name), own.type
+        if allowed in (str, int):
+            is_allowed = type(value) is allowed
+        elif allowed is float:
+            is_allowed = type(value) in (int, float) and math.isfinite(value)
+        elif get_origin(allowed) is Literal:
+            is_allowed = value in get_args(allowed)
+        else:
+            continue  # built already
+        if not is_allowed:
+            raise TypeError(f"{own.name} is {value!r:.40}")
+    return built
+
+
+def _check(description: Description) -> None:
+    """Raise ValueError for values that no hash model has, and for files outside its folder."""
+    if description.bits not in CODE_LENGTHS:
+        raise ValueError(f"bits must be a multiple of 8 from 16 to 1024, not {description.bits}")
+    if not 1 <= description.image.size <= _LARGEST_SIDE:
+        raise ValueError(f"image.size must be from 1 to {_LARGEST_SIDE} pixels, not {description.image.size}")
+    if not 1 <= description.text.max_tokens <= _MOST_TOKENS:
+        raise ValueError(f"text.max_tokens must be from 1 to {_MOST_TOKENS}, not {description.text.max_tokens}")
+    if description.match and description.match.distance < 0:
+        raise ValueError(f"match.distance must be a number of bits, not {description.match.distance}")
+    if not all(isinstance(digest, str) for digest in description.files.values()):
+        raise ValueError("files must map names to digests")
+    for name in description.encoder_files():
+        if name in ("", ".", "..") or "\0" in name or os.path.basename(name) != name:
+            raise ValueError(f"{name!r:.40} is not the name of a file in its folder")
 
 
 def verify(folder: Path, description: Description) -> None:
@@ -161,7 +197,7 @@ def verify(folder: Path, description: Description) -> None:
 
 def sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise HashcliError(f"{path} cannot be read: {error.strerror}.") from error

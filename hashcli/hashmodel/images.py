@@ -28,6 +28,7 @@ from hashcli.hashmodel.formats import (
     pillow_formats,
 )
 from hashcli.hashmodel.memory import decoding_budget, machine_memory
+from hashcli.plain_files import check_plain
 
 MAX_PIXELS = 250_000_000  # 1 GB when decoded
 MAX_SCANS = 100  # of a JPEG; photos have about 10
@@ -101,6 +102,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     OSError for a file that cannot be read now. Raises MissingExtraError for a format whose extra is not installed.
     """
     try:
+        check_plain(path)  # reading from a pipe or a device may never end
         head = first_bytes(path)
         check_format(path, head)
         with _open_raw(path) if is_raw(path, head) else _open(path, head) as image:

@@ -10,6 +10,7 @@ import numpy as np
 
 from hashcli.errors import HashcliError, reason_of
 from hashcli.hashmodel import description as descriptions
+from hashcli.plain_files import check_plain
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -124,7 +125,15 @@ class HashModel:
     def _encode_text_batch(self, texts: Sequence[str]) -> np.ndarray:
         # A text from a command line may hold bytes that are not UTF-8.
         readable = [text.encode(errors="replace").decode() for text in texts]
-        rows = self._tokenizer.encode_batch(readable)
+        tokenizer = self._tokenizer
+        try:
+            rows = tokenizer.encode_batch(readable)
+        except (KeyboardInterrupt, SystemExit, MemoryError):
+            raise
+        except BaseException as error:  # the library raises nothing narrower, not even for a panic
+            raise HashcliError(
+                f"{self.folder / self.description.text.tokenizer} fails ({error}).", "Copy the hash model folder again."
+            ) from error
         return self._outputs(
             self._text_session,
             {
@@ -134,12 +143,21 @@ class HashModel:
         )
 
     def _outputs(self, session: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        (outputs,) = session.run(["output"], inputs)
-        if outputs.shape[1] != self.bits:
+        try:
+            (outputs,) = session.run(["output"], inputs)
+        except Exception as error:  # the library raises nothing narrower
             raise HashcliError(
-                f"{self.folder} gives {outputs.shape[1]} outputs per item, but its description says {self.bits}."
+                f"An encoder of {self.folder} fails ({error}).", "Copy the hash model folder again."
+            ) from error
+        if not isinstance(outputs, np.ndarray) or outputs.dtype != np.float32:
+            raise HashcliError(f"An encoder of {self.folder} does not give numbers of type float32.")
+        expected = (len(next(iter(inputs.values()))), self.bits)
+        if outputs.shape != expected:
+            raise HashcliError(
+                f"An encoder of {self.folder} gives an output of shape {list(outputs.shape)}, where its description "
+                f"says {list(expected)}."
             )
-        return np.asarray(outputs)
+        return outputs
 
     @cached_property
     def _image_session(self) -> Any:
@@ -176,6 +194,7 @@ class HashModel:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 3
         try:
+            check_plain(self.folder / file)  # or a pipe would be waited for
             return ort.InferenceSession(str(self.folder / file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the library raises nothing narrower
             raise HashcliError(

@@ -32,8 +32,8 @@ def prefetch(
                 yield item, future.result()
             elif isinstance(error, Exception):
                 yield item, error
-            else:
-                raise error
+            else:  # a panic in a decoder written in Rust, which is no Exception
+                yield item, RuntimeError(str(error) or type(error).__name__)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

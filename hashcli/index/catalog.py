@@ -6,21 +6,42 @@ column is stored twice, and photos have no secondary index, as the one writer ke
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hashcli.index.catalog_file import explaining_errors, open_to_read, open_to_write
+from hashcli.hashmodel.description import CODE_LENGTHS
+from hashcli.index.catalog_file import (
+    CHECKED_COLUMNS,
+    FILE_NAME,
+    SOUND_ROW,
+    DamagedIndexError,
+    DamagedRowsError,
+    IndexGoneError,
+    check_value,
+    explaining_errors,
+    has_check_values,
+    open_to_read,
+    open_to_write,
+)
 
 if TYPE_CHECKING:
     from hashcli.index.files.text_files import Text
 
 _HOLDS_LINES = "lower(substr(CAST(path AS TEXT), -4)) = '.txt'"  # not a captions file
+
+
+_STATE = "size, mtime_ns, ctime_ns, hash"
+_PHOTOS = f"SELECT path, id, {_STATE}, code IS NOT NULL, NULL FROM items WHERE kind = 0"
+_TEXT_FILES = f"""
+    SELECT path, min(id), {_STATE}, 1, CASE WHEN {_HOLDS_LINES} THEN min(photo) END FROM items
+    WHERE kind = 1 AND path IS NOT photo GROUP BY path
+"""
 
 
 class Kind(IntEnum):
@@ -39,17 +60,43 @@ class IndexedModel(NamedTuple):
 
 
 class FileState(NamedTuple):
-    """What shows whether a file has changed: its size in bytes, and when it was last modified."""
+    """What shows whether a file has changed: its size in bytes, when it was last modified, and when anything about it
+    last changed, which no program can set back; None if that is not known.
+
+    A time that SQLite cannot hold, such as one of the year 2300, is the nearest that it can.
+    """
 
     size: int
     mtime_ns: int
+    ctime_ns: int | None = None
+
+    @classmethod
+    def of(cls, state: os.stat_result) -> "FileState":
+        return cls(state.st_size, _storable(state.st_mtime_ns), _storable(state.st_ctime_ns))
+
+    def is_still(self, now: "FileState") -> bool:
+        """Whether a file that has had this state has not changed, if this is its state now."""
+        return self[:2] == now[:2] and self.ctime_ns in (None, now.ctime_ns)
+
+
+def _inode(index_folder: Path) -> tuple[int, int] | None:
+    """The device and inode of a catalog; None if it is not there."""
+    try:
+        state = os.stat(index_folder / FILE_NAME)
+    except FileNotFoundError:
+        return None
+    return state.st_dev, state.st_ino
+
+
+def _storable(time_ns: int) -> int:
+    return max(-(2**63), min(time_ns, 2**63 - 1))
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
     """A photo or text file as it was when it was last read.
 
-    id         of a photo, that of its item; of a text file, which has many items, 0
+    id         of its item; of a text file, which may have many, that of the first
     hash       of its content then
     encoded    whether a photo has a code; True for a text file, also while texts of it wait to be encoded
     photo      of a sidecar, the photo that its texts are about
@@ -63,13 +110,15 @@ class IndexedFile:
 
 
 class Item(NamedTuple):
-    """An item as answers show it. For a text: its file, the line in it (from 1), and the photo it is about, if any."""
+    """An item as answers show it, and its code. For a text: its file, the line in it (from 1), and the photo it is
+    about, if any."""
 
     path: str
     text: str | None
     line: int | None
     photo: str | None
     taken: int | None
+    code: bytes | None
 
 
 class FilterFields(NamedTuple):
@@ -78,6 +127,10 @@ class FilterFields(NamedTuple):
     path: str
     taken: int | None
     mtime_ns: int | None
+
+
+# Raised for values that SQLite cannot hold: of one file, while the catalog itself is as it should be.
+UNSTORABLE = (OverflowError, TypeError, ValueError, sqlite3.InterfaceError, sqlite3.DataError, sqlite3.ProgrammingError)
 
 
 class Catalog:
@@ -90,11 +143,16 @@ class Catalog:
         self._folder = index_folder
         self._base = str(index_folder.parent)
         self._prefix = self._base.rstrip(os.sep) + os.sep
+        self._has_check_values = has_check_values(connection)
+        self._inode = _inode(index_folder)
 
     @classmethod
-    def create_or_open(cls, index_folder: Path) -> "Catalog":
-        """Open for the one writer, creating folder and tables. Raises HashcliError if that is not possible."""
-        return cls(open_to_write(index_folder), index_folder)
+    def create_or_open(
+        cls, index_folder: Path, on_migration: Callable[[int], None] = lambda version: None
+    ) -> "Catalog":
+        """Open for the one writer, creating folder and tables; before an older catalog is migrated, `on_migration` is
+        called with its version. Raises HashcliError if that is not possible."""
+        return cls(open_to_write(index_folder, on_migration), index_folder)
 
     @classmethod
     def open(cls, index_folder: Path) -> "Catalog":
@@ -107,8 +165,11 @@ class Catalog:
     def __enter__(self) -> "Catalog":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.close()
+        if isinstance(error, sqlite3.Error):
+            with explaining_errors(self._folder):
+                raise error
 
     # --- transactions ---
 
@@ -119,6 +180,12 @@ class Catalog:
             yield
             # Random, not counted up: a catalog restored from a backup must not reach a generation that it had before.
             self._set("generation", int.from_bytes(os.urandom(8)) >> 1)
+        self.check_is_there()
+
+    def check_is_there(self) -> None:
+        """Raise IndexGoneError if the file that is being written has lost its name, and so will be lost."""
+        if _inode(self._folder) != self._inode:
+            raise IndexGoneError(self._folder)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -132,6 +199,20 @@ class Catalog:
                 if self._db.in_transaction:  # after some errors SQLite has rolled back itself
                     self._db.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """A part of a transaction: all changes within are made, or none, whatever becomes of the other parts."""
+        self._db.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            if self._db.in_transaction:  # after some errors SQLite has rolled back itself
+                self._db.execute("ROLLBACK TO part")
+            raise
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("RELEASE part")
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -149,7 +230,10 @@ class Catalog:
     @property
     def generation(self) -> int:
         """A number that changes with every change of the items."""
-        return int(self._get("generation") or 0)
+        generation = self._get("generation") or 0
+        if not isinstance(generation, int) or generation < 0:
+            raise DamagedIndexError(self._folder, f"its generation is {generation!r:.40}")
+        return generation
 
     @property
     def model(self) -> IndexedModel | None:
@@ -157,12 +241,15 @@ class Catalog:
         source = self._get("model")
         if source is None:
             return None
-        return IndexedModel(str(source), str(self._get("fingerprint")), int(self._get("bits") or 0))
+        bits = self._get("bits")
+        if not isinstance(source, str) or "\0" in source or not isinstance(bits, int) or bits not in CODE_LENGTHS:
+            raise DamagedIndexError(self._folder, f"its hash model is {source!r:.40} of {bits!r:.40} bits")
+        return IndexedModel(source, str(self._get("fingerprint")), bits)
 
     def set_model(self, model: IndexedModel) -> None:
         """Adopt a model, and drop every code in the same transaction: codes of two models never mix."""
         with self.changing_items():
-            self._db.execute("UPDATE items SET code = NULL")
+            self._db.execute("UPDATE items SET code = NULL, check_value = NULL")
             self._set("model", model.source)
             self._set("fingerprint", model.fingerprint)
             self._set("bits", model.bits)
@@ -170,13 +257,101 @@ class Catalog:
     def roots(self) -> dict[str, int]:
         """The folders that were indexed, each with the number of the device it was on."""
         rows = self._db.execute("SELECT path, device FROM roots ORDER BY path")
-        return {self._from_stored(path): device for path, device in rows}
+        return {self._from_stored(self._sound(path)): device for path, device in rows}
 
     def set_root(self, path: str, device: int) -> None:
         self._db.execute("INSERT OR REPLACE INTO roots VALUES (?, ?)", (self._to_stored(path), device))
 
     def remove_root(self, path: str) -> None:
         self._db.execute("DELETE FROM roots WHERE path = ?", (self._to_stored(path),))
+
+    # --- what is left out ---
+
+    def excludes(self) -> list[str]:
+        """Patterns of what scans leave out, in their order."""
+        rows = self._db.execute("SELECT pattern FROM excludes ORDER BY number")
+        return [os.fsdecode(self._sound(pattern)) for (pattern,) in rows]
+
+    def forgotten(self) -> list[str]:
+        """Files and folders within the roots that were dropped and are not to come back by themselves."""
+        rows = self._db.execute("SELECT path FROM forgotten ORDER BY path")
+        return [self._from_stored(self._sound(path)) for (path,) in rows]
+
+    def set_excludes(self, patterns: Iterable[str]) -> None:
+        self._db.execute("DELETE FROM excludes")
+        self._db.executemany("INSERT INTO excludes (pattern) VALUES (?)", ((pattern,) for pattern in patterns))
+
+    def set_forgotten(self, paths: Iterable[str]) -> None:
+        self._db.execute("DELETE FROM forgotten")
+        self._db.executemany("INSERT INTO forgotten VALUES (?)", ((self._to_stored(path),) for path in paths))
+
+    # --- damage ---
+
+    @property
+    def _code_width(self) -> int:
+        """The length of a code in bytes."""
+        model = self.model
+        return model.bits // 8 if model else 1
+
+    def check_bits(self, bits: int) -> None:
+        """Raise DamagedIndexError if the codes are said to have another length than their hash model gives."""
+        if self.model and self.model.bits != bits:
+            raise DamagedIndexError(self._folder, f"its codes are said to have {self.model.bits} bits, not {bits}")
+
+    def check_pages(self) -> None:
+        """Read the whole catalog file. Raises DamagedIndexError if SQLite finds anything wrong with its structure."""
+        with explaining_errors(self._folder):
+            (first,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if first != "ok":
+            raise DamagedIndexError(self._folder, str(first).replace("\n", " "))
+
+    def check_rows(self) -> None:
+        """Read every row. Raises DamagedRowsError if one is not what was written."""
+        damaged = self._damaged_rows()
+        if damaged:
+            raise DamagedRowsError(self._folder, len(damaged))
+
+    def remove_damaged_rows(self) -> int:
+        """Remove the rows that are not what was written; returns how many.
+
+        Files that may have had one of them get a time that no file has, so that an update reads them again: those that
+        the rows name, and all text files, since it may be the path that has changed.
+        """
+        damaged = self._damaged_rows()
+        if damaged:
+            with self.changing_items():
+                self._db.execute("CREATE TEMP TABLE damaged (id INTEGER PRIMARY KEY)")
+                self._db.executemany("INSERT INTO damaged VALUES (?)", ((id_,) for id_ in damaged))
+                self._db.execute("UPDATE items SET mtime_ns = 0 WHERE kind = 1")
+                rows = "FROM items WHERE id IN damaged"
+                named = f"SELECT path {rows} UNION SELECT photo {rows}"
+                self._db.execute(f"UPDATE items SET mtime_ns = 0 WHERE kind = 0 AND path IN ({named})")
+                self._db.execute("DELETE FROM items WHERE id IN damaged")
+                self._db.execute("DROP TABLE damaged")
+        return len(damaged)
+
+    def _damaged_rows(self) -> list[int]:
+        """The ids of the rows that are not what was written."""
+        is_sound = SOUND_ROW.format(width=self._code_width)
+        is_as_written = f"code IS NULL OR check_value IS check_value({CHECKED_COLUMNS})"
+        if not self._has_check_values:
+            is_as_written = "true"
+        with explaining_errors(self._folder):
+            with suppress(sqlite3.OperationalError):  # a text that is not UTF-8 cannot be given to a function
+                query = f"SELECT 1 FROM items WHERE (({is_sound}) AND ({is_as_written})) IS NOT true LIMIT 1"
+                if not self._db.execute(query).fetchone():
+                    return []
+            self._db.text_factory = lambda text: text.decode(errors="surrogateescape")
+            try:
+                rows = self._db.execute(f"SELECT id, {is_sound}, check_value, {CHECKED_COLUMNS} FROM items")
+                return [
+                    id_
+                    for id_, is_sound, expected, *columns in rows
+                    if not is_sound
+                    or (self._has_check_values and columns[4] is not None and expected != check_value(*columns))
+                ]
+            finally:
+                self._db.text_factory = str
 
     # --- photos and texts ---
 
@@ -192,72 +367,78 @@ class Catalog:
         """How many items wait to be encoded (again)."""
         return int(self._db.execute("SELECT count(*) - count(code) FROM items").fetchone()[0])
 
-    def files(self) -> dict[str, IndexedFile]:
-        """Every photo and every text file, by path."""
-        return self.photos() | self.text_files()
-
     def photos(self) -> dict[str, IndexedFile]:
         """Every photo, by path."""
-        return self._files("SELECT path, id, size, mtime_ns, hash, code IS NOT NULL, NULL FROM items WHERE kind = 0")
+        return dict(self._files(_PHOTOS))
 
     def text_files(self) -> dict[str, IndexedFile]:
         """Every text file, by path. A photo with descriptions in it is not one."""
-        return self._files(
-            f"""
-            SELECT path, 0, size, mtime_ns, hash, 1, CASE WHEN {_HOLDS_LINES} THEN min(photo) END FROM items
-            WHERE kind = 1 AND path IS NOT photo GROUP BY path
-            """
-        )
+        return dict(self._files(_TEXT_FILES))
 
-    def _files(self, query: str) -> dict[str, IndexedFile]:
-        return {
-            self._from_stored(path): IndexedFile(
-                id_, FileState(size, mtime_ns), content_hash, bool(encoded), photo and self._from_stored(photo)
-            )
-            for path, id_, size, mtime_ns, content_hash, encoded, photo in self._db.execute(query)
-        }
+    def files(self) -> Iterator[tuple[str, IndexedFile]]:
+        """Every photo and then every text file, with its path; read from disk as they are taken."""
+        yield from self._files(_PHOTOS)
+        yield from self._files(_TEXT_FILES)
+
+    def _files(self, query: str) -> Iterator[tuple[str, IndexedFile]]:
+        for path, id_, *state, content_hash, encoded, photo in self._db.execute(query):
+            file = IndexedFile(id_, FileState(*state), content_hash, bool(encoded), photo and self._from_stored(photo))
+            yield self._from_stored(path), file
+
+    def set_ctimes(self, ctimes: Iterable[tuple[int, int]]) -> None:
+        """Record the ctimes of files, by their id. Searches do not need them: no new generation begins."""
+        of_all_texts = "kind = 1 AND path = (SELECT path FROM items WHERE kind = 1 AND id = ?)"
+        for id_, ctime_ns in ctimes:
+            for where in ("id = ?", of_all_texts):
+                self._db.execute(f"UPDATE items SET ctime_ns = ? WHERE {where}", (ctime_ns, id_))
 
     # --- changing photos; within `changing_items` ---
 
     def add_photo(
         self, path: str, state: FileState, content_hash: bytes, code: np.ndarray, taken: int | None = None
     ) -> None:
-        self._db.execute(
-            "INSERT INTO items (kind, path, size, mtime_ns, hash, code, taken) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        added = self._db.execute(
+            "INSERT INTO items (kind, path, size, mtime_ns, ctime_ns, hash, code, taken) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (Kind.IMAGE, self._to_stored(path), *state, content_hash, code.tobytes(), taken),
         )
+        self._set_check_values("id = ?", added.lastrowid)
 
     def add_copy(self, source_id: int, path: str, state: FileState, taken: int | None) -> None:
         """Add a photo with the same content, and so the same code, as another one."""
-        self._db.execute(
-            "INSERT INTO items (kind, path, size, mtime_ns, hash, code, taken) "
-            "SELECT kind, ?, ?, ?, hash, code, ? FROM items WHERE id = ?",
+        added = self._db.execute(
+            "INSERT INTO items (kind, path, size, mtime_ns, ctime_ns, hash, code, taken) "
+            "SELECT kind, ?, ?, ?, ?, hash, code, ? FROM items WHERE id = ?",
             (self._to_stored(path), *state, taken, source_id),
         )
+        self._set_check_values("id = ?", added.lastrowid)
 
     def set_content(
         self, id_: int, state: FileState, content_hash: bytes, code: np.ndarray, taken: int | None = None
     ) -> None:
         """Record that a photo has new content."""
         self._db.execute(
-            "UPDATE items SET size = ?, mtime_ns = ?, hash = ?, code = ?, taken = ? WHERE id = ?",
+            "UPDATE items SET size = ?, mtime_ns = ?, ctime_ns = ?, hash = ?, code = ?, taken = ? WHERE id = ?",
             (*state, content_hash, code.tobytes(), taken, id_),
         )
+        self._set_check_values("id = ?", id_)
 
     def copy_content(self, id_: int, state: FileState, source_id: int, taken: int | None) -> None:
         """Record that a photo has the content, and so the code, of another one now."""
         self._db.execute(
-            "UPDATE items SET size = ?, mtime_ns = ?, taken = ?, "
+            "UPDATE items SET size = ?, mtime_ns = ?, ctime_ns = ?, taken = ?, "
             "(hash, code) = (SELECT hash, code FROM items WHERE id = ?) WHERE id = ?",
             (*state, taken, source_id, id_),
         )
+        self._set_check_values("id = ?", id_)
 
     def set_path(self, id_: int, path: str, state: FileState, taken: int | None) -> None:
         """Record that a photo has another path or another time, and the same content."""
         self._db.execute(
-            "UPDATE items SET path = ?, size = ?, mtime_ns = ?, taken = ? WHERE id = ?",
+            "UPDATE items SET path = ?, size = ?, mtime_ns = ?, ctime_ns = ?, taken = ? WHERE id = ?",
             (self._to_stored(path), *state, taken, id_),
         )
+        self._set_check_values("id = ?", id_)
 
     def remove(self, ids: Iterable[int]) -> None:
         self._db.executemany("DELETE FROM items WHERE id = ?", ((id_,) for id_ in ids))
@@ -284,15 +465,24 @@ class Catalog:
         """Replace the texts of a file. Those without a code wait to be encoded."""
         self.remove_texts(path)
         query = (
-            "INSERT INTO items (kind, path, size, mtime_ns, hash, text, code, line, photo) "
-            "VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO items (kind, path, size, mtime_ns, ctime_ns, hash, text, code, line, photo) "
+            "VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         )
         file = (self._to_stored(path), *state, content_hash)
         rows = ((*file, text.text, code, text.line, text.photo and self._to_stored(text.photo)) for text, code in texts)
         self._db.executemany(query, rows)
+        self._set_check_values("kind = 1 AND path = ?", self._to_stored(path))
 
     def remove_texts(self, path: str) -> None:
         self._db.execute("DELETE FROM items WHERE kind = 1 AND path = ?", (self._to_stored(path),))
+
+    def orphans(self) -> list[str]:
+        """The paths of photos that are not in the catalog, though descriptions from inside them are."""
+        query = """
+            SELECT DISTINCT path FROM items
+            WHERE kind = 1 AND path IS photo AND path NOT IN (SELECT path FROM items WHERE kind = 0)
+        """
+        return [self._from_stored(path) for (path,) in self._db.execute(query)]
 
     def ids_of_texts(self, *, encoded: bool) -> list[int]:
         """Ids of the texts that wait to be encoded, or with `encoded` of all texts; equal texts follow each other, and
@@ -305,28 +495,38 @@ class Catalog:
 
     def set_code(self, id_: int, code: np.ndarray) -> None:
         self._db.execute("UPDATE items SET code = ? WHERE id = ?", (code.tobytes(), id_))
+        self._set_check_values("id = ?", id_)
 
     # --- what searches read ---
 
     def codes(self, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
         """ids int64 [n] in ascending order and packed codes uint8 [n, bits / 8] of all encoded items of a kind."""
         query = "SELECT id, code FROM items WHERE kind = ? AND code IS NOT NULL ORDER BY id"
-        model = self.model
-        width = model.bits // 8 if model else 1
+        width = self._code_width
         ids, codes = [], bytearray()
         for id_, code in self._db.execute(query, (kind,)):
+            if type(code) is not bytes or len(code) != width:
+                raise DamagedRowsError(self._folder)
             ids.append(id_)
             codes += code
         return np.array(ids, np.int64), np.frombuffer(bytes(codes), np.uint8).reshape(-1, width)
 
     def items(self, ids: Iterable[int]) -> dict[int, Item]:
-        """What answers show of each item; ids that are no longer in the catalog are left out."""
-        query = "SELECT path, text, line, photo, taken FROM items WHERE id = ?"
+        """What answers show of each item; ids that are not in the catalog are left out.
+
+        Raises DamagedRowsError if one of the rows is not what was written.
+        """
+        is_sound = SOUND_ROW.format(width=self._code_width)
+        query = f"SELECT {is_sound}, check_value, {CHECKED_COLUMNS} FROM items WHERE id = ?"
         items = {}
         for id_ in ids:
             if row := self._db.execute(query, (id_,)).fetchone():
-                path, text, line, photo, taken = row
-                items[id_] = Item(self._from_stored(path), text, line, photo and self._from_stored(photo), taken)
+                is_sound, expected, *columns = row
+                _, path, _, text, code, line, photo, taken = columns
+                is_checked = self._has_check_values and code is not None
+                if not is_sound or (is_checked and expected != check_value(*columns)):
+                    raise DamagedRowsError(self._folder)
+                items[id_] = Item(self._from_stored(path), text, line, photo and self._from_stored(photo), taken, code)
         return items
 
     def filter_fields(self, kind: Kind) -> Iterator[tuple[int, FilterFields]]:
@@ -335,21 +535,35 @@ class Catalog:
         For a text about a photo, these are the photo's path, and its times if it is indexed. A photo that has not been
         read since its catalog was migrated from version 1 has no times.
         """
+        times = "CAST(taken AS INTEGER), CAST(mtime_ns AS INTEGER)"  # numbers, whatever a stranger put there
         photo_times: dict[str | bytes, tuple[int | None, int]] = {}
         if kind is Kind.TEXT:
-            photos = self._db.execute("SELECT path, taken, mtime_ns FROM items WHERE kind = 0")
+            photos = self._db.execute(f"SELECT path, {times} FROM items WHERE kind = 0")
             photo_times = {path: (taken, mtime_ns) for path, taken, mtime_ns in photos}
-        query = "SELECT id, coalesce(photo, path), taken, mtime_ns FROM items WHERE kind = ? AND code IS NOT NULL"
+        query = f"SELECT id, coalesce(photo, path), {times} FROM items WHERE kind = ? AND code IS NOT NULL"
         for id_, path, *own_times in self._db.execute(query, (kind,)):
             taken, mtime_ns = photo_times.get(path, own_times)
             yield id_, FilterFields(self._from_stored(path), taken, mtime_ns or None)
 
     # --- how settings and paths are stored ---
 
+    def _set_check_values(self, where: str, value: str | bytes | int | None) -> None:
+        """Of rows just written, which this must be called for."""
+        self._db.execute(
+            f"UPDATE items SET check_value = check_value({CHECKED_COLUMNS}) WHERE code IS NOT NULL AND {where}",
+            (value,),
+        )
+
     def _get(self, key: str) -> str | int | None:
         with explaining_errors(self._folder):
             row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return row[0] if row else None
+
+    def _sound(self, value: Any) -> str | bytes:
+        """A path or pattern. Raises DamagedIndexError for what is none: these rows have no check value."""
+        if not isinstance(value, str | bytes) or not value or (b"\0" if isinstance(value, bytes) else "\0") in value:  # type: ignore[operator]
+            raise DamagedIndexError(self._folder, f"it holds {value!r:.40} in the place of a path")
+        return value
 
     def _set(self, key: str, value: str | int) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
@@ -367,7 +581,9 @@ class Catalog:
         return path
 
     def _from_stored(self, stored: str | bytes) -> str:
-        """The absolute path of a stored one."""
+        """The absolute path of a stored one. Raises DamagedRowsError for what is no path."""
+        if not isinstance(stored, str | bytes):
+            raise DamagedRowsError(self._folder)
         path = os.fsdecode(stored)
         if path == ".":
             return self._base

@@ -4,7 +4,6 @@ A code index holds the packed codes of one kind of item. It is derived from the 
 at any time. To add an engine, implement `CodeIndex`.
 """
 
-import errno
 import mmap
 import os
 import struct
@@ -19,11 +18,14 @@ import numpy as np
 
 from hashcli.hashmodel.prefetch import prefetch
 from hashcli.index.catalog import Kind
+from hashcli.plain_files import create_plain, open_plain
 
 # Codes tie often. Asking for a few more than are wanted costs nothing, and the ties at rank k are nearly always whole.
 _MARGIN = 64
 _TRAILER = struct.Struct("<QI")  # generation, CRC-32 of all bytes before the trailer
 _NPY_HEADER = 128  # bytes that np.save puts before a one-dimensional array
+_FAISS_FLAT = b"IBxF"  # how FAISS's file of a flat binary index begins
+_SMALL = 8 << 20  # bytes of which the checksum takes no time that matters to a search: 4 ms
 _BLOCK = 128  # codes that are compared with all others together
 FILE_NAMES = {
     Kind.IMAGE: ("images.faiss", "images.ids.npy"),
@@ -93,6 +95,10 @@ class MemoryCodeIndex:
             found = self._flat.search(codes, count)
         return [self._candidates(code, distances, rows, k) for code, distances, rows in zip(codes, *found, strict=True)]
 
+    def holds(self, ids: np.ndarray, codes: np.ndarray) -> bool:
+        """Whether its items are these, in ascending order of their ids."""
+        return np.array_equal(self._ids, ids) and np.array_equal(self._codes(np.arange(len(self))), codes)
+
     def replace(self, ids: np.ndarray, codes: np.ndarray, generation: int) -> None:
         order = np.argsort(ids)
         self._flat, self._ids, self.generation = _flat(codes[order]), ids[order], generation
@@ -126,7 +132,7 @@ class FaissCodeIndex(MemoryCodeIndex):
     Each file ends in a trailer with the generation it was made from. The files are mapped into memory, so that a search
     reads only what it needs. If they are missing, damaged, of two generations, or not of `bits`, they are not used: the
     code index is empty then, and its generation None. With `check_content` they are read whole, and their checksums
-    compared.
+    compared; small files always are.
     """
 
     def __init__(self, folder: Path, kind: Kind, bits: int, *, check_content: bool = False) -> None:
@@ -135,15 +141,21 @@ class FaissCodeIndex(MemoryCodeIndex):
         if mapped is None:
             super().__init__(np.empty(0, np.int64), np.empty((0, bits // 8), np.uint8))
         else:
-            self._flat, self._ids, self.generation = mapped
+            self._flat, self._ids, self.generation, self._memory = mapped
 
     def replace(self, ids: np.ndarray, codes: np.ndarray, generation: int) -> None:
         """Write both files anew, each in one step."""
         order = np.argsort(ids)
         flat = _flat(codes[order])
-        _write(self._codes_path, generation, lambda temporary: faiss.write_index_binary(flat, str(temporary)))
-        _write(self._ids_path, generation, lambda temporary: _save(temporary, ids[order].astype(np.uint32)))
+        _write(self._codes_path, generation, lambda file: _save_flat(file, flat))
+        _write(self._ids_path, generation, lambda file: np.save(file, ids[order].astype(np.uint32)))
         self._flat, self._ids, self.generation = flat, ids[order], generation
+
+
+def _save_flat(file: "_ChecksummedFile", flat: Any) -> None:
+    # Through Python, as FAISS takes no path that is not UTF-8.
+    writer: Any = faiss.PyCallbackIOWriter(file.write)  # type: ignore[attr-defined]
+    faiss.write_index_binary(flat, writer)
 
 
 def neighbours_within(codes: np.ndarray, distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -182,61 +194,71 @@ def _threads(queries: int) -> Iterator[None]:
         faiss.omp_set_num_threads(1)
 
 
-def _map(codes_path: Path, ids_path: Path, bits: int, check_content: bool) -> tuple[Any, np.ndarray, int] | None:
-    """The two files, mapped: FAISS's index, ids [n] and their generation; None if they cannot be used."""
+class _MappedFiles(NamedTuple):
+    """FAISS's index and ids uint32 [n], both in mapped memory; their generation; and what keeps the memory mapped."""
+
+    flat: Any
+    ids: np.ndarray
+    generation: int
+    memory: tuple[np.ndarray, np.ndarray]
+
+
+def _map(codes_path: Path, ids_path: Path, bits: int, check_content: bool) -> _MappedFiles | None:
+    """The two files, mapped; None if they cannot be used."""
     try:
-        generation = _generation(codes_path, check_content)
-        if generation is None or _generation(ids_path, check_content) != generation:
+        codes_file, ids_file = _bytes_of(codes_path), _bytes_of(ids_path)
+        check_content = check_content or codes_file.nbytes <= _SMALL
+        generation = _generation(codes_file, check_content)
+        if generation is None or _generation(ids_file, check_content) != generation:
             return None
-        # Plain IO_FLAG_MMAP would copy a flat index into memory.
-        flat = faiss.read_index_binary(str(codes_path), faiss.IO_FLAG_MMAP_IFC)
-        with ids_path.open("rb") as file:  # np.load would do, at a tenth of the time of the whole search
-            mapped_ids = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        ids = np.frombuffer(mapped_ids, np.uint32, offset=_NPY_HEADER, count=flat.ntotal)
-        if flat.d != bits or len(mapped_ids) != _NPY_HEADER + ids.nbytes + _TRAILER.size:
+        if codes_file[: len(_FAISS_FLAT)].tobytes() != _FAISS_FLAT:  # FAISS would go by whatever kind it finds
             return None
-        if not _generation(codes_path) == _generation(ids_path) == generation:
-            return None  # replaced while we opened them
-    except (OSError, ValueError, RuntimeError):
+        # Read from memory, as FAISS takes no path that is not UTF-8. It keeps pointing there and copies nothing.
+        reader: Any = faiss.ZeroCopyIOReader(faiss.swig_ptr(codes_file), codes_file.nbytes)  # type: ignore[attr-defined]
+        flat: Any = faiss.read_index_binary(reader)
+        ids = np.frombuffer(ids_file, np.uint32, offset=_NPY_HEADER, count=flat.ntotal)
+        has_codes = flat.d == bits and flat.code_size == bits // 8 and flat.xb.size() == flat.ntotal * flat.code_size
+        if not has_codes or ids_file.nbytes != _NPY_HEADER + ids.nbytes + _TRAILER.size:
+            return None
+    except (OSError, ValueError, RuntimeError, struct.error):
         return None
-    return flat, ids, generation
+    return _MappedFiles(flat, ids, generation, (codes_file, ids_file))
 
 
-def _generation(path: Path, check_content: bool = False) -> int | None:
+def _bytes_of(path: Path) -> np.ndarray:
+    """A file mapped into memory, uint8 [bytes]."""
+    with open_plain(path) as file:
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+
+
+def _generation(content: np.ndarray, check_content: bool) -> int | None:
     """The generation in a file's trailer; None if the content is to be checked and is damaged."""
-    with path.open("rb") as file:
-        file.seek(-_TRAILER.size, os.SEEK_END)
-        length = file.tell()
-        generation, checksum = _TRAILER.unpack(file.read())
-        return None if check_content and _crc(file, length) != checksum else generation
+    generation, checksum = _TRAILER.unpack(content[-_TRAILER.size :].data)
+    is_damaged = check_content and zlib.crc32(content[: -_TRAILER.size].data) != checksum
+    return None if is_damaged else generation
 
 
-def _write(path: Path, generation: int, write: Callable[[Path], None]) -> None:
+class _ChecksummedFile:
+    """Passes what is written on to a file, and keeps its CRC-32."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.checksum = file, 0
+
+    def write(self, content: bytes) -> int:
+        self.checksum = zlib.crc32(content, self.checksum)
+        return self._file.write(content)
+
+
+def _write(path: Path, generation: int, write: Callable[[_ChecksummedFile], None]) -> None:
     """Write a file and its trailer under a temporary name, make sure it is on disk, and give it its name."""
     temporary = path.with_name(path.name + ".tmp")
     try:
-        write(temporary)
-        with temporary.open("r+b") as file:
-            checksum = _crc(file, temporary.stat().st_size)
-            file.write(_TRAILER.pack(generation, checksum))
+        with create_plain(temporary) as file:
+            checksummed = _ChecksummedFile(file)
+            write(checksummed)
+            file.write(_TRAILER.pack(generation, checksummed.checksum))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except RuntimeError as error:  # what FAISS raises in place of OSError
-        raise OSError(errno.ENOSPC, "no space left on device, or an error in writing") from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _crc(file: BinaryIO, length: int) -> int:
-    """CRC-32 of the first `length` bytes; leaves the file positioned after them."""
-    file.seek(0)
-    checksum = 0
-    while block := file.read(min(1 << 20, length - file.tell())):
-        checksum = zlib.crc32(block, checksum)
-    return checksum
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    with path.open("wb") as file:  # np.save given a name would add .npy to it
-        np.save(file, array)

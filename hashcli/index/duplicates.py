@@ -18,7 +18,7 @@ from PIL import Image
 from hashcli.hashmodel.formats import RAW_SUFFIXES, first_bytes, pillow_formats
 from hashcli.hashmodel.images import ORIENTATION_TAG, opened, pixels_of
 from hashcli.hashmodel.prefetch import prefetch
-from hashcli.index.catalog import Catalog, IndexedFile, Kind
+from hashcli.index.catalog import Catalog, FileState, IndexedFile, Kind
 from hashcli.index.code_index import neighbours_within
 from hashcli.index.files.hashing import hash_of_content
 from hashcli.index.files.paths import is_within
@@ -139,6 +139,7 @@ def find_duplicates(
     """
     options, callback = options or DuplicateOptions(), callback or UpdateCallback()
     with Catalog.open(index_folder) as catalog, catalog.snapshot():
+        catalog.check_rows()  # for who deletes duplicates
         photos = {path: photo for path, photo in catalog.photos().items() if photo.encoded}
         ids, codes = catalog.codes(Kind.IMAGE)
         bits = catalog.model.bits if catalog.model else 0
@@ -226,7 +227,7 @@ def _on_disk(content: _Content) -> _Picture:
     for path, file in content.files.items():
         try:
             state = os.stat(path)
-            is_same = (state.st_size, state.st_mtime_ns) == file.state
+            is_same = FileState.of(state)[:2] == file.state[:2]
             if is_same and (state.st_dev, state.st_ino) in inodes:
                 continue
             if is_same and len(content.files) > 1:  # these will be called the same byte for byte

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
+from unicodedata import normalize
 
 from hashcli.errors import HashcliError
 from hashcli.index.catalog import FilterFields
@@ -41,10 +42,11 @@ class Filter:
     def compiled(self) -> "CompiledFilter":
         """The filter as it is applied to many items. Folders are looked up on disk, for links in their paths."""
         expanded = [os.path.expanduser(folder) for folder in _all_of(self.folders)]
+        absolute = [path for folder in expanded for path in (canonical(folder), os.path.abspath(folder))]
         types = {name.lower().lstrip(".") for name in _all_of(self.types)}
         same = (other for group in _SAME_TYPE if group & types for other in group)
         return CompiledFilter(
-            tuple(path for folder in expanded for path in (canonical(folder), os.path.abspath(folder))),
+            tuple(form for path in absolute for form in _forms(path)),
             frozenset(f".{name}" for name in (*types, *same)),
             None if self.after is None else _local_seconds("after", self.after),
             None if self.before is None else _local_seconds("before", self.before),
@@ -78,6 +80,13 @@ class CompiledFilter:
         return (self.after is None or taken >= self.after) and (self.before is None or taken < self.before)
 
 
+def _forms(path: str) -> list[str]:
+    """The Unicode forms in which a path may be indexed: the one that it has on disk or, if it is not there, all."""
+    if path.isascii() or os.path.lexists(path):
+        return [path]
+    return list(dict.fromkeys([path, normalize("NFC", path), normalize("NFD", path)]))
+
+
 def _all_of(given: Any) -> tuple[Any, ...]:
     """A single name or path, or all of an iterable, which might be a generator that can be read only once."""
     return (given,) if isinstance(given, str | os.PathLike) else tuple(given)
@@ -97,5 +106,8 @@ def _local_seconds(name: str, day: str | int | date) -> float:
 
 
 def _wall_clock(timestamp: float) -> float:
-    """A moment in local time, in seconds as if that were UTC."""
-    return timestamp + time.localtime(timestamp).tm_gmtoff
+    """A moment in local time, in seconds as if that were UTC; where the system knows no local time for it, itself."""
+    try:
+        return timestamp + time.localtime(timestamp).tm_gmtoff
+    except (OSError, OverflowError, ValueError):
+        return timestamp

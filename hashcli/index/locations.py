@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +19,14 @@ _NAME = re.compile(r"\w[\w.-]{0,63}")
 
 
 class ForeignIndexError(HashcliError):
-    """The index found in `index_folder` belongs to another user, who may have put it there to be found."""
+    """The index found in `index_folder` may be a stranger's, who put it there, or into an archive, to be found."""
 
-    def __init__(self, index_folder: Path) -> None:
-        super().__init__(f"The index in {index_folder} belongs to another user.", "To use it anyway, give its folder.")
+    def __init__(self, index_folder: Path, file: Path, why: str) -> None:
+        name = "the index" if file == index_folder else file.name
+        super().__init__(
+            f"The index in {index_folder} was found rather than chosen, and {name} {why}.",
+            "If you trust it, give its folder to use it.",
+        )
         self.index_folder = index_folder
 
 
@@ -104,10 +109,22 @@ def _find() -> IndexLocation:
     here = Path.cwd()
     for folder in (parent / BESIDE_PHOTOS for parent in (here, *here.parents)):
         if is_index(folder):
-            if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
-                raise ForeignIndexError(folder)
+            _check_is_own(folder)
             return IndexLocation(_resolved(folder), was_found=True)
     return IndexLocation(_resolved(_folder_of_name(DEFAULT_NAME)), DEFAULT_NAME, was_found=True)
+
+
+def _check_is_own(folder: Path) -> None:
+    """Raise ForeignIndexError unless a folder is the user's own, and all files in it are, and none is a link.
+
+    Links could lead to any file of the user, which would then be read, or written to.
+    """
+    for file in (folder, *folder.iterdir()):
+        state = file.lstat()
+        if hasattr(os, "getuid") and state.st_uid != os.getuid():
+            raise ForeignIndexError(folder, file, "belongs to another user")
+        if not stat.S_ISREG(state.st_mode) and not stat.S_ISDIR(state.st_mode):
+            raise ForeignIndexError(folder, file, "is a link" if file.is_symlink() else "is not a plain file")
 
 
 def _resolved(folder: Path) -> Path:

@@ -1,11 +1,14 @@
 """The lock by which an index has one writer at a time. Readers need none."""
 
+import errno
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hashcli.errors import HashcliError
 from hashcli.index.catalog_file import UnusableIndexFolderError
+from hashcli.plain_files import check_plain
 
 LOCK_FILE = "lock"
 
@@ -30,6 +33,7 @@ def writer_lock(index_folder: Path) -> Iterator[None]:
 
     try:
         index_folder.mkdir(parents=True, exist_ok=True)
+        _check_is_empty(index_folder / LOCK_FILE)
         lock = FileLock(index_folder / LOCK_FILE, timeout=0)
         lock.acquire()
     except Timeout:
@@ -42,3 +46,12 @@ def writer_lock(index_folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _check_is_empty(lock: Path) -> None:
+    """Raise OSError if a stranger has put a link or something else in the place of the lock, which locking empties."""
+    with suppress(FileNotFoundError):
+        state = os.lstat(lock)
+        check_plain(lock, state)
+        if state.st_size:
+            raise OSError(errno.EINVAL, f"{lock} is not a lock", str(lock))

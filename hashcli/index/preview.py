@@ -6,6 +6,7 @@ from pathlib import Path
 from hashcli.errors import reason_of
 from hashcli.index.catalog import Catalog
 from hashcli.index.catalog_file import FILE_NAME
+from hashcli.index.files.exclusion import Exclusion
 from hashcli.index.files.hashing import hash_of_content
 from hashcli.index.files.plan import ChangedFile, IndexedPaths, PlannedFiles, make_plan
 from hashcli.index.summary import PlannedChange, UpdateOptions
@@ -24,11 +25,13 @@ def preview(
     file whose content cannot be decoded is not among those that would be skipped.
     """
     options, callback = options or UpdateOptions(), callback or UpdateCallback()
-    indexed = IndexedPaths({}, {})
     if (index_folder / FILE_NAME).exists():
-        with Catalog.open(index_folder) as catalog:
-            indexed = IndexedPaths(catalog.files(), catalog.roots())
-    plan = make_plan(indexed, paths, options, callback.scanned)
+        with Catalog.open(index_folder) as catalog, catalog.snapshot():
+            catalog.check_rows()
+            plan = make_plan(IndexedPaths.of(catalog, paths, options), paths, options, callback.scanned)
+    else:
+        indexed = IndexedPaths({}, {}, Exclusion().changed(options.exclude, options.include))
+        plan = make_plan(indexed, paths, options, callback.scanned)
     skipped = list(plan.problems)
 
     def skip(file: ChangedFile, error: OSError) -> None:

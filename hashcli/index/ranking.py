@@ -29,7 +29,8 @@ class DistanceLimit(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """The answers to one query, best first: item ids int64 [k] and Hamming distances in bits int64 [k].
+    """The answers to one query, best first: item ids int64 [k], Hamming distances in bits int64 [k], and packed codes
+    uint8 [k, bits / 8].
 
     `nearest_distance` is that of the nearest item of all, even if it is too far away to be an answer; None without
     items.
@@ -37,6 +38,7 @@ class Neighbours(NamedTuple):
 
     ids: np.ndarray
     distances: np.ndarray
+    codes: np.ndarray
     nearest_distance: int | None
 
 
@@ -49,7 +51,7 @@ def rank(candidates: Candidates, output: np.ndarray, k: int, reranked: int, limi
     """
     ids, distances, codes = candidates
     if not len(ids) or k <= 0:
-        return Neighbours(ids[:0], distances[:0], None)
+        return Neighbours(ids[:0], distances[:0], codes[:0], None)
     nearest = int(distances.min())
     largest = limit.largest(nearest)
     if largest is not None:
@@ -59,4 +61,4 @@ def rank(candidates: Candidates, output: np.ndarray, k: int, reranked: int, limi
     order = np.lexsort((ids, -scores, distances))
     head = order[:reranked]
     best = np.concatenate([head[np.lexsort((ids[head], -scores[head]))], order[reranked:]])[:k]
-    return Neighbours(ids[best], distances[best], nearest)
+    return Neighbours(ids[best], distances[best], codes[best], nearest)

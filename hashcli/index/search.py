@@ -4,6 +4,7 @@
 photos and texts. The terminal and Python get the same answers because both call it.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -57,12 +58,25 @@ class ModelChangedError(HashcliError):
     """The hash model that an index was made with has been replaced by another one since."""
 
 
+class DamagedSearchFilesError(HashcliError):
+    """The files derived from the catalog in `index_folder` are missing, damaged, or not of its last change."""
+
+    def __init__(self, index_folder: Path) -> None:
+        super().__init__(
+            f"The search files in {index_folder} are missing, damaged or out of date. Searches read the catalog "
+            "instead, which takes longer.",
+            "Update the index: that makes them anew.",
+        )
+        self.index_folder = index_folder
+
+
 @dataclass(frozen=True)
 class IndexInfo:
     """What an index holds: how many photos and texts can be found, and the hash model that made their codes.
 
     `texts_from` counts the texts by what they come from; `waiting` counts items that have no code yet; `roots` are the
-    folders that an update without paths looks into; `bytes` is its size on disk.
+    folders that an update without paths looks into; `excludes` are the patterns of what it leaves out, and `forgotten`
+    the files and folders in its roots that were dropped; `bytes` is its size on disk.
     """
 
     folder: Path
@@ -71,6 +85,8 @@ class IndexInfo:
     texts_from: dict[str, int]
     waiting: int
     roots: list[str]
+    excludes: list[str]
+    forgotten: list[str]
     model: str | None
     fingerprint: str | None
     bits: int | None
@@ -220,6 +236,7 @@ class Index:
                 f"({indexed.fingerprint}; now {model.fingerprint}), and their codes cannot be compared.",
                 "Encode everything again.",
             )
+        self.catalog.check_bits(model.bits)
         return model
 
     def _answers(self, queries: Iterable[str | Query], options: "_SearchOptions") -> Iterator[SearchResults]:
@@ -257,20 +274,37 @@ class Index:
                 raise HashcliError(
                     f"The index in {self.folder} has just been given another hash model.", "Run the search again."
                 )
-            code_indexes = {kind: self._code_index(kind) for kind in options.kinds}
-            neighbours = {
-                kind: self._nearest(kind, code_index, queries, outputs, options)
-                for kind, code_index in code_indexes.items()
-            }
-            ids = {id_ for of_kind in neighbours.values() for one in of_kind for id_ in one.ids.tolist()}
-            items = self.catalog.items(ids)
-        is_empty = not any(len(code_index) for code_index in code_indexes.values())
+            found = {kind: self._found(kind, queries, outputs, options) for kind in options.kinds}
+        is_empty = not any(of_kind.searched for of_kind in found.values())
         for place, query in enumerate(queries):
-            own = {kind: of_kind[place] for kind, of_kind in neighbours.items()}
-            results = tuple(result for kind, nearest in own.items() for result in self._results(kind, nearest, items))
-            distances = [nearest.nearest_distance for nearest in own.values() if nearest.nearest_distance is not None]
+            results = tuple(
+                result
+                for kind, of_kind in found.items()
+                for result in self._results(kind, of_kind.neighbours[place], of_kind.items)
+            )
+            nearest = (of_kind.neighbours[place].nearest_distance for of_kind in found.values())
+            distances = [distance for distance in nearest if distance is not None]
             why_none = WhyNone.TOO_FAR if distances else WhyNone.NO_ITEMS if is_empty else WhyNone.FILTERED
             yield SearchResults(query, results, min(distances, default=None), None if results else why_none)
+
+    def _found(self, kind: Kind, queries: list[Query], outputs: np.ndarray, options: "_SearchOptions") -> "_FoundItems":
+        """The best items of one kind for each query. Within a snapshot.
+
+        Whatever is to be shown is compared with its row in the catalog. If the derived files are damaged, the catalog's
+        own codes are searched. Raises DamagedRowsError if it is the row that is damaged.
+        """
+        code_index = self._code_index(kind)
+        neighbours = self._nearest(kind, code_index, queries, outputs, options)
+        items = self.catalog.items({id_ for one in neighbours for id_ in one.ids.tolist()})
+        if not all(_agree(one, items) for one in neighbours):
+            logging.getLogger("hashcli").warning(
+                f"The search files in {self.folder} are damaged, and the catalog was searched instead, which takes "
+                "longer. The next update makes them anew."
+            )
+            code_index = MemoryCodeIndex(*self.catalog.codes(kind))
+            neighbours = self._nearest(kind, code_index, queries, outputs, options)
+            items = self.catalog.items({id_ for one in neighbours for id_ in one.ids.tolist()})
+        return _FoundItems(neighbours, items, len(code_index))
 
     def _nearest(
         self, kind: Kind, code_index: CodeIndex, queries: list[Query], outputs: np.ndarray, options: "_SearchOptions"
@@ -289,8 +323,8 @@ class Index:
 
     def _results(self, kind: Kind, neighbours: Neighbours, items: dict[int, Item]) -> Iterator[SearchResult]:
         pairs = zip(neighbours.ids.tolist(), neighbours.distances.tolist(), strict=True)
-        known = ((items[id_], distance) for id_, distance in pairs if id_ in items)
-        for number, (item, distance) in enumerate(known, start=1):
+        for number, (id_, distance) in enumerate(pairs, start=1):
+            item = items[id_]
             yield SearchResult(
                 rank=number,
                 kind=kind.name.lower(),
@@ -323,6 +357,23 @@ class Index:
 
     # --- what it holds ---
 
+    def check(self) -> None:
+        """Read the whole index, and compare everything in it with its check values, and with each other.
+
+        Raises DamagedIndexError for a catalog that cannot be read, DamagedRowsError for entries that are not what was
+        written, and DamagedSearchFilesError if searches have to do without the files derived from it.
+        """
+        with self.catalog.snapshot():
+            self.catalog.check_pages()
+            self.catalog.check_rows()
+            model = self.catalog.model
+            for kind in Kind if model else ():
+                ids, codes = self.catalog.codes(kind)
+                files = FaissCodeIndex(self.folder, kind, self.indexed_model.bits, check_content=True)
+                is_current = files.generation == self.catalog.generation and files.holds(ids, codes)
+                if not is_current and (len(ids) or kind is Kind.IMAGE):
+                    raise DamagedSearchFilesError(self.folder)
+
     def info(self) -> IndexInfo:
         """What the index holds. Raises HashcliError when there is no index, or a damaged one."""
         with self.catalog.snapshot():
@@ -334,6 +385,8 @@ class Index:
                 texts_from=self.catalog.count_texts(),
                 waiting=self.catalog.count_waiting(),
                 roots=list(self.catalog.roots()),
+                excludes=self.catalog.excludes(),
+                forgotten=self.catalog.forgotten(),
                 model=model.source if model else None,
                 fingerprint=model.fingerprint if model else None,
                 bits=model.bits if model else None,
@@ -374,6 +427,9 @@ class Index:
         rehash: bool = False,
         hidden: bool = False,
         texts: bool = True,
+        exclude: str | Iterable[str] = (),
+        include: str | Iterable[str] = (),
+        check_content: bool = False,
         progress: Progress = None,
     ) -> UpdateSummary:
         """Index photos, folders of photos and text files; without paths, everything that was indexed before.
@@ -381,6 +437,8 @@ class Index:
         Only what is new or changed is read and encoded, with the index's own hash model. `model`, a name or a folder,
         is for a new index (by default the one that ships). With `rehash` everything is encoded again, also by another
         `model`. With `hidden`, hidden folders and files are taken too; with `texts=False`, texts are left alone.
+        `exclude` are patterns, as in .gitignore, of what is left out from now on, and `include` of what is taken again;
+        the index remembers them. With `check_content`, files are read also if their size and times have not changed.
         `progress` is called with how many files are done and how many there are, or is an `UpdateCallback`. What was
         skipped is in the summary. A list of paths that is empty changes nothing.
 
@@ -397,7 +455,15 @@ class Index:
         if paths is None and not is_index(self.folder):
             raise IndexNotFoundError(self.folder)
         self.close()  # it may be given another model, or another version of the catalog
-        options = UpdateOptions(None if model is None else os.path.expanduser(model), rehash, hidden, texts)
+        options = UpdateOptions(
+            None if model is None else os.path.expanduser(model),
+            rehash,
+            hidden,
+            texts,
+            (exclude,) if isinstance(exclude, str) else tuple(exclude),
+            (include,) if isinstance(include, str) else tuple(include),
+            check_content,
+        )
         return update(self.folder, given, options, _callback(progress))
 
 
@@ -410,6 +476,23 @@ class _SearchOptions:
     where: CompiledFilter
     limit: DistanceLimit | None
     reranked: int
+
+
+@dataclass(frozen=True)
+class _FoundItems:
+    """The best items of one kind for each query, what the catalog says of them, and how many were searched."""
+
+    neighbours: list[Neighbours]
+    items: dict[int, Item]
+    searched: int
+
+
+def _agree(neighbours: Neighbours, items: dict[int, Item]) -> bool:
+    """Whether each neighbour is in the catalog, with the same code."""
+    return all(
+        id_ in items and items[id_].code == code.tobytes()
+        for id_, code in zip(neighbours.ids.tolist(), neighbours.codes, strict=True)
+    )
 
 
 class _ProgressFunction(UpdateCallback):

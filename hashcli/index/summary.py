@@ -9,16 +9,23 @@ from hashcli.index.update_callback import UpdateCallback
 class UpdateOptions:
     """How an index is to be updated.
 
-    model     the hash model to encode with, a name or a folder; None: the index's own, or the default for a new index
-    rehash    encode everything again, also with another model
-    hidden    enter hidden folders and take hidden files
-    texts     False: leave text files alone; descriptions in photos are recorded, but not yet encoded
+    model            the hash model to encode with, a name or a folder; None: the index's own, or the default for a new
+                     index
+    rehash           encode everything again, also with another model
+    hidden           enter hidden folders and take hidden files
+    texts            False: leave text files alone; descriptions in photos are recorded, but not yet encoded
+    exclude          patterns, as in .gitignore, of what is left out from now on
+    include          patterns of what is taken again, though hashcli or an earlier pattern leaves it out
+    check_content    read every file, also those whose size and times have not changed
     """
 
     model: str | None = None
     rehash: bool = False
     hidden: bool = False
     texts: bool = True
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    check_content: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class UpdateSummary:
     added        new photos
     updated      known photos whose content has changed, or that were encoded again
     moved        photos found under another name or in another folder; their codes were kept
-    removed      photos that are gone, or whose content is damaged now
+    removed      photos that are gone or left out now, or whose content is damaged now
     unchanged    photos that are as they were, and photos of this update with a new time but the same content
     damaged      those of the added and updated whose files are damaged: what could be decoded of them was encoded
 

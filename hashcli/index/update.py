@@ -17,7 +17,7 @@ from hashcli.hashmodel.registry import DEFAULT_MODEL, find_model
 from hashcli.index.catalog import Catalog, IndexedFile, IndexedModel, Kind
 from hashcli.index.catalog_file import FILE_NAME
 from hashcli.index.code_index import FILE_NAMES, FaissCodeIndex
-from hashcli.index.files.paths import is_within
+from hashcli.index.files.paths import is_within_any
 from hashcli.index.files.plan import IndexedPaths, UpdatePlan, make_plan
 from hashcli.index.lock import LOCK_FILE, writer_lock
 from hashcli.index.summary import UpdateOptions, UpdateReport, UpdateSummary
@@ -86,12 +86,15 @@ def update(
     find_model(options.model or DEFAULT_MODEL)  # raises, before a folder is made, if there is no such model
     if is_new:
         _check_holds_nothing_else(index_folder)
-    with writer_lock(index_folder), Catalog.create_or_open(index_folder) as catalog:
+    with writer_lock(index_folder), Catalog.create_or_open(index_folder, callback.migrating) as catalog:
+        catalog.check_pages()
         model, adopted = _choose_model(catalog, index_folder, options)
-        plan = make_plan(IndexedPaths(catalog.files(), catalog.roots()), paths, options, callback.scanned)
+        if damaged := catalog.remove_damaged_rows():
+            callback.dropped_damaged(damaged)
+        plan = make_plan(IndexedPaths.of(catalog, paths, options), paths, options, callback.scanned)
         if adopted:
             catalog.set_model(adopted)
-        _record_roots(catalog, plan)
+        _record_what_was_found(catalog, plan)
         try:
             return _carry_out(plan, catalog, model, options, callback)
         finally:  # also after an interrupt: what has been encoded can be found at once
@@ -101,32 +104,39 @@ def update(
 def indexed_paths(index_folder: Path) -> list[str]:
     """The paths that an update without paths looks at: folders, and files that were given by name."""
     with Catalog.open(index_folder) as catalog:
-        return IndexedPaths(catalog.files(), catalog.roots()).to_refresh()
+        return IndexedPaths.of(catalog, (), UpdateOptions()).to_refresh()
 
 
-def forget(index_folder: Path, paths: Sequence[str]) -> tuple[int, int]:
+def forget(index_folder: Path, paths: Sequence[str], callback: UpdateCallback | None = None) -> tuple[int, int]:
     """Drop photos, text files and roots at and below the given paths from the index; the files are not touched.
 
-    Returns how many photos and how many texts were dropped. Raises IndexNotFoundError.
+    What lies within a root that stays is remembered, and not taken up again unless it is named. Returns how many photos
+    and how many texts were dropped. Raises IndexNotFoundError.
     """
     Catalog.open(index_folder).close()  # raises if there is none, where create_or_open would make one
-    with writer_lock(index_folder), Catalog.create_or_open(index_folder) as catalog:
+    callback = callback or UpdateCallback()
+    with writer_lock(index_folder), Catalog.create_or_open(index_folder, callback.migrating) as catalog:
         photos = _below(catalog.photos(), paths)
-        files = _below(catalog.text_files(), paths)
+        text_files = catalog.text_files()
+        sidecars = [path for path, file in text_files.items() if file.photo in photos]
         texts = catalog.count_all_texts()
         with catalog.changing_items():
             catalog.remove(photo.id for photo in photos.values())
-            for path in [*photos, *files]:
+            for path in [*photos, *sidecars, *_below(text_files, paths)]:
                 catalog.remove_texts(path)
             for root in catalog.roots():
-                if any(is_within(root, given) for given in paths):
+                if is_within_any(root, paths):
                     catalog.remove_root(root)
+            if photos or catalog.count_all_texts() < texts:
+                before = [path for path in catalog.forgotten() if not is_within_any(path, paths)]
+                catalog.set_forgotten({*before, *(path for path in paths if is_within_any(path, catalog.roots()))})
         refresh_codes(catalog, index_folder)
         return len(photos), texts - catalog.count_all_texts()
 
 
 def refresh_codes(catalog: Catalog, index_folder: Path) -> None:
     """Write the derived files anew if they are missing, damaged, or not of the catalog's generation."""
+    catalog.check_is_there()
     model, generation = catalog.model, catalog.generation
     if model is None:
         return
@@ -158,6 +168,7 @@ def _choose_model(
     folder = find_model(source)
     model = HashModel(folder, verify=True)
     if current is not None and model.fingerprint == current.fingerprint:
+        catalog.check_bits(model.bits)
         return model, None
     if current is not None and not options.rehash:
         raise OtherModelError(index_folder, current, source, model)
@@ -165,12 +176,15 @@ def _choose_model(
     return model, IndexedModel(str(folder) if is_folder else source, model.fingerprint, model.bits)
 
 
-def _record_roots(catalog: Catalog, plan: UpdatePlan) -> None:
+def _record_what_was_found(catalog: Catalog, plan: UpdatePlan) -> None:
     with catalog.transaction():
+        catalog.set_ctimes(plan.ctimes)
         for root, device in plan.roots.items():
             catalog.set_root(root, device)
         for root in plan.deleted_roots:
             catalog.remove_root(root)
+        catalog.set_excludes(plan.exclusion.patterns)
+        catalog.set_forgotten(plan.exclusion.forgotten)
 
 
 def _carry_out(
@@ -181,7 +195,10 @@ def _carry_out(
     texts_before = catalog.count_all_texts()
     for path, reason in plan.problems:
         report.skip(path, reason)
-    missing = [*plan.photos.missing, *plan.texts.missing]
+    if plan.left_out:
+        callback.left_out(plan.left_out)
+    # An older hashcli left orphans when it was stopped after photos had moved and before their descriptions had.
+    missing = [*plan.photos.missing, *plan.texts.missing, *catalog.orphans()]
     texts = TextUpdate(catalog, missing, report, rehash=options.rehash)
     photos = PhotoUpdate(catalog, model, plan.photos, texts, report)
     photos.read_and_encode()
@@ -197,4 +214,4 @@ def _carry_out(
 
 
 def _below(files: dict[str, IndexedFile], paths: Sequence[str]) -> dict[str, IndexedFile]:
-    return {path: file for path, file in files.items() if any(is_within(path, given) for given in paths)}
+    return {path: file for path, file in files.items() if is_within_any(path, paths)}

@@ -8,8 +8,18 @@ class UpdateCallback:
     begins with `planned`.
     """
 
+    def migrating(self, version: int) -> None:
+        """The index is of an older hashcli, with tables of this version, and is about to be brought to the present
+        ones. Its codes are kept."""
+
+    def dropped_damaged(self, count: int) -> None:
+        """`count` damaged entries of the index were dropped. Their files are read again."""
+
     def scanned(self, count: int) -> None:
         """The scan of the disk has found `count` files so far."""
+
+    def left_out(self, count: int) -> None:
+        """So many files of the index are left out now, and leave it."""
 
     def planned(self, count: int) -> None:
         """A stage begins that has `count` files or texts to work through."""

@@ -11,7 +11,7 @@ from hashcli.hashmodel.formats import MissingExtraError, UnreadableImageError, c
 from hashcli.hashmodel.images import lost_share, opened
 from hashcli.hashmodel.model import IMAGE_BATCH, HashModel
 from hashcli.hashmodel.prefetch import batched, prefetch
-from hashcli.index.catalog import Catalog, IndexedFile
+from hashcli.index.catalog import UNSTORABLE, Catalog, IndexedFile
 from hashcli.index.files.hashing import hash_of_content
 from hashcli.index.files.metadata import Metadata, read_metadata
 from hashcli.index.files.plan import ChangedFile, PlannedFiles
@@ -47,7 +47,7 @@ class PhotoUpdate:
         self._summary = report.summary
         self._summary.unchanged += files.unchanged
         self._missing_extras: Counter[str] = Counter()
-        self._to_remove = {photo.id for photo in files.missing.values()}
+        self._to_remove = {photo.id: path for path, photo in files.missing.items()}
         # Ids of missing photos by their content: one that turns up under another name has moved, and keeps its code.
         self._movable: dict[bytes, list[int]] = {}
         for photo in files.missing.values():
@@ -66,14 +66,12 @@ class PhotoUpdate:
                     if isinstance(result, Exception):
                         self._leave_out(file, result)
                         continue
-                    if result.pixels is None:
-                        self._keep_code(file, result)
-                    else:
-                        self._set_code(file, result, next(codes))
+                    try:
+                        self._record(file, result, None if result.pixels is None else next(codes))
+                    except UNSTORABLE as error:
+                        self._leave_out(file, error)
                     if result.lost is not None:
                         self._report.damage(file.path, result.lost)
-                    texts = [Text(None, description, file.path) for description in result.metadata.descriptions]
-                    self._texts.set_texts(file.path, file.state, result.content_hash, texts)
             self._report.callback.advanced(len(batch))
         for reason, photos in self._missing_extras.items():
             if photos > 1:
@@ -94,34 +92,41 @@ class PhotoUpdate:
                 pixels = self._model.pixels_of(image)
             return _PhotoContent(content_hash, pixels, read_metadata(image), lost_share(image))
 
-    def _set_code(self, file: ChangedFile, read: _PhotoContent, code: np.ndarray) -> None:
+    def _record(self, file: ChangedFile, read: _PhotoContent, code: np.ndarray | None) -> None:
+        """Record a photo and the descriptions in it: both or, where that raises one of UNSTORABLE, neither."""
+        texts = [Text(None, description, file.path) for description in read.metadata.descriptions]
+        with self._catalog.part():
+            done = self._keep_code(file, read) if code is None else self._set_code(file, read, code)
+            self._texts.set_texts(file.path, file.state, read.content_hash, texts)
+        setattr(self._summary, done, getattr(self._summary, done) + 1)
+
+    def _set_code(self, file: ChangedFile, read: _PhotoContent, code: np.ndarray) -> str:
+        """Returns which count of the summary this adds to."""
         content = file.state, read.content_hash, code, read.metadata.taken
         if file.indexed:
             self._catalog.set_content(file.indexed.id, *content)
-            self._summary.updated += 1
-        else:
-            self._catalog.add_photo(file.path, *content)
-            self._summary.added += 1
+            return "updated"
+        self._catalog.add_photo(file.path, *content)
+        return "added"
 
-    def _keep_code(self, file: ChangedFile, read: _PhotoContent) -> None:
-        """Record a photo whose code is known from its own row, or from that of a missing photo."""
+    def _keep_code(self, file: ChangedFile, read: _PhotoContent) -> str:
+        """Record a photo whose code is known from its own row, or from that of a missing photo. Returns which count of
+        the summary this adds to."""
         indexed, path, state, taken = file.indexed, file.path, file.state, read.metadata.taken
         if indexed and _has_code(indexed, read.content_hash):  # only its time has changed
             self._catalog.set_path(indexed.id, path, state, taken)
-            self._summary.unchanged += 1
-            return
+            return "unchanged"
         sources = self._movable[read.content_hash]
         moved = next((id_ for id_ in sources if id_ in self._to_remove), None)
         if indexed:  # another photo was moved over it
             self._catalog.copy_content(indexed.id, state, sources[0], taken)
-            self._summary.updated += 1
-        elif moved is not None:
-            self._to_remove.remove(moved)
-            self._catalog.set_path(moved, path, state, taken)
-            self._summary.moved += 1
-        else:  # one more copy of a photo that has moved
+            return "updated"
+        if moved is None:  # one more copy of a photo that has moved
             self._catalog.add_copy(sources[0], path, state, taken)
-            self._summary.added += 1
+            return "added"
+        self._catalog.set_path(moved, path, state, taken)
+        self._texts.remove_from(self._to_remove.pop(moved))
+        return "moved"
 
     def _leave_out(self, file: ChangedFile, error: Exception) -> None:
         reason = reason_of(error)

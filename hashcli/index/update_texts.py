@@ -16,7 +16,7 @@ from hashcli.errors import reason_of
 from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.model import TEXT_BATCH, HashModel
 from hashcli.hashmodel.prefetch import batched, prefetch
-from hashcli.index.catalog import Catalog, FileState
+from hashcli.index.catalog import UNSTORABLE, Catalog, FileState
 from hashcli.index.files.hashing import hash_of_content
 from hashcli.index.files.plan import ChangedFile
 from hashcli.index.files.text_files import Text, read_texts
@@ -54,6 +54,7 @@ class TextUpdate:
         if not before and not texts:
             return
         codes = self._missing_codes | dict(before)
+        self._catalog.set_texts(path, state, content_hash, [(text, codes.get(text.text)) for text in texts])
         left = Counter(text for text, _ in before)
         for text in (text.text for text in texts):
             if left[text]:
@@ -66,12 +67,18 @@ class TextUpdate:
                 self._summary.texts_added += 1
             self._counted += self._rehash or codes.get(text) is None
         self._summary.texts_removed += left.total()
-        self._catalog.set_texts(path, state, content_hash, [(text, codes.get(text.text)) for text in texts])
 
     def remove(self, path: str) -> None:
         """Drop the texts of a file. Within a transaction."""
         self._summary.texts_removed += len(self._catalog.texts(path))
         self._catalog.remove_texts(path)
+
+    def remove_from(self, missing_photo: str) -> None:
+        """Drop the texts at a photo's old place, when it and they are recorded at a new one. Within a transaction.
+
+        `set_texts` has counted them as moved, or `remove_missing` will count them as removed.
+        """
+        self._catalog.remove_texts(missing_photo)
 
     def remove_missing(self) -> None:
         """Drop the texts of the missing files, once all others are set. Within a transaction."""
@@ -86,11 +93,15 @@ class TextUpdate:
         for batch in batched(prefetch(_read, files, look_ahead=2 * FILE_BATCH), FILE_BATCH):
             with self._catalog.changing_items():
                 for file, result in batch:
-                    if isinstance(result, _TextFileContent):
-                        self._set_content(file, result)
-                    else:
+                    if isinstance(result, Exception):
                         reason = result.reason if isinstance(result, TextFileError) else reason_of(result)
                         self._report.skip(file.path, reason)
+                        continue
+                    try:
+                        with self._catalog.part():
+                            self._set_content(file, result)
+                    except UNSTORABLE as error:
+                        self._report.skip(file.path, reason_of(error))
             self._report.callback.advanced(len(batch))
 
     def encode(self, model: HashModel) -> None:
@@ -104,11 +115,25 @@ class TextUpdate:
         texts = ([(id_, self._catalog.text(id_)) for id_ in batch] for batch in batched(ids, TEXT_BATCH))
         for batch, codes in prefetch(lambda batch: _codes(model, batch), texts, look_ahead=_BATCHES_AHEAD):
             if isinstance(codes, Exception):
-                raise codes
+                codes = self._codes_one_by_one(model, batch)
             with self._catalog.changing_items():
                 for id_, text in batch:
-                    self._catalog.set_code(id_, codes[text])
+                    if text in codes:
+                        self._catalog.set_code(id_, codes[text])
             self._report.callback.advanced(len(batch))
+
+    def _codes_one_by_one(self, model: HashModel, batch: Sequence[tuple[int, str]]) -> dict[str, np.ndarray]:
+        """The codes of a batch that could not be encoded as a whole; the texts that are the reason are skipped."""
+        model.encode_texts([""])  # raises if the reason is not in a text
+        codes: dict[str, np.ndarray] = {}
+        for id_, text in batch:
+            try:
+                codes |= _codes(model, [(id_, text)])
+            except Exception as error:
+                item = self._catalog.items([id_])[id_]
+                place = item.path if item.line is None else f"{item.path}:{item.line}"
+                self._report.skip(place, reason_of(error))
+        return codes
 
     def _set_content(self, file: ChangedFile, read: _TextFileContent) -> None:
         self.set_texts(file.path, file.state, read.content_hash, read.texts)

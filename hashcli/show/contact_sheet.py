@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from html import escape
 from importlib.resources import files
 from io import BytesIO
@@ -15,7 +14,8 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from hashcli.errors import HashcliError, reason_of
-from hashcli.printable import printable
+from hashcli.plain_files import create_plain
+from hashcli.printable import local_time, printable
 
 if TYPE_CHECKING:
     from hashcli.index.results import SearchResult
@@ -56,7 +56,7 @@ def write(path: Path, title: str, searches: Sequence[QueryResults]) -> list[tupl
     unshown: dict[str, str] = {}
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with unfinished.open("wb") as file:
+        with create_plain(unfinished) as file:
             for part in _page(title, searches, unshown):
                 file.write(part.encode())
         unfinished.replace(path)
@@ -150,7 +150,7 @@ def _section(
 def _card(id_: str, result: "SearchResult", thumbnail: _Thumbnail | Exception | None, of: int) -> str:
     path, link = _shown(result.path), _file_link(result.path)
     name = _name(result.path) + (f":{result.line}" if result.line is not None else "")
-    taken = "" if result.taken is None else f"{datetime.fromtimestamp(result.taken, UTC):%Y-%m-%d}"
+    taken = "" if result.taken is None else local_time(result.taken).partition("T")[0]
     facts = [f"Answer {result.rank} of {of}", f"{result.distance} of {result.bits} bits differ"]
     facts += [f"taken {taken}"] if taken else []
     content = ""

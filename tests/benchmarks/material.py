@@ -38,7 +38,8 @@ def make_index(folder: Path, count: int) -> Path:
         codes = rng.integers(0, 256, (count, model.bits // 8), dtype=np.uint8)
         with catalog.changing_items():
             for number, code in enumerate(codes):
-                state = FileState(int(rng.integers(1_000_000, 9_000_000)), 1_700_000_000_000_000_000 + number)
+                time_ns = 1_700_000_000_000_000_000 + number
+                state = FileState(int(rng.integers(1_000_000, 9_000_000)), time_ns, time_ns)
                 catalog.add_photo(_path(folder, number), state, rng.bytes(16), code, taken=1_700_000_000 + number)
         refresh_codes(catalog, folder)
     return folder

@@ -1,6 +1,8 @@
 """hashcli encode: codes in a file or on stdout."""
 
+import base64
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +121,28 @@ def test_a_text_has_one_code_alone_and_in_a_batch(hashcli: Run, tmp_path: Path) 
     together = hashcli("encode", *(part for text in texts for part in ("--text", text))).stdout.split()
     for one, other in zip(alone, together, strict=True):
         assert (int(one, 16) ^ int(other, 16)).bit_count() <= 2
+
+
+def test_a_file_of_another_kind_beside_out_is_not_overwritten(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
+    encode = ("encode", "--text", "a cat", "--model", tiny_model, "--out", "x.npy")
+    captions = '{"image": "a.jpg", "text": "mine"}\n'
+    for has_codes in (False, True):
+        if has_codes:
+            np.save(tmp_path / "x.npy", np.zeros(3))
+        (tmp_path / "x.jsonl").write_text(captions)
+        assert "x.jsonl is there and was not written by hashcli encode" in hashcli(*encode, status=1).stderr
+        assert (tmp_path / "x.jsonl").read_text() == captions
+    (tmp_path / "x.jsonl").unlink()
+    hashcli(*encode)
+    hashcli(*encode)  # its own it may write anew
+
+
+def test_a_name_that_is_not_utf_8_has_its_bytes_beside_it(
+    hashcli: Run, photos: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    name = os.path.join(os.fsencode(photos), b"caf\xe9.png")
+    os.rename(photos / "coffee.png", name)
+    for arguments in ((os.fsdecode(name), "--json"), (os.fsdecode(name), "--out", "x.npy")):
+        done = hashcli("encode", *arguments, "--model", tiny_model)
+        (row,) = map(json.loads, (done.stdout or (tmp_path / "x.jsonl").read_text()).splitlines())
+        assert base64.b64decode(row["path_bytes"]) == os.fsencode(row["path"]) == name

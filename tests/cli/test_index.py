@@ -1,5 +1,6 @@
 """hashcli index, through the command on real files. The rules of an update are tested in tests/index."""
 
+import base64
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from PIL import Image
 
 from hashcli.cli import index as index_command
 from tests.conftest import PHOTOS, SKIMAGE, Run, json_rows, make_tiny_model
-from tests.index.indexing import IndexFolder, to_version_1
+from tests.index.indexing import IndexFolder, to_version
 
 not_as_root = pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may read everything")
 
@@ -268,9 +269,16 @@ def test_a_read_only_index_can_be_searched_but_not_written(hashcli: Run, photos:
     assert "permissions" in done.stderr
 
 
-def test_an_index_of_an_older_hashcli_answers(hashcli: Run, index: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_index_of_an_older_hashcli_answers_and_is_migrated(hashcli: Run, index: Path, version: int) -> None:
     answer = hashcli("search", "cat", "--index", index).stdout
-    to_version_1(index)
+    to_version(version, index)
+    assert hashcli("search", "cat", "--index", index).stdout == answer
+    assert (
+        f"made by hashcli 0.{version}. It is migrated, and nothing is encoded again"
+        in hashcli("index", "--index", index).stderr
+    )
+    assert "migrated" not in hashcli("index", "--index", index).stderr
     assert hashcli("search", "cat", "--index", index).stdout == answer
 
 
@@ -377,3 +385,51 @@ def test_a_search_while_indexing_answers(
         answered += bool(done.stdout)
     assert process.returncode == 0
     assert answered >= 1
+
+
+# --- lists and names ---
+
+
+def test_a_list_of_files_from_windows(hashcli: Run, photos: Path, tiny_model: Path) -> None:
+    (photos / "odd\r").mkdir()
+    shutil.copy(photos / "coffee.png", photos / "odd\r" / "cup.png")
+    listed = f"\ufeff{photos / 'coffee.png'}\r\n{photos / 'trip'}\r\n{photos}/odd\r\n"
+    done = hashcli("index", "-", "--model", tiny_model, "--index", "ix", "--json", stdin=listed)
+    assert json_rows(done)[0]["added"] == 4
+
+
+def test_json_leads_back_to_a_name_that_is_not_utf_8(hashcli: Run, index: Path, photos: Path) -> None:
+    name = os.path.join(os.fsencode(photos), b"caf\xe9.png")
+    os.rename(photos / "coffee.png", name)
+    (planned,) = json_rows(hashcli("index", "--index", index, "--dry-run", "--json"))
+    hashcli("index", "--index", index)
+    (found,) = json_rows(hashcli("search", "--index", index, "--image", os.fsdecode(name), "-k", 1, "--json"))
+    for row in (planned, found):
+        assert base64.b64decode(row["path_bytes"]) == name
+    others = json_rows(hashcli("search", "--index", index, "--image", photos / "coins.png", "-k", 1, "--json"))
+    assert "path_bytes" not in others[0]
+
+
+# --- what is left out ---
+
+
+def test_what_is_left_out_is_remembered_and_listed(hashcli: Run, index: Path, photos: Path) -> None:
+    done = hashcli("index", "--index", index, "--exclude", "*.jpg", "--exclude", "#recycle")
+    assert "files are left out from now on" in done.stderr
+    facts = json_rows(hashcli("info", "--index", index, "--json"))[0]
+    assert facts["excludes"] == ["*.jpg", "\\#recycle"]
+    assert facts["photos"] == sum(not name.endswith(".jpg") for name in PHOTOS)
+    done = hashcli("index", "--index", index, photos / "trip" / "rocket.jpg", status=3)
+    assert "left out by the pattern *.jpg (--include '*.jpg' takes it)" in done.stderr
+    assert "*.jpg" in hashcli("info", "--index", index).stdout
+    hashcli("index", "--index", index, "--include", "*.jpg")
+    assert json_rows(hashcli("info", "--index", index, "--json"))[0]["photos"] == len(PHOTOS)
+    assert "'!' is not a pattern" in hashcli("index", "--index", index, "--exclude", "!", status=1).stderr
+
+
+def test_what_was_forgotten_is_listed(hashcli: Run, index: Path, photos: Path) -> None:
+    done = hashcli("index", "--index", index, "--forget", photos / "trip")
+    assert "They stay out until they are named again" in done.stderr
+    assert counts(hashcli, "--index", index) == {"unchanged": len(PHOTOS) - 2}
+    assert json_rows(hashcli("info", "--index", index, "--json"))[0]["forgotten"] == [str(photos / "trip")]
+    assert counts(hashcli, "--index", index, photos / "trip") == {"added": 2}

@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.cli.test_index import kill_after_commits
 from tests.conftest import PHOTOS, Run, json_rows
-from tests.index.indexing import IndexFolder, described, to_version_1
+from tests.index.indexing import IndexFolder, described, to_version
 
 # The tiny model knows these words; all others are the same to it.
 CAT, DOG, ROCKET = "a cat", "a dog", "a rocket"
@@ -95,7 +95,7 @@ def test_without_dates_a_date_filter_finds_nothing(
     """In an index of an older hashcli, whose photos could not be read since."""
     index = IndexFolder(tmp_path / "ix", tiny_model)
     index.update(photos)
-    to_version_1(index.folder)
+    to_version(1, index.folder)
     photos.rename(photos.with_name("away"))
     index.update()
     assert hashcli("search", CAT, "--before", "2100", "--index", "ix").stdout == ""

@@ -1,6 +1,7 @@
 """hashcli models, hashcli info, and what every command shares."""
 
 import re
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,27 @@ def test_a_model_of_ones_own(hashcli: Run, photos: Path, tmp_path: Path) -> None
     assert facts["roots"] == [str(photos)]
     assert facts["bytes"] > 0
     assert hashcli("search", "cat").stdout
+
+
+def test_an_index_is_checked_and_mended(hashcli: Run, photos: Path, tiny_model: Path, tmp_path: Path) -> None:
+    hashcli("index", photos, "--model", tiny_model, "--index", "ix")
+    (facts,) = json_rows(hashcli("info", "--check", "--index", "ix", "--json"))
+    assert facts["check"] == "nothing is damaged"
+    content = bytearray((tmp_path / "ix" / "images.ids.npy").read_bytes())
+    content[130] ^= 1
+    (tmp_path / "ix" / "images.ids.npy").write_bytes(content)
+    assert (
+        f"hashcli index --index {tmp_path / 'ix'} makes them anew"
+        in hashcli("info", "--check", "--index", "ix", status=1).stderr
+    )
+    hashcli("index", "--index", "ix")
+    with sqlite3.connect(tmp_path / "ix" / "catalog.sqlite") as db:
+        db.execute("UPDATE items SET path = path || 'x' WHERE id = 1")
+    shown = hashcli("info", "--check", "--index", "ix", status=1).stderr
+    assert "1 entry of" in shown
+    assert "drops them and reads their files again" in shown
+    assert "1 damaged entry of the index dropped" in hashcli("index", "--index", "ix").stderr
+    hashcli("info", "--check", "--index", "ix")
 
 
 def test_a_broken_model_is_named_and_skipped(hashcli: Run, tmp_path: Path) -> None:

@@ -20,6 +20,21 @@ def test_order_is_kept_and_a_failure_takes_its_place() -> None:
     assert str(done[5][1]) == "five"
 
 
+def test_a_panic_of_a_decoder_costs_its_item_only() -> None:
+    class PanicError(BaseException):  # as decoders written in Rust raise it
+        pass
+
+    def work(number: int) -> int:
+        if number == 1:
+            raise PanicError("index out of bounds")
+        return number
+
+    results = [result for _, result in prefetch(work, range(3), look_ahead=2)]
+    assert results[::2] == [0, 2]
+    assert isinstance(results[1], Exception)
+    assert str(results[1]) == "index out of bounds"
+
+
 def test_no_more_is_begun_than_the_look_ahead_allows() -> None:
     taken = 0
     lock = Lock()

@@ -2,11 +2,12 @@
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from hashcli.index.catalog import Catalog
-from hashcli.index.catalog_file import FILE_NAME
+from hashcli.index.catalog_file import CHECKED_COLUMNS, FILE_NAME, check_value
 from hashcli.index.summary import UpdateOptions
 from hashcli.index.update import update
 from hashcli.index.update_callback import UpdateCallback
@@ -23,6 +24,18 @@ class Recorder(UpdateCallback):
         self.stages: list[list[int]] = []  # planned, and what was advanced
         self.skips: list[tuple[str, str]] = []
         self.damages: list[tuple[str, str]] = []
+        self.migrations: list[int] = []
+        self.dropped: list[int] = []
+        self.left_out_counts: list[int] = []
+
+    def migrating(self, version: int) -> None:
+        self.migrations.append(version)
+
+    def dropped_damaged(self, count: int) -> None:
+        self.dropped.append(count)
+
+    def left_out(self, count: int) -> None:
+        self.left_out_counts.append(count)
 
     def scanned(self, count: int) -> None:
         self.scanned_counts.append(count)
@@ -48,14 +61,11 @@ class IndexFolder:
         self.model = str(model)
         self.report = Recorder()  # of the last update
 
-    def update(
-        self, *paths: Path, model: Path | None = None, rehash: bool = False, hidden: bool = False, texts: bool = True
-    ) -> dict[str, int]:
-        """Update; returns the counts that are not zero."""
+    def update(self, *paths: Path, model: Path | None = None, **options: Any) -> dict[str, int]:
+        """Update, with the other UpdateOptions; returns the counts that are not zero."""
         self.report = Recorder()
         source = str(model) if model else None if (self.folder / FILE_NAME).exists() else self.model
-        options = UpdateOptions(source, rehash=rehash, hidden=hidden, texts=texts)
-        summary = update(self.folder, [str(path) for path in paths], options, self.report)
+        summary = update(self.folder, [str(path) for path in paths], UpdateOptions(source, **options), self.report)
         return {name: count for name, count in summary.counts().items() if count}
 
     def update_texts(
@@ -67,6 +77,7 @@ class IndexFolder:
 
     def sql(self, query: str, *values: object) -> list[tuple[object, ...]]:
         with sqlite3.connect(self.folder / FILE_NAME) as db:
+            db.create_function("check_value", -1, check_value)
             return db.execute(query, values).fetchall()
 
     def rows(self) -> list[tuple[object, ...]]:
@@ -91,6 +102,11 @@ class IndexFolder:
 
     def plant_codes(self, where: str = "true") -> None:
         self.sql(f"UPDATE items SET code = ? WHERE {where}", PLANTED)
+        self.set_check_values()
+
+    def set_check_values(self) -> None:
+        """After a change of rows that is to be taken for what hashcli wrote."""
+        self.sql(f"UPDATE items SET check_value = check_value({CHECKED_COLUMNS}) WHERE code IS NOT NULL")
 
     def planted(self) -> list[object]:
         """The paths of photos, and the texts, that have not been encoded since."""
@@ -128,8 +144,8 @@ def described(path: Path, description: str = "", comment: bytes = b"", taken: st
     Image.open(SKIMAGE / "rocket.jpg").resize((90, 60)).save(path, exif=exif.tobytes())
 
 
-# The catalog's tables as version 0.1.0 made them.
-_VERSION_1 = """
+# The catalog's tables as versions 0.1 and 0.2 made them.
+_OLD_TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE roots (path TEXT PRIMARY KEY, device INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE items (
@@ -142,18 +158,29 @@ CREATE TABLE items (
     text TEXT,
     code BLOB
 );
-INSERT INTO meta SELECT * FROM new.meta;
-INSERT INTO roots SELECT * FROM new.roots;
-INSERT INTO items SELECT id, kind, path, size, mtime_ns, hash, text, code FROM new.items;
-PRAGMA user_version = 1;
+"""
+_ADDED_IN_2 = """
+ALTER TABLE items ADD COLUMN line INTEGER;
+ALTER TABLE items ADD COLUMN photo TEXT;
+ALTER TABLE items ADD COLUMN taken INTEGER;
+CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
 """
 
 
-def to_version_1(index_folder: Path) -> None:
+def to_version(version: int, index_folder: Path) -> None:
     """Make the catalog anew as an older hashcli would have made it."""
     db = sqlite3.connect(index_folder / "old.sqlite", isolation_level=None)
     db.execute("ATTACH ? AS new", (str(index_folder / FILE_NAME),))
-    db.executescript(_VERSION_1)
+    db.executescript(_OLD_TABLES + (_ADDED_IN_2 if version == 2 else ""))
+    columns = "id, kind, path, size, mtime_ns, hash, text, code" + (", line, photo, taken" if version == 2 else "")
+    db.executescript(
+        f"""
+        INSERT INTO meta SELECT * FROM new.meta;
+        INSERT INTO roots SELECT * FROM new.roots;
+        INSERT INTO items SELECT {columns} FROM new.items;
+        PRAGMA user_version = {version};
+        """
+    )
     db.close()
     for file in index_folder.glob("catalog.sqlite*"):
         file.unlink()

@@ -11,13 +11,19 @@ import pytest
 
 from hashcli.errors import HashcliError
 from hashcli.index.catalog import Catalog, FileState, FilterFields, IndexedFile, IndexedModel, Item, Kind
-from hashcli.index.catalog_file import DamagedIndexError, IndexNotFoundError, UnusableIndexFolderError
+from hashcli.index.catalog_file import (
+    CHECKED_COLUMNS,
+    DamagedIndexError,
+    IndexNotFoundError,
+    UnusableIndexFolderError,
+    check_value,
+)
 from hashcli.index.files.text_files import Text
-from tests.index.indexing import to_version_1
+from tests.index.indexing import to_version
 
 not_as_root = pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere")
 MODEL = IndexedModel("tiny", "0123", 16)
-STATE, HASH, CODE = FileState(1000, 2_000_000_000), bytes(range(16)), np.array([1, 2], np.uint8)
+STATE, HASH, CODE = FileState(1000, 2_000_000_000, 3_000_000_000), bytes(range(16)), np.array([1, 2], np.uint8)
 
 
 @pytest.fixture
@@ -46,17 +52,17 @@ def test_what_is_put_in_comes_out(folder: Path, tmp_path: Path) -> None:
         assert catalog.model == MODEL
         assert catalog.roots() == {str(tmp_path): 5}
         assert catalog.photos() == {photo: IndexedFile(1, STATE, HASH, encoded=True)}
-        files = {sidecar: IndexedFile(0, STATE, HASH, True, photo), captions: IndexedFile(0, STATE, HASH, True)}
+        files = {sidecar: IndexedFile(3, STATE, HASH, True, photo), captions: IndexedFile(4, STATE, HASH, True)}
         assert catalog.text_files() == files  # only a sidecar belongs to one photo
-        assert catalog.files() == catalog.photos() | files
+        assert dict(catalog.files()) == catalog.photos() | files
         assert (catalog.count(Kind.IMAGE), catalog.count(Kind.TEXT)) == (1, 2)
         assert (catalog.count_all_texts(), catalog.count_waiting()) == (3, 1)
         assert catalog.count_texts() == {"captions files": 1, "photos": 0, "sidecars": 1}
         ids, codes = catalog.codes(Kind.IMAGE)
         assert (ids.tolist(), codes.tolist()) == ([1], [[1, 2]])
         assert catalog.items([1, 3, 99]) == {
-            1: Item(photo, None, None, None, 7),
-            3: Item(sidecar, "beside", 1, photo, None),
+            1: Item(photo, None, None, None, 7, CODE.tobytes()),
+            3: Item(sidecar, "beside", 1, photo, None, bytes(2)),
         }
         assert dict(catalog.filter_fields(Kind.IMAGE)) == {1: FilterFields(photo, 7, STATE.mtime_ns)}
         fields = dict(catalog.filter_fields(Kind.TEXT))
@@ -74,6 +80,28 @@ def test_paths_below_the_folder_of_the_index_move_with_it(tmp_path: Path) -> Non
     with Catalog.open(tmp_path / "two" / "ix") as catalog:
         assert str(tmp_path / "two" / "a.jpg") in catalog.photos()
         assert catalog.roots() == {str(tmp_path / "two"): 5, "/elsewhere": 5}
+
+
+def test_what_is_left_out_comes_out_in_its_order(folder: Path, tmp_path: Path) -> None:
+    make_catalog(folder)
+    odd = os.path.join(tmp_path, os.fsdecode(b"caf\xe9"))
+    with Catalog.create_or_open(folder) as catalog, catalog.transaction():
+        catalog.set_excludes(["z", "!a", "b"])
+        catalog.set_forgotten([odd, "/elsewhere/a.jpg"])
+    with Catalog.open(folder) as catalog:
+        assert catalog.excludes() == ["z", "!a", "b"]
+        assert sorted(catalog.forgotten()) == sorted([odd, "/elsewhere/a.jpg"])
+
+
+def test_a_part_of_a_transaction_is_undone_alone(folder: Path) -> None:
+    make_catalog(folder, "a.jpg", "b.jpg")
+    with Catalog.create_or_open(folder) as catalog:
+        with catalog.changing_items():
+            catalog.remove([1])
+            with suppress(OverflowError), catalog.part():
+                catalog.remove([2])
+                catalog.add_photo("/c.jpg", FileState(2**70, 0), HASH, CODE)
+        assert [photo.id for photo in catalog.photos().values()] == [2]
 
 
 def test_a_transaction_is_all_or_nothing(folder: Path) -> None:
@@ -148,19 +176,52 @@ def test_a_folder_where_none_can_be_made(tmp_path: Path) -> None:
         Catalog.create_or_open(tmp_path / "file" / "ix")
 
 
-def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path, tmp_path: Path, version: int) -> None:
     make_catalog(folder, "a.jpg")
-    to_version_1(folder)
+    to_version(version, folder)
     path = str(tmp_path / "a.jpg")
     content = (folder / "catalog.sqlite").read_bytes()
+    taken, mtime_ns = (None, 0) if version == 1 else (7, STATE.mtime_ns)
     with Catalog.open(folder) as catalog:
-        assert catalog.items([1]) == {1: Item(path, None, None, None, None)}
+        assert catalog.items([1]) == {1: Item(path, None, None, None, taken, CODE.tobytes())}
         assert catalog.count_texts() == {}
+        assert (catalog.excludes(), catalog.forgotten()) == ([], [])
     assert (folder / "catalog.sqlite").read_bytes() == content
-    with Catalog.create_or_open(folder) as catalog:
-        # with a time that no photo has, so that it is read once more
-        assert catalog.photos() == {path: IndexedFile(1, FileState(STATE.size, 0), HASH, encoded=True)}
-        assert dict(catalog.filter_fields(Kind.IMAGE)) == {1: FilterFields(path, None, None)}
+    versions: list[int] = []
+    with Catalog.create_or_open(folder, versions.append) as catalog:
+        assert versions == [version]
+        # from version 1 with a time that no photo has, so that it is read once more
+        state = FileState(STATE.size, mtime_ns, None)
+        assert catalog.photos() == {path: IndexedFile(1, state, HASH, encoded=True)}
+        assert dict(catalog.filter_fields(Kind.IMAGE)) == {1: FilterFields(path, taken, mtime_ns or None)}
+    assert wrong_check_values(folder) == 0
+    with Catalog.create_or_open(folder, versions.append):
+        assert versions == [version]  # once
+
+
+def wrong_check_values(folder: Path) -> int:
+    with sqlite3.connect(folder / "catalog.sqlite") as db:
+        db.create_function("check_value", -1, check_value)
+        query = f"SELECT count(*) FROM items WHERE check_value IS NOT check_value({CHECKED_COLUMNS}) AND code NOT NULL"
+        return int(db.execute(query).fetchone()[0])
+
+
+def test_every_row_that_is_written_gets_its_check_value(folder: Path, tmp_path: Path) -> None:
+    make_catalog(folder, "a.jpg", "b.jpg")
+    path = str(tmp_path / "c.jpg")
+    with Catalog.create_or_open(folder) as catalog, catalog.changing_items():
+        catalog.add_copy(1, path, STATE, 8)
+        catalog.set_content(1, STATE, bytes(16), np.array([3, 4], np.uint8), 9)
+        catalog.copy_content(2, STATE, 1, 10)
+        catalog.set_path(3, str(tmp_path / "d.jpg"), STATE, 11)
+        texts = [(Text(None, "inside", path), None), (Text(None, "again", path), bytes(2))]
+        catalog.set_texts(path, STATE, HASH, texts)
+        catalog.set_code(4, CODE)
+    assert wrong_check_values(folder) == 0
+    with sqlite3.connect(folder / "catalog.sqlite") as db:
+        db.execute("UPDATE items SET code = x'0000', path = 'e.jpg' WHERE id IN (1, 2)")
+    assert wrong_check_values(folder) == 2
 
 
 @not_as_root

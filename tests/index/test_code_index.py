@@ -1,5 +1,6 @@
 """The nearest codes, against brute force in numpy; the files they are mapped from; and how code indexes change."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -171,6 +172,48 @@ def test_a_flipped_bit_is_found_by_the_content_check(written: Path, name: str) -
     whole[len(whole) // 2] ^= 1
     (written / name).write_bytes(whole)
     assert generation(written, check_content=True) is None
+
+
+def test_a_flipped_bit_in_small_files_is_always_found(written: Path) -> None:
+    whole = bytearray((written / "images.ids.npy").read_bytes())
+    whole[200] ^= 1
+    (written / "images.ids.npy").write_bytes(whole)
+    assert generation(written) is None
+
+
+def test_a_link_is_never_written_through(written: Path) -> None:
+    """An archive that was unpacked may bring links in place of the temporary files, or of the files themselves."""
+    (written / "precious").write_text("precious")
+    for name in ("images.faiss.tmp", "images.ids.npy.tmp"):
+        (written / name).symlink_to("precious")
+    (written / "images.faiss").unlink()
+    (written / "images.faiss").symlink_to("precious")
+    write(written, *random_codes(10, 256), GENERATION)
+    assert (written / "precious").read_text() == "precious"
+    assert sorted(path.name for path in written.iterdir()) == ["images.faiss", "images.ids.npy", "precious"]
+    assert not (written / "images.faiss").is_symlink()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(written: Path) -> None:
+    (written / "images.faiss").unlink()
+    os.mkfifo(written / "images.faiss")
+    assert generation(written) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems of other systems refuse such names")
+def test_a_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"bad\xff")
+    folder.mkdir()
+    write(folder, *random_codes(10, 256), GENERATION)
+    assert generation(folder, check_content=True) == GENERATION
+
+
+def test_other_files_of_faiss_are_not_used(written: Path) -> None:
+    """FAISS reads any kind of index that a file says it holds."""
+    whole = (written / "images.faiss").read_bytes()
+    (written / "images.faiss").write_bytes(b"IBHN" + whole[4:])
+    assert generation(written) is None
 
 
 def test_files_of_two_generations_are_not_mixed(written: Path) -> None:

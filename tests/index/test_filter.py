@@ -97,3 +97,12 @@ def test_what_is_no_day_is_an_error(day: Any) -> None:
         Filter(after=day)
     with pytest.raises(HashcliError, match="is not a day"):
         Filter(before=day)
+
+
+def test_a_folder_in_another_unicode_form_than_it_has_on_disk_or_in_the_index(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    (tmp_path / decomposed).mkdir()
+    assert takes(Filter(tmp_path / composed), str(tmp_path / decomposed / "a.jpg"))
+    assert takes(Filter(f"/no/{composed}"), f"/no/{decomposed}/a.jpg")  # on a disk that is away
+    assert takes(Filter(f"/no/{decomposed}"), f"/no/{composed}/a.jpg")
+    assert not takes(Filter(f"/no/{composed}"), "/no/cafe/a.jpg")

@@ -70,6 +70,30 @@ def test_one_that_belongs_to_somebody_else_is_not_taken(tmp_path: Path, monkeypa
     assert locate(folder).folder == folder
 
 
+@pytest.mark.parametrize("name", ["images.faiss.tmp", "catalog.sqlite-wal", "lock", "catalog.sqlite"])
+def test_one_with_links_or_pipes_in_it_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """It may have come with an archive."""
+    folder = make(tmp_path / ".hashcli")
+    (folder / name).unlink(missing_ok=True)
+    (tmp_path / "precious").touch()
+    (folder / name).symlink_to(tmp_path / "precious")
+    with pytest.raises(ForeignIndexError, match=rf"found rather than chosen, and {name} is a link"):
+        locate()
+    assert locate(folder).folder == folder  # named by the user, it is used
+    if hasattr(os, "mkfifo"):
+        (folder / name).unlink()
+        make(tmp_path / "work" / ".hashcli")
+        os.mkfifo(tmp_path / "work" / ".hashcli" / "pipe")
+        with pytest.raises(ForeignIndexError, match="pipe is not a plain file"):
+            locate()
+
+
+def test_a_folder_that_is_a_link_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / ".hashcli").symlink_to(make(tmp_path / "other"))
+    with pytest.raises(ForeignIndexError, match="the index is a link"):
+        locate()
+
+
 def test_the_environment_comes_before_what_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "work" / ".hashcli")
     monkeypatch.setenv("HASHCLI_INDEX", "chosen")

@@ -12,12 +12,14 @@ from PIL import Image
 
 from hashcli.errors import HashcliError
 from hashcli.hashmodel import formats
-from hashcli.index.catalog_file import IndexNotFoundError, UnusableIndexFolderError
+from hashcli.index.catalog import FileState
+from hashcli.index.catalog_file import IndexGoneError, IndexNotFoundError, UnusableIndexFolderError
 from hashcli.index.lock import IndexBusyError
 from hashcli.index.summary import UpdateOptions, UpdateSummary
 from hashcli.index.update import NotAnIndexFolderError, OtherModelError, forget, indexed_paths, update
+from hashcli.index.update_callback import UpdateCallback
 from tests.conftest import PHOTOS, Run, json_rows, make_tiny_model
-from tests.index.indexing import PLANTED, IndexFolder, to_version_1
+from tests.index.indexing import PLANTED, IndexFolder, to_version
 
 ALL = len(PHOTOS)
 
@@ -103,6 +105,7 @@ def test_photos_whose_extra_is_missing_are_counted_and_kept(
         (album / f"camera{number}.NEF").write_bytes(b"II*\0" + bytes([number]) * 99)
     # as if it had been encoded where the extra is installed
     index.sql("UPDATE items SET path = 'photos/camera2.NEF' WHERE path = 'photos/coffee.png'")
+    index.set_check_values()
     monkeypatch.setattr(formats, "_missing_extras", {"raw"})
     assert index.update() == {"added": 1, "unchanged": ALL - 1, "skipped": 3}
     reason = "RAW needs an extra. In a checkout of hashcli: pip install '.[raw]'"
@@ -356,12 +359,24 @@ def test_a_catalog_set_back_does_not_take_newer_search_files_for_its_own(
 def test_an_older_index_is_migrated_without_encoding(index: IndexFolder) -> None:
     index.plant_codes("path LIKE '%brick.png'")
     before = index.rows()
-    to_version_1(index.folder)
+    to_version(1, index.folder)
     assert index.update() == {"unchanged": ALL}
     assert index.report.stages == [[ALL, ALL]]  # each photo is read once more
     assert index.rows() == before
     assert index.update() == {"unchanged": ALL}
     assert index.report.stages == [[0, 0]]
+
+
+def test_an_index_of_version_2_is_migrated_without_reading_a_photo(index: IndexFolder, album: Path) -> None:
+    (album / "chelsea.txt").write_text("a cat")
+    index.update()
+    before = index.rows()
+    to_version(2, index.folder)
+    assert index.update() == {"unchanged": ALL, "texts_unchanged": 1}
+    assert index.report.migrations == [2]
+    assert index.report.stages == [[0, 0]]
+    assert index.rows() == before
+    assert index.sql("SELECT count(*) FROM items WHERE ctime_ns IS NULL") == [(0,)]  # recorded, from now on
 
 
 # --- forgetting ---
@@ -378,6 +393,91 @@ def test_forget_drops_photos_and_roots_and_keeps_the_files(index: IndexFolder, a
         forget(tmp_path / "none", [str(album)])
     assert raised.value.index_folder == tmp_path / "none"
     assert not (tmp_path / "none").exists()
+
+
+def test_what_was_forgotten_comes_back_only_if_it_is_named(index: IndexFolder, album: Path) -> None:
+    (album / "coffee.txt").write_text("a cup")
+    index.update()
+    assert forget(index.folder, [str(album / "trip"), str(album / "coffee.png")]) == (3, 1)
+    for paths in ((), (album,)):
+        assert index.update(*paths) == {"unchanged": ALL - 3}
+    with index.read() as catalog:
+        assert catalog.forgotten() == [str(album / "coffee.png"), str(album / "trip")]
+    assert index.update(album / "trip" / "moon.png") == {"added": 1}
+    assert index.update() == {"unchanged": ALL - 2}
+    assert index.update(album / "trip") == {"added": 1, "unchanged": 1}
+    assert index.update(album / "coffee.png") == {"added": 1}
+    assert index.update() == {"unchanged": ALL, "texts_added": 1}
+    with index.read() as catalog:
+        assert catalog.forgotten() == []
+    forget(index.folder, [str(album / "trip")])
+    forget(index.folder, [str(album)])
+    assert index.update(album) == {"added": ALL, "texts_added": 1}  # nothing is remembered of a root that was dropped
+
+
+# --- what is left out ---
+
+
+def test_photos_that_are_left_out_leave_the_index_and_come_back(index: IndexFolder, album: Path) -> None:
+    (album / "coffee.txt").write_text("a cup")
+    index.update()
+    assert index.update(exclude=("trip", "coffee.*")) == {"unchanged": ALL - 3, "removed": 3, "texts_removed": 1}
+    assert index.report.left_out_counts == [4]
+    assert index.update(album) == {"unchanged": ALL - 3}  # remembered
+    assert index.report.left_out_counts == []
+    assert index.update(album / "coffee.png") == {"skipped": 1}
+    assert index.report.skips == [(str(album / "coffee.png"), "left out by the pattern coffee.*")]
+    (album / "trip" / ".hashcliignore").write_text("moon.png\n")
+    assert index.update(include=("trip", "coffee.*")) == {"unchanged": ALL - 3, "added": 2, "texts_added": 1}
+    (album / "trip" / ".hashcliignore").unlink()
+    assert index.update() == {"unchanged": ALL - 1, "added": 1, "texts_unchanged": 1}
+
+
+def test_thumbnails_that_an_older_hashcli_has_indexed_leave_the_index(index: IndexFolder, album: Path) -> None:
+    (album / "@eaDir").mkdir()
+    (album / "coffee.png").rename(album / "@eaDir" / "SYNOPHOTO_THUMB_M.png")
+    index.sql("UPDATE items SET path = 'photos/@eaDir/SYNOPHOTO_THUMB_M.png' WHERE path LIKE '%coffee.png'")
+    index.set_check_values()
+    assert index.update() == {"removed": 1, "unchanged": ALL - 1}
+    assert index.update(album / "@eaDir") == {"added": 1}  # unless the folder is named
+    assert index.update() == {"unchanged": ALL}
+
+
+# --- edits that keep the time ---
+
+
+def test_an_edit_that_keeps_size_and_time_is_seen(index: IndexFolder, album: Path) -> None:
+    photo, before = album / "coffee.png", (album / "coffee.png").stat()
+    content = bytearray(photo.read_bytes())
+    content[-20] ^= 1  # in a checksum at the end of a PNG, which decoders pass over
+    photo.write_bytes(content)
+    os.utime(photo, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert index.update()["unchanged"] == ALL - 1
+    assert index.report.stages[0] == [1, 1]
+
+
+def test_files_restored_from_a_backup_are_read_and_not_encoded(index: IndexFolder, album: Path) -> None:
+    shutil.copytree(album, album.with_name("backup"))
+    shutil.rmtree(album)
+    album.with_name("backup").rename(album)
+    index.plant_codes()
+    assert index.update() == {"unchanged": ALL}
+    assert index.report.stages == [[ALL, ALL]]
+    assert len(index.planted()) == ALL
+    assert index.update() == {"unchanged": ALL}
+    assert index.report.stages == [[0, 0]]
+
+
+def test_check_content_reads_every_file(index: IndexFolder, album: Path) -> None:
+    """For file systems on which an edit may change neither size nor times."""
+    index.plant_codes()
+    with Image.open(album / "chelsea.png") as photo:
+        photo.rotate(180).save(album / "chelsea.png")
+    state = FileState.of((album / "chelsea.png").stat())
+    index.sql("UPDATE items SET size = ?, mtime_ns = ?, ctime_ns = ? WHERE path LIKE '%chelsea.png'", *state)
+    assert index.update() == {"unchanged": ALL}
+    assert index.update(check_content=True) == {"unchanged": ALL - 1, "updated": 1}
+    assert len(index.planted()) == ALL - 1
 
 
 # --- the summary ---
@@ -408,3 +508,17 @@ def test_an_interrupt_keeps_what_was_committed(index: IndexFolder, album: Path) 
     assert PLANTED not in index.codes().values()
     assert index.update(album) == {"added": 24, "unchanged": ALL + 16}
     assert len((index.folder / "images.ids.npy").read_bytes()) == len(before) + 24 * 4
+
+
+def test_an_index_that_is_deleted_while_it_is_written_is_lost_and_not_called_safe(
+    index: IndexFolder, album: Path
+) -> None:
+    class Deleting(UpdateCallback):
+        def planned(self, count: int) -> None:
+            shutil.rmtree(index.folder)
+
+    shutil.copy(album / "coffee.png", album / "new.png")
+    with pytest.raises(IndexGoneError, match="was deleted or moved while it was being written") as raised:
+        update(index.folder, [], callback=Deleting())
+    assert raised.value.index_folder == index.folder
+    assert not index.folder.exists()

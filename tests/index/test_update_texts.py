@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from hashcli.index.catalog import Kind
-from hashcli.index.update import forget
+from hashcli.index.update import forget, update
+from hashcli.index.update_callback import UpdateCallback
 from tests.conftest import PHOTOS, SKIMAGE, make_tiny_model
-from tests.index.indexing import PLANTED, IndexFolder, described, to_version_1
+from tests.index.indexing import PLANTED, IndexFolder, described, to_version
 
 # The tiny model knows these words; all others are the same to it.
 CAT, DOG, ROCKET = "a cat", "a dog", "a rocket"
@@ -178,6 +179,15 @@ def test_long_and_odd_texts(index: IndexFolder, tmp_path: Path) -> None:
     assert {os.path.basename(os.fsencode(item.photo or "")) for item in items} == {b"caf\xe9.jpg"}
 
 
+def test_names_in_another_unicode_form(index: IndexFolder, album: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    (album / "coffee.png").rename(album / f"{decomposed}.png")
+    (album / f"{composed}.txt").write_text(CAT)
+    (album / "list.csv").write_text(f"image,text\n{composed}.png,{DOG}\n", encoding="utf-8")
+    assert index.update_texts(album, album / "list.csv") == {"texts_added": 2}
+    assert {photo for *_, photo in index.texts()} == {f"photos/{decomposed}.png"}
+
+
 # --- what is encoded ---
 
 
@@ -321,12 +331,46 @@ def test_descriptions_go_with_their_photos(index: IndexFolder, album: Path) -> N
     assert index.update_texts() == {"texts_added": 1, "texts_removed": 2, "texts_unchanged": 1, "skipped": 1}
 
 
+def test_a_description_is_never_left_under_the_old_name_of_its_photo(index: IndexFolder, album: Path) -> None:
+    """Whenever an update stops: a photo and its descriptions move in one transaction."""
+
+    class Interrupting(UpdateCallback):
+        def advanced(self, count: int) -> None:  # called when a batch has been committed
+            raise KeyboardInterrupt
+
+    described(album / "a.jpg", description=CAT)
+    described(album / "b.jpg", description=DOG)
+    index.update(album)
+    index.plant_codes("kind = 1")
+    (album / "a.jpg").rename(album / "c.jpg")
+    (album / "b.jpg").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        update(index.folder, [], callback=Interrupting())
+    assert [(path, text) for path, _, text, _ in index.texts()] == [("photos/b.jpg", DOG), ("photos/c.jpg", CAT)]
+    assert index.update_texts() == {"texts_removed": 1, "texts_unchanged": 1}
+    assert index.texts() == [("photos/c.jpg", None, CAT, "photos/c.jpg")]
+    assert index.planted() == [CAT]
+
+
+def test_descriptions_that_an_older_hashcli_left_behind_are_removed(index: IndexFolder, album: Path) -> None:
+    described(album / "a.jpg", description=CAT)
+    index.update(album)
+    columns = "kind, size, mtime_ns, hash, text, code"
+    index.sql(
+        f"INSERT INTO items (path, photo, {columns}) "
+        f"SELECT 'photos/old.jpg', 'photos/old.jpg', {columns} FROM items WHERE kind = 1"
+    )
+    index.set_check_values()
+    assert index.update_texts(album / "trip") == {"texts_removed": 1, "texts_unchanged": 1}
+    assert index.texts() == [("photos/a.jpg", None, CAT, "photos/a.jpg")]
+
+
 def test_an_older_index_learns_dates_and_descriptions_without_encoding(index: IndexFolder, album: Path) -> None:
     described(album / "a.jpg", description=CAT, taken="2021:07:04 12:30:00")
     index.update(album)
     index.sql("DELETE FROM items WHERE kind = 1")
     index.plant_codes()
-    to_version_1(index.folder)
+    to_version(1, index.folder)
     away = album.rename(album.with_name("away"))
     index.update()  # cannot read a photo yet: none has a date
     with index.read() as catalog:

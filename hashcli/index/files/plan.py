@@ -1,36 +1,61 @@
 """What an update has to do: the difference between the disk and the catalog, found without reading any file."""
 
+import itertools
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 
-from hashcli.captions import holds_lines
+from hashcli.captions import holds_lines, photo_of
 from hashcli.errors import reason_of
-from hashcli.index.catalog import FileState, IndexedFile
-from hashcli.index.files.paths import is_within
+from hashcli.index.catalog import Catalog, FileState, IndexedFile
+from hashcli.index.files.exclusion import Exclusion
+from hashcli.index.files.known import IndexedFiles, KnownFiles
+from hashcli.index.files.paths import is_within, is_within_any
 from hashcli.index.files.scan import ScannedFiles, photos_beside, scan
 from hashcli.index.files.text_files import is_text_file
 from hashcli.index.summary import UpdateOptions
 
 NOT_REACHABLE = "not reachable"  # how the reason begins for a folder that is away, and keeps its items
+LEFT_OUT = "left out by the pattern"  # how the reason begins for a file that was named
+_NEVER = -1  # a ctime that no file has
 TEXTS_LEFT_OUT = "a text file, and texts are left out"
 
 
 @dataclass(frozen=True)
+class _FilesOf:
+    """Indexed files that are read anew whenever they are gone through."""
+
+    items: Callable[[], Iterable[tuple[str, IndexedFile]]]
+
+
+@dataclass(frozen=True)
 class IndexedPaths:
-    """What an index holds: its photos and text files by path, and its roots with the device each was on.
+    """What an index holds: its photos and text files by path, and its roots with the device each was on; and what it
+    leaves out.
 
     A root is a folder that was given to an update, and that later updates without paths look into.
     """
 
-    files: Mapping[str, IndexedFile]
+    files: IndexedFiles
     roots: Mapping[str, int]
+    exclusion: Exclusion = field(default_factory=Exclusion)
+
+    @classmethod
+    def of(cls, catalog: Catalog, named: Sequence[str], options: UpdateOptions) -> "IndexedPaths":
+        """What an index holds, and what it is to leave out once these paths have been named, with these options.
+
+        Raises PatternError.
+        """
+        remembered = Exclusion.remembered(catalog.excludes(), catalog.forgotten())
+        exclusion = remembered.changed(options.exclude, options.include).without_named(named)
+        return cls(_FilesOf(catalog.files), catalog.roots(), exclusion)
 
     def to_refresh(self) -> list[str]:
         """The paths that an update without paths looks at: all roots, and the files outside them."""
-        return [*self.roots, *(path for path in self.files if not _is_within_any(path, self.roots))]
+        return [*self.roots, *(path for path, _ in self.files.items() if not is_within_any(path, self.roots))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +88,9 @@ class UpdatePlan:
     texts: PlannedFiles
     roots: dict[str, int]  # the folders that were scanned, with their devices
     deleted_roots: list[str]  # former roots that were deleted from within a folder that is there
+    exclusion: Exclusion
+    left_out: int  # of the missing ones, those that are left out now
+    ctimes: Iterable[tuple[int, int]]  # (id, ctime) of unchanged files for which an older hashcli has not recorded it
     problems: list[tuple[str, str]]  # (path, reason)
 
 
@@ -73,7 +101,7 @@ class _RequestedPaths:
     folders: dict[str, int]  # with their devices
     found: ScannedFiles  # files given by name
     deleted: set[str]  # indexed files given by name that are gone from a folder that is there
-    kept: dict[str, list[str]]  # indexed files given by name, by their folder, which is gone too
+    kept: dict[str, Counter[bool]]  # by folder that is gone: how many photos and (True) text files of it were named
 
 
 def make_plan(
@@ -84,79 +112,97 @@ def make_plan(
     With `options.rehash`, everything indexed is looked at in any case, and no photo counts as encoded.
     `on_progress` is called with the number of files found so far.
     """
-    indexed = _with_options(indexed, options)
-    files, roots = indexed.files, indexed.roots
+    indexed, roots = _with_options(indexed, options), indexed.roots
     requested = list(dict.fromkeys([*paths, *(indexed.to_refresh() if options.rehash or not paths else [])]))
     neighbours = [*roots, *requested]
     unreachable = {root for root, device in roots.items() if _is_unreachable(root, device, neighbours)}
-    given = _look_at((path for path in requested if path not in unreachable), indexed, texts=options.texts)
+    known = KnownFiles(indexed.files)
+    given = _look_at((path for path in requested if path not in unreachable), known, roots, texts=options.texts)
+    around = {*roots, *given.folders}
+    for path, pattern in indexed.exclusion.left_out(given.found.files, around).items():
+        del given.found.files[path]
+        given.found.problems.append((path, f"{LEFT_OUT} {pattern}"))
     scanned = scan(
-        given.folders,
+        {folder: indexed.exclusion.rules_in(folder, around) for folder in given.folders},
+        forgotten=indexed.exclusion.forgotten,
         hidden=options.hidden,
         texts=options.texts,
+        unchanged=known.unchanged,
         on_progress=lambda count: on_progress(len(given.found.files) + count),
     )
+    for path in known.unchanged(given.found.files, given.found.sidecars):
+        del given.found.files[path]
     for folder, device in given.folders.items():  # its disk may have been removed during the scan
         if not os.path.isdir(folder) or _is_unreachable(folder, device, neighbours):
             unreachable.add(folder)
     scanned_roots = {folder: device for folder, device in given.folders.items() if folder not in unreachable}
 
-    found = _joined(given.found, scanned)
     not_found = {
         path: file
-        for path, file in files.items()
-        if path not in found.files
-        and (path in given.deleted or _is_within_any(path, scanned_roots))
-        and not _is_within_any(path, unreachable)
+        for path, file in known.not_found()
+        if (path in given.deleted or is_within_any(path, scanned_roots)) and not is_within_any(path, unreachable)
     }
+    left_out = {path: not_found.pop(path) for path in [*not_found] if _is_left_out(path, not_found[path], scanned)}
     missing, still_there = _look_for(not_found)
-    found = _joined(found, still_there)
+    for path in known.unchanged(still_there.files, still_there.sidecars):
+        del still_there.files[path]
+    missing |= left_out
+    found = _joined(_joined(given.found, scanned), still_there)
+    before = dict(known.changed())
 
-    requested_roots = [root for root in unreachable if _is_within_any(root, requested)]
-    kept = given.kept | {root: [path for path in files if is_within(path, root)] for root in requested_roots}
+    away = (root for root in unreachable if is_within_any(root, requested))
+    kept = given.kept | {root: _counts_below(root, indexed.files) for root in away}
     return UpdatePlan(
-        photos=_planned(files, found, missing, of_texts=False),
-        texts=_planned(files, found, missing, of_texts=True),
+        photos=_planned(before, found, missing, known.unchanged_photos, of_texts=False),
+        texts=_planned(before, found, missing, known.unchanged_texts, of_texts=True),
         roots=scanned_roots,
-        deleted_roots=[
-            root
-            for root in roots
-            if root not in unreachable and not os.path.isdir(root) and _is_within_any(root, scanned_roots)
-        ],
+        deleted_roots=_deleted_roots(roots.keys() - unreachable, scanned_roots),
+        exclusion=indexed.exclusion,
+        left_out=len(left_out),
+        ctimes=known.without_ctime(),
         problems=[*found.problems, *((folder, _not_reachable(kept[folder])) for folder in sorted(kept))],
     )
 
 
 def _with_options(indexed: IndexedPaths, options: UpdateOptions) -> IndexedPaths:
-    """The index as this update is to see it: perhaps without text files, perhaps with photos that are not encoded."""
-    files = indexed.files
-    if not options.texts:
-        files = {path: file for path, file in files.items() if not is_text_file(path)}
-    if options.rehash:
-        files = {path: file if is_text_file(path) else replace(file, encoded=False) for path, file in files.items()}
-    return IndexedPaths(files, indexed.roots)
+    """The index as this update is to see it: perhaps without text files, with photos that are not encoded,
+    or with files that have all changed."""
+
+    def items() -> Iterator[tuple[str, IndexedFile]]:
+        for path, file in indexed.files.items():
+            of_text = is_text_file(path)
+            if of_text and not options.texts:
+                continue
+            if options.rehash and not of_text:
+                file = replace(file, encoded=False)
+            if options.check_content:
+                file = replace(file, state=file.state._replace(ctime_ns=_NEVER))
+            yield path, file
+
+    changes = options.rehash or options.check_content or not options.texts
+    return replace(indexed, files=_FilesOf(items)) if changes else indexed
 
 
-def _look_at(paths: Iterable[str], indexed: IndexedPaths, *, texts: bool) -> _RequestedPaths:
+def _look_at(paths: Iterable[str], known: KnownFiles, roots: Collection[str], *, texts: bool) -> _RequestedPaths:
     """Tell apart the folders and files that are at some paths, and those that are not there."""
     folders: dict[str, int] = {}
     found = ScannedFiles()
     deleted: set[str] = set()
-    kept: dict[str, list[str]] = {}
+    kept: dict[str, Counter[bool]] = {}
     photos_in = cache(photos_beside)
     for path in paths:
         try:
             state = os.stat(path)
         except FileNotFoundError:
             folder = os.path.dirname(path)
-            if path in indexed.files and os.path.isdir(folder):
+            if path in known and os.path.isdir(folder):
                 deleted.add(path)
-            elif path in indexed.files:
-                kept.setdefault(folder, []).append(path)
-            elif path not in indexed.roots:  # a root that is gone and not unreachable was deleted
+            elif path in known:
+                kept.setdefault(folder, Counter())[is_text_file(path)] += 1
+            elif path not in roots:  # a root that is gone and not unreachable was deleted
                 found.problems.append((path, "no such file or folder"))
             continue
-        except OSError as error:
+        except (OSError, ValueError) as error:
             found.problems.append((path, reason_of(error)))
             continue
         if stat.S_ISDIR(state.st_mode):
@@ -166,11 +212,19 @@ def _look_at(paths: Iterable[str], indexed: IndexedPaths, *, texts: bool) -> _Re
         elif is_text_file(path) and not texts:
             found.problems.append((path, TEXTS_LEFT_OUT))
         else:
-            found.files[path] = FileState(state.st_size, state.st_mtime_ns)
+            found.files[path] = FileState.of(state)
             folder, name = os.path.split(path)
-            if holds_lines(path) and (photo := photos_in(folder).get(os.path.splitext(name)[0])):
+            if holds_lines(path) and (photo := photo_of(name, photos_in(folder))):
                 found.sidecars[path] = os.path.join(folder, photo)
     return _RequestedPaths(folders, found, deleted, kept)
+
+
+def _is_left_out(path: str, file: IndexedFile, scanned: ScannedFiles) -> bool:
+    """Whether the scan has left out a file, a folder that it is in, or the photo that a sidecar belongs to."""
+    if not scanned.left_out:
+        return False
+    above = itertools.accumulate(path.split(os.sep), lambda folder, name: folder + os.sep + name)
+    return file.photo in scanned.left_out or any(part in scanned.left_out for part in above)
 
 
 def _look_for(files: Mapping[str, IndexedFile]) -> tuple[dict[str, IndexedFile], ScannedFiles]:
@@ -192,7 +246,7 @@ def _look_for(files: Mapping[str, IndexedFile]) -> tuple[dict[str, IndexedFile],
         if not stat.S_ISREG(state.st_mode) or (file.photo and not os.path.exists(file.photo)):
             missing[path] = file
             continue
-        found.files[path] = FileState(state.st_size, state.st_mtime_ns)
+        found.files[path] = FileState.of(state)
         if file.photo:
             found.sidecars[path] = file.photo
     return missing, found
@@ -205,26 +259,36 @@ def _joined(first: ScannedFiles, second: ScannedFiles) -> ScannedFiles:
 
 
 def _planned(
-    indexed: Mapping[str, IndexedFile], found: ScannedFiles, missing: Mapping[str, IndexedFile], *, of_texts: bool
+    before: Mapping[str, IndexedFile],
+    found: ScannedFiles,
+    missing: Mapping[str, IndexedFile],
+    unchanged: int,
+    *,
+    of_texts: bool,
 ) -> PlannedFiles:
-    """What there is to do for the photos, or `of_texts` for the text files, that were found or are missing."""
-    changed, unchanged = [], 0
-    for path, state in found.files.items():
-        if is_text_file(path) != of_texts:
-            continue
-        file, photo = indexed.get(path), found.sidecars.get(path)
-        if file and file.state == state and file.encoded and file.photo == photo:
-            unchanged += 1
-        else:
-            changed.append(ChangedFile(path, state, file, photo))
+    """What there is to do for the photos, or `of_texts` for the text files, that were found to be new or to have
+    changed since the index took them as `before`, or are missing."""
+    changed = [
+        ChangedFile(path, state, before.get(path), found.sidecars.get(path))
+        for path, state in found.files.items()
+        if is_text_file(path) == of_texts
+    ]
     return PlannedFiles(changed, {path: missing[path] for path in missing if is_text_file(path) == of_texts}, unchanged)
 
 
-def _not_reachable(kept: Sequence[str]) -> str:
+def _deleted_roots(roots: Iterable[str], scanned: Collection[str]) -> list[str]:
+    return sorted(root for root in roots if not os.path.isdir(root) and is_within_any(root, scanned))
+
+
+def _counts_below(root: str, files: IndexedFiles) -> Counter[bool]:
+    """How many photos and (True) how many text files of an index are below a folder."""
+    return Counter(is_text_file(path) for path, _ in files.items() if is_within(path, root))
+
+
+def _not_reachable(kept: Counter[bool]) -> str:
     """Why a folder was left out whose files stay in the index."""
-    photos = sum(not is_text_file(path) for path in kept)
-    what = [f"{photos} photos"] if photos or not kept else []
-    what += ["texts"] if photos < len(kept) else []
+    what = [f"{kept[False]} photos"] if kept[False] or not kept[True] else []
+    what += ["texts"] if kept[True] else []
     return f"{NOT_REACHABLE}; its {' and '.join(what)} are kept"
 
 
@@ -244,7 +308,3 @@ def _is_unreachable(root: str, device: int, others: Sequence[str]) -> bool:
         return not (inside and os.stat(parent).st_dev == device)
     except OSError:
         return True
-
-
-def _is_within_any(path: str, folders: Iterable[str]) -> bool:
-    return any(is_within(path, folder) for folder in folders)

@@ -2,29 +2,37 @@
 
 import os
 import stat
+from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from hashcli.captions import holds_lines, photos_by_stem
+import numpy as np
+
+from hashcli.captions import holds_lines, photo_of, photos_by_stem
 from hashcli.errors import reason_of
 from hashcli.hashmodel.formats import photo_suffixes
 from hashcli.index.catalog import FileState
+from hashcli.index.files.exclusion import IGNORE_FILE, IgnoreFileError, Rules
 
 
-@dataclass(frozen=True)
+@dataclass
 class ScannedFiles:
     """The files that were found.
 
     files       the state of each file, by its absolute path
     sidecars    the photo of each of those files that holds texts about a photo
     problems    (path, reason) of folders and files that could not be read
+    left_out    the folders and files that were met and are left out by rules
+    unchanged   how many files were found besides, which the caller knew
     """
 
     files: dict[str, FileState] = field(default_factory=dict)
     sidecars: dict[str, str] = field(default_factory=dict)
     problems: list[tuple[str, str]] = field(default_factory=list)
+    left_out: set[str] = field(default_factory=set)
+    unchanged: int = 0
 
 
 def photos_beside(folder: str) -> dict[str, str]:
@@ -40,21 +48,28 @@ def _is_photo(name: str) -> bool:
 
 
 def scan(
-    folders: Iterable[str],
+    folders: Mapping[str, Rules],
     *,
+    forgotten: Collection[str] = (),
     hidden: bool = False,
     texts: bool = False,
+    unchanged: Callable[[Mapping[str, FileState], Mapping[str, str]], Iterable[str]] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> ScannedFiles:
     """Every photo below some folders, and with `texts` also their sidecars; other text files are left alone.
 
-    Hidden files and folders are left out unless `hidden`. Links are followed after everything real, and each folder
-    and file is taken once, so that loops end and a photo has its real path. `on_progress` is called with the
-    number of files found so far.
+    What the rules of each folder or those of an ignore file in it say is left out, and what was forgotten. Hidden files
+    and folders are left out unless `hidden`. Links are followed after everything real, and each folder and file is
+    taken once, so that loops end and a photo has its real path. `on_progress` is called with the number of files found
+    so far.
+
+    `unchanged` is called with the files and sidecars of each folder; those that it returns are only counted.
     """
-    scanner = _Scanner(hidden, texts, on_progress or (lambda count: None))
-    for folder in folders:
-        scanner.walk(folder)
+    scanner = _Scanner(
+        forgotten, hidden, texts, unchanged or (lambda files, sidecars: ()), on_progress or (lambda count: None)
+    )
+    for folder, rules in folders.items():
+        scanner.walk(folder, rules)
     scanner.follow_links()
     return scanner.found
 
@@ -62,47 +77,94 @@ def scan(
 class _Scanner:
     """One scan: what has been found, what has been visited, and the links that are to be followed at the end."""
 
-    def __init__(self, hidden: bool, texts: bool, on_progress: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        forgotten: Collection[str],
+        hidden: bool,
+        texts: bool,
+        unchanged: Callable[[Mapping[str, FileState], Mapping[str, str]], Iterable[str]],
+        on_progress: Callable[[int], None],
+    ) -> None:
         self.found = ScannedFiles()
+        self._forgotten = forgotten
         self._hidden = hidden
         self._texts = texts
+        self._unchanged = unchanged
         self._on_progress = on_progress
+        self._new: list[str] = []  # found, and not yet compared with what is known
         self._visited_folders: set[tuple[int, int]] = set()  # by device and inode
-        self._visited_files: set[tuple[int, int]] = set()
-        self._links: deque[str] = deque()
+        self._visited_files = _Visited()
+        self._links: deque[tuple[str, Rules]] = deque()
 
-    def walk(self, folder: str) -> None:
+    def walk(self, folder: str, rules: Rules) -> None:
         """Take every file in a folder and below; links are put aside."""
-        waiting = [folder]
+        waiting = [(folder, rules)]
         while waiting:
-            subfolders: list[str] = []
+            folder, rules = waiting.pop()
+            entries = list(self._entries(folder))
+            rules = self._with_ignore_file(folder, rules, entries)
+            subfolders: list[tuple[str, Rules]] = []
             text_files: list[os.DirEntry[str]] = []
             photo_names: list[str] = []
-            for entry in self._entries(waiting.pop()):
-                if entry.name.startswith(".") and not self._hidden:
-                    continue
-                if _is_photo(entry.name):
-                    photo_names.append(entry.name)
-                if self._texts and holds_lines(entry.name) and entry.is_file():
-                    text_files.append(entry)
-                elif entry.is_symlink():
-                    self._links.append(entry.path)
-                elif entry.is_dir():
-                    subfolders.append(entry.path)
-                elif _is_photo(entry.name):
-                    self._take(entry.path, entry.stat)
+            for entry in entries:
+                try:
+                    is_photo = _is_photo(entry.name)
+                    if not self._is_wanted(entry, is_photo, rules):
+                        continue
+                    if is_photo:
+                        photo_names.append(entry.name)
+                    if self._texts and holds_lines(entry.name) and entry.is_file():
+                        text_files.append(entry)
+                    elif entry.is_symlink():
+                        self._links.append((entry.path, rules))
+                    elif entry.is_dir():
+                        subfolders.append((entry.path, rules))
+                    elif is_photo:
+                        self._take(entry.path, entry.stat)
+                except OSError as error:  # a link that leads to itself, or a disk that fails
+                    self.found.problems.append((entry.path, reason_of(error)))
             self._take_sidecars(text_files, photo_names)
+            self._set_unchanged_aside()
             waiting.extend(reversed(subfolders))
-            self._on_progress(len(self.found.files))
+            self._on_progress(len(self.found.files) + self.found.unchanged)
 
     def follow_links(self) -> None:
         """Take the photos and folders that links lead to, except those that were found already."""
         while self._links:
-            link = self._links.popleft()
+            link, rules = self._links.popleft()
             if os.path.isdir(link):
-                self.walk(link)
+                self.walk(link, rules)
             elif _is_photo(link):
                 self._take(link, partial(os.stat, link), is_link=True)
+        self._set_unchanged_aside()
+
+    def _set_unchanged_aside(self) -> None:
+        files, sidecars = self.found.files, self.found.sidecars
+        for path in self._unchanged({path: files[path] for path in self._new}, sidecars):
+            del files[path]
+            sidecars.pop(path, None)
+            self.found.unchanged += 1
+        self._new.clear()
+
+    def _is_wanted(self, entry: os.DirEntry[str], is_photo: bool, rules: Rules) -> bool:
+        """Whether an entry is neither hidden nor left out; a file that is neither photo nor text may be either."""
+        is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+        if not (is_folder or is_photo or holds_lines(entry.name)):
+            return False
+        if entry.path in self._forgotten:
+            return False
+        if rules.left_out_by(entry.path, is_folder=is_folder):
+            self.found.left_out.add(entry.path)
+            return False
+        return self._hidden or not entry.name.startswith(".")
+
+    def _with_ignore_file(self, folder: str, rules: Rules, entries: Sequence[os.DirEntry[str]]) -> Rules:
+        try:
+            if any(entry.name == IGNORE_FILE and entry.is_file() for entry in entries):
+                return rules.with_ignore_file(folder)
+        except (OSError, IgnoreFileError) as error:
+            self.found.problems.append((os.path.join(folder, IGNORE_FILE), reason_of(error)))
+        return rules
 
     def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
         """What is in a folder, by name; nothing if it was visited before or cannot be read."""
@@ -120,7 +182,7 @@ class _Scanner:
         """Take those text files of a folder that are named after one of its photos."""
         by_stem = photos_by_stem(photo_names) if text_files else {}
         for entry in text_files:
-            photo = by_stem.get(os.path.splitext(entry.name)[0])
+            photo = photo_of(entry.name, by_stem)
             if photo is not None:
                 self._take(entry.path, entry.stat)
                 self.found.sidecars[entry.path] = os.path.join(os.path.dirname(entry.path), photo)
@@ -133,7 +195,30 @@ class _Scanner:
         except OSError as error:
             self.found.problems.append((path, reason_of(error)))
             return
-        inode = (state.st_dev, state.st_ino)
+        inode = hash((state.st_dev, state.st_ino))
         if stat.S_ISREG(state.st_mode) and not (is_link and inode in self._visited_files):
             self._visited_files.add(inode)
-            self.found.files[path] = FileState(state.st_size, state.st_mtime_ns)
+            self.found.files[path] = FileState.of(state)
+            self._new.append(path)
+
+
+class _Visited:
+    """A set of numbers of 64 bits. While none has been looked for, which only links need, each takes 8 bytes."""
+
+    def __init__(self) -> None:
+        self._numbers = array("q")
+        self._sorted: np.ndarray | None = None
+        self._later: set[int] = set()
+
+    def add(self, number: int) -> None:
+        if self._sorted is None:
+            self._numbers.append(number)
+        else:
+            self._later.add(number)
+
+    def __contains__(self, number: int) -> bool:
+        if self._sorted is None:
+            self._sorted = np.sort(np.array(self._numbers, np.int64))
+            self._numbers = array("q")
+        place = np.searchsorted(self._sorted, number)
+        return number in self._later or bool(place < len(self._sorted) and self._sorted[place] == number)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hashcli.captions import CAPTIONS_SUFFIXES, LINES_SUFFIX, holds_lines, read_captions, read_lines
+from hashcli.file_names import as_on_disk, composed_names
 
 MAX_CHARACTERS = 2000  # of a stored text; a model reads fewer
 
@@ -31,10 +32,10 @@ def read_texts(path: str, photo: str | None) -> list[Text]:
     """The texts of a file; `photo` is the one a sidecar belongs to. Raises TextFileError for content it cannot use."""
     if holds_lines(path):
         return [Text(line, shortened(text), photo) for line, text in read_lines(Path(path))]
-    real_folder = cache(os.path.realpath)
+    real_folder, names_in = cache(os.path.realpath), cache(composed_names)
     texts = []
     for row in read_captions(Path(path), allow_empty=True):
-        folder, name = os.path.split(os.path.join(os.path.dirname(path), row.image))
+        folder, name = os.path.split(as_on_disk(os.path.join(os.path.dirname(path), row.image), names_in))
         photo = os.path.join(real_folder(folder), name)
         texts += [Text(row.line, shortened(text), photo) for text in row.texts]
     return texts

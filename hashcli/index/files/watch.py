@@ -7,6 +7,7 @@ from time import sleep
 
 from hashcli.errors import HashcliError, how_to_install, reason_of
 from hashcli.hashmodel.formats import photo_suffixes
+from hashcli.index.files.exclusion import IGNORE_FILE
 from hashcli.index.files.paths import is_within
 from hashcli.index.files.text_files import is_text_file
 
@@ -82,6 +83,8 @@ def concerns_index(path: str, watched: Sequence[str], index_folder: Path, *, hid
     """Whether a change of `path` can change an index of the watched paths. All paths are absolute."""
     if is_within(path, str(index_folder)):
         return False
+    if os.path.basename(path) == IGNORE_FILE:
+        return True
     below = min((os.path.relpath(path, root) for root in watched if is_within(path, root)), key=len, default="")
     if not hidden and any(part.startswith(".") for part in below.split(os.sep) if part != "."):
         return False

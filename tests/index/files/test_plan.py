@@ -40,7 +40,7 @@ def indexed_file(path: Path) -> IndexedFile:
     state = path.stat()
     photo = path.with_suffix(".jpg")
     is_sidecar = path.suffix == ".txt" and photo.exists()
-    return IndexedFile(1, FileState(state.st_size, state.st_mtime_ns), b"", True, str(photo) if is_sidecar else None)
+    return IndexedFile(1, FileState.of(state), b"", True, str(photo) if is_sidecar else None)
 
 
 def plan(index: IndexedPaths, *paths: Path, **options: bool) -> UpdatePlan:
@@ -96,7 +96,7 @@ def test_files_that_are_new_changed_or_gone(folder: Path) -> None:
     assert changed(difference) == ["a.jpg", "new.jpg", "a.txt"]
     assert [file.indexed is None for file in difference.photos.changed] == [False, True]
     assert missing(difference) == ["b.jpg"]
-    assert list(difference.photos.missing.values()) == [index.files[str(folder / "trip" / "b.jpg")]]
+    assert list(difference.photos.missing.values()) == [dict(index.files.items())[str(folder / "trip" / "b.jpg")]]
 
 
 def test_a_sidecar_goes_with_its_photo(folder: Path) -> None:
@@ -112,8 +112,8 @@ def test_a_sidecar_goes_with_its_photo(folder: Path) -> None:
 def test_a_photo_that_waits_to_be_encoded_has_changed(folder: Path) -> None:
     index = indexed([folder])
     path = str(folder / "a.jpg")
-    waiting = IndexedFile(1, index.files[path].state, b"", encoded=False)
-    assert changed(plan(IndexedPaths({**index.files, path: waiting}, index.roots))) == ["a.jpg"]
+    waiting = IndexedFile(1, dict(index.files.items())[path].state, b"", encoded=False)
+    assert changed(plan(IndexedPaths({**dict(index.files.items()), path: waiting}, index.roots))) == ["a.jpg"]
 
 
 def test_with_rehash_everything_indexed_is_looked_at_and_no_photo_is_encoded(folder: Path) -> None:
@@ -155,10 +155,9 @@ def test_paths_that_cannot_be_indexed(folder: Path, tmp_path: Path) -> None:
 
 def test_hidden_files_that_are_indexed_are_kept(folder: Path) -> None:
     touch(folder, ".hidden/c.jpg")
-    index = IndexedPaths(
-        {**indexed([folder]).files, str(folder / ".hidden" / "c.jpg"): indexed_file(folder / ".hidden" / "c.jpg")},
-        {str(folder): folder.stat().st_dev},
-    )
+    hidden = folder / ".hidden" / "c.jpg"
+    files = {**dict(indexed([folder]).files.items()), str(hidden): indexed_file(hidden)}
+    index = IndexedPaths(files, {str(folder): folder.stat().st_dev})
     kept = plan(index)
     assert (changed(kept), missing(kept), unchanged(kept)) == ([], [], (3, 1))
     assert changed(plan(IndexedPaths({}, {}), folder, hidden=True)) == ["a.jpg", "c.jpg", "b.jpg", "a.txt"]

@@ -8,6 +8,7 @@ import pytest
 
 from hashcli.hashmodel.formats import photo_suffixes
 from hashcli.index.catalog import FileState
+from hashcli.index.files.exclusion import Rules
 from hashcli.index.files.scan import photos_beside, scan
 from tests.conftest import PHOTOS
 
@@ -16,7 +17,7 @@ not_as_root = pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, r
 
 def found_below(folder: Path, *, hidden: bool = False, texts: bool = False) -> list[str]:
     """The files that a scan finds, relative to the folder, in order."""
-    return [os.path.relpath(path, folder) for path in scan([str(folder)], hidden=hidden, texts=texts).files]
+    return [os.path.relpath(path, folder) for path in scan({str(folder): Rules()}, hidden=hidden, texts=texts).files]
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -27,10 +28,10 @@ def touch(folder: Path, *names: str) -> None:
 
 def test_photos_are_found_with_their_states_and_others_are_left_alone(album: Path) -> None:
     touch(album, "notes.doc", "film.mp4", "page.pdf", "captions.csv", "chelsea.txt")
-    found = scan([str(album)])
+    found = scan({str(album): Rules()})
     assert {Path(path).name for path in found.files} == set(PHOTOS)
     state = (album / "coffee.png").stat()
-    assert found.files[str(album / "coffee.png")] == FileState(state.st_size, state.st_mtime_ns)
+    assert found.files[str(album / "coffee.png")] == FileState.of(state)
     assert (found.sidecars, found.problems) == ({}, [])
 
 
@@ -42,7 +43,7 @@ def test_files_come_in_the_order_of_their_names_with_subfolders_after_them(tmp_p
 def test_progress_is_the_number_of_files_so_far(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "b.jpg", "c/1.jpg")
     counts: list[int] = []
-    scan([str(tmp_path)], on_progress=counts.append)
+    scan({str(tmp_path): Rules()}, on_progress=counts.append)
     assert counts == [2, 3]
 
 
@@ -63,12 +64,12 @@ def test_link_loops_end_and_each_photo_is_found_once(tmp_path: Path) -> None:
     (photos / "album").symlink_to(outside)
     (photos / "album again").symlink_to(outside)
     assert found_below(photos) == ["coffee.png", "trip/rocket.jpg", "album/linked.png"]
-    assert scan([str(photos)]).problems == []
+    assert scan({str(photos): Rules()}).problems == []
 
 
 def test_two_folders_one_within_the_other(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "trip/b.jpg")
-    assert len(scan([str(tmp_path), str(tmp_path / "trip")]).files) == 2
+    assert len(scan({str(tmp_path): Rules(), str(tmp_path / "trip"): Rules()}).files) == 2
 
 
 def test_what_is_not_a_file_is_left_alone(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_what_is_not_a_file_is_left_alone(tmp_path: Path) -> None:
 
 def test_sidecars_are_found_with_their_photos(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "a.txt", "b.jpg", "b.jpg.txt", "c.TXT", "c.png", "notes.txt", "d/a.txt", ".a.txt")
-    found = scan([str(tmp_path)], texts=True)
+    found = scan({str(tmp_path): Rules()}, texts=True)
     sidecars = {Path(text).name: Path(photo).name for text, photo in found.sidecars.items()}
     assert sidecars == {"a.txt": "a.jpg", "b.jpg.txt": "b.jpg", "c.TXT": "c.png"}
     assert set(found.sidecars) <= set(found.files)
@@ -96,7 +97,7 @@ def test_of_a_raw_file_and_its_jpeg_the_jpeg_has_the_sidecar(tmp_path: Path) -> 
 
 def test_folders_that_cannot_be_read_are_problems(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
-    found = scan([str(tmp_path / "nowhere"), str(tmp_path)])
+    found = scan({str(tmp_path / "nowhere"): Rules(), str(tmp_path): Rules()})
     assert found.problems == [(str(tmp_path / "nowhere"), "no such file or directory")]
     assert len(found.files) == 1
 
@@ -106,7 +107,7 @@ def test_a_folder_without_permission_is_a_problem(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "trip/b.jpg")
     (tmp_path / "trip").chmod(0)
     try:
-        found = scan([str(tmp_path)])
+        found = scan({str(tmp_path): Rules()})
     finally:
         (tmp_path / "trip").chmod(0o755)
     assert found.problems == [(str(tmp_path / "trip"), "permission denied")]
@@ -115,7 +116,7 @@ def test_a_folder_without_permission_is_a_problem(tmp_path: Path) -> None:
 
 def test_a_file_that_goes_during_the_scan_is_no_problem(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "b/c.jpg")
-    found = scan([str(tmp_path)], on_progress=lambda _: shutil.rmtree(tmp_path / "b", ignore_errors=True))
+    found = scan({str(tmp_path): Rules()}, on_progress=lambda _: shutil.rmtree(tmp_path / "b", ignore_errors=True))
     assert len(found.files) == 1
 
 

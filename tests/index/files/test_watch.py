@@ -101,6 +101,7 @@ def test_which_changes_concern_an_index(tmp_path: Path) -> None:
     assert concerns("a.TXT")
     assert concerns("trip/captions.jsonl")
     assert concerns("trip")  # a folder, or one that was
+    assert concerns("trip/.hashcliignore")
     assert not concerns("notes.doc")
     assert not concerns(".hidden/a.jpg")
     assert not concerns("._a.jpg")
