@@ -12,10 +12,11 @@ from functools import cache
 
 import numpy as np
 
+from hashcli.index.near_codes import near_pairs
+
 SIDE = 96  # pixels of a look, in each direction
-KEY_BYTES = 16
-# Of 500 photos and 11 altered copies of each, made as in tests/benchmarks/duplicates.py.
-KEY_RADIUS = 24  # bits of 128
+_KEY_BYTES = 16
+_KEY_RADIUS = 24  # bits of 128
 _KEY_SIDE = 32
 _FREQUENCIES = 16  # those whose two numbers add up to less
 _CROPS = (  # left, top, right and bottom edges, as shares of the whole, of what a copy may have been cropped to
@@ -27,6 +28,7 @@ _CROPS = (  # left, top, right and bottom edges, as shares of the whole, of what
     (0.0, 0.0, 0.95, 1.0),
     (0.0, 0.0, 1.0, 0.95),
 )
+_PARTS = ((0.0, 0.0, 1.0, 0.75), (0.0, 0.25, 1.0, 1.0))  # what no caption at the bottom, or at the top, hides
 
 _BLOCK = 12  # pixels of a look
 _STRUCTURE = 4.0  # grey levels that a block must deviate from its mean, to show anything
@@ -34,9 +36,8 @@ _DETAIL = 3.0  # the same for what is left without the means of its rows and col
 _MIN_BLOCKS = 6  # of structure, and of detail
 _SAME_STRUCTURE = 0.8  # correlation of two blocks
 _SAME_DETAIL = 0.7
-_AGREEING_STRUCTURE = 0.85  # of the blocks
-_AGREEING_DETAIL = 0.85
-_CAPTION_ROWS = 2  # of blocks
+_AGREEING = 0.85  # of the blocks: those at the edges may differ, where a turned or cropped copy lacks something
+_CAPTION_ROWS = 2  # of blocks, at the top or the bottom
 _MAX_MOVED = 0.2  # half widths of the picture
 _MAX_CONTRAST = 3.0  # times that of the other
 _SAME_COLOUR = 12.0  # levels of Cb and Cr
@@ -62,13 +63,13 @@ def look_of(pixels: np.ndarray) -> Look:
 
 
 def keys_of(look: Look) -> np.ndarray | None:
-    """The keys of a picture and of its crops, uint8 [7, 16], that of the whole first; None if it shows too little."""
+    """The keys of a picture, of its crops and of its parts, uint8 [9, 16]; None if it shows too little."""
     structure, detail = _deviations(_smooth(look.grey))
     if (structure[1] > _STRUCTURE).sum() < _MIN_BLOCKS or (detail[1] > _DETAIL).sum() < _MIN_BLOCKS:
         return None
     coefficients = np.stack([rows @ look.grey @ columns.T for rows, columns in _transforms()])
     low = np.add.outer(np.arange(_FREQUENCIES), np.arange(_FREQUENCIES))
-    signs = coefficients[:, (low > 0) & (low < _FREQUENCIES)][:, : 8 * KEY_BYTES] > 0
+    signs = coefficients[:, (low > 0) & (low < _FREQUENCIES)][:, : 8 * _KEY_BYTES] > 0
     return np.packbits(signs, axis=1)
 
 
@@ -84,7 +85,18 @@ def _transforms() -> list[tuple[np.ndarray, np.ndarray]]:
         shares = np.clip(edges[1:] - np.arange(SIDE), 0, 1) - np.clip(edges[:-1] - np.arange(SIDE), 0, 1)
         return np.asarray(shares / shares.sum(1, keepdims=True), np.float32)
 
-    return [(cosines @ means(top, bottom), cosines @ means(left, right)) for left, top, right, bottom in _CROPS]
+    return [
+        (cosines @ means(top, bottom), cosines @ means(left, right)) for left, top, right, bottom in _CROPS + _PARTS
+    ]
+
+
+def alike_by_keys(keys: np.ndarray) -> np.ndarray:
+    """Pairs int64 [p, 2] of pictures whose keys [n, 9, 16] are near: of the wholes, of one and a crop, or of a part."""
+    crops = len(_CROPS)
+    found = [near_pairs(np.ascontiguousarray(keys[:, 0]), _KEY_RADIUS, keys[:, :crops])]
+    for part in range(crops, crops + len(_PARTS)):
+        found.append(near_pairs(np.ascontiguousarray(keys[:, part]), _KEY_RADIUS, keys[:, part : part + 1]))
+    return np.unique(np.concatenate(found), axis=0)
 
 
 def same_picture(first: Look, second: Look) -> bool:
@@ -99,7 +111,7 @@ def same_picture(first: Look, second: Look) -> bool:
 def _agree(first: Look, second: Look, moved: np.ndarray, *, may_have_caption: bool) -> bool:
     """Whether nearly all blocks that show anything agree, and there are enough of them.
 
-    A caption may hide rows of blocks, but the rest must then agree in all of them but one.
+    A caption may hide the upper or lower rows of blocks, but the others must then agree but for one.
     """
     x, y, inside = _places(moved, SIDE)
     ours, theirs = _smooth(first.grey), _smooth(_sampled(second.grey, x, y))
@@ -113,26 +125,27 @@ def _agree(first: Look, second: Look, moved: np.ndarray, *, may_have_caption: bo
     structure, is_structure = _correlation(ours_structure, theirs_structure, _STRUCTURE)
     detail, is_detail = _correlation(ours_detail, theirs_detail, _DETAIL)
     tests = [
-        (structure > _SAME_STRUCTURE, is_structure & is_whole, _AGREEING_STRUCTURE),
-        (detail > _SAME_DETAIL, is_detail & is_whole, _AGREEING_DETAIL),
+        (structure > _SAME_STRUCTURE, is_structure & is_whole),
+        (detail > _SAME_DETAIL, is_detail & is_whole),
     ]
-    if all(_nearly_all(agrees[counts], share) for agrees, counts, share in tests):
+    if all(_nearly_all_agree(agrees, counts) for agrees, counts in tests):
         return True
-    if not may_have_caption:
-        return False
-    rows = np.arange(SIDE // _BLOCK)
-    for start in range(len(rows) - _CAPTION_ROWS + 1):
-        others = (rows < start) | (rows >= start + _CAPTION_ROWS)
-        if all(_nearly_all(agrees[others][counts[others]], None) for agrees, counts, _ in tests):
-            return True
-    return False
+    return may_have_caption and any(
+        all(_all_agree_but_one(agrees[rows], counts[rows]) for agrees, counts in tests)
+        for rows in (slice(_CAPTION_ROWS, None), slice(None, -_CAPTION_ROWS))
+    )
 
 
-def _nearly_all(agrees: np.ndarray, share: float | None) -> bool:
-    """Whether there are enough blocks and a share of them agrees; None: all but one."""
-    if agrees.size < _MIN_BLOCKS:
-        return False
-    return bool(agrees.mean() >= share) if share is not None else bool((~agrees).sum() <= 1)
+def _nearly_all_agree(agrees: np.ndarray, counts: np.ndarray) -> bool:
+    """Whether of the blocks that count most agree, and all but one of those that are not at the edges."""
+    differ = counts & ~agrees
+    return bool(
+        counts.sum() >= _MIN_BLOCKS and differ.sum() <= (1 - _AGREEING) * counts.sum() and differ[1:-1, 1:-1].sum() <= 1
+    )
+
+
+def _all_agree_but_one(agrees: np.ndarray, counts: np.ndarray) -> bool:
+    return bool(counts.sum() >= _MIN_BLOCKS and (counts & ~agrees).sum() <= 1)
 
 
 def _same_colours(first: Look, second: Look, is_whole: np.ndarray) -> bool:

@@ -26,12 +26,12 @@ def neighbours_within(
     Blocks of queries are compared with all, on all cores; memory is bounded by what is near a few blocks.
     """
     flat = faiss.IndexBinaryFlat(codes.shape[1] * 8)
-    flat.add(codes)  # type: ignore[call-arg]
+    flat.add(codes)
     among = codes if queries is None else queries
 
     def search(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         faiss.omp_set_num_threads(1)  # holds for one thread; FAISS's own would wait for each other at every block
-        return flat.range_search(among[start : start + _BLOCK], distance + 1)  # type: ignore[no-any-return, call-arg]
+        return flat.range_search(among[start : start + _BLOCK], distance + 1)
 
     for start, found in prefetch(search, range(0, len(among), _BLOCK), look_ahead=2 * (os.cpu_count() or 1)):
         if isinstance(found, Exception):
@@ -43,18 +43,19 @@ def neighbours_within(
             yield near[others], away[others]
 
 
-def near_pairs(codes: np.ndarray, distance: int, queries: np.ndarray) -> np.ndarray:
+def near_pairs(codes: np.ndarray, distance: int, queries: np.ndarray, *, is_exact: bool = False) -> np.ndarray:
     """Pairs int64 [p, 2], each once and its smaller row first, of codes [n, bytes] near one of the other's queries.
 
     The queries [n, q, bytes] are codes of the same things, changed a little. Up to 20,000 codes, all pairs within the
     distance are found; beyond, 98 % of those that differ in an eighth of the bits, more of those that are nearer and
-    fewer of those that are further. The time grows little more than the number of codes then: see `_Tables`.
+    fewer of those that are further; unless all are wanted exactly, which takes a time that grows with the square of
+    their number. The time grows little more than the number of codes then: see `_Tables`.
     """
     if not len(codes):
         return np.empty((0, 2), np.int64)
     count = queries.shape[1]
     flat_queries = np.ascontiguousarray(queries).reshape(-1, codes.shape[1])
-    if len(codes) <= _EXACT:
+    if is_exact or len(codes) <= _EXACT:
         found = [
             _pairs(np.full(len(rows), number // count), rows)
             for number, (rows, _) in enumerate(neighbours_within(codes, distance, flat_queries))
