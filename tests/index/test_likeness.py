@@ -36,7 +36,7 @@ def test_different_photos_are_not_the_same_picture(looks: dict[str, Look]) -> No
         assert [other for other, second in enumerate(every) if same_picture(first, second)] == [number]
 
 
-@pytest.mark.parametrize("name", ["astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png"])
+@pytest.mark.parametrize("name", ["astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png"])
 def test_altered_copies_are_the_same_and_edited_ones_are_not(looks: dict[str, Look], tmp_path: Path, name: str) -> None:
     photo = Image.open(SKIMAGE / name).convert("RGB")
     width, height = photo.size
