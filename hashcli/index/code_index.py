@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, Protocol
 import faiss
 import numpy as np
 
-from hashcli.hashmodel.prefetch import prefetch
 from hashcli.index.catalog import Kind
 from hashcli.index.derived_files import TRAILER, ChecksummedFile, generation_of, map_file, write_file
 
@@ -23,7 +22,6 @@ _MARGIN = 64
 _NPY_HEADER = 128  # bytes that np.save puts before a one-dimensional array
 _FAISS_FLAT = b"IBxF"  # how FAISS's file of a flat binary index begins
 _SMALL = 8 << 20  # bytes of which the checksum takes no time that matters to a search: 4 ms
-_BLOCK = 128  # codes that are compared with all others together
 FILE_NAMES = {
     Kind.IMAGE: ("images.faiss", "images.ids.npy"),
     Kind.TEXT: ("texts.faiss", "texts.ids.npy"),
@@ -206,26 +204,6 @@ def _save_flat(file: ChecksummedFile, flat: Any) -> None:
     # Through Python, as FAISS takes no path that is not UTF-8.
     writer: Any = faiss.PyCallbackIOWriter(file.write)  # type: ignore[attr-defined]
     faiss.write_index_binary(flat, writer)
-
-
-def neighbours_within(codes: np.ndarray, distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each of the packed codes uint8 [n, bits / 8], the other rows within a Hamming distance, and their distances.
-
-    Blocks of codes are compared with all, on all cores; memory is bounded by what is near a few blocks.
-    """
-    flat = _flat(codes)
-
-    def search(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        faiss.omp_set_num_threads(1)  # holds for one thread; FAISS's own would wait for each other at every block
-        return flat.range_search(codes[start : start + _BLOCK], distance + 1)  # type: ignore[no-any-return]
-
-    for start, found in prefetch(search, range(0, len(codes), _BLOCK), look_ahead=2 * (os.cpu_count() or 1)):
-        if isinstance(found, Exception):
-            raise found
-        bounds, distances, rows = found  # distance < radius
-        for number, (begin, end) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
-            others = rows[begin:end] != start + number
-            yield rows[begin:end][others], distances[begin:end][others].astype(np.int64)
 
 
 def _flat(codes: np.ndarray) -> Any:

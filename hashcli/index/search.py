@@ -444,9 +444,9 @@ class Index:
     ) -> "Duplicates":
         """Photos that are there more than once, in groups, each beginning with the one to keep.
 
-        Only photos at or below `paths` are compared; without paths, all photos of the index. Photos whose codes differ
-        in at most `max_distance` bits (by default 3 of 32) are read, and their pictures compared. With `exact`, only
-        files that are the same byte for byte count.
+        Only photos at or below `paths` are read and compared; without paths, all photos of the index. With
+        `max_distance`, only those whose codes differ in at most so many bits are. With `exact`, only files that are the
+        same byte for byte count.
 
             for best, *others in index.duplicates().groups:
                 print("keep", best.path, "of", [photo.path for photo in others])
