@@ -14,7 +14,7 @@ import pytest
 from hashcli import DistanceLimit, Filter, Query
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import DEFAULT_MODEL, find_model
-from hashcli.index.catalog import Catalog, FileState, IndexedModel, Kind
+from hashcli.index.catalog import Catalog, FileState, IndexedModel, Kind, PhotoFacts
 from hashcli.index.code_index import FaissCodeIndex
 from hashcli.index.derived_files import TRAILER, write_file
 from hashcli.index.files.paths import is_within
@@ -52,7 +52,7 @@ class RandomIndex:
         taken = shuffled.choice([None, moment, 2**40])
         mtime_ns = shuffled.choice([0, moment * 10**9, moment * 10**9 - 1])
         code = np.frombuffer(shuffled.randbytes(32), np.uint8)
-        catalog.add_photo(path, FileState(1, mtime_ns), bytes(16), code, taken)
+        catalog.add_photo(path, FileState(1, mtime_ns), bytes(16), code, PhotoFacts(taken))
         self.times[path] = taken, mtime_ns
         self.paths["image"].append(path)
         captions = f"{self.folder}/captions {number}.csv"
