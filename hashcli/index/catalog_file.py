@@ -3,6 +3,7 @@
 `user_version` of the database is the version of its tables.
 """
 
+import errno
 import os
 import sqlite3
 import time
@@ -115,7 +116,7 @@ _MIGRATIONS = {
     ALTER TABLE items ADD COLUMN beside INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE items ADD COLUMN check_value INTEGER;
     UPDATE items SET beside = {TO_BE_READ} WHERE kind = 0;
-    {_EXCLUDES_AND_FORGOTTEN}
+    {_EXCLUDES_AND_FORGOTTEN.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")}
     UPDATE items SET check_value = check_value({CHECKED_COLUMNS}) WHERE code IS NOT NULL;
     """,
 }
@@ -275,14 +276,23 @@ def bound_reading(db: sqlite3.Connection) -> None:
 
 
 def _check_files(path: Path) -> None:
-    """Raise OSError for anything that is no plain file in the place of the catalog, or of a file that SQLite writes
-    beside it: a pipe would be waited for, and a link would be written through."""
+    """Raise OSError for anything that is no plain file in the place of the catalog, where a pipe would be waited for,
+    or of a file that SQLite writes beside it."""
     with suppress(FileNotFoundError):
         check_plain(path)
+    _check_files_beside(path)
+
+
+def _check_files_beside(path: Path) -> None:
+    """Raise OSError if SQLite, which opens these files even to read the catalog, would wait for one that is a pipe, or
+    write into somebody's file through a link of either kind."""
     for ending in ("-wal", "-shm", "-journal"):
         with suppress(FileNotFoundError):
             beside = path.with_name(path.name + ending)
-            check_plain(beside, os.lstat(beside))
+            state = os.lstat(beside)
+            check_plain(beside, state)
+            if state.st_nlink > 1:
+                raise OSError(errno.EMLINK, f"{beside.name} is another file too, by a hard link", str(beside))
 
 
 def _guarded(db: sqlite3.Connection) -> sqlite3.Connection:
@@ -298,15 +308,16 @@ def _guarded(db: sqlite3.Connection) -> sqlite3.Connection:
 def _connect_to_read(path: Path) -> sqlite3.Connection:
     uri = path.as_uri()
     try:
+        _check_files_beside(path)
         db = sqlite3.connect(f"{uri}?mode=ro", uri=True, isolation_level=None)
         db.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError as error:
+    except (OSError, sqlite3.OperationalError) as error:
         if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CANTOPEN) & 0xFF not in _CANNOT_WRITE:
             raise
-        # A reader with a write-ahead log wants to write beside the database. Without the right to, or without space, it
-        # can still read a database that has nothing in its log.
+        # A reader with a write-ahead log wants to write beside the database. Without the right to, without space, or
+        # where others' files are in the way, it can still read a database that has nothing in its log.
         log = path.with_name(path.name + "-wal")
-        if log.exists() and log.stat().st_size:
+        if log.is_file() and log.stat().st_size:
             return _guarded(_read_with_log(path, log))
         db = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
     db.execute("PRAGMA temp_store = MEMORY")  # the disk may be full
@@ -355,6 +366,6 @@ def _check_schema(db: sqlite3.Connection, index_folder: Path) -> None:
     for kind, name, sql in schema:
         if (kind, sql) == ("index", None) or (kind == "table" and name in ("sqlite_sequence", "sqlite_stat1")):
             continue  # SQLite's own
-        ours = "".join(str(sql).split()).removesuffix(")")
+        ours = "".join(str(sql).replace('"items"', "items").split()).removesuffix(")")  # in quotes after a renaming
         if not any(statement.startswith(ours) for statement in statements):
             raise DamagedIndexError(index_folder, f"it has a {kind} {name!r:.40} that is not hashcli's")

@@ -54,8 +54,7 @@ def test_what_is_put_in_comes_out(folder: Path, tmp_path: Path) -> None:
         assert catalog.roots() == {str(tmp_path): 5}
         assert catalog.photos() == {photo: IndexedFile(1, STATE, HASH, encoded=True)}
         files = {sidecar: IndexedFile(3, STATE, HASH, True, photo), captions: IndexedFile(4, STATE, HASH, True)}
-        assert catalog.text_files() == files  # only a sidecar belongs to one photo
-        assert dict(catalog.files()) == catalog.photos() | files
+        assert dict(catalog.files()) == catalog.photos() | files  # only a sidecar belongs to one photo
         assert (catalog.count(Kind.IMAGE), catalog.count(Kind.TEXT)) == (1, 2)
         assert (catalog.count_all_texts(), catalog.count_waiting()) == (3, 1)
         assert catalog.count_texts() == {"captions files": 1, "photos": 0, "sidecars": 1}
@@ -65,9 +64,10 @@ def test_what_is_put_in_comes_out(folder: Path, tmp_path: Path) -> None:
             1: Item(photo, None, None, None, 7, None, STATE.mtime_ns, CODE.tobytes()),
             3: Item(sidecar, "beside", 1, photo, None, None, STATE.mtime_ns, bytes(2)),
         }
-        assert dict(catalog.filter_fields(Kind.IMAGE)) == {1: FilterFields(photo, 7, STATE.mtime_ns)}
-        fields = dict(catalog.filter_fields(Kind.TEXT))
-        assert fields[3] == fields[4] == FilterFields(photo, 7, STATE.mtime_ns)  # those of the photo
+        of_photo = FilterFields("a.jpg", 7, STATE.mtime_ns)
+        assert list(catalog.filter_fields(Kind.IMAGE)) == [of_photo]
+        assert list(catalog.filter_fields(Kind.TEXT)) == [of_photo, of_photo]
+        assert (catalog.rows_of(Kind.TEXT, photo), catalog.rows_of(Kind.TEXT, captions)) == ([0, 1], [])
         with catalog.snapshot():
             assert catalog.texts(photo) == [("inside", None)]
 
@@ -195,7 +195,7 @@ def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path
         # with a state that no photo has, so that it is read once more
         state = FileState(STATE.size, mtime_ns, None, TO_BE_READ)
         assert catalog.photos() == {path: IndexedFile(1, state, HASH, encoded=True)}
-        assert dict(catalog.filter_fields(Kind.IMAGE)) == {1: FilterFields(path, taken, mtime_ns or None)}
+        assert list(catalog.filter_fields(Kind.IMAGE)) == [FilterFields("a.jpg", taken, mtime_ns or None)]
     assert wrong_check_values(folder) == 0
     with Catalog.create_or_open(folder, versions.append):
         assert versions == [version]  # once

@@ -13,6 +13,7 @@ from hashcli.index import update_photos
 from hashcli.index.catalog import Kind
 from hashcli.index.files.metadata import Metadata
 from hashcli.index.filter import Filter
+from hashcli.index.filter_table import FilterTable
 from hashcli.index.search import Index
 from tests.conftest import PHOTOS, Run, json_rows
 from tests.index.indexing import IndexFolder
@@ -29,9 +30,10 @@ def test_a_photo_of_another_century(index: IndexFolder, album: Path, seconds: in
     assert index.report.stages[0] == [1, 1]
     assert index.update() == {"unchanged": ALL}
     assert index.report.stages[0] == [0, 0]  # it counts as seen
-    taken = Filter(after="2200").compiled().takes
     with index.read() as catalog:
-        assert sum(taken(fields) for _, fields in catalog.filter_fields(Kind.IMAGE)) == (seconds > 2**32)
+        table = FilterTable.of(catalog.filter_fields(Kind.IMAGE))
+    taken = Filter(after="2200").compiled().taken_of(table, str(index.folder.parent), lambda path: [])
+    assert taken.sum() == (seconds > 2**32)
 
 
 @pytest.mark.parametrize(

@@ -37,12 +37,14 @@ class IndexedPaths:
     """What an index holds: its photos and text files by path, and its roots with the device each was on; and what it
     leaves out.
 
-    A root is a folder that was given to an update, and that later updates without paths look into.
+    A root is a folder that was given to an update, and that later updates without paths look into. A
+    mount is a folder on another disk below such a one, which is not taken for emptied while its disk is away.
     """
 
     files: IndexedFiles
     roots: Mapping[str, int]
     exclusion: Exclusion = field(default_factory=Exclusion)
+    mounts: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, catalog: Catalog, named: Sequence[str], options: UpdateOptions) -> "IndexedPaths":
@@ -52,7 +54,7 @@ class IndexedPaths:
         """
         remembered = Exclusion.remembered(catalog.excludes(), catalog.forgotten())
         exclusion = remembered.changed(options.exclude, options.include).without_named(named)
-        return cls(_FilesOf(catalog.files), catalog.roots(), exclusion)
+        return cls(_FilesOf(catalog.files), catalog.roots(), exclusion, catalog.mounts())
 
     def to_refresh(self) -> list[str]:
         """The paths that an update without paths looks at: all roots, and the files outside them."""
@@ -90,6 +92,7 @@ class UpdatePlan:
     photos: PlannedFiles
     texts: PlannedFiles
     roots: dict[str, int]  # the folders that were scanned, with their devices
+    mounts: dict[str, int]  # all that are known now
     deleted_roots: list[str]  # former roots that were deleted from within a folder that is there
     exclusion: Exclusion
     left_out: int  # of the missing ones, those that are left out now
@@ -118,7 +121,8 @@ def make_plan(
     indexed, roots = _with_options(indexed, options), indexed.roots
     requested = list(dict.fromkeys([*paths, *(indexed.to_refresh() if options.rehash or not paths else [])]))
     neighbours = [*roots, *requested]
-    unreachable = {root for root, device in roots.items() if _is_unreachable(root, device, neighbours)}
+    disks = {**indexed.mounts, **roots}
+    unreachable = {folder for folder, device in disks.items() if _is_unreachable(folder, device, neighbours)}
     known = KnownFiles(indexed.files)
     given = _look_at((path for path in requested if path not in unreachable), known, roots, texts=options.texts)
     around = {*roots, *given.folders}
@@ -135,7 +139,8 @@ def make_plan(
     )
     for path in known.unchanged(given.found.files, given.found.sidecars):
         del given.found.files[path]
-    for folder, device in given.folders.items():  # its disk may have been removed during the scan
+    folders = given.folders | scanned.mounts
+    for folder, device in folders.items():  # its disk may have been removed during the scan
         if not os.path.isdir(folder) or _is_unreachable(folder, device, neighbours):
             unreachable.add(folder)
     scanned_roots = {folder: device for folder, device in given.folders.items() if folder not in unreachable}
@@ -153,12 +158,13 @@ def make_plan(
     found = _joined(_joined(given.found, scanned), still_there)
     before = dict(known.changed())
 
-    away = (root for root in unreachable if is_within_any(root, requested))
-    kept = given.kept | {root: _counts_below(root, indexed.files) for root in away}
+    away = {root: _counts_below(root, indexed.files) for root in unreachable if is_within_any(root, requested)}
+    kept = given.kept | {root: counts for root, counts in away.items() if root in roots or counts}
     return UpdatePlan(
         photos=_planned(before, found, missing, known.unchanged_photos, of_texts=False),
         texts=_planned(before, found, missing, known.unchanged_texts, of_texts=True),
         roots=scanned_roots,
+        mounts=_mounts(indexed.mounts, scanned_roots, unreachable) | scanned.mounts,
         deleted_roots=_deleted_roots(roots.keys() - unreachable, scanned_roots),
         exclusion=indexed.exclusion,
         left_out=len(left_out),
@@ -305,6 +311,11 @@ def _planned(
         if is_text_file(path) == of_texts
     ]
     return PlannedFiles(changed, {path: missing[path] for path in missing if is_text_file(path) == of_texts}, unchanged)
+
+
+def _mounts(before: Mapping[str, int], scanned: Collection[str], unreachable: Collection[str]) -> dict[str, int]:
+    """The mounts that are known still: what no scan has gone through, and what is away."""
+    return {path: before[path] for path in before if path in unreachable or not is_within_any(path, scanned)}
 
 
 def _deleted_roots(roots: Iterable[str], scanned: Collection[str]) -> list[str]:

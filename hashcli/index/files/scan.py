@@ -4,7 +4,7 @@ import os
 import stat
 from array import array
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -27,6 +27,7 @@ class ScannedFiles:
     beside      the metadata files of each of those photos that has some
     problems    (path, reason) of folders and files that could not be read
     left_out    the folders and files that were met and are left out by rules
+    mounts      the folders that are on another disk than the one they are in, or their link is in, with their devices
     unchanged   how many files were found besides, which the caller knew
     """
 
@@ -35,6 +36,7 @@ class ScannedFiles:
     beside: dict[str, list[str]] = field(default_factory=dict)
     problems: list[tuple[str, str]] = field(default_factory=list)
     left_out: set[str] = field(default_factory=set)
+    mounts: dict[str, int] = field(default_factory=dict)
     unchanged: int = 0
 
 
@@ -98,16 +100,16 @@ class _Scanner:
         self._new: list[str] = []  # found, and not yet compared with what is known
         self._visited_folders: set[tuple[int, int]] = set()  # by device and inode
         self._visited_files = _Visited()
-        self._links: deque[tuple[str, Rules]] = deque()
+        self._links: deque[tuple[str, Rules, int | None]] = deque()
 
-    def walk(self, folder: str, rules: Rules) -> None:
-        """Take every file in a folder and below; links are put aside."""
-        waiting = [(folder, rules)]
+    def walk(self, folder: str, rules: Rules, device: int | None = None) -> None:
+        """Take every file in a folder and below; links are put aside. `device` is that of the folder it is in."""
+        waiting = [(folder, rules, device)]
         while waiting:
-            folder, rules = waiting.pop()
-            entries = list(self._entries(folder))
+            folder, rules, device = waiting.pop()
+            device, entries = self._entries(folder, device)
             rules = self._with_ignore_file(folder, rules, entries)
-            subfolders: list[tuple[str, Rules]] = []
+            subfolders: list[tuple[str, Rules, int | None]] = []
             text_files: list[os.DirEntry[str]] = []
             photos: list[os.DirEntry[str]] = []
             metadata: list[str] = []
@@ -123,9 +125,9 @@ class _Scanner:
                     elif self._texts and holds_lines(entry.name) and entry.is_file():
                         text_files.append(entry)
                     elif entry.is_symlink():
-                        self._links.append((entry.path, rules))
+                        self._links.append((entry.path, rules, device))
                     elif entry.is_dir():
-                        subfolders.append((entry.path, rules))
+                        subfolders.append((entry.path, rules, device))
                 except OSError as error:  # a link that leads to itself, or a disk that fails
                     self.found.problems.append((entry.path, reason_of(error)))
             names = [photo.name for photo in photos]
@@ -143,9 +145,9 @@ class _Scanner:
     def follow_links(self) -> None:
         """Take the photos and folders that links lead to, except those that were found already."""
         while self._links:
-            link, rules = self._links.popleft()
+            link, rules, device = self._links.popleft()
             if os.path.isdir(link):
-                self.walk(link, rules)
+                self.walk(link, rules, device)
             elif is_photo(link):
                 self._take(link, partial(os.stat, link), is_link=True)
         self._set_unchanged_aside()
@@ -179,17 +181,21 @@ class _Scanner:
             self.found.problems.append((os.path.join(folder, IGNORE_FILE), reason_of(error)))
         return rules
 
-    def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
-        """What is in a folder, by name; nothing if it was visited before or cannot be read."""
+    def _entries(self, folder: str, device: int | None) -> tuple[int | None, list[os.DirEntry[str]]]:
+        """The device of a folder, and what is in it, by name; nothing if it was visited before or cannot be read."""
         try:
             state = os.stat(folder)
             if (state.st_dev, state.st_ino) in self._visited_folders:
-                return
+                return state.st_dev, []
             self._visited_folders.add((state.st_dev, state.st_ino))
             with os.scandir(folder) as entries:
-                yield from sorted(entries, key=lambda entry: entry.name)
+                found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             self.found.problems.append((folder, reason_of(error)))
+            return device, []
+        if device not in (None, state.st_dev):
+            self.found.mounts[folder] = state.st_dev
+        return state.st_dev, found
 
     def _take_sidecars(self, text_files: list[os.DirEntry[str]], photo_names: list[str]) -> None:
         """Take those text files of a folder that are named after one of its photos."""
