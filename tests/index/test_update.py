@@ -324,7 +324,7 @@ def test_a_folder_that_cannot_be_made(album: Path, tiny_model: Path, tmp_path: P
 def test_files_of_an_index(index: IndexFolder) -> None:
     """Those of the design, and nothing else that stays behind."""
     names = {path.name for path in index.folder.iterdir()}
-    needed = {"catalog.sqlite", "images.faiss", "images.ids.npy"}
+    needed = {"catalog.sqlite", "images.faiss", "images.ids.npy", "images.filter"}
     assert needed <= names <= needed | {"lock"}
     assert not stat.S_IMODE((index.folder / "catalog.sqlite").stat().st_mode) & 0o111
 
@@ -381,7 +381,7 @@ def test_a_damaged_model_is_refused(album: Path, tmp_path: Path) -> None:
 
 
 def test_damaged_and_missing_search_files_are_written_anew(index: IndexFolder) -> None:
-    for name in ("images.faiss", "images.ids.npy"):
+    for name in ("images.faiss", "images.ids.npy", "images.filter"):
         whole = (index.folder / name).read_bytes()
         damaged = bytearray(whole)
         damaged[60] ^= 0xFF
