@@ -190,6 +190,6 @@ def to_version(version: int, index_folder: Path) -> None:
         """
     )
     db.close()
-    for file in index_folder.glob("catalog.sqlite*"):
+    for file in [*index_folder.glob("catalog.sqlite*"), *index_folder.glob("*.filter")]:
         file.unlink()
     (index_folder / "old.sqlite").rename(index_folder / FILE_NAME)
