@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hashcli.cli.command import Command
-from hashcli.cli.console import ProgressBar, print_table, say, stop_with, write_json
+from hashcli.cli.console import print_table, say, stop_with, write_json
 from hashcli.cli.options import Download, Json, ProtocolName, open_dataset, whole_numbers
 from hashcli.cli.remedies import with_remedies
+from hashcli.cli.run_progress import SHOWN, RunProgress
 from hashcli.errors import how_to_install
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from hashcli.distillation.run_folder import MetricRow
     from hashcli.distillation.run_plan import RunPlan
     from hashcli.distillation.student import Student
-    from hashcli.distillation.training_loop import EpochReport
-    from hashcli.evaluation.ranking import Report
 
 EXAMPLES = """Examples:\n
 hashcli distill --dataset mirflickr --root ~/data/mirflickr25k --teacher lite-256\n
@@ -34,7 +33,6 @@ hashcli distill --dataset ~/Pictures --teacher local-dir:FOLDER     photos witho
 hashcli distill --settings ckdh     the settings of a method\n
 hashcli index ~/Pictures --model runs/mine/model-64"""
 
-SHOWN = ("mAP@all", "recall@10", "recall@10 of the 10 nearest")
 ALL = "all"  # the value of --settings without a method
 
 
@@ -231,7 +229,7 @@ def _train(plan: "RunPlan") -> "list[MetricRow]":
     from hashcli.distillation.run import train_hash_models
 
     say(f"Loading the teacher {plan.settings.teacher}")
-    with _RunProgress() as progress, with_remedies():
+    with RunProgress() as progress, with_remedies():
         try:
             return train_hash_models(plan, progress)
         except KeyboardInterrupt:
@@ -245,45 +243,3 @@ def _print_rows(rows: "list[MetricRow]", json: bool) -> None:
         elif row["name"] in SHOWN and row["of"] != "validation":
             value = f"{row['value']:.4f}\tchance {row['chance']:.4f}"
             print(f"{row['of']}\t{row['bits']} bits\t{row['direction']}\t{row['name']}\t{value}")
-
-
-class _RunProgress(ProgressBar):
-    """A run's callback: epochs and metrics on stderr as they come."""
-
-    def __init__(self) -> None:
-        super().__init__("Features")
-
-    def __enter__(self) -> "_RunProgress":
-        super().__enter__()
-        return self
-
-    def planned(self, count: int, what: str = "Features") -> None:
-        self._doing = what
-        super().planned(count)
-
-    def writing(self, folder: Path) -> None:
-        say(f"Writing {folder}")
-
-    def left_out(self, count: int) -> None:
-        say(f"warning: {count:,} of the photos cannot be read, and are left out")
-
-    def epoch_ended(self, bits: int, epoch: "EpochReport") -> None:
-        stage = f"{bits} bits, {epoch.stage}" if bits else epoch.stage
-        if stage != self._doing:
-            self.planned(epoch.of, stage)
-        self.scanned(epoch.number)
-        if epoch.number == epoch.of or sys.stderr.isatty():
-            losses = ", ".join(f"{name} {value:.4f}" for name, value in epoch.losses.items())
-            metrics = ", ".join(f"{name} {value:.4f}" for name, value in epoch.validation.items())
-            validation = f"; validation: {metrics}" if metrics else ""
-            say(f"{stage}, epoch {epoch.number} of {epoch.of}: {losses}{validation}")
-
-    def evaluated(self, what: str, bits: int, reports: "dict[str, Report]") -> None:
-        for direction, report in reports.items():
-            for metric in report.metrics:
-                if metric.name in SHOWN:
-                    value = f"{metric.name} {metric.value:.4f}, chance {metric.chance:.4f}"
-                    say(f"{bits} bits, {what}, {direction}: {value}")
-
-    def bits_kept(self, bits: int, image: float, text: float) -> None:
-        say(f"{bits} bits: of the old items' bits, {image:.1%} (photos) and {text:.1%} (texts) are unchanged")
