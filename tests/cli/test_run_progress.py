@@ -42,6 +42,12 @@ def reports(value: float) -> Any:
     return {direction: SimpleNamespace(metrics=[metric]) for direction in ("image to text", "text to image")}
 
 
+def draw(progress: RunProgress) -> None:
+    """Draw the live line now, and not when its time has come."""
+    if progress._progress:
+        progress._progress.refresh()
+
+
 def run_stages() -> None:
     """The longest lines that a run has: 1,024 bits, and LCDH in three rounds."""
     with RunProgress() as progress:
@@ -49,10 +55,10 @@ def run_stages() -> None:
         progress.advanced(100)
         for number, validation in ((1, 0.6), (2, 0.8), (3, 0.7)):
             progress.epoch_ended(1024, epoch("lcdh-teacher", number, 3, validation))
-            progress._progress and progress._progress.refresh()
+            draw(progress)
         for number in (1, 2, 3):
             progress.epoch_ended(1024, epoch(f"lcdh-round-{number}", 1, 1, 0.7 + number / 100))
-            progress._progress and progress._progress.refresh()
+            draw(progress)
             progress.evaluated(f"validation, round {number}", 1024, reports(0.7))
         progress.evaluated("validation", 1024, reports(0.73))
         progress.evaluated("lcdh", 1024, reports(0.75))

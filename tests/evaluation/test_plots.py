@@ -68,6 +68,26 @@ def test_losses_of_every_stage(tmp_path: Path) -> None:
         plot_losses(log, 16, tmp_path / "loss.png")
 
 
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_the_title_of_the_losses_lies_on_nothing(count: int) -> None:
+    """Also for a long name and many terms."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from hashcli.evaluation.plots import _losses_figure
+
+    losses = {f"a term of the loss {number}": 0.5 for number in range(6)}
+    stages = {f"stage-{number}": {1: {"losses": losses, "validation": {"mAP": 0.5}}} for number in range(count)}
+    figure = _losses_figure(stages, "mirflickr-ckdh-without-teacher-0, 128 bits")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    title, legend = (one.get_window_extent(canvas.get_renderer()) for one in (figure._suptitle, figure.legends[0]))
+    panels = [axes.get_tightbbox(canvas.get_renderer()) for axes in figure.axes]
+    assert not any(title.overlaps(box) for box in (legend, *panels))
+    assert not any(legend.overlaps(box) for box in panels)
+    assert min(title.x0, legend.x0) >= 0
+    assert max(title.x1, legend.x1) <= figure.bbox.width
+
+
 def test_through_the_command(hashcli: Run, tmp_path: Path) -> None:
     for seed in (0, 1):
         save_codes(tmp_path / f"run-{seed}" / "codes-16.npz", seed=seed)
