@@ -44,7 +44,7 @@ class DistillCommand(Command):
     """Names the registered methods in its help, and lets --settings be given without a value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        following = [*args[1:], "-"]
+        following = [*args, "-"][1:]
         for place, (arg, value) in enumerate(zip(args, following, strict=True)):
             if arg == "--settings" and value.startswith("-"):
                 args = [*args[: place + 1], ALL, *args[place + 1 :]]

@@ -105,7 +105,7 @@ class _Stage:
 
     def short(self) -> str:
         """Such as "loss 1.64, valid .887 .885, best 28": the validation by direction."""
-        parts = [f"loss {self._loss:.4g}"]
+        parts = [f"loss {self._loss:.3f}"]
         if self._best:
             values = " ".join(f"{value:.3f}".removeprefix("0") for value in self._validation.values())
             parts += [f"valid {values}", f"best {self._best[1]}"]

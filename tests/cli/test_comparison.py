@@ -57,9 +57,10 @@ def test_rows_of_latex(hashcli: Run, runs: Path) -> None:
 def test_a_table_fits_a_terminal_of_80_columns(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.setattr(sys, "stdout", Terminal())
+    stdout = Terminal()
+    monkeypatch.setattr(sys, "stdout", stdout)
     compare_runs([runs])
-    shown = sys.stdout.getvalue().splitlines()  # type: ignore[attr-defined]
+    shown = stdout.getvalue().splitlines()
     assert shown[0].split("  ")[0] == "image to text, mAP@all"
     assert any(line.startswith("ckdh ") and line.count("0.550 ± 0.071") == 2 for line in shown)
     assert max(map(len, shown)) <= 80

@@ -207,9 +207,10 @@ def test_several_seeds_are_runs_of_their_own(distill: Run, flickr: tuple[object,
 def test_the_last_rows_are_a_table_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"of": "soda's teacher", "bits": 1024, "direction": "image to image", "chance": 0.5}
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(sys, "stdout", Terminal())
+    stdout = Terminal()
+    monkeypatch.setattr(sys, "stdout", stdout)
     _print_rows([row | {"name": "mAP@all", "value": 0.75}, row | {"name": "mAP@50", "value": 0.9}], json=False)
-    heading, _, shown, *rest = sys.stdout.getvalue().splitlines()  # type: ignore[attr-defined]
+    heading, _, shown, *rest = stdout.getvalue().splitlines()
     assert heading.split() == ["bits", "direction", "metric", "value", "chance"]
     assert shown.split("  ")[0] == "soda's teacher"
     assert "\t" not in shown
