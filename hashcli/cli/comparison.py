@@ -135,7 +135,7 @@ def _blocks(comparison: "Comparison", between: str) -> Iterable[tuple[str, list[
                 gains = _cells(comparison, own, lambda one: _figure(one.gain, between, "+") if one.gain else "")
                 rows.append([f"  gain over {baseline}", *gains])
         chances = {one.bits: one for one in block}
-        rows.append(["chance", *_cells(comparison, chances, lambda one: f"{one.chance:.3f}")])
+        rows.append(["chance", *_cells(comparison, chances, lambda one: _short(one.chance))])
         yield f"{direction}, {metric}", rows
 
 
@@ -146,8 +146,14 @@ def _cells(
 
 
 def _figure(spread: "Spread", between: str, sign: str = "") -> str:
-    deviation = "" if spread.deviation is None else f"{between}{spread.deviation:.3f}"
-    return f"{spread.mean:{sign}.3f}{deviation}"
+    deviation = "" if spread.deviation is None else between + _short(spread.deviation)
+    return _short(spread.mean, sign) + deviation
+
+
+def _short(value: float, sign: str = "") -> str:
+    """Such as ".806" or "+.012", as papers print it."""
+    shown = f"{value:{sign}.3f}"
+    return shown.replace("0.", ".", 1) if abs(value) < 0.9995 else shown
 
 
 def _read_first(comparison: "Comparison") -> "list[ComparedMetric]":

@@ -18,7 +18,7 @@ from hashcli.parsing import parse_json
 from hashcli.plain_files import read_plain
 
 # Settings that do not tell methods apart: those that are compared over, and those without an effect on the codes.
-_NO_LABEL = ("method", "seed", "bits", "device", "validate_every")
+_NO_LABEL = ("seed", "bits", "device", "validate_every")
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,9 @@ def _by_label(runs: Sequence[Run]) -> dict[str, list[Run]]:
         varied = [
             f"{name}={_shown(value)}"
             for name, value in run.config.items()
-            if name not in _NO_LABEL and len(values[method, name]) > 1 and (name, value) != ("distil", True)
+            if name not in ("method", *_NO_LABEL)
+            and len(values[method, name]) > 1
+            and (name, value) != ("distil", True)
         ]
         by_label.setdefault(", ".join([method, *varied]), []).append(run)
     return by_label
@@ -208,7 +210,7 @@ def _without_teacher(label: str, by_label: dict[str, list[Run]]) -> str | None:
 
     def settings(of: str) -> dict[str, Any]:
         config = by_label[of][0].config
-        return {name: value for name, value in config.items() if name not in ("seed", "bits", "distil", *_NO_LABEL[3:])}
+        return {name: value for name, value in config.items() if name not in ("distil", *_NO_LABEL)}
 
     if by_label[label][0].config.get("distil") is not True:
         return None
