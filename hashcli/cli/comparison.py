@@ -163,7 +163,8 @@ def _read_first(comparison: "Comparison") -> "list[ComparedMetric]":
 
 def _name(one: "ComparedMetric") -> str:
     """The runs' label, and what was evaluated where that is not their method itself."""
-    return one.label if one.of == one.label.partition(",")[0] else f"{one.label}: {one.of}"
+    method, comma, settings = one.label.partition(",")
+    return f"{one.of}{comma}{settings}" if one.of.startswith(method) else f"{one.label}: {one.of}"
 
 
 def _draw(comparison: "Comparison", folder: Path, dataset: str) -> None:

@@ -201,7 +201,7 @@ def run(
     else:
         plan = wanted.plan(None)
         _print_rows(_train(plan, f"To continue: hashcli distill --resume --out {quote(str(plan.out))}"), json)
-        _say_how_to_use(Path(source.dataset), plan)
+        _say_how_to_use(Path(dataset or source.dataset).expanduser(), plan)
 
 
 @dataclass(frozen=True)

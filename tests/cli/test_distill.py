@@ -194,9 +194,9 @@ def test_several_seeds_are_runs_of_their_own(distill: Run, flickr: tuple[object,
         str(out / "seed-1"),
         "finished",
     ]
-    row = again.stdout.splitlines()[0].split("\t")
-    assert row[:4] == ["ckdh", "16 bits", "image to text", "mAP@all"]
-    assert row[6] == "seeds 3"
+    rows = [line.split("\t") for line in again.stdout.splitlines()]
+    assert {row[0] for row in rows} == {"ckdh's teacher", "ckdh"}
+    assert all(row[1] == "16 bits" and row[3] == "mAP@all" and row[6] == "seeds 3" for row in rows)
     assert {path.name for path in (tmp_path / "cache").rglob("*.npy")} == features
     seeds = [json.loads((out / f"seed-{seed}" / "run.json").read_text())["config"]["seed"] for seed in (0, 1, 2)]
     assert seeds == [0, 1, 2]
@@ -207,6 +207,7 @@ def test_several_seeds_are_runs_of_their_own(distill: Run, flickr: tuple[object,
 def test_the_last_rows_are_a_table_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"of": "soda's teacher", "bits": 1024, "direction": "image to image", "chance": 0.5}
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
     stdout = Terminal()
     monkeypatch.setattr(sys, "stdout", stdout)
     _print_rows([row | {"name": "mAP@all", "value": 0.75}, row | {"name": "mAP@50", "value": 0.9}], json=False)
