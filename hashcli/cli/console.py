@@ -185,6 +185,9 @@ class ProgressBar(UpdateCallback):
         if self._progress and self._task is not None:
             self._progress.update(self._task, note=note)
 
+    def text_left_out(self, path: str, text: str) -> None:
+        detail(f"left out of the texts about {path}: {text}")
+
     def skipped(self, path: str, reason: str) -> None:
         if reason.startswith("no such file") and self._suggestions:
             self._suggestions -= 1
