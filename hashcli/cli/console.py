@@ -133,17 +133,18 @@ class ProgressBar(UpdateCallback):
         if sys.stderr.isatty() and stderr.shows_messages():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.table import Column
 
             self._progress = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(),
+                BarColumn(bar_width=None, table_column=Column(min_width=4, max_width=40)),  # gives way to the rest
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
+                TextColumn("{task.fields[note]}"),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
                 transient=True,
             )
-            self._task = self._progress.add_task("Looking", total=None, rate="")
+            self._task = self._progress.add_task("Looking", total=None, note="")
             self._progress.start()
             stderr.progress = self._progress
         return self
@@ -171,13 +172,18 @@ class ProgressBar(UpdateCallback):
 
     def planned(self, count: int) -> None:
         if self._progress and self._task is not None:
-            self._progress.reset(self._task, description=self._doing, total=count, rate="")
+            self._progress.reset(self._task, description=self._doing, total=count, note="")
 
     def advanced(self, count: int) -> None:
         if self._progress and self._task is not None:
             self._progress.advance(self._task, count)
             speed = self._progress.tasks[0].speed
-            self._progress.update(self._task, rate=f"{speed:.0f}/s" if speed else "")
+            self.noted(f"{speed:.0f}/s" if speed else "")
+
+    def noted(self, note: str) -> None:
+        """Show a note beside the bar."""
+        if self._progress and self._task is not None:
+            self._progress.update(self._task, note=note)
 
     def text_left_out(self, path: str, text: str) -> None:
         detail(f"left out of the texts about {path}: {text}")

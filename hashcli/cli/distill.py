@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -10,31 +11,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hashcli.cli.command import Command
-from hashcli.cli.console import ProgressBar, print_table, say, stop_with, write_json
+from hashcli.cli.console import print_table, say, stop_with, write_json
 from hashcli.cli.options import Download, Json, ProtocolName, open_dataset, whole_numbers
 from hashcli.cli.remedies import with_remedies
-from hashcli.errors import how_to_install
+from hashcli.cli.run_progress import SHOWN, RunProgress
+from hashcli.errors import HashcliError, how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hashcli.datasets.dataset import ImageTextDataset
     from hashcli.datasets.splits import Split
-    from hashcli.distillation.run_folder import MetricRow
-    from hashcli.distillation.run_plan import RunPlan
+    from hashcli.distillation.run_folder import MetricRow, SavedRun
+    from hashcli.distillation.run_plan import RunPlan, RunSource
+    from hashcli.distillation.settings import Settings
     from hashcli.distillation.student import Student
-    from hashcli.distillation.training_loop import EpochReport
-    from hashcli.evaluation.ranking import Report
 
 EXAMPLES = """Examples:\n
 hashcli distill --dataset mirflickr --root ~/data/mirflickr25k --teacher lite-256\n
 hashcli distill --dataset ./captions.jsonl --method lcdh --bits 64,128 --out runs/mine\n
 hashcli distill --dataset ./new.jsonl --update runs/mine/model-64\n
 hashcli distill --dataset ~/Pictures --teacher local-dir:FOLDER     photos without captions\n
+hashcli distill --resume --out runs/mine     a run that was stopped\n
+hashcli distill --dataset mirflickr --root ~/data/mirflickr25k --teacher lite-256 --seeds 0,1,2\n
 hashcli distill --settings ckdh     the settings of a method\n
 hashcli index ~/Pictures --model runs/mine/model-64"""
 
-SHOWN = ("mAP@all", "recall@10", "recall@10 of the 10 nearest")
 ALL = "all"  # the value of --settings without a method
 
 
@@ -42,7 +44,7 @@ class DistillCommand(Command):
     """Names the registered methods in its help, and lets --settings be given without a value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        following = [*args[1:], "-"]
+        following = [*args, "-"][1:]
         for place, (arg, value) in enumerate(zip(args, following, strict=True)):
             if arg == "--settings" and value.startswith("-"):
                 args = [*args[: place + 1], ALL, *args[place + 1 :]]
@@ -86,7 +88,7 @@ def _print_settings(method: str | None) -> None:
 
 # Long because typer reads the options from the signature.
 def run(
-    dataset: Annotated[str, typer.Option(help="A dataset's name, or a file or folder of your own.")],
+    dataset: Annotated[str | None, typer.Option(help="A dataset's name, or a file or folder of your own.")] = None,
     root: Annotated[Path | None, typer.Option(help="The folder that holds the dataset's official files.")] = None,
     protocol: ProtocolName = None,
     split: Annotated[
@@ -118,6 +120,10 @@ def run(
     seed: Annotated[
         int | None, typer.Option(help="Determines the split, the weights and the order.", show_default="0")
     ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="Several seeds, separated by commas: one run after the other, each in OUT/seed-SEED."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/DATASET-METHOD-SEED")] = None,
     update: Annotated[
         Path | None,
@@ -136,7 +142,9 @@ def run(
             help="List the settings of all methods, or of one, with default, range and meaning, and exit.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --out, with the dataset and settings that it has.")
+    ] = False,
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also evaluate untrained codes of the teacher.")
     ] = False,
@@ -158,29 +166,114 @@ def run(
         )
     if update and (teacher or student or bits or method):
         stop_with("--update keeps the model's method, teacher, student and bits: leave those options out.", status=2)
+    if seeds and seed is not None:
+        stop_with("--seed and --seeds cannot be combined.", "Leave --seed out.", status=2)
+    several = list(dict.fromkeys(whole_numbers("--seeds", seeds, "0,1,2"))) if seeds else [seed]
+    folders = [out / f"seed-{one}" if seeds else out for one in several] if out else []
     _require_extra()
-    from platformdirs import user_cache_path
-
-    from hashcli.datasets.splits import make_split, read_split
+    before = _run_to_resume(folders) if resume else None
+    if not (dataset or before):
+        stop_with(
+            f"There is no run to resume in {out}." if resume and out else "Give --dataset.",
+            "The folder is that of the runs of several seeds: add --seeds."
+            if out and list(out.glob("seed-*/run.json"))
+            else "For example: hashcli distill --dataset mirflickr --root ~/data/mirflickr25k",
+            status=1 if resume and out else 2,
+        )
+    from hashcli.datasets.registry import DATASETS
     from hashcli.distillation.resolve import named_method, resolve_settings
-    from hashcli.distillation.run_plan import RunPlan
+    from hashcli.distillation.run_plan import RunSource
     from hashcli.distillation.student import load_student
 
-    old = load_student(update) if update else None
+    place = dataset if dataset in DATASETS else _absolute(Path(dataset)) if dataset else None
+    source = _source(before, RunSource(place or "", _absolute(root), protocol, _absolute(update), baselines))
+    old = load_student(Path(source.update)) if source.update else None
+    base = before.settings if before else old.settings if old else None
     values = {"method": method, "teacher": teacher, "student": student, "bits": lengths, "seed": seed}
-    named = named_method(config, set_ or [], **values) or (old.settings.method if old else None)
-    data, chosen = _open_for_method(partial(open_dataset, dataset, root, protocol, download=download), named)
-    resolved = resolve_settings(config, set_ or [], old.settings if old else None, **values | {"method": chosen})
-    parts = read_split(split, data) if split else make_split(data, resolved.seed, protocol)
-    _warn(data, parts, old)
-    name = f"{data.name}-{'update' if update else resolved.method}-{resolved.seed}"
-    if chosen != named:  # the shortest command has the shortest name
-        name = re.sub(r"[^\w.-]+", "-", data.name.removeprefix("own-").lower())
-    folder = out or Path("runs") / name
-    cache = user_cache_path("hashcli") / "features"
-    plan = RunPlan(data, parts, resolved, folder, cache, resume=resume, baselines=baselines, update=update)
-    _print_rows(_train(plan), json)
-    _say_how_to_use(Path(dataset).expanduser(), plan)
+    named = named_method(config, set_ or [], **values) or (base.method if base else None)
+    root = Path(source.root) if source.root else None
+    open_it = partial(open_dataset, dataset or source.dataset, root, source.protocol, download=download)
+    data, chosen = _open_for_method(open_it, named)
+    settings_of = partial(resolve_settings, config, set_ or [], base, **values | {"method": chosen})
+    wanted = _Wanted(data, source, old, settings_of, split, out, resume, short_name=chosen != named)
+    if seeds:
+        _train_each(wanted, [int(one) for one in several if one is not None], json)
+    else:
+        plan = wanted.plan(None)
+        _print_rows(_train(plan, f"To continue: hashcli distill --resume --out {quote(str(plan.out))}"), json)
+        _say_how_to_use(Path(dataset or source.dataset).expanduser(), plan)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What was asked for: the plan of a run is made of it, or of a run for each of several seeds.
+
+    `settings_of` gives the settings, also for a seed=. `short_name` is for the shortest command.
+    """
+
+    data: "ImageTextDataset"
+    source: "RunSource"
+    updated: "Student | None"
+    settings_of: "Callable[..., Settings]"
+    split: Path | None
+    out: Path | None
+    resume: bool
+    short_name: bool
+
+    def plan(self, seed: int | None) -> "RunPlan":
+        """The plan of the run, or of the run of one of several seeds."""
+        from platformdirs import user_cache_path
+
+        from hashcli.datasets.splits import make_split, read_split
+        from hashcli.distillation.run_plan import RunPlan
+
+        settings = self.settings_of() if seed is None else self.settings_of(seed=seed)
+        folder = self._folder(settings, several=seed is not None)
+        begun = self.resume and (folder / "run.json").exists()
+        split = folder / "split.json" if begun and not self.split and not self.source.protocol else self.split
+        parts = read_split(split, self.data) if split else make_split(self.data, settings.seed, self.source.protocol)
+        _warn(self.data, parts, self.updated)
+        update = Path(self.source.update) if self.source.update else None
+        cache = user_cache_path("hashcli") / "features"
+        return RunPlan(
+            self.data, parts, settings, folder, cache, self.resume, self.source.baselines, update, self.source
+        )
+
+    def _folder(self, settings: "Settings", *, several: bool) -> Path:
+        if self.out:
+            return self.out / f"seed-{settings.seed}" if several else self.out
+        if self.short_name:
+            name = re.sub(r"[^\w.-]+", "-", self.data.name.removeprefix("own-").lower())
+            return Path("runs") / (f"{name}-{settings.seed}" if several else name)
+        return Path("runs") / f"{self.data.name}-{'update' if self.updated else settings.method}-{settings.seed}"
+
+
+def _run_to_resume(folders: list[Path]) -> "SavedRun | None":
+    """The run in the first of the folders that holds one."""
+    from hashcli.distillation.run_folder import read_run
+
+    return next((read_run(folder) for folder in folders if (folder / "run.json").exists()), None)
+
+
+def _source(before: "SavedRun | None", given: "RunSource") -> "RunSource":
+    """What was given and, of the same data, what the run to be resumed was begun with."""
+    from hashcli.distillation.run_plan import RunSource
+
+    saved = before.source if before else None
+    if before and not saved and not given.dataset:
+        stop_with(
+            f"{before.path} does not say where its dataset is: an earlier version of hashcli began the run.",
+            f"Give --dataset ({before.dataset}) and, as it was begun with, --root, --protocol, --update, --baselines.",
+        )
+    if not saved or given.dataset not in ("", saved.dataset):
+        return given
+    return RunSource(**{one.name: getattr(given, one.name) or getattr(saved, one.name) for one in fields(given)})
+
+
+def _absolute(path: Path | None) -> str | None:
+    """An absolute path if it exists: a name or a mistake is left as it is."""
+    whole = path.expanduser() if path else None
+    return str(whole.absolute() if whole.exists() else path) if whole else None
 
 
 def _open_for_method(
@@ -227,63 +320,60 @@ def _warn(data: "ImageTextDataset", split: "Split", student: "Student | None") -
         say("warning: these labels are not the model's, so the teacher decides how similar old and new items are")
 
 
-def _train(plan: "RunPlan") -> "list[MetricRow]":
+def _train(plan: "RunPlan", how_to_continue: str) -> "list[MetricRow]":
     from hashcli.distillation.run import train_hash_models
 
     say(f"Loading the teacher {plan.settings.teacher}")
-    with _RunProgress() as progress, with_remedies():
+    with RunProgress() as progress, with_remedies():
         try:
             return train_hash_models(plan, progress)
         except KeyboardInterrupt:
-            stop_with("Stopped.", f"To continue, repeat the command with --resume --out {plan.out}", status=130)
+            stop_with("Stopped.", how_to_continue, status=130)
+
+
+def _train_each(wanted: _Wanted, seeds: list[int], json: bool) -> None:
+    """A run for each seed, and their comparison. A seed that fails does not stop the others.
+
+    With --resume, a finished run is not repeated.
+    """
+    from hashcli.cli.comparison import compare_runs
+    from hashcli.distillation.run_folder import finished_rows
+
+    done, failed = list[Path](), list[int]()
+    for seed in seeds:
+        try:
+            plan = wanted.plan(seed)
+            if plan.resume and finished_rows(plan.out, plan.settings) is not None:
+                say(f"Seed {seed}: {plan.out} is finished")
+            else:
+                say(f"Seed {seed}: {plan.out}")
+                _train(plan, "To continue, repeat the command with --resume")
+            done.append(plan.out)
+        except HashcliError as error:
+            failed.append(seed)
+            say(f"warning: seed {seed} failed: {error}")
+    if done:
+        compare_runs(done, form="json" if json else "table")
+    if failed:
+        stop_with(
+            f"Of {len(seeds)} seeds, {len(failed)} failed: {', '.join(map(str, failed))}.",
+            "The reasons are above. To try these again, and no others: repeat the command with --resume.",
+        )
 
 
 def _print_rows(rows: "list[MetricRow]", json: bool) -> None:
-    for row in rows:
-        if json:
+    shown = [row for row in rows if row["name"] in SHOWN and not row["of"].startswith("validation")]
+    if json:
+        for row in rows:
             write_json(row)
-        elif row["name"] in SHOWN and row["of"] != "validation":
-            value = f"{row['value']:.4f}\tchance {row['chance']:.4f}"
-            print(f"{row['of']}\t{row['bits']} bits\t{row['direction']}\t{row['name']}\t{value}")
+    elif sys.stdout.isatty():
+        columns = ("", "bits", "direction", "metric", "value", "chance")
+        print_table(columns, [[*_words(row), f"{row['value']:.4f}", f"{row['chance']:.4f}"] for row in shown])
+    else:
+        for row in shown:
+            of, bits, direction, name = _words(row)
+            print(f"{of}\t{bits} bits\t{direction}\t{name}\t{row['value']:.4f}\tchance {row['chance']:.4f}")
 
 
-class _RunProgress(ProgressBar):
-    """A run's callback: epochs and metrics on stderr as they come."""
-
-    def __init__(self) -> None:
-        super().__init__("Features")
-
-    def __enter__(self) -> "_RunProgress":
-        super().__enter__()
-        return self
-
-    def planned(self, count: int, what: str = "Features") -> None:
-        self._doing = what
-        super().planned(count)
-
-    def writing(self, folder: Path) -> None:
-        say(f"Writing {folder}")
-
-    def left_out(self, count: int) -> None:
-        say(f"warning: {count:,} of the photos cannot be read, and are left out")
-
-    def epoch_ended(self, bits: int, epoch: "EpochReport") -> None:
-        stage = f"{bits} bits, {epoch.stage}" if bits else epoch.stage
-        if stage != self._doing:
-            self.planned(epoch.of, stage)
-        self.scanned(epoch.number)
-        if epoch.number == epoch.of or sys.stderr.isatty():
-            losses = ", ".join(f"{name} {value:.4f}" for name, value in epoch.losses.items())
-            metrics = ", ".join(f"{name} {value:.4f}" for name, value in epoch.validation.items())
-            validation = f"; validation: {metrics}" if metrics else ""
-            say(f"{stage}, epoch {epoch.number} of {epoch.of}: {losses}{validation}")
-
-    def evaluated(self, what: str, bits: int, reports: "dict[str, Report]") -> None:
-        for direction, report in reports.items():
-            for metric in report.metrics:
-                if metric.name in SHOWN:
-                    value = f"{metric.name} {metric.value:.4f}, chance {metric.chance:.4f}"
-                    say(f"{bits} bits, {what}, {direction}: {value}")
-
-    def bits_kept(self, bits: int, image: float, text: float) -> None:
-        say(f"{bits} bits: of the old items' bits, {image:.1%} (photos) and {text:.1%} (texts) are unchanged")
+def _words(row: "MetricRow") -> list[str]:
+    return [row["of"], str(row["bits"]), row["direction"], row["name"]]

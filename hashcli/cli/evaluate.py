@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from hashcli.cli.comparison import ComparingCommand, compare_runs
 from hashcli.cli.console import ProgressBar, say, stop_with, write_json
 from hashcli.cli.options import Download, Json, ProtocolName, open_dataset, whole_numbers
 from hashcli.errors import how_to_install
@@ -23,7 +24,10 @@ EXAMPLES = """Examples:\n
 hashcli evaluate --dataset mirflickr --root ~/data/mirflickr25k\n
 hashcli evaluate --dataset flickr8k --root ~/data/flickr8k --model ./my-model --json\n
 hashcli evaluate --dataset mirflickr --root ~/data/mirflickr25k --seed 0,1,2 --plots figures\n
-hashcli evaluate --codes runs/a/codes-64.npz --codes runs/b/codes-64.npz"""
+hashcli evaluate --codes runs/a/codes-64.npz --codes runs/b/codes-64.npz\n
+hashcli evaluate --compare runs/* --plots figures     runs of distill, side by side"""
+
+COMMAND = ComparingCommand  # for cli/__init__.py
 
 
 def run(
@@ -44,6 +48,20 @@ def run(
         typer.Option(help="Determines the split into query and database. Several, separated by commas, are averaged."),
     ] = "0",
     plots: Annotated[Path | None, typer.Option(help="Write plots of the curves to this folder, as PNG files.")] = None,
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN...", help="Compare finished runs, or folders of them, by method and code length, over seeds."
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="With --compare: the runs to show gains over, by their name in its table.",
+            show_default="the same without a teacher",
+        ),
+    ] = None,
+    latex: Annotated[bool, typer.Option("--latex", help="With --compare: print rows of a LaTeX table.")] = False,
     download: Download = False,
     json: Json = False,
 ) -> None:
@@ -55,7 +73,11 @@ def run(
     ranked by database row, after one shuffle by the seed that draws the split. Several seeds give the mean and the
     sample standard deviation.
     """
-    if bool(dataset) == bool(codes):
+    if bool(compare) and (dataset or codes):
+        stop_with("--compare takes runs alone: leave --dataset and --codes out.", status=2)
+    if (baseline or latex) and not compare:
+        stop_with("--baseline and --latex belong to --compare.", status=2)
+    if not compare and bool(dataset) == bool(codes):
         stop_with("Give --dataset or --codes.", "For example: hashcli evaluate --codes runs/a/codes-64.npz", status=2)
     cuts, seeds = whole_numbers("--k", k, "50,5000"), whole_numbers("--seed", seed, "0,1,2")
     if min(cuts) < 1 or min(seeds) < 0:
@@ -66,6 +88,9 @@ def run(
         except ImportError:
             stop_with("Plots need matplotlib, which is not installed.", how_to_install("train"))
 
+    if compare:
+        compare_runs(compare, baseline, "json" if json else "latex" if latex else "table", plots)
+        return
     if codes:
         evaluation = _evaluate_codes(codes, cuts)
     else:

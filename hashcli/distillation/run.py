@@ -133,7 +133,7 @@ def _open_folder(plan: RunPlan, towers: Towers, student: Student | None) -> RunF
     """Begin a run, or resume the one that the folder holds."""
     settings = plan.settings
     updated = student.digest() if student else None
-    facts = run_facts(settings, plan.dataset, plan.split, towers.keys(), updated)
+    facts = run_facts(plan, towers.keys(), updated)
     return open_run(plan.out, settings, facts, plan.split.to_json(plan.dataset), resume=plan.resume)
 
 

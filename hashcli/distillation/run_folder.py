@@ -1,16 +1,17 @@
 """The folder that a run writes, and in which it can be resumed.
 
 It holds `run.json` (everything that decides the run), `split.json`, `checkpoints/`, `log.jsonl` (every epoch),
-`metrics.json`, `codes-BITS.npz` (packed codes, labels and split, from which every metric can be computed again), and a
-hash-model folder `model-BITS` for each code length. A run of a method without pairs has no codes; its
-checkpoints are the teacher's hash layers, and its hash models are named `teacher-BITS` and `student-BITS`.
+`metrics.json`, `tensorboard/` where TensorBoard is installed, `codes-BITS.npz` (packed codes, labels and split, from
+which every metric can be computed again), and a hash-model folder `model-BITS` for each code length. A run of a method
+without pairs has no codes; its checkpoints are the teacher's hash layers, and its hash models are named `teacher-BITS`
+and `student-BITS`.
 """
 
 import hashlib
 import importlib.metadata
 import json
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ import hashcli
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.splits import Split
 from hashcli.distillation.registry import load_method
+from hashcli.distillation.resolve import settings_from_json
+from hashcli.distillation.run_plan import RunPlan, RunSource
+from hashcli.distillation.scalars import Scalars
 from hashcli.distillation.settings import Settings, shown
 from hashcli.distillation.training_loop import EpochReport
 from hashcli.errors import HashcliError, reason_of
@@ -35,11 +39,22 @@ class RunExistsError(HashcliError):
     """The folder already holds a run, and it was not to be resumed."""
 
 
+@dataclass(frozen=True)
+class SavedRun:
+    """What run.json says of a run. `source` is None for a run that an earlier version began."""
+
+    path: Path
+    dataset: str
+    settings: Settings
+    source: RunSource | None
+
+
 class RunFolder:
     """A run folder that has been begun."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._scalars = Scalars(path / "tensorboard")
         self._logged = _read_log(path / "log.jsonl")
 
     @property
@@ -60,6 +75,7 @@ class RunFolder:
         if (bits, epoch.stage, epoch.number) not in self._logged:
             with (self.path / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps({"bits": bits, **asdict(epoch)}) + "\n")
+            self._scalars.add_epoch(bits, epoch)
 
     def save_codes(self, bits: int, codes: DatasetCodes, dataset: ImageTextDataset, split: Split) -> None:
         """Write codes-BITS.npz."""
@@ -77,6 +93,7 @@ class RunFolder:
 
     def save_metrics(self, rows: list[MetricRow]) -> None:
         """Write metrics.json, which ends a run."""
+        self._scalars.add_metrics(rows)
         (self.path / "metrics.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
@@ -116,13 +133,7 @@ def resume_run(path: Path, facts: dict[str, Any], defaults: dict[str, Any]) -> R
     """
     saved = {"method_version": 1} | _saved_facts(path / "run.json")
     now = json.loads(json.dumps(facts))
-    before = {name: saved["config"].get(name, default) for name, default in defaults.items()}
-    changed = [
-        f"{name} {shown(before[name])}, not {shown(value)}"
-        for name, value in now["config"].items()
-        if before[name] != value
-    ]
-    different = [f"other settings ({'; '.join(changed)})"] if changed else []
+    different = _changed_settings(saved["config"], now["config"], defaults)
     different += [
         what
         for key, what in (
@@ -139,6 +150,39 @@ def resume_run(path: Path, facts: dict[str, Any], defaults: dict[str, Any]) -> R
     return RunFolder(path)
 
 
+def read_run(path: Path) -> SavedRun:
+    """What the run in a folder was started with. Raises HashcliError if there is none."""
+    saved = _saved_facts(path / "run.json")
+    try:
+        source = RunSource(**saved["source"]) if saved.get("source") else None
+        return SavedRun(path, str(saved["dataset"]), settings_from_json(saved["config"]), source)
+    except (KeyError, TypeError) as error:
+        raise HashcliError(f"{path} does not describe a run: {error!r}.", "Choose another folder.") from error
+
+
+def finished_rows(path: Path, settings: Settings) -> list[MetricRow] | None:
+    """The rows of metrics.json, or None if the run in the folder is not finished.
+
+    Raises HashcliError if it has other settings.
+    """
+    if not (path / "metrics.json").exists():
+        return None
+    defaults = type(settings)(method=settings.method).to_json()
+    different = _changed_settings(_saved_facts(path / "run.json")["config"], settings.to_json(), defaults)
+    if different:
+        raise HashcliError(f"{path} holds a run with {different[0]}.", "Choose another folder.")
+    return list(json.loads((path / "metrics.json").read_text(encoding="utf-8")))
+
+
+def _changed_settings(saved: dict[str, Any], now: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
+    """What is different, as one text; or nothing. A setting that is not saved counts as its default."""
+    before = {name: saved.get(name, default) for name, default in defaults.items()}
+    changed = [
+        f"{name} {shown(before[name])}, not {shown(value)}" for name, value in now.items() if before[name] != value
+    ]
+    return [f"other settings ({'; '.join(changed)})"] if changed else []
+
+
 def _saved_facts(path: Path) -> dict[str, Any]:
     try:
         saved = parse_json(read_plain(path).decode())
@@ -151,14 +195,14 @@ def _saved_facts(path: Path) -> dict[str, Any]:
     return saved
 
 
-def run_facts(
-    settings: Settings, dataset: ImageTextDataset, split: Split, towers: dict[str, str], updated: str | None
-) -> dict[str, Any]:
+def run_facts(plan: RunPlan, towers: dict[str, str], updated: str | None) -> dict[str, Any]:
     """The content of run.json. `towers` are the keys of the towers, `updated` the digest of a student to update."""
+    settings, dataset, split = plan.settings, plan.dataset, plan.split
     return {
         "config": settings.to_json(),
         "method_version": load_method(settings.method).version,
         "dataset": dataset.name,
+        "source": asdict(plan.source) if plan.source else None,
         "protocol": split.protocol,
         "split": split.checksum,
         "sizes": {part: len(getattr(split, part)) for part in ("query", "database", "train", "validation")},

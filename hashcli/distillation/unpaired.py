@@ -135,7 +135,7 @@ def fit_hash_models(plan: RunPlan, method: UnpairedMethod[Any], callback: RunCal
         if isinstance(tower, OpenClipTextTower):
             check_text_tower(tower)
     keys = {"teacher": teacher[0].key} | (student.keys() if student else {})
-    facts = run_facts(settings, plan.dataset, plan.split, keys, updated=None)
+    facts = run_facts(plan, keys, updated=None)
     if isinstance(teacher[0], VectorImageTower):
         _check_vectors(plan, teacher[0], teacher[1])
     folder = open_run(plan.out, settings, facts, plan.split.to_json(plan.dataset), resume=plan.resume)
@@ -301,9 +301,12 @@ def _encode(
     photos = [dataset.images[row] for row in rows]
     cache = FeatureCache(plan.cache, dataset.name, callback.advanced)
 
+    order = np.argsort(rows)  # the dataset's order, so that all seeds share what is in the cache
+
     def encode_photos(tower: ImageTower, whose: str) -> Tensor:
         callback.planned(len(photos), f"Photos, {whose}")
-        return unit_rows(cache.images(tower, photos, all_readable=False))
+        found = cache.images(tower, [photos[place] for place in order], all_readable=False)
+        return unit_rows(found[np.argsort(order)])
 
     def encode_texts(tower: TextTower, whose: str) -> Tensor:
         if vectors:
@@ -343,6 +346,6 @@ def encode_sentences(tower: TextTower, texts: Sequence[str], cache: FeatureCache
 
 
 def _own_sentences(texts: Sequence[str]) -> list[str]:
-    """Those that are not everyday sentences, such as captions."""
+    """Those that are not everyday sentences, such as captions; in one order, whatever the split."""
     everyday = set(sentence_lists.everyday_sentences())
-    return [text for text in dict.fromkeys(texts) if text not in everyday]
+    return sorted({text for text in texts if text not in everyday})

@@ -21,25 +21,68 @@ CHANCE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.2}
 
 def plot_precision_recall(curves: Curves, path: Path, title: str) -> None:
     """Draw precision against recall, a point for each Hamming radius within which some query found something."""
-    figure, axes = _figure(title, "recall, a point for each Hamming radius", "precision (0 where nothing is within)")
+    figure, axes = _figure(title, *_PRECISION_RECALL)
     for direction, of_direction in curves.items():
-        by_name = {curve.name: curve for curve in of_direction}
-        precision, recall = by_name["precision within Hamming radius"], by_name["recall within Hamming radius"]
-        used = [radius for radius, chance in enumerate(precision.chance) if chance > 0]
-        x, y = [recall.values[radius] for radius in used], [precision.values[radius] for radius in used]
+        x, y, chance = _precision_recall(of_direction)
         axes.plot(x, y, marker=".", markersize=4, color=COLOURS[direction], label=direction)
-        axes.plot(x, [precision.chance[radius] for radius in used], color=COLOURS[direction], **CHANCE)
+        axes.plot(x, chance, color=COLOURS[direction], **CHANCE)
     _save(figure, axes, path)
 
 
 def plot_precision_at(curves: Curves, path: Path, title: str) -> None:
     """Draw the precision among the first N results."""
-    figure, axes = _figure(title, "N, the nearest by Hamming distance", "precision@N")
+    figure, axes = _figure(title, *_PRECISION_AT)
     for direction, of_direction in curves.items():
-        curve = next(curve for curve in of_direction if curve.name == "precision@N")
-        axes.plot(curve.x, curve.values, color=COLOURS[direction], label=direction)
-        axes.plot(curve.x, curve.chance, color=COLOURS[direction], **CHANCE)
+        x, y, chance = _precision_at(of_direction)
+        axes.plot(x, y, color=COLOURS[direction], label=direction)
+        axes.plot(x, chance, color=COLOURS[direction], **CHANCE)
     _save(figure, axes, path)
+
+
+def plot_compared(curves: dict[str, Curves], path: Path, title: str, *, by_rank: bool) -> None:
+    """Draw the curves of several methods, by label, in one picture with a panel for each direction.
+
+    Precision is drawn by rank, or else against recall.
+    """
+    points = _precision_at if by_rank else _precision_recall
+    x_name, y_name = _PRECISION_AT if by_rank else _PRECISION_RECALL
+    directions = list(dict.fromkeys(direction for own in curves.values() for direction in own))
+    figure = Figure(figsize=(4.5 * len(directions), 4 + 0.25 * len(curves)), layout="constrained")
+    panels = figure.subplots(1, len(directions), squeeze=False, sharey=True)[0]
+    for axes, direction in zip(panels, directions, strict=True):
+        for number, (label, own) in enumerate(curves.items()):
+            x, y, chance = points(own[direction])
+            axes.plot(x, y, color=f"C{number}", linestyle=("-", "--", "-.")[number // 10 % 3], label=label)
+        axes.plot(x, chance, color="grey", label="chance", **CHANCE)
+        axes.set_title(direction, fontsize="medium")
+        axes.set_xlabel(x_name)
+        axes.set_ylim(0, 1.02)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel(y_name)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", frameon=False, ncols=2)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=150)
+
+
+_PRECISION_RECALL = "recall, a point for each Hamming radius", "precision (0 where nothing is within)"
+_PRECISION_AT = "N, the nearest by Hamming distance", "precision@N"
+
+_Points = tuple[list[float], list[float], list[float]]  # x, y, and chance
+
+
+def _precision_recall(curves: list[Curve]) -> _Points:
+    by_name = {curve.name: curve for curve in curves}
+    precision, recall = by_name["precision within Hamming radius"], by_name["recall within Hamming radius"]
+    used = [radius for radius, chance in enumerate(precision.chance) if chance > 0]
+    x, y, chance = (
+        [values[radius] for radius in used] for values in (recall.values, precision.values, precision.chance)
+    )
+    return x, y, chance
+
+
+def _precision_at(curves: list[Curve]) -> _Points:
+    curve = next(curve for curve in curves if curve.name == "precision@N")
+    return list(curve.x), curve.values, curve.chance
 
 
 def plot_losses(log: Path, bits: int, path: Path) -> None:
@@ -47,10 +90,13 @@ def plot_losses(log: Path, bits: int, path: Path) -> None:
 
     `log` is the log.jsonl of a run. Raises HashcliError when it cannot be read, and when it has no epochs of `bits`.
     """
-    stages = _read_log(log, bits)
+    _losses_figure(_read_log(log, bits), f"{log.resolve().parent.name}, {bits} bits").savefig(path, dpi=150)
+
+
+def _losses_figure(stages: dict[str, Epochs], title: str) -> Figure:
     columns = min(len(stages), 3)
     rows = -(-len(stages) // columns)
-    figure = Figure(figsize=(4 * columns + 1.5, 3 * rows), layout="constrained")
+    figure = Figure(figsize=(max(4 * columns, 6), 3 * rows + 1.5), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     legend: dict[str, Line2D] = {}
     for axes, (stage, epochs) in zip(panels, stages.items(), strict=False):
@@ -60,11 +106,9 @@ def plot_losses(log: Path, bits: int, path: Path) -> None:
         axes.grid(alpha=0.3)
     for axes in panels[len(stages) :]:
         axes.remove()
-    figure.legend(handles=list(legend.values()), loc="outside right upper", frameon=False)
-    figure.suptitle(
-        f"{log.resolve().parent.name}, {bits} bits: the terms of the loss; dashed, on the right: validation"
-    )
-    figure.savefig(path, dpi=150)
+    figure.legend(handles=list(legend.values()), loc="outside lower center", frameon=False, ncols=min(columns + 1, 3))
+    figure.suptitle(f"{title}\nthe terms of the loss; dashed, on the right: validation", fontsize="medium")
+    return figure
 
 
 def _read_log(log: Path, bits: int) -> dict[str, Epochs]:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from hashcli.cli.distill import _print_rows
 from hashcli.datasets.registry import load_dataset
 from hashcli.hashmodel.model import HashModel
+from tests.cli.test_run_progress import Terminal
 from tests.conftest import Run, json_rows
 from tests.datasets.layouts import make_flickr8k, make_mirflickr
 
@@ -147,10 +149,81 @@ def test_a_run_that_is_there_is_resumed_or_left_alone(distill: Run, flickr: tupl
     distill(*flickr, "--out", "run", "--resume")
 
 
+def test_a_run_is_resumed_by_its_folder_alone(distill: Run, flickr: tuple[object, ...], tmp_path: Path) -> None:
+    """Dataset, root, protocol, split, settings and baselines are as they were; what is given anew must be the same."""
+    distill(*flickr, "--method", "ckdh", "--protocol", "MIR-D", "--baselines", "--out", "run")
+    run = tmp_path / "run"
+    metrics = (run / "metrics.json").read_text()
+    (run / "metrics.json").unlink()
+    (run / "checkpoints" / "16" / "ckdh-student.pt").unlink()
+    distill("--resume", "--out", "run")
+    assert (run / "metrics.json").read_text() == metrics
+    other = distill("--resume", "--out", "run", "--set", "epochs=5", status=1)
+    assert "run holds a run with other settings (epochs 2, not 5)" in other.stderr
+
+    saved = json.loads((run / "run.json").read_text())
+    del saved["source"]  # as an earlier version wrote it
+    (run / "run.json").write_text(json.dumps(saved))
+    earlier = distill("--resume", "--out", "run", status=1)
+    assert "run does not say where its dataset is" in earlier.stderr
+    assert "Give --dataset (mirflickr) and, as it was begun with, --root, --protocol" in earlier.stderr
+
+
+def test_a_folder_without_a_run_is_not_resumed(distill: Run, tmp_path: Path) -> None:
+    assert "There is no run to resume in nowhere." in distill("--resume", "--out", "nowhere", status=1).stderr
+    (tmp_path / "several" / "seed-0").mkdir(parents=True)
+    (tmp_path / "several" / "seed-0" / "run.json").touch()
+    assert "add --seeds" in distill("--resume", "--out", "several", status=1).stderr
+    assert "Give --dataset." in distill(status=2).stderr
+
+
+def test_several_seeds_are_runs_of_their_own(distill: Run, flickr: tuple[object, ...], tmp_path: Path) -> None:
+    """The photos are encoded once. A seed that fails does not stop the others, and is tried again with --resume."""
+    out = tmp_path / "runs" / "ckdh"
+    (out / "seed-1").mkdir(parents=True)
+    (out / "seed-1" / "run.json").write_text("{}")
+    done = distill(*flickr, "--method", "ckdh", "--seeds", "0,1,2", "--out", out, status=1)
+    assert "warning: seed 1 failed: " in done.stderr
+    assert "Of 3 seeds, 1 failed: 1." in done.stderr
+    features = {path.name for path in (tmp_path / "cache").rglob("*.npy")}
+    (out / "seed-1" / "run.json").unlink()
+
+    again = distill("--seeds", "0,1,2", "--out", out, "--resume")
+    assert [line.rpartition(" ")[2] for line in again.stderr.splitlines() if line.startswith("Seed ")] == [
+        "finished",
+        str(out / "seed-1"),
+        "finished",
+    ]
+    rows = [line.split("\t") for line in again.stdout.splitlines()]
+    assert {row[0] for row in rows} == {"ckdh's teacher", "ckdh"}
+    assert all(row[1] == "16 bits" and row[3] == "mAP@all" and row[6] == "seeds 3" for row in rows)
+    assert {path.name for path in (tmp_path / "cache").rglob("*.npy")} == features
+    seeds = [json.loads((out / f"seed-{seed}" / "run.json").read_text())["config"]["seed"] for seed in (0, 1, 2)]
+    assert seeds == [0, 1, 2]
+    other = distill("--seeds", "0", "--out", out, "--resume", "--set", "epochs=5", status=1)
+    assert "other settings (epochs 2, not 5)" in other.stderr
+
+
+def test_the_last_rows_are_a_table_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"of": "soda's teacher", "bits": 1024, "direction": "image to image", "chance": 0.5}
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    stdout = Terminal()
+    monkeypatch.setattr(sys, "stdout", stdout)
+    _print_rows([row | {"name": "mAP@all", "value": 0.75}, row | {"name": "mAP@50", "value": 0.9}], json=False)
+    heading, _, shown, *rest = stdout.getvalue().splitlines()
+    assert heading.split() == ["bits", "direction", "metric", "value", "chance"]
+    assert shown.split("  ")[0] == "soda's teacher"
+    assert "\t" not in shown
+    assert not rest
+
+
 WRONG_USAGE: list[tuple[tuple[str, ...], str]] = [
     (("--bits", "many"), "--bits many is not a list of whole numbers"),
     (("--nonsense",), "--nonsense"),
     (("--split", "split.json", "--protocol", "MIR-A"), "--split and --protocol cannot be combined"),
+    (("--seeds", "0,1", "--seed", "1"), "--seed and --seeds cannot be combined"),
+    (("--seeds", "all"), "--seeds all is not a list of whole numbers"),
     (("--update", "model", "--seed", "1"), "--update keeps the model's method, teacher, student and bits"),
 ]
 

@@ -1,6 +1,7 @@
 """The plots are written, and hold the colours of what they claim to show."""
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,25 @@ def test_losses_of_every_stage(tmp_path: Path) -> None:
     log.write_text("not JSON\n")
     with pytest.raises(HashcliError, match="not a training log"):
         plot_losses(log, 16, tmp_path / "loss.png")
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_the_title_of_the_losses_lies_on_nothing(count: int) -> None:
+    """Also for a long name and many terms."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from hashcli.evaluation.plots import _losses_figure
+
+    losses = {f"a term of the loss {number}": 0.5 for number in range(6)}
+    stages = {f"stage-{number}": {1: {"losses": losses, "validation": {"mAP": 0.5}}} for number in range(count)}
+    figure = _losses_figure(stages, "mirflickr-ckdh-without-teacher-0, 128 bits")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    boxes = [one.get_window_extent() for one in (figure.texts[0], figure.legends[0])]
+    boxes += [axes.get_tightbbox() or axes.bbox for axes in figure.axes[:count]]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert min(box.x0 for box in boxes) >= 0
+    assert max(box.x1 for box in boxes) <= figure.bbox.width
 
 
 def test_through_the_command(hashcli: Run, tmp_path: Path) -> None:
