@@ -1,8 +1,9 @@
 """The datasets by name, and your own by path. A new dataset is a file of its own and one line here."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from hashcli.datasets import coco, custom, flickr8k, iapr, mirflickr, nuswide, synthetic
+from hashcli.datasets import coco, custom, flickr, iapr, matlab, mirflickr, nuswide, synthetic, wikipedia
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.source import DatasetSource, Protocol
 from hashcli.errors import HashcliError, did_you_mean, did_you_mean_path
@@ -11,12 +12,15 @@ DATASETS: dict[str, DatasetSource] = {
     source.name: source
     for source in (
         coco.SOURCE,
-        flickr8k.SOURCE,
+        flickr.SOURCE_8K,
+        flickr.SOURCE_30K,
         iapr.SOURCE,
+        matlab.SOURCE,
         mirflickr.SOURCE,
         nuswide.SOURCE_10,
         nuswide.SOURCE_21,
         synthetic.SOURCE,
+        wikipedia.SOURCE,
     )
 }
 
@@ -47,9 +51,12 @@ def load_dataset(
         root = source.default_root()
     if root is None:
         raise RootMissingError(name)
-    known = [one for one in source.protocols if protocol and one.name.lower() == protocol.lower()]
-    load = known[0].load if known and known[0].load else source.load
-    return load(Path(root).expanduser())
+    chosen = find_protocol(name, protocol) if source.protocols else None
+    load = chosen.load if chosen and chosen.load else source.load
+    dataset = load(Path(root).expanduser())
+    if chosen and chosen.texts is not None:
+        dataset = replace(dataset, texts=[texts[: chosen.texts] for texts in dataset.texts])
+    return dataset
 
 
 def find_protocol(dataset_name: str, name: str | None) -> Protocol | None:

@@ -109,7 +109,7 @@ def test_a_named_dataset_needs_its_root_folder() -> None:
 def test_neither_a_dataset_nor_a_path() -> None:
     with pytest.raises(HashcliError, match=r"no dataset 'mirflick', .* Did you mean mirflickr") as raised:
         load_dataset("mirflick")
-    assert "coco, flickr8k, iapr" in raised.value.remedy
+    assert "coco, flickr30k, flickr8k, iapr" in raised.value.remedy
 
 
 def test_the_dataset_of_the_guide_is_loaded_and_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
