@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from hashcli.cli.console import ProgressBar, say, stop_with, write_json
-from hashcli.cli.options import Download, Json, ProtocolName, open_dataset, whole_numbers
+from hashcli.cli.options import DatasetRoot, Download, Json, ProtocolName, open_dataset, whole_numbers
 from hashcli.errors import how_to_install
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ hashcli evaluate --codes runs/a/codes-64.npz --codes runs/b/codes-64.npz"""
 
 def run(
     dataset: Annotated[str | None, typer.Option(help="A dataset's name, or a file or folder of your own.")] = None,
-    root: Annotated[Path | None, typer.Option(help="The folder that holds the dataset's official files.")] = None,
+    root: DatasetRoot = None,
     protocol: ProtocolName = None,
     model: Annotated[str, typer.Option(help="Hash model, by name or folder.")] = "lite-256",
     codes: Annotated[

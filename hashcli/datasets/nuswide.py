@@ -91,5 +91,9 @@ def _check_length(path: Path, lines: int, photos: int) -> None:
         )
 
 
-SOURCE_10 = DatasetSource("nuswide10", load_10, (Protocol("NUS-10", 186_577, 2_100, 5_000, "UCCH, DJSRH"),))
-SOURCE_21 = DatasetSource("nuswide21", load_21, (Protocol("NUS-21", 190_421, 2_100, 10_500, "MITH, NACD"),))
+SOURCE_10 = DatasetSource(
+    "nuswide10", load_10, (Protocol("NUS-10", 186_577, 2_100, 5_000, "UCCH, DJSRH"),), folder="nuswide"
+)
+SOURCE_21 = DatasetSource(
+    "nuswide21", load_21, (Protocol("NUS-21", 190_421, 2_100, 10_500, "MITH, NACD"),), folder="nuswide"
+)

@@ -60,7 +60,8 @@ class DatasetSource:
 
     `load` gets the root folder. The first of `protocols` is the default one; without any, a dataset is split by its
     publisher's parts, or else as custom data are. `archives` is empty where the publisher does not offer the files
-    freely. `default_root` is for a dataset that needs no files of a publisher.
+    freely. `default_root` is for a dataset that needs no files of a publisher. `folder` names its home where several
+    datasets are read from the same files.
     """
 
     name: str
@@ -68,3 +69,4 @@ class DatasetSource:
     protocols: tuple[Protocol, ...] = ()
     archives: tuple[Archive, ...] = ()
     default_root: Callable[[], Path] | None = None
+    folder: str = ""

@@ -60,6 +60,35 @@ def test_a_protocol_decides_the_query_set(hashcli: Run, tiny_model: Path, tmp_pa
     assert sizes == {"MIR-A": (6, 52), "mir-d": (12, 47)}
 
 
+def test_a_root_is_given_once(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
+    """It is remembered; before, an error says where the dataset is looked for, and both ways to get it there."""
+    command = ("evaluate", "--dataset", "mirflickr", "--model", tiny_model, "--json")
+    lost = hashcli(*command, status=1).stderr
+    home = tmp_path / "data" / "hashcli" / "datasets" / "mirflickr"
+    assert f"mirflickr is not in {home}, where its files belong." in lost
+    assert "--root" in lost
+    assert "--download" in lost
+    root = make_mirflickr(tmp_path / "far", photos=60)
+    named = hashcli(*command, "--root", "far")
+    assert f"will be looked for in {root.name} from now on" in named.stderr
+    again = hashcli(*command)
+    assert "from now on" not in again.stderr
+    assert json_rows(again) == json_rows(named)
+
+
+def test_what_is_downloaded_without_a_root_goes_home(
+    hashcli: Run, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(name: str, root: Path, _: object) -> None:
+        make_mirflickr(root, photos=60)
+
+    monkeypatch.setattr("hashcli.datasets.download.download", fetch)
+    command = ("evaluate", "--dataset", "mirflickr", "--model", tiny_model, "--json")
+    downloaded = json_rows(hashcli(*command, "--download"))
+    assert (tmp_path / "data" / "hashcli" / "datasets" / "mirflickr" / "mirflickr" / "im1.jpg").exists()
+    assert json_rows(hashcli(*command)) == downloaded
+
+
 def test_what_cannot_be_downloaded_is_named(hashcli: Run, tiny_model: Path) -> None:
     command = ("evaluate", "--dataset", "flickr8k", "--root", "here", "--model", tiny_model, "--download")
     assert "flickr8k" in hashcli(*command, status=1).stderr
@@ -194,7 +223,11 @@ def test_a_warning_about_queries_that_the_model_was_trained_on(hashcli: Run, tin
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (("--dataset", "nosuch", "--root", "."), 1, "Datasets: coco, flickr8k, iapr, mirflickr, nuswide10, nuswide21"),
+        (
+            ("--dataset", "nosuch", "--root", "."),
+            1,
+            "Datasets: coco, flickr30k, flickr8k, iapr, mat, mirflickr",
+        ),
         (("--dataset", "mirflickr", "--root", "nowhere"), 1, "mirflickr/meta/tags/tags1.txt"),
         (("--dataset", "mirflickr", "--root", ".", "--k", "many"), 2, "--k many"),
         (("--dataset", "mirflickr"), 1, "Give --root"),
