@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     Reports = dict[str, Report]  # by direction
 
+HEADLINE = "mAP@all"  # of the other directions of search than the main ones, only this is shown
+
 EXAMPLES = """Examples:\n
 hashcli evaluate --dataset mirflickr --root ~/data/mirflickr25k\n
 hashcli evaluate --dataset flickr8k --root ~/data/flickr8k --model ./my-model --json\n
@@ -53,7 +55,8 @@ def run(
     With labels, the metrics are mean average precision and precision; items that share a label are relevant. With
     captions, they are the recall of a caption's own photo and of a photo's own captions. Items at equal distance are
     ranked by database row, after one shuffle by the seed that draws the split. Several seeds give the mean and the
-    sample standard deviation.
+    sample standard deviation. Of searches in the part of the database that was not trained on, from image to image and
+    from text to text, one metric is shown; --json has all metrics and the curves.
     """
     if bool(dataset) == bool(codes):
         stop_with("Give --dataset or --codes.", "For example: hashcli evaluate --codes runs/a/codes-64.npz", status=2)
@@ -79,7 +82,7 @@ def run(
         _print_json(evaluation, rows)
     else:
         say(", ".join(f"{key} {value}" for key, value in evaluation.facts.items()))
-        _print_rows(rows)
+        _print_rows([row for row in rows if _is_main(row["direction"]) or row["metric"] == HEADLINE])
     if plots:
         _draw(plots, evaluation)
 
@@ -113,6 +116,7 @@ def _evaluate_model(name: str, dataset: "ImageTextDataset", splits: "list[Split]
         "split": _common([split.checksum for split in splits]),
         "query": len(splits[0].query),
         "database": len(splits[0].database),
+        "unseen database": len(splits[0].unseen),
         "ties": "by database row",
     }
     return _Evaluation(facts, repeats, [])
@@ -129,6 +133,7 @@ def _evaluate_codes(paths: list[Path], cuts: Sequence[int]) -> _Evaluation:
         **{key: _common([one.origin.get(key) for one in saved]) for key in saved[0].origin},
         "query": len(saved[0].query),
         "database": len(saved[0].database),
+        **({"unseen database": len(saved[0].unseen)} if saved[0].unseen is not None else {}),
         "ties": "by database row",
     }
     return _Evaluation(facts, [one.evaluate(cuts) for one in saved], saved)
@@ -161,6 +166,11 @@ def _rows(repeats: "list[Reports]") -> list[dict[str, Any]]:
         for direction in repeats[0]
         for metric in repeated_metrics([reports[direction] for reports in repeats])
     ]
+
+
+def _is_main(direction: str) -> bool:
+    """Whether it is one of the field's directions, on the protocol's database."""
+    return direction in ("image to text", "text to image", "code to code")
 
 
 def _print_json(evaluation: _Evaluation, rows: list[dict[str, Any]]) -> None:
@@ -204,20 +214,28 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
 
 def _draw(folder: Path, evaluation: _Evaluation) -> None:
-    from hashcli.evaluation.plots import plot_losses, plot_precision_at, plot_precision_recall
+    from hashcli.evaluation.plots import (
+        plot_losses,
+        plot_precision_at,
+        plot_precision_recall,
+        plot_precision_recall_over_ranks,
+    )
     from hashcli.evaluation.repeats import mean_curves
 
     folder.mkdir(parents=True, exist_ok=True)
     facts, repeats = evaluation.facts, evaluation.repeats
     drawn = []
-    curves = {direction: mean_curves([reports[direction] for reports in repeats]) for direction in repeats[0]}
+    drawn_directions = [direction for direction in repeats[0] if _is_main(direction)]
+    curves = {direction: mean_curves([reports[direction] for reports in repeats]) for direction in drawn_directions}
     if all(curves.values()):
-        names = [facts.get("model") or facts.get("method"), facts.get("dataset"), f"{facts['bits']} bits"]
-        title = ", ".join(str(name) for name in names if name)
+        about = [facts.get("model") or facts.get("method"), facts.get("dataset"), f"{facts['bits']} bits"]
+        title = ", ".join(str(name) for name in about if name)
         title += f", mean of {len(repeats)} seeds" if len(repeats) > 1 else ""
-        drawn = [folder / "precision-recall.png", folder / "precision-at-n.png"]
+        names = ("precision-recall", "precision-recall-over-ranks", "precision-at-n")
+        drawn = [folder / f"{name}.png" for name in names]
         plot_precision_recall(curves, drawn[0], title)
-        plot_precision_at(curves, drawn[1], title)
+        plot_precision_recall_over_ranks(curves, drawn[1], title)
+        plot_precision_at(curves, drawn[2], title)
     else:
         say("There is no precision to draw: this dataset has no labels.")
     for one in evaluation.saved:

@@ -39,6 +39,14 @@ class Split:
     checksum: str
     warnings: list[str]
 
+    @property
+    def unseen(self) -> np.ndarray:
+        """The rows of the database that are neither trained on nor validated with: a database of new items.
+
+        A database that holds the training set, as the field's protocols have it, rewards labels learned by heart.
+        """
+        return self.database[~np.isin(self.database, np.concatenate([self.train, self.validation]))]
+
     def to_json(self, dataset: ImageTextDataset) -> str:
         """The split as lists of ids, which `read_split` reads."""
         head = {"dataset": dataset.name, "protocol": self.protocol, "seed": self.seed, "checksum": self.checksum}

@@ -9,34 +9,59 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hashcli.errors import HashcliError
-from hashcli.evaluation.ranking import Curve
+from hashcli.evaluation.ranking import (
+    PRECISION_AT,
+    PRECISION_OVER_RANKS,
+    PRECISION_WITHIN_FOUND,
+    RECALL_OVER_RANKS,
+    RECALL_WITHIN,
+    Curve,
+)
 from hashcli.parsing import parse_json
 
 Curves = dict[str, list[Curve]]  # by direction
 Epochs = dict[int, dict[str, dict[str, float]]]  # by number: the values of "losses" and "validation" by name
 
-COLOURS = {"image to text": "#0072b2", "text to image": "#d55e00"}  # a pair that the colour-blind can tell apart
+# A pair that the colour-blind can tell apart.
+COLOURS = {"image to text": "#0072b2", "text to image": "#d55e00", "code to code": "#0072b2"}
 CHANCE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.2}
 
 
 def plot_precision_recall(curves: Curves, path: Path, title: str) -> None:
-    """Draw precision against recall, a point for each Hamming radius within which some query found something."""
-    figure, axes = _figure(title, "recall, a point for each Hamming radius", "precision (0 where nothing is within)")
+    """Draw precision against recall by hash lookup, a point for each Hamming radius within which something is found.
+
+    The precision is the mean over the queries that find something, as papers draw it: were the others to count as 0,
+    the curve would begin near 0.
+    """
+    figure, axes = _figure(title, "recall, a point for each Hamming radius", "precision of queries that find any")
+    _plot_pairs(axes, curves, RECALL_WITHIN, PRECISION_WITHIN_FOUND)
+    _save(figure, axes, path)
+
+
+def plot_precision_recall_over_ranks(curves: Curves, path: Path, title: str) -> None:
+    """Draw precision against recall among the first N results, for N from 1 to the whole database."""
+    figure, axes = _figure(title, "recall among the first N, for all N", "precision among the first N")
+    _plot_pairs(axes, curves, RECALL_OVER_RANKS, PRECISION_OVER_RANKS)
+    _save(figure, axes, path)
+
+
+def _plot_pairs(axes: Axes, curves: Curves, x_name: str, y_name: str) -> None:
+    """One curve against another at the same points, where something is found."""
     for direction, of_direction in curves.items():
         by_name = {curve.name: curve for curve in of_direction}
-        precision, recall = by_name["precision within Hamming radius"], by_name["recall within Hamming radius"]
-        used = [radius for radius, chance in enumerate(precision.chance) if chance > 0]
-        x, y = [recall.values[radius] for radius in used], [precision.values[radius] for radius in used]
-        axes.plot(x, y, marker=".", markersize=4, color=COLOURS[direction], label=direction)
-        axes.plot(x, [precision.chance[radius] for radius in used], color=COLOURS[direction], **CHANCE)
-    _save(figure, axes, path)
+        x, y = by_name[x_name], by_name[y_name]
+        used = [point for point, chance in enumerate(y.chance) if chance > 0]
+        places = [x.values[point] for point in used]
+        values, chances = [y.values[point] for point in used], [y.chance[point] for point in used]
+        axes.plot(places, values, marker=".", markersize=4, color=COLOURS[direction], label=direction)
+        axes.plot(places, chances, color=COLOURS[direction], **CHANCE)
 
 
 def plot_precision_at(curves: Curves, path: Path, title: str) -> None:
     """Draw the precision among the first N results."""
     figure, axes = _figure(title, "N, the nearest by Hamming distance", "precision@N")
     for direction, of_direction in curves.items():
-        curve = next(curve for curve in of_direction if curve.name == "precision@N")
+        curve = next(curve for curve in of_direction if curve.name == PRECISION_AT)
         axes.plot(curve.x, curve.values, color=COLOURS[direction], label=direction)
         axes.plot(curve.x, curve.chance, color=COLOURS[direction], **CHANCE)
     _save(figure, axes, path)

@@ -26,7 +26,9 @@ def test_labels_both_ways_with_chance(hashcli: Run, tiny_model: Path, tmp_path: 
     done = hashcli("evaluate", "--dataset", "mirflickr", "--root", root, "--model", tiny_model, "--json")
     assert "60 of 25,000 photos are on disk" in done.stderr
     rows = json_rows(done)
-    assert {row["direction"] for row in rows} == {"image to text", "text to image"}
+    cross_modal = ["image to text", "text to image"]
+    unseen = [f"{name}, unseen database" for name in cross_modal]
+    assert {row["direction"] for row in rows} == {*cross_modal, *unseen, "image to image", "text to text"}
     metrics = {row["metric"]: row for row in rows if row["direction"] == "text to image" and "metric" in row}
 
     dataset = load(root)
