@@ -12,10 +12,12 @@ from hashcli.cli.options import DatasetRoot, Download, Json, ProtocolName, open_
 from hashcli.errors import how_to_install
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from hashcli.datasets.dataset import ImageTextDataset
     from hashcli.datasets.splits import Split
     from hashcli.evaluation.ranking import Report
-    from hashcli.evaluation.retrieval import SavedCodes
+    from hashcli.evaluation.retrieval import DatasetCodes, EvaluatedRows, SavedCodes
 
     Reports = dict[str, Report]  # by direction
 
@@ -25,7 +27,9 @@ EXAMPLES = """Examples:\n
 hashcli evaluate --dataset mirflickr --root ~/data/mirflickr25k\n
 hashcli evaluate --dataset flickr8k --root ~/data/flickr8k --model ./my-model --json\n
 hashcli evaluate --dataset mirflickr --root ~/data/mirflickr25k --seed 0,1,2 --plots figures\n
-hashcli evaluate --codes runs/a/codes-64.npz --codes runs/b/codes-64.npz"""
+hashcli evaluate --codes runs/a/codes-64.npz --codes runs/b/codes-64.npz\n
+hashcli evaluate --codes theirs.mat     codes of published code: q_img, q_txt, r_img, r_txt, q_l, r_l\n
+hashcli evaluate --codes runs/a/codes-64.npz --export ours.mat"""
 
 
 def run(
@@ -36,7 +40,8 @@ def run(
     codes: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A run's codes-BITS.npz, instead of dataset and model. Repeat it to average over seeds.",
+            help="A run's codes-BITS.npz, or codes of published code (.mat, .h5, .npz), instead of dataset and model. "
+            "Repeat it to average over seeds.",
             show_default=False,
         ),
     ] = None,
@@ -46,6 +51,12 @@ def run(
         typer.Option(help="Determines the split into query and database. Several, separated by commas, are averaged."),
     ] = "0",
     plots: Annotated[Path | None, typer.Option(help="Write plots of the curves to this folder, as PNG files.")] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write codes, labels and split for published code: to a .mat, .h5 or .npz file."
+        ),
+    ] = None,
     download: Download = False,
     json: Json = False,
 ) -> None:
@@ -69,6 +80,8 @@ def run(
         except ImportError:
             stop_with("Plots need matplotlib, which is not installed.", how_to_install("train"))
 
+    if export and len(codes or seeds) > 1:
+        stop_with("--export writes the codes of one run and one seed.", status=2)
     if codes:
         evaluation = _evaluate_codes(codes, cuts)
     else:
@@ -85,19 +98,37 @@ def run(
         _print_rows([row for row in rows if _is_main(row["direction"]) or row["metric"] == HEADLINE])
     if plots:
         _draw(plots, evaluation)
+    if export:
+        from hashcli.evaluation.peer_codes import write_peer_codes
+
+        (one,) = evaluation.coded
+        write_peer_codes(export, one.codes, one.labels, one.rows, one.ids)
+        say(f"Written: {export}")
+
+
+class _Coded(NamedTuple):
+    """What was evaluated with one seed; `ids` names each row of the dataset, where that is known."""
+
+    codes: "DatasetCodes"
+    labels: "np.ndarray | None"
+    rows: "EvaluatedRows"
+    ids: list[str] | None = None
 
 
 class _Evaluation(NamedTuple):
-    """`facts` name what was evaluated; `repeats` are the reports of each seed; `saved`, the codes of runs, if any."""
+    """`facts` name what was evaluated; `repeats` are the reports of each seed, and `coded` its codes; `saved` are those
+    that were read from files, if any.
+    """
 
     facts: dict[str, Any]
     repeats: "list[Reports]"
+    coded: list[_Coded]
     saved: "list[SavedCodes]"
 
 
 def _evaluate_model(name: str, dataset: "ImageTextDataset", splits: "list[Split]", cuts: Sequence[int]) -> _Evaluation:
     from hashcli.datasets.splits import training_overlap
-    from hashcli.evaluation.retrieval import evaluate_model, evaluated_rows
+    from hashcli.evaluation.retrieval import EvaluatedRows, encode_dataset, evaluate_fully, evaluated_rows
     from hashcli.hashmodel.registry import load_model
 
     model = load_model(name)
@@ -106,7 +137,12 @@ def _evaluate_model(name: str, dataset: "ImageTextDataset", splits: "list[Split]
         say(f"warning: {warning}")
     with ProgressBar("Encoding") as progress:
         progress.planned(len(evaluated_rows(splits)))
-        repeats = evaluate_model(model, dataset, splits, cuts, progress.advanced)
+        codes = encode_dataset(model, dataset, evaluated_rows(splits), progress.advanced)
+    coded = [
+        _Coded(codes, dataset.labels, EvaluatedRows(split.query, split.database, split.unseen), dataset.ids)
+        for split in splits
+    ]
+    repeats = [evaluate_fully(one.codes, one.labels, one.rows, cuts) for one in coded]
     facts = {
         "model": model.name,
         "bits": model.bits,
@@ -119,13 +155,14 @@ def _evaluate_model(name: str, dataset: "ImageTextDataset", splits: "list[Split]
         "unseen database": len(splits[0].unseen),
         "ties": "by database row",
     }
-    return _Evaluation(facts, repeats, [])
+    return _Evaluation(facts, repeats, coded, [])
 
 
 def _evaluate_codes(paths: list[Path], cuts: Sequence[int]) -> _Evaluation:
+    from hashcli.evaluation.peer_codes import holds_peer_codes, read_peer_codes
     from hashcli.evaluation.retrieval import check_averageable, read_codes
 
-    saved = [read_codes(path) for path in paths]
+    saved = [read_peer_codes(path) if holds_peer_codes(path) else read_codes(path) for path in paths]
     check_averageable(saved)
     facts = {
         "codes": _common([str(one.path) for one in saved]),
@@ -136,7 +173,8 @@ def _evaluate_codes(paths: list[Path], cuts: Sequence[int]) -> _Evaluation:
         **({"unseen database": len(saved[0].unseen)} if saved[0].unseen is not None else {}),
         "ties": "by database row",
     }
-    return _Evaluation(facts, [one.evaluate(cuts) for one in saved], saved)
+    coded = [_Coded(one.codes, one.labels, one.evaluated) for one in saved]
+    return _Evaluation(facts, [one.evaluate(cuts) for one in saved], coded, saved)
 
 
 def _common(values: list[Any]) -> Any:

@@ -168,21 +168,6 @@ def headline(
     return values
 
 
-def evaluate_model(
-    model: HashModel,
-    dataset: ImageTextDataset,
-    splits: Sequence[Split],
-    cuts: Sequence[int],
-    advanced: Callable[[int], None],
-) -> list[dict[str, Report]]:
-    """The reports of each split, as of `evaluate_fully`. Rows that several splits use are encoded once."""
-    codes = encode_dataset(model, dataset, evaluated_rows(splits), advanced)
-    return [
-        evaluate_fully(codes, dataset.labels, EvaluatedRows(split.query, split.database, split.unseen), cuts)
-        for split in splits
-    ]
-
-
 def evaluated_rows(splits: Sequence[Split]) -> np.ndarray:
     """All rows that are query or database in one of the splits, in ascending order."""
     return np.unique(np.concatenate([part for split in splits for part in (split.query, split.database)]))
@@ -190,10 +175,10 @@ def evaluated_rows(splits: Sequence[Split]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SavedCodes:
-    """The codes that a training run keeps, to be evaluated again: rows refer to `labels`, uint8 [all rows, classes].
+    """The codes that a training run keeps, or codes of elsewhere, to be evaluated again.
 
-    `unseen` are the rows of the database that were not trained on, where the run's split.json lies beside the codes;
-    `origin` has the dataset, protocol, split, method and seed of the run, where its run.json does.
+    Rows refer to `labels`, uint8 [all rows, classes]. `unseen` are the rows of the database that were not trained on,
+    where the run's split.json lies beside the codes; `origin` has the dataset, protocol, split, method and seed of the run, where its run.json does.
     """
 
     path: Path
@@ -206,11 +191,15 @@ class SavedCodes:
 
     @property
     def bits(self) -> int:
-        return 8 * int(self.codes.packed["image"].shape[1])
+        return 8 * int(next(iter(self.codes.packed.values())).shape[1])
+
+    @property
+    def evaluated(self) -> EvaluatedRows:
+        return EvaluatedRows(self.query, self.database, self.unseen)
 
     def evaluate(self, cuts: Sequence[int]) -> dict[str, Report]:
         """Reports by direction, as of `evaluate_fully`."""
-        return evaluate_fully(self.codes, self.labels, EvaluatedRows(self.query, self.database, self.unseen), cuts)
+        return evaluate_fully(self.codes, self.labels, self.evaluated, cuts)
 
 
 def read_codes(path: str | Path) -> SavedCodes:
