@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -28,6 +29,7 @@ hashcli evaluate --dataset mirflickr --root ~/data/mirflickr25k\n
 hashcli evaluate --dataset flickr8k --root ~/data/flickr8k --model ./my-model --json\n
 hashcli evaluate --dataset mirflickr --root ~/data/mirflickr25k --seed 0,1,2 --plots figures\n
 hashcli evaluate --codes runs/a/codes-64.npz --codes runs/b/codes-64.npz\n
+hashcli evaluate --check mirflickr\n
 hashcli evaluate --codes theirs.mat     codes of published code: q_img, q_txt, r_img, r_txt, q_l, r_l\n
 hashcli evaluate --codes runs/a/codes-64.npz --export ours.mat"""
 
@@ -43,6 +45,13 @@ def run(
             help="A run's codes-BITS.npz, or codes of published code (.mat, .h5, .npz), instead of dataset and model. "
             "Repeat it to average over seeds.",
             show_default=False,
+        ),
+    ] = None,
+    check: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET",
+            help="Do not evaluate: tell what of a dataset is there, and what leaks between the parts of its split.",
         ),
     ] = None,
     k: Annotated[str, typer.Option("--k", help="Cut-offs for mAP@k, separated by commas.")] = "50,5000",
@@ -69,11 +78,15 @@ def run(
     sample standard deviation. Of searches in the part of the database that was not trained on, from image to image and
     from text to text, one metric is shown; --json has all metrics and the curves.
     """
-    if bool(dataset) == bool(codes):
-        stop_with("Give --dataset or --codes.", "For example: hashcli evaluate --codes runs/a/codes-64.npz", status=2)
+    if bool(dataset) + bool(codes) + bool(check) != 1:
+        remedy = "For example: hashcli evaluate --codes runs/a/codes-64.npz"
+        stop_with("Give one of --dataset, --codes and --check.", remedy, status=2)
     cuts, seeds = whole_numbers("--k", k, "50,5000"), whole_numbers("--seed", seed, "0,1,2")
     if min(cuts) < 1 or min(seeds) < 0:
         stop_with("--k takes numbers from 1, and --seed from 0.", status=2)
+    if check:
+        _check(check, open_dataset(check, root, protocol, download=download), protocol, seeds[0], json)
+        return
     if plots:
         try:
             import matplotlib  # noqa: F401
@@ -104,6 +117,27 @@ def run(
         (one,) = evaluation.coded
         write_peer_codes(export, one.codes, one.labels, one.rows, one.ids)
         say(f"Written: {export}")
+
+
+def _check(name: str, dataset: "ImageTextDataset", protocol: str | None, seed: int, json: bool) -> None:
+    """Print what `check_dataset` finds. The exit status is 1 where there is a problem."""
+    from hashcli.datasets.check import check_dataset
+    from hashcli.datasets.splits import make_split
+
+    split = make_split(dataset, seed, protocol)
+    with ProgressBar("Reading photos") as progress:
+        progress.planned(len(dataset.ids))
+        findings = check_dataset(dataset, split, protocol, progress.advanced)
+    say(f"{name}, {split.protocol}, seed {seed}, split {split.checksum}")
+    for finding in findings:
+        if json:
+            write_json({"dataset": dataset.name, "protocol": split.protocol, "seed": seed, **asdict(finding)})
+        else:
+            of = f" of {finding.of:,}" if finding.of is not None else ""
+            examples = f"\tfor example {', '.join(finding.examples)}" if finding.examples else ""
+            print(f"{'problem' if finding.is_problem else 'ok'}\t{finding.what}\t{finding.count:,}{of}{examples}")
+    if any(finding.is_problem for finding in findings):
+        raise typer.Exit(1)
 
 
 class _Coded(NamedTuple):

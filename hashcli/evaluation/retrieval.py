@@ -178,7 +178,8 @@ class SavedCodes:
     """The codes that a training run keeps, or codes of elsewhere, to be evaluated again.
 
     Rows refer to `labels`, uint8 [all rows, classes]. `unseen` are the rows of the database that were not trained on,
-    where the run's split.json lies beside the codes; `origin` has the dataset, protocol, split, method and seed of the run, where its run.json does.
+    where the run's split.json lies beside the codes; `origin` has the dataset, protocol, split, method and seed of the
+    run, where its run.json does.
     """
 
     path: Path

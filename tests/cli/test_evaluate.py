@@ -177,8 +177,9 @@ def test_a_terminal_gets_a_table(tmp_path: Path, environment: dict[str, str]) ->
     shown = os.read(leader, 100_000).decode().splitlines()
     os.close(leader)
     assert shown[0].split() == ["metric", "value", "chance"]
-    assert [line.strip() for line in shown if " to " in line] == ["image to text", "text to image"]
-    assert sum("mAP@all " in line for line in shown) == 4
+    directions = ["image to text", "text to image", "image to image", "text to text"]
+    assert [line.strip() for line in shown if " to " in line] == directions
+    assert sum("mAP@all " in line for line in shown) == 8  # three for each of the first two, one for the others
     assert max(map(len, shown)) <= 60
 
 
@@ -209,7 +210,8 @@ def test_a_run_is_evaluated_again_from_its_codes_alone(hashcli: Run, tiny_model:
         for row in json_rows(hashcli("evaluate", "--codes", "run/codes-16.npz", "--json"))
         if "metric" in row
     }
-    assert again == pytest.approx(of_run)
+    assert {key: again[key] for key in of_run} == pytest.approx(of_run)
+    assert ("text to image, unseen database", "mAP@all") in again
 
 
 def test_a_warning_about_queries_that_the_model_was_trained_on(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
