@@ -12,7 +12,7 @@ import typer
 
 from hashcli.cli.command import Command
 from hashcli.cli.console import print_table, say, stop_with, write_json
-from hashcli.cli.options import Download, Json, ProtocolName, open_dataset, whole_numbers
+from hashcli.cli.options import DatasetRoot, Download, Json, ProtocolName, open_dataset, whole_numbers
 from hashcli.cli.remedies import with_remedies
 from hashcli.cli.run_progress import SHOWN, RunProgress
 from hashcli.errors import HashcliError, how_to_install
@@ -89,7 +89,7 @@ def _print_settings(method: str | None) -> None:
 # Long because typer reads the options from the signature.
 def run(
     dataset: Annotated[str | None, typer.Option(help="A dataset's name, or a file or folder of your own.")] = None,
-    root: Annotated[Path | None, typer.Option(help="The folder that holds the dataset's official files.")] = None,
+    root: DatasetRoot = None,
     protocol: ProtocolName = None,
     split: Annotated[
         Path | None,

@@ -53,7 +53,18 @@ IndexName = Annotated[
 ]
 Download = Annotated[
     bool,
-    typer.Option("--download", help="First download into --root what the publisher offers freely. Can be resumed."),
+    typer.Option(
+        "--download",
+        help="First download what the publisher offers freely: into --root, or the dataset's home. Can be resumed.",
+    ),
+]
+DatasetRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--root",
+        show_default="where it was last, else datasets/NAME in your data folder",
+        help="The folder that holds the dataset's official files. It is remembered.",
+    ),
 ]
 ProtocolName = Annotated[
     str | None,
@@ -97,19 +108,24 @@ def whole_numbers(option: str, given: str, example: str) -> tuple[int, ...]:
 def open_dataset(
     name: str, root: Path | None, protocol: str | None, *, download: bool, without_texts: bool = False
 ) -> "ImageTextDataset":
-    """A dataset by name below `root`, or one's own by its path; a protocol may use other pairs of it.
+    """A dataset by name below `root`, which is remembered, or one's own by its path.
 
-    `without_texts` allows a folder of photos without texts.
+    A protocol may use other pairs of it. `without_texts` allows a folder of photos without texts.
     """
     from hashcli.cli.remedies import with_remedies
-    from hashcli.datasets.registry import load_dataset
+    from hashcli.datasets.homes import home_of, remember_root
+    from hashcli.datasets.registry import DATASETS, load_dataset
 
+    source = DATASETS.get(name)
     if download:
         from hashcli.datasets.download import download as fetch
 
-        if root is None:
-            stop_with("--download needs --root.", "It names the folder for the dataset's files.", status=2)
+        if root is None and source:
+            root = home_of(source)
         with ProgressBar("Downloading (MiB)") as progress:
-            fetch(name, root, progress)
+            fetch(name, root or Path(), progress)
     with with_remedies():
-        return load_dataset(name, root, protocol, without_texts=without_texts)
+        dataset = load_dataset(name, root, protocol, without_texts=without_texts)
+    if source and root and not source.default_root and remember_root(source, root.expanduser()):
+        say(f"{name} will be looked for in {root} from now on, unless --root names another folder")
+    return dataset

@@ -27,7 +27,8 @@ _REMEDIES = {
     "NoTextsError": "Put the texts of photo.jpg into photo.txt beside it, one per line. "
     "Without any texts: hashcli distill --method rank",
     "OtherModelError": "To encode everything again: {index} --rehash --model {model}",
-    "RootMissingError": "Give --root, the folder that holds its official files.",
+    "RootMissingError": "Give --root, the folder that holds its official files: it is remembered. "
+    "With --download, what the publisher offers freely is fetched into {home}",
     "RunExistsError": "Continue it with --resume, or choose another --out.",
     "SearchFilesError": "Nothing is lost: free some disk space and run {index} again.",
     "UnusableIndexFolderError": "Choose another folder with --index.",

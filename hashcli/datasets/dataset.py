@@ -1,5 +1,6 @@
 """A dataset in memory: photos, their texts, and labels where there are any."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,3 +32,10 @@ def require(path: Path, dataset: str, layout: str) -> Path:
     if not path.exists():
         raise HashcliError(f"{dataset}: {path} is not there.", f"Expected below its root folder:\n{layout}")
     return path
+
+
+def first_there(root: Path, places: Iterable[str], dataset: str, layout: str) -> Path:
+    """The first of some places below `root` that exists. Else raises HashcliError, which shows the layout."""
+    places = list(places)
+    found = next((root / place for place in places if (root / place).exists()), None)
+    return found or require(root / places[0], dataset, layout)

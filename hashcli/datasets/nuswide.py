@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hashcli.datasets.dataset import ImageTextDataset, require
+from hashcli.datasets.dataset import ImageTextDataset, first_there, require
 from hashcli.datasets.source import DatasetSource, Protocol
 from hashcli.errors import HashcliError
 
@@ -28,7 +28,7 @@ LAYOUT = """\
   ImageList/Imagelist.txt
   Groundtruth/AllLabels/Labels_animal.txt ... Labels_window.txt
   NUS_WID_Tags/AllTags1k.txt, TagList1k.txt
-  Flickr/actor/0001_2124494179.jpg ..."""
+  Flickr/actor/0001_2124494179.jpg ...               or images/0001_2124494179.jpg ..., all in one folder"""
 
 
 def load_10(root: Path) -> ImageTextDataset:
@@ -42,7 +42,7 @@ def load_21(root: Path) -> ImageTextDataset:
 
 
 def _load(root: Path, name: str, concepts: list[str]) -> ImageTextDataset:
-    photos = require(root / "Flickr", name, LAYOUT)
+    photos = first_there(root, ("Flickr", "images"), name, LAYOUT)
     listed = require(root / "ImageList" / "Imagelist.txt", name, LAYOUT).read_text(encoding="utf-8").splitlines()
     ids = [line.strip().replace("\\", "/") for line in listed if line.strip()]
 
@@ -67,14 +67,15 @@ def _load(root: Path, name: str, concepts: list[str]) -> ImageTextDataset:
             texts.append(" ".join(compress(words, map("1".__eq__, has))))
     _check_length(tags_file, len(texts), len(ids))
 
-    there = [row for row, photo in enumerate(ids) if (photos / photo).exists()]
+    paths = [photos / (photo.rpartition("/")[2] if photos.name == "images" else photo) for photo in ids]
+    there = [row for row, path in enumerate(paths) if path.exists()]
     if not there:
         raise HashcliError(f"{name}: none of the photos of Imagelist.txt is in {photos}.", f"Expected:\n{LAYOUT}")
     kept = [row for row in there if texts[row] and labels[row].any()]
     return ImageTextDataset(
         name=name,
         ids=[ids[row] for row in kept],
-        images=[photos / ids[row] for row in kept],
+        images=[paths[row] for row in kept],
         texts=[[texts[row]] for row in kept],
         labels=labels[kept],
         label_names=concepts,
@@ -90,5 +91,9 @@ def _check_length(path: Path, lines: int, photos: int) -> None:
         )
 
 
-SOURCE_10 = DatasetSource("nuswide10", load_10, (Protocol("NUS-10", 186_577, 2_100, 5_000, "UCCH, DJSRH"),))
-SOURCE_21 = DatasetSource("nuswide21", load_21, (Protocol("NUS-21", 190_421, 2_100, 10_500, "MITH, NACD"),))
+SOURCE_10 = DatasetSource(
+    "nuswide10", load_10, (Protocol("NUS-10", 186_577, 2_100, 5_000, "UCCH, DJSRH"),), folder="nuswide"
+)
+SOURCE_21 = DatasetSource(
+    "nuswide21", load_21, (Protocol("NUS-21", 190_421, 2_100, 10_500, "MITH, NACD"),), folder="nuswide"
+)

@@ -1,9 +1,11 @@
 """The datasets by name, and your own by path. A new dataset is a file of its own and one line here."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from hashcli.datasets import coco, custom, flickr8k, iapr, mirflickr, nuswide, synthetic
+from hashcli.datasets import coco, custom, flickr, iapr, matlab, mirflickr, nuswide, synthetic, wikipedia
 from hashcli.datasets.dataset import ImageTextDataset
+from hashcli.datasets.homes import find_root, home_of
 from hashcli.datasets.source import DatasetSource, Protocol
 from hashcli.errors import HashcliError, did_you_mean, did_you_mean_path
 
@@ -11,27 +13,37 @@ DATASETS: dict[str, DatasetSource] = {
     source.name: source
     for source in (
         coco.SOURCE,
-        flickr8k.SOURCE,
+        flickr.SOURCE_8K,
+        flickr.SOURCE_30K,
         iapr.SOURCE,
+        matlab.SOURCE,
         mirflickr.SOURCE,
         nuswide.SOURCE_10,
         nuswide.SOURCE_21,
         synthetic.SOURCE,
+        wikipedia.SOURCE,
     )
 }
 
 
 class RootMissingError(HashcliError):
-    """A dataset needs the folder of its official files, and none was given."""
+    """A dataset needs the folder of its official files: none was given, and it is neither at home nor where it was."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"{name}: where is it?", "Give the root folder, which holds its official files.")
+    def __init__(self, name: str, root: Path, home: Path) -> None:
+        where = "where its files belong" if root == home else "where it was when it was last used"
+        super().__init__(
+            f"{name} is not in {root}, {where}.", "Put its files there, or give the root folder that holds them."
+        )
+        self.home = home
 
 
 def load_dataset(
     name: str, root: str | Path | None = None, protocol: str | None = None, *, without_texts: bool = False
 ) -> ImageTextDataset:
     """A dataset from its official files below `root`; or, where `name` is a path, from a list or folder of your own.
+
+    Without a root, it is looked for in its home, the folder datasets/NAME of hashcli's data folder, or where
+    `remember_root` has recorded that it is.
 
     A protocol may keep other pairs than the others do; it is matched without regard to case. With `without_texts`, a
     folder of your own may hold photos without texts: theirs are empty lists. Raises HashcliError when there is no such
@@ -43,13 +55,16 @@ def load_dataset(
     if name not in DATASETS:
         return _load_custom(name, without_texts=without_texts)
     source = DATASETS[name]
-    if root is None and source.default_root:
-        root = source.default_root()
     if root is None:
-        raise RootMissingError(name)
-    known = [one for one in source.protocols if protocol and one.name.lower() == protocol.lower()]
-    load = known[0].load if known and known[0].load else source.load
-    return load(Path(root).expanduser())
+        root = source.default_root() if source.default_root else find_root(source)
+        if not root.is_dir() and not source.default_root:
+            raise RootMissingError(name, root, home_of(source))
+    chosen = find_protocol(name, protocol) if source.protocols else None
+    load = chosen.load if chosen and chosen.load else source.load
+    dataset = load(Path(root).expanduser())
+    if chosen and chosen.texts is not None:
+        dataset = replace(dataset, texts=[texts[: chosen.texts] for texts in dataset.texts])
+    return dataset
 
 
 def find_protocol(dataset_name: str, name: str | None) -> Protocol | None:

@@ -17,7 +17,14 @@ class Protocol:
     With `per_label` (query, train), both sets are drawn label by label: that many photos of each label, and twice as
     many of the first label. The training set is then filled up to `train` from all photos that are left.
 
-    `load` reads the dataset where this protocol keeps other pairs than the dataset's own loader does.
+    `load` reads the dataset where this protocol keeps other pairs than the dataset's own loader does. Of each photo,
+    only the first `texts` are used, if that is not None.
+
+    Where the dataset has its publisher's parts, these decide and the sizes only inform. The test part is then divided
+    into `folds` of equal size in the order of the dataset, and the seed, modulo their number, chooses one as query set.
+
+    `legacy` draws the rows as published code does that calls `numpy.random.seed(seed)` and
+    `numpy.random.permutation(count)`: the first are the query set, and the next the training set.
     """
 
     name: str
@@ -27,6 +34,9 @@ class Protocol:
     papers: str
     per_label: tuple[int, int] | None = None
     load: Loader | None = None
+    texts: int | None = None
+    folds: int = 1
+    legacy: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,8 @@ class DatasetSource:
 
     `load` gets the root folder. The first of `protocols` is the default one; without any, a dataset is split by its
     publisher's parts, or else as custom data are. `archives` is empty where the publisher does not offer the files
-    freely. `default_root` is for a dataset that needs no files of a publisher.
+    freely. `default_root` is for a dataset that needs no files of a publisher. `folder` names its home where several
+    datasets are read from the same files.
     """
 
     name: str
@@ -58,3 +69,4 @@ class DatasetSource:
     protocols: tuple[Protocol, ...] = ()
     archives: tuple[Archive, ...] = ()
     default_root: Callable[[], Path] | None = None
+    folder: str = ""

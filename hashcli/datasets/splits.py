@@ -39,6 +39,14 @@ class Split:
     checksum: str
     warnings: list[str]
 
+    @property
+    def unseen(self) -> np.ndarray:
+        """The rows of the database that are neither trained on nor validated with: a database of new items.
+
+        A database that holds the training set, as the field's protocols have it, rewards labels learned by heart.
+        """
+        return self.database[~np.isin(self.database, np.concatenate([self.train, self.validation]))]
+
     def to_json(self, dataset: ImageTextDataset) -> str:
         """The split as lists of ids, which `read_split` reads."""
         head = {"dataset": dataset.name, "protocol": self.protocol, "seed": self.seed, "checksum": self.checksum}
@@ -59,9 +67,9 @@ def make_split(dataset: ImageTextDataset, seed: int, protocol_name: str | None =
     rng = np.random.default_rng(seed)
     protocol = find_protocol(dataset.name, protocol_name)
     if dataset.parts:
-        drawn = _draw_published(dataset, rng)
+        drawn = _draw_published(dataset, protocol, seed, rng)
     elif protocol:
-        drawn = _draw_by_protocol(dataset, protocol, rng)
+        drawn = _draw_by_protocol(dataset, protocol, seed, rng)
     else:
         drawn = _draw_custom(dataset, rng)
     if not len(drawn.query) or not len(drawn.train):
@@ -87,15 +95,22 @@ class _Drawn(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def _draw_published(dataset: ImageTextDataset, rng: np.random.Generator) -> _Drawn:
+def _draw_published(
+    dataset: ImageTextDataset, protocol: Protocol | None, seed: int, rng: np.random.Generator
+) -> _Drawn:
     held_out = "test" if "test" in dataset.parts else "dev"
     if held_out not in dataset.parts:
         raise HashcliError(f"{dataset.name}: neither the test nor the dev list is on disk.")
     train = rng.permutation(dataset.parts.get("train", np.empty(0, np.int64)))
-    return _Drawn(f"publisher's split, {held_out} part", dataset.parts[held_out], train, train)
+    name, query = f"publisher's split, {held_out} part", dataset.parts[held_out]
+    if protocol:
+        fold = seed % protocol.folds
+        name = protocol.name + (f", fold {fold} of {protocol.folds}" if protocol.folds > 1 else "")
+        query = np.array_split(query, protocol.folds)[fold]
+    return _Drawn(name, query, train, train)
 
 
-def _draw_by_protocol(dataset: ImageTextDataset, protocol: Protocol, rng: np.random.Generator) -> _Drawn:
+def _draw_by_protocol(dataset: ImageTextDataset, protocol: Protocol, seed: int, rng: np.random.Generator) -> _Drawn:
     """The protocol's sizes, scaled down in proportion where only a part of the pairs is there."""
     count = len(dataset.ids)
     scale = min(1.0, count / protocol.pairs)
@@ -105,7 +120,10 @@ def _draw_by_protocol(dataset: ImageTextDataset, protocol: Protocol, rng: np.ran
         name += f", scaled to {count:,} of {protocol.pairs:,} pairs"
         counts = f"{sizes[0]:,} query, {sizes[1]:,} train, {count - sizes[0]:,} database"
         warnings.append(f"the protocol is scaled down: {counts}")
-    order = rng.permutation(count)  # also shuffles the database, whose order decides ties
+    if protocol.legacy and dataset.missing:
+        warnings.append("with photos missing, the split is not that of the published code")
+    legacy = np.random.RandomState(seed).permutation(count) if protocol.legacy else None
+    order = rng.permutation(count) if legacy is None else legacy  # also shuffles the database: its order decides ties
     if protocol.per_label and dataset.labels is not None:
         per_label = tuple(round(number * scale) for number in protocol.per_label)
         query, train = _draw_label_by_label(dataset.labels, order, per_label, sizes)

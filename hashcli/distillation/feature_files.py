@@ -16,17 +16,17 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from hashcli.errors import HashcliError, did_you_mean_path, how_to_install, reason_of
+from hashcli.arrays import ARRAY_SUFFIXES, as_string, read_arrays, unreadable
+from hashcli.errors import HashcliError, did_you_mean_path
 from hashcli.hashmodel.description import Interpolation, Resize
 
 PREFIX = "features:"
-SUFFIXES = (".npz", ".npy", ".mat", ".h5", ".hdf5")
+SUFFIXES = (*ARRAY_SUFFIXES, ".npy")
 ARRAYS = ("files", "texts", "features", "image_features", "text_features")
 SAME = 0.999  # cosine above which two vectors of one name are the same, computed twice
 
@@ -182,61 +182,18 @@ def _read_files(files: list[Path]) -> Iterator[tuple[Path, Arrays]]:
     """The arrays of each file; those of a folder's .npy files together."""
     together: dict[Path, Arrays] = {}
     for path in files:
-        try:
-            if path.suffix.lower() == ".npy":
-                together.setdefault(path.parent, {})[path.stem] = np.load(path, allow_pickle=False)
-            else:
-                yield path, _read(path)
-        except HashcliError:
-            raise
-        except Exception as error:  # numpy, scipy and h5py raise many kinds
-            objects = "allow_pickle" in str(error)
-            reason = "it holds Python objects" if objects else reason_of(error)
-            remedy = "Write names as an array of strings: numpy.array(names)." if objects else ""
-            raise HashcliError(f"{path} cannot be read: {reason}.", remedy) from error
+        if path.suffix.lower() == ".npy":
+            together.setdefault(path.parent, {})[path.stem] = _read_npy(path)
+        else:
+            yield path, read_arrays(path, ARRAYS)
     yield from together.items()
 
 
-def _read(path: Path) -> Arrays:
-    suffix = path.suffix.lower()
-    if suffix == ".npz":
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in ARRAYS if name in file}
-    if suffix == ".mat":
-        try:
-            return {key: one for key, one in _library("scipy.io").loadmat(path).items() if key in ARRAYS}
-        except NotImplementedError:  # version 7.3 is HDF5
-            pass
-    with _library("h5py").File(path, "r") as file:
-        return {name: _hdf5_array(file, file[name]) for name in ARRAYS if name in file}
-
-
-def _hdf5_array(file: Any, dataset: Any) -> np.ndarray:
-    """An array as its writer saw it: MATLAB's are stored with their axes swapped, and its strings as UTF-16."""
-    h5py = _library("h5py")
-    if h5py.check_string_dtype(dataset.dtype):
-        return np.array(dataset.asstr()[()])
-    array = np.array(dataset[()])
-    if h5py.check_ref_dtype(dataset.dtype):  # a cell array: each cell is an array elsewhere in the file
-        return np.array([_from_utf16(np.array(file[reference][()])) for reference in array.ravel()])
-    matlab = dataset.attrs.get("MATLAB_class", b"")
-    if matlab == b"char":
-        return np.array([_from_utf16(row) for row in array.T])
-    return array.T if matlab else array
-
-
-def _from_utf16(units: np.ndarray) -> str:
-    return units.ravel().astype("<u2").tobytes().decode("utf-16-le")
-
-
-def _library(name: str) -> Any:
+def _read_npy(path: Path) -> np.ndarray:
     try:
-        return import_module(name)
-    except ImportError as error:
-        raise HashcliError(
-            f"A file of this kind is read with {name.partition('.')[0]}, which is not installed.",
-            how_to_install("train"),
-        ) from error
+        return np.asarray(np.load(path, allow_pickle=False))
+    except Exception as error:  # numpy raises many kinds
+        raise unreadable(path, error) from error
 
 
 def _tables(where: Path, arrays: Arrays) -> list[_Table]:
@@ -297,17 +254,10 @@ def _joined(source: str, kind: Kind, tables: list[_Table], width: int) -> NamedV
 
 
 def _names(array: np.ndarray, kind: Kind) -> list[str]:
-    names = [_as_string(one) for one in array.ravel()]
+    names = [as_string(one) for one in array.ravel()]
     if kind == "text":
         return [_text_name(name) for name in names]
     return [name.strip().replace("\\", "/").removeprefix("./") for name in names]
-
-
-def _as_string(one: Any) -> str:
-    """A name as numpy, scipy and h5py give it: a string, UTF-8 bytes, or an array of one string (a MATLAB cell)."""
-    while isinstance(one, np.ndarray):
-        one = one.ravel()[0] if one.size else ""
-    return one.decode() if isinstance(one, bytes) else str(one)
 
 
 def _text_name(text: str) -> str:

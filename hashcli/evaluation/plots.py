@@ -1,6 +1,7 @@
 """Plots of an evaluation and of a training run, as PNG files. They need matplotlib."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +10,48 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hashcli.errors import HashcliError
-from hashcli.evaluation.ranking import Curve
+from hashcli.evaluation.ranking import (
+    PRECISION_AT,
+    PRECISION_OVER_RANKS,
+    PRECISION_WITHIN_FOUND,
+    RECALL_OVER_RANKS,
+    RECALL_WITHIN,
+    Curve,
+)
 from hashcli.parsing import parse_json
 
 Curves = dict[str, list[Curve]]  # by direction
 Epochs = dict[int, dict[str, dict[str, float]]]  # by number: the values of "losses" and "validation" by name
 
-COLOURS = {"image to text": "#0072b2", "text to image": "#d55e00"}  # a pair that the colour-blind can tell apart
+# A pair that the colour-blind can tell apart.
+COLOURS = {"image to text": "#0072b2", "text to image": "#d55e00", "code to code": "#0072b2"}
 CHANCE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.2}
 
 
 def plot_precision_recall(curves: Curves, path: Path, title: str) -> None:
-    """Draw precision against recall, a point for each Hamming radius within which some query found something."""
+    """Draw precision against recall by hash lookup, a point for each Hamming radius within which something is found.
+
+    The precision is the mean over the queries that find something, as papers draw it: were the others to count as 0,
+    the curve would begin near 0.
+    """
     figure, axes = _figure(title, *_PRECISION_RECALL)
+    _plot_pairs(axes, curves, _precision_recall)
+    _save(figure, axes, path)
+
+
+def plot_precision_recall_over_ranks(curves: Curves, path: Path, title: str) -> None:
+    """Draw precision against recall among the first N results, for N from 1 to the whole database."""
+    figure, axes = _figure(title, "recall among the first N, for all N", "precision among the first N")
+    _plot_pairs(axes, curves, _precision_recall_over_ranks)
+    _save(figure, axes, path)
+
+
+def _plot_pairs(axes: Axes, curves: Curves, points: Callable[[list[Curve]], "_Points"]) -> None:
+    """One curve against another at the same points, where something is found."""
     for direction, of_direction in curves.items():
-        x, y, chance = _precision_recall(of_direction)
+        x, y, chance = points(of_direction)
         axes.plot(x, y, marker=".", markersize=4, color=COLOURS[direction], label=direction)
         axes.plot(x, chance, color=COLOURS[direction], **CHANCE)
-    _save(figure, axes, path)
 
 
 def plot_precision_at(curves: Curves, path: Path, title: str) -> None:
@@ -64,24 +89,30 @@ def plot_compared(curves: dict[str, Curves], path: Path, title: str, *, by_rank:
     figure.savefig(path, dpi=150)
 
 
-_PRECISION_RECALL = "recall, a point for each Hamming radius", "precision (0 where nothing is within)"
-_PRECISION_AT = "N, the nearest by Hamming distance", "precision@N"
+_PRECISION_RECALL = "recall, a point for each Hamming radius", "precision of queries that find any"
+_PRECISION_AT = "N, the nearest by Hamming distance", PRECISION_AT
 
 _Points = tuple[list[float], list[float], list[float]]  # x, y, and chance
 
 
 def _precision_recall(curves: list[Curve]) -> _Points:
+    return _points(curves, RECALL_WITHIN, PRECISION_WITHIN_FOUND)
+
+
+def _precision_recall_over_ranks(curves: list[Curve]) -> _Points:
+    return _points(curves, RECALL_OVER_RANKS, PRECISION_OVER_RANKS)
+
+
+def _points(curves: list[Curve], x_name: str, y_name: str) -> _Points:
     by_name = {curve.name: curve for curve in curves}
-    precision, recall = by_name["precision within Hamming radius"], by_name["recall within Hamming radius"]
-    used = [radius for radius, chance in enumerate(precision.chance) if chance > 0]
-    x, y, chance = (
-        [values[radius] for radius in used] for values in (recall.values, precision.values, precision.chance)
-    )
-    return x, y, chance
+    x, y = by_name[x_name], by_name[y_name]
+    used = [point for point, chance in enumerate(y.chance) if chance > 0]
+    places, values, chances = ([one[point] for point in used] for one in (x.values, y.values, y.chance))
+    return places, values, chances
 
 
 def _precision_at(curves: list[Curve]) -> _Points:
-    curve = next(curve for curve in curves if curve.name == "precision@N")
+    curve = next(curve for curve in curves if curve.name == PRECISION_AT)
     return list(curve.x), curve.values, curve.chance
 
 

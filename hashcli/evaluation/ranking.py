@@ -8,6 +8,7 @@ taken in blocks, so that a database of 190,000 items fits in memory.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,20 +16,37 @@ from hashcli.hashmodel.codes import unpack
 
 NEIGHBOURS_FOUND = "recall@10 of the 10 nearest"  # of the teacher's, whose cosines decide what is nearest
 
-_BLOCK = 32  # queries at a time: with 190,000 items, some 150 MB
+_AT_ONCE = 3_000_000  # distances at a time, of a block of queries: some 150 MB
+_BLOCK = 32  # queries at a time, where there are not too many items
 _LAST_N = 1000  # of the precision@N curve, if the database is that large
+_RANKS = 100  # points of the curves over all ranks
+LOOKUP_RADIUS = 2  # of precision by hash lookup
 
-_PRECISION_WITHIN = "precision within Hamming radius"
-_RECALL_WITHIN = "recall within Hamming radius"
-_PRECISION_AT = "precision@N"
+PRECISION_WITHIN = "precision within Hamming radius"
+PRECISION_WITHIN_FOUND = "precision within Hamming radius (of queries that find something)"
+RECALL_WITHIN = "recall within Hamming radius"
+POOLED_PRECISION_WITHIN = "precision within Hamming radius (pooled)"
+POOLED_RECALL_WITHIN = "recall within Hamming radius (pooled)"
+PRECISION_AT = "precision@N"
+PRECISION_OVER_RANKS = "precision over ranks"
+RECALL_OVER_RANKS = "recall over ranks"
 
-# By name, the values of a metric [queries] or of a curve [queries, points], and what chance gives.
-_Values = dict[str, tuple[np.ndarray, np.ndarray]]
+
+class _Values(NamedTuple):
+    """A metric [queries] or a curve [queries, points]: `values`, what `chance` gives, and how much each query counts.
+
+    The mean is the sum of `values` by the sum of `weight`, and 0 where the latter is 0. A chance or weight that is the
+    same at all points has one column.
+    """
+
+    values: np.ndarray
+    chance: np.ndarray
+    weight: np.ndarray
 
 
 @dataclass(frozen=True)
 class MetricValue:
-    """A metric's mean over all queries, and the value expected of a random ranking."""
+    """A metric's mean over the queries, and the value expected of a random ranking."""
 
     name: str
     value: float
@@ -37,7 +55,7 @@ class MetricValue:
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric at each of the points `x`: the mean over all queries, and its value for as many items at random."""
+    """A metric at each of the points `x`: its mean over the queries, and its value for as many items at random."""
 
     name: str
     x: list[int]
@@ -73,85 +91,102 @@ def evaluate_labels(
 
     Codes are packed uint8 [q, bytes] and [n, bytes]; labels are 0 or 1, [q, classes] and [n, classes]. `cuts` are the k
     of mAP@k. A query without a relevant item counts as 0 and stays in the mean, as in the public code of DCMH (Jiang
-    and Li 2017) and those that follow it. So does the precision within a radius that holds no item.
+    and Li 2017) and those that follow it; in the mAP@all of UCCH (Hu et al. 2023) it is left out. Where a radius holds
+    no item, its precision counts as 0, or the query is left out, as the name says. Pooled, all queries' items are put
+    together before dividing: the precision that DCHMT's code (Tu et al. 2022) draws.
     """
     bits = 8 * query_codes.shape[1]
-    metrics: _Values = {}  # sums over the queries so far
-    curves: _Values = {}
+    metrics: dict[str, _Values] = {}  # sums over the queries so far
+    curves: dict[str, _Values] = {}
     query_labels, database_labels = query_labels.astype(np.float32), database_labels.astype(np.float32).T
-    for block in _blocks(len(query_codes)):
+    for block in _blocks(len(query_codes), len(database_codes)):
         distances = hamming_distances(query_codes[block], database_codes)
         relevant = query_labels[block] @ database_labels > 0  # [block, n]
         ranked = np.take_along_axis(relevant, np.argsort(distances, axis=1, kind="stable"), axis=1)
         items, hits = _by_distance(distances, relevant, bits)  # [block, bits + 1] each
         _add(metrics, _metrics(ranked, items, hits, cuts, precision_at))
         _add(curves, _curves(ranked, items, hits))
-    queries, points = len(query_codes), _curve_points(bits, len(database_codes))
+    points = _curve_points(bits, len(database_codes))
     return Report(
-        [
-            MetricValue(name, float(values) / queries, float(chance) / queries)
-            for name, (values, chance) in metrics.items()
-        ],
-        [
-            Curve(
-                name,
-                points[name].tolist(),
-                (values / queries).tolist(),
-                np.broadcast_to(chance / queries, values.shape).tolist(),
-            )
-            for name, (values, chance) in curves.items()
-        ],
+        [MetricValue(name, *map(float, _means(sums))) for name, sums in metrics.items()],
+        [Curve(name, points[name].tolist(), *(one.tolist() for one in _means(sums))) for name, sums in curves.items()],
     )
+
+
+def _means(sums: _Values) -> tuple[np.ndarray, np.ndarray]:
+    """The mean value and the mean chance, of the sums over all queries."""
+    weight = np.broadcast_to(sums.weight, sums.values.shape)
+    values, chance = (np.where(weight > 0, of / np.maximum(weight, 1), 0) for of in (sums.values, sums.chance))
+    return values, chance
 
 
 def _metrics(
     ranked: np.ndarray, items: np.ndarray, hits: np.ndarray, cuts: Sequence[int], precision_at: Sequence[int]
-) -> _Values:
+) -> dict[str, _Values]:
     """Each metric of a block of queries. `ranked` bool [q, n] says which items are relevant, best first; `items` and
     `hits` [q, bits + 1] count the items, and the relevant ones, at each distance.
     """
     n = ranked.shape[1]
     relevant = ranked.sum(axis=1)
-    chance = chance_of_average_precision(relevant, n)
-    values: _Values = {
-        "mAP@all": (average_precision(ranked), chance),
-        "mAP@all (mean over ties)": (tie_averaged_precision(items, hits), chance),
+    chance, every = chance_of_average_precision(relevant, n), np.ones(len(ranked))
+    precision = average_precision(ranked)
+    values = {
+        "mAP@all": _Values(precision, chance, every),
+        "mAP@all (mean over ties)": _Values(tie_averaged_precision(items, hits), chance, every),
+        "mAP@all (of queries with a relevant item, UCCH)": _Values(precision, chance, relevant > 0),
     }
     for k in cuts:
-        values[f"mAP@{k} (cut, DJSRH)"] = (
-            average_precision(ranked[:, :k]),
-            chance_of_cut_average_precision(relevant, n, k),
+        values[f"mAP@{k} (cut, DJSRH)"] = _Values(
+            average_precision(ranked[:, :k]), chance_of_cut_average_precision(relevant, n, k), every
         )
-        values[f"mAP@{k} (first {k} relevant, DCHMT)"] = (
-            first_relevant_precision(ranked, k),
-            chance_of_first_relevant_precision(relevant, n, k),
+        values[f"mAP@{k} (first {k} relevant, DCHMT)"] = _Values(
+            first_relevant_precision(ranked, k), chance_of_first_relevant_precision(relevant, n, k), every
         )
     for k in precision_at:
         if k <= n:
-            values[f"precision@{k}"] = ranked[:, :k].mean(axis=1), relevant / n
+            values[f"precision@{k}"] = _Values(ranked[:, :k].mean(axis=1), relevant / n, every)
+    near, near_hits = (counts[:, : LOOKUP_RADIUS + 1].sum(axis=1) for counts in (items, hits))
+    values[f"precision within Hamming radius {LOOKUP_RADIUS} (0 where nothing is found)"] = _Values(
+        near_hits / np.maximum(near, 1), relevant / n * (near > 0), every
+    )
     return values
 
 
-def _curves(ranked: np.ndarray, items: np.ndarray, hits: np.ndarray) -> _Values:
-    """Each curve of a block of queries, at the points of `_curve_points`. The arguments are those of `_metrics`.
-
-    A chance that is the same at all points has one column.
-    """
+def _curves(ranked: np.ndarray, items: np.ndarray, hits: np.ndarray) -> dict[str, _Values]:
+    """Each curve of a block of queries, at the points of `_curve_points`. The arguments are those of `_metrics`."""
     n = ranked.shape[1]
-    first = np.arange(1, min(_LAST_N, n) + 1)
-    items_within, hits_within = items.cumsum(axis=1), hits.cumsum(axis=1)
-    relevant = ranked.sum(axis=1)[:, None]
+    first, ranks = np.arange(1, min(_LAST_N, n) + 1), _ranks(n)
+    within, hits_within = items.cumsum(axis=1), hits.cumsum(axis=1)
+    hits_at = ranked.cumsum(axis=1, dtype=np.int32)
+    relevant, every = ranked.sum(axis=1)[:, None], np.ones((len(ranked), 1))
     share = relevant / n
+    precision, found = hits_within / np.maximum(within, 1), within > 0
+    recall, some = hits_at[:, ranks - 1] / np.maximum(relevant, 1), share > 0
     return {
-        _PRECISION_WITHIN: (hits_within / np.maximum(items_within, 1), share * (items_within > 0)),
-        _RECALL_WITHIN: (hits_within / np.maximum(relevant, 1), items_within / n * (share > 0)),
-        _PRECISION_AT: (ranked[:, : len(first)].cumsum(axis=1) / first, share),
+        PRECISION_WITHIN: _Values(precision, share * found, every),
+        RECALL_WITHIN: _Values(hits_within / np.maximum(relevant, 1), within / n * some, every),
+        PRECISION_AT: _Values(hits_at[:, : len(first)] / first, share, every),
+        PRECISION_WITHIN_FOUND: _Values(precision, share * found, found),
+        POOLED_PRECISION_WITHIN: _Values(hits_within, share * within, within),
+        POOLED_RECALL_WITHIN: _Values(hits_within, share * within, relevant),
+        PRECISION_OVER_RANKS: _Values(hits_at[:, ranks - 1] / ranks, share, every),
+        RECALL_OVER_RANKS: _Values(recall, ranks / n * some, every),
     }
 
 
 def _curve_points(bits: int, n: int) -> dict[str, np.ndarray]:
-    radii = np.arange(bits + 1)
-    return {_PRECISION_WITHIN: radii, _RECALL_WITHIN: radii, _PRECISION_AT: np.arange(1, min(_LAST_N, n) + 1)}
+    radii, ranks = np.arange(bits + 1), _ranks(n)
+    by_radius = (PRECISION_WITHIN, RECALL_WITHIN, PRECISION_WITHIN_FOUND, POOLED_PRECISION_WITHIN, POOLED_RECALL_WITHIN)
+    return dict.fromkeys(by_radius, radii) | {
+        PRECISION_AT: np.arange(1, min(_LAST_N, n) + 1),
+        PRECISION_OVER_RANKS: ranks,
+        RECALL_OVER_RANKS: ranks,
+    }
+
+
+def _ranks(n: int) -> np.ndarray:
+    """Ranks from 1 to n, close together where they are small."""
+    return np.unique(np.geomspace(1, n, _RANKS).round().astype(np.int64))
 
 
 def mean_average_precision(
@@ -160,7 +195,7 @@ def mean_average_precision(
     """mAP@all as in `evaluate_labels`, without the other metrics and so in less time, to watch during training."""
     query_labels, database_labels = query_labels.astype(np.float32), database_labels.astype(np.float32).T
     total = 0.0
-    for block in _blocks(len(query_codes)):
+    for block in _blocks(len(query_codes), len(database_codes)):
         order = np.argsort(hamming_distances(query_codes[block], database_codes), axis=1, kind="stable")
         relevant = query_labels[block] @ database_labels > 0
         total += average_precision(np.take_along_axis(relevant, order, axis=1)).sum()
@@ -182,7 +217,7 @@ def evaluate_pairs(
     """
     best = []  # the rank from 0 of each query's first own item; max(recall_at) where it has none
     own_items = []
-    for block in _blocks(len(query_codes)):
+    for block in _blocks(len(query_codes), len(database_codes)):
         own = query_items[block, None] == database_items[None]  # [block, n]
         order = np.argsort(hamming_distances(query_codes[block], database_codes), axis=1, kind="stable")
         own_items.append(own.sum(axis=1))
@@ -214,7 +249,7 @@ def evaluate_neighbours(
     """
     signs, first = unpack(database_codes), min(10, len(database_codes))
     shares = []
-    for block in _blocks(len(query_outputs)):
+    for block in _blocks(len(query_outputs), len(database_codes)):
         by_cosine = np.argsort(-(query_features[block] @ database_features.T), axis=1, kind="stable")[:, :first]
         by_codes = np.argsort(-(query_outputs[block] @ signs.T), axis=1, kind="stable")[:, :first]
         shares.append((by_cosine[:, :, None] == by_codes[:, None]).any(axis=2).mean(axis=1))
@@ -338,13 +373,14 @@ def _by_distance(distances: np.ndarray, relevant: np.ndarray, bits: int) -> tupl
     return items, hits
 
 
-def _add(totals: _Values, block: _Values) -> None:
+def _add(totals: dict[str, _Values], block: dict[str, _Values]) -> None:
     """Add a block's values to the sums over all queries."""
-    for name, (values, chance) in block.items():
-        value_sum, chance_sum = totals.get(name, (np.float64(0), np.float64(0)))
-        totals[name] = value_sum + values.sum(axis=0), chance_sum + chance.sum(axis=0)
+    for name, of_block in block.items():
+        sums = _Values(*(one.sum(axis=0) for one in of_block))
+        totals[name] = _Values(*(a + b for a, b in zip(totals[name], sums, strict=True))) if name in totals else sums
 
 
-def _blocks(queries: int) -> Iterator[slice]:
-    for start in range(0, queries, _BLOCK):
-        yield slice(start, start + _BLOCK)
+def _blocks(queries: int, items: int) -> Iterator[slice]:
+    size = max(1, min(_BLOCK, _AT_ONCE // max(items, 1)))
+    for start in range(0, queries, size):
+        yield slice(start, start + size)

@@ -1,7 +1,7 @@
 """Cross-modal retrieval on a dataset: query codes of one modality, database codes of the other."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from hashcli.hashmodel.description import CODE_LENGTHS
 from hashcli.hashmodel.model import HashModel
 from hashcli.parsing import parse_json
 from hashcli.plain_files import read_plain
+
+UNSEEN = ", unseen database"  # ends the name of a direction in which only items are found that were not trained on
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,26 @@ class DatasetCodes:
         for query_kind, database_kind in (
             [("image", "text"), ("text", "image")] if len(kinds) > 1 else [(kinds[0], kinds[0])]
         ):
-            name = f"{query_kind} to {database_kind}"
-            yield Direction(name, *self.of(query_kind, query), *self.of(database_kind, database))
+            yield self._direction(query_kind, query, database_kind, database)
+
+    def directions_within(self, query: np.ndarray, database: np.ndarray) -> Iterator[Direction]:
+        """Image to image and text to text, where there are both. No query is in the database."""
+        database = database[~np.isin(database, query)]
+        for kind in self.packed if len(self.packed) > 1 and len(database) else ():
+            yield self._direction(kind, query, kind, database)
+
+    def _direction(self, query_kind: str, query: np.ndarray, database_kind: str, database: np.ndarray) -> Direction:
+        name = f"{query_kind} to {database_kind}"
+        return Direction(name, *self.of(query_kind, query), *self.of(database_kind, database))
+
+
+@dataclass(frozen=True)
+class EvaluatedRows:
+    """The rows of a dataset for each use: `unseen` are those of `database` that were not trained on, where known."""
+
+    query: np.ndarray
+    database: np.ndarray
+    unseen: np.ndarray | None = None
 
 
 def encode_dataset(
@@ -97,12 +117,36 @@ def evaluate_codes(
         one.name: (
             evaluate_pairs(one.query_codes, one.query_rows, one.database_codes, one.database_rows)
             if labels is None
-            else evaluate_labels(
-                one.query_codes, labels[one.query_rows], one.database_codes, labels[one.database_rows], cuts
-            )
+            else _evaluate_labels(one, labels, cuts)
         )
         for one in codes.directions(query, database)
     }
+
+
+def evaluate_fully(
+    codes: DatasetCodes, labels: np.ndarray | None, rows: EvaluatedRows, cuts: Sequence[int] = (50, 5000)
+) -> dict[str, Report]:
+    """The reports of `evaluate_codes` first; and with labels also: the recall of a query's own pair among the queries,
+    search in the part of the database that was not trained on, and search from image to image and from text to text.
+    """
+    reports = evaluate_codes(codes, labels, rows.query, rows.database, cuts)
+    if labels is None:
+        return reports
+    if len(codes.packed) > 1:
+        for one in codes.directions(rows.query, rows.query):
+            own = evaluate_pairs(one.query_codes, one.query_rows, one.database_codes, one.database_rows)
+            named = [replace(metric, name=f"{metric.name} (own pair among the queries)") for metric in own.metrics]
+            reports[one.name] = Report([*reports[one.name].metrics, *named], reports[one.name].curves)
+    if rows.unseen is not None and 0 < len(rows.unseen) < len(rows.database):
+        unseen = evaluate_codes(codes, labels, rows.query, rows.unseen, cuts)
+        reports |= {f"{name}{UNSEEN}": report for name, report in unseen.items()}
+    for one in codes.directions_within(rows.query, rows.database):
+        reports[one.name] = _evaluate_labels(one, labels, cuts)
+    return reports
+
+
+def _evaluate_labels(one: Direction, labels: np.ndarray, cuts: Sequence[int]) -> Report:
+    return evaluate_labels(one.query_codes, labels[one.query_rows], one.database_codes, labels[one.database_rows], cuts)
 
 
 def headline(
@@ -124,18 +168,6 @@ def headline(
     return values
 
 
-def evaluate_model(
-    model: HashModel,
-    dataset: ImageTextDataset,
-    splits: Sequence[Split],
-    cuts: Sequence[int],
-    advanced: Callable[[int], None],
-) -> list[dict[str, Report]]:
-    """The reports of each split, by direction. Rows that several splits use are encoded once."""
-    codes = encode_dataset(model, dataset, evaluated_rows(splits), advanced)
-    return [evaluate_codes(codes, dataset.labels, split.query, split.database, cuts) for split in splits]
-
-
 def evaluated_rows(splits: Sequence[Split]) -> np.ndarray:
     """All rows that are query or database in one of the splits, in ascending order."""
     return np.unique(np.concatenate([part for split in splits for part in (split.query, split.database)]))
@@ -143,9 +175,11 @@ def evaluated_rows(splits: Sequence[Split]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SavedCodes:
-    """The codes that a training run keeps, to be evaluated again: rows refer to `labels`, uint8 [all rows, classes].
+    """The codes that a training run keeps, or codes of elsewhere, to be evaluated again.
 
-    `origin` has the dataset, protocol, split, method and seed of the run, where its run.json lies beside the codes.
+    Rows refer to `labels`, uint8 [all rows, classes]. `unseen` are the rows of the database that were not trained on,
+    where the run's split.json lies beside the codes; `origin` has the dataset, protocol, split, method and seed of the
+    run, where its run.json does.
     """
 
     path: Path
@@ -153,15 +187,20 @@ class SavedCodes:
     labels: np.ndarray | None
     query: np.ndarray
     database: np.ndarray
+    unseen: np.ndarray | None = None
     origin: dict[str, Any] = field(default_factory=dict)
 
     @property
     def bits(self) -> int:
-        return 8 * int(self.codes.packed["image"].shape[1])
+        return 8 * int(next(iter(self.codes.packed.values())).shape[1])
+
+    @property
+    def evaluated(self) -> EvaluatedRows:
+        return EvaluatedRows(self.query, self.database, self.unseen)
 
     def evaluate(self, cuts: Sequence[int]) -> dict[str, Report]:
-        """Reports by direction, as of `evaluate_codes`."""
-        return evaluate_codes(self.codes, self.labels, self.query, self.database, cuts)
+        """Reports by direction, as of `evaluate_fully`."""
+        return evaluate_fully(self.codes, self.labels, self.evaluated, cuts)
 
 
 def read_codes(path: str | Path) -> SavedCodes:
@@ -177,7 +216,8 @@ def read_codes(path: str | Path) -> SavedCodes:
         raise HashcliError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError) as error:
         raise HashcliError(f"{path} does not hold a run's codes: {error}.", "Give a run's codes-BITS.npz.") from error
-    return SavedCodes(path, codes, labels, query, database, _origin(path.parent / "run.json"))
+    unseen = _unseen(path.parent / "split.json", database)
+    return SavedCodes(path, codes, labels, query, database, unseen, _origin(path.parent / "run.json"))
 
 
 def _check_fit(codes: DatasetCodes, labels: np.ndarray | None, query: np.ndarray, database: np.ndarray) -> None:
@@ -212,6 +252,19 @@ def check_averageable(saved: Sequence[SavedCodes]) -> None:
                 f"Codes that differ in their {what} are not averaged: {each}.",
                 "Give runs that differ only in their seed.",
             )
+
+
+def _unseen(path: Path, database: np.ndarray) -> np.ndarray | None:
+    """The rows of the database that the recorded split of a run does not train on; None where there is no record."""
+    try:
+        split = parse_json(read_plain(path).decode())
+        trained = {*split["train"], *split["validation"]}
+        unseen = np.array([photo not in trained for photo in split["database"]], bool)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HashcliError(f"{path} is not a recorded split: {error!r}.") from error
+    return database[unseen] if len(unseen) == len(database) else None
 
 
 def _origin(path: Path) -> dict[str, Any]:

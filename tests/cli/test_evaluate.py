@@ -26,7 +26,9 @@ def test_labels_both_ways_with_chance(hashcli: Run, tiny_model: Path, tmp_path: 
     done = hashcli("evaluate", "--dataset", "mirflickr", "--root", root, "--model", tiny_model, "--json")
     assert "60 of 25,000 photos are on disk" in done.stderr
     rows = json_rows(done)
-    assert {row["direction"] for row in rows} == {"image to text", "text to image"}
+    cross_modal = ["image to text", "text to image"]
+    unseen = [f"{name}, unseen database" for name in cross_modal]
+    assert {row["direction"] for row in rows} == {*cross_modal, *unseen, "image to image", "text to text"}
     metrics = {row["metric"]: row for row in rows if row["direction"] == "text to image" and "metric" in row}
 
     dataset = load(root)
@@ -58,6 +60,35 @@ def test_a_protocol_decides_the_query_set(hashcli: Run, tiny_model: Path, tmp_pa
         assert row["protocol"].startswith(name.upper())
         sizes[name] = row["query"], row["database"]
     assert sizes == {"MIR-A": (6, 52), "mir-d": (12, 47)}
+
+
+def test_a_root_is_given_once(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
+    """It is remembered; before, an error says where the dataset is looked for, and both ways to get it there."""
+    command = ("evaluate", "--dataset", "mirflickr", "--model", tiny_model, "--json")
+    lost = hashcli(*command, status=1).stderr
+    home = tmp_path / "data" / "hashcli" / "datasets" / "mirflickr"
+    assert f"mirflickr is not in {home}, where its files belong." in lost
+    assert "--root" in lost
+    assert "--download" in lost
+    root = make_mirflickr(tmp_path / "far", photos=60)
+    named = hashcli(*command, "--root", "far")
+    assert f"will be looked for in {root.name} from now on" in named.stderr
+    again = hashcli(*command)
+    assert "from now on" not in again.stderr
+    assert json_rows(again) == json_rows(named)
+
+
+def test_what_is_downloaded_without_a_root_goes_home(
+    hashcli: Run, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(name: str, root: Path, _: object) -> None:
+        make_mirflickr(root, photos=60)
+
+    monkeypatch.setattr("hashcli.datasets.download.download", fetch)
+    command = ("evaluate", "--dataset", "mirflickr", "--model", tiny_model, "--json")
+    downloaded = json_rows(hashcli(*command, "--download"))
+    assert (tmp_path / "data" / "hashcli" / "datasets" / "mirflickr" / "mirflickr" / "im1.jpg").exists()
+    assert json_rows(hashcli(*command)) == downloaded
 
 
 def test_what_cannot_be_downloaded_is_named(hashcli: Run, tiny_model: Path) -> None:
@@ -146,8 +177,9 @@ def test_a_terminal_gets_a_table(tmp_path: Path, environment: dict[str, str]) ->
     shown = os.read(leader, 100_000).decode().splitlines()
     os.close(leader)
     assert shown[0].split() == ["metric", "value", "chance"]
-    assert [line.strip() for line in shown if " to " in line] == ["image to text", "text to image"]
-    assert sum("mAP@all " in line for line in shown) == 4
+    directions = ["image to text", "text to image", "image to image", "text to text"]
+    assert [line.strip() for line in shown if " to " in line] == directions
+    assert sum("mAP@all " in line for line in shown) == 8  # three for each of the first two, one for the others
     assert max(map(len, shown)) <= 60
 
 
@@ -178,7 +210,8 @@ def test_a_run_is_evaluated_again_from_its_codes_alone(hashcli: Run, tiny_model:
         for row in json_rows(hashcli("evaluate", "--codes", "run/codes-16.npz", "--json"))
         if "metric" in row
     }
-    assert again == pytest.approx(of_run)
+    assert {key: again[key] for key in of_run} == pytest.approx(of_run)
+    assert ("text to image, unseen database", "mAP@all") in again
 
 
 def test_a_warning_about_queries_that_the_model_was_trained_on(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
@@ -194,7 +227,11 @@ def test_a_warning_about_queries_that_the_model_was_trained_on(hashcli: Run, tin
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (("--dataset", "nosuch", "--root", "."), 1, "Datasets: coco, flickr8k, iapr, mirflickr, nuswide10, nuswide21"),
+        (
+            ("--dataset", "nosuch", "--root", "."),
+            1,
+            "Datasets: coco, flickr30k, flickr8k, iapr, mat, mirflickr",
+        ),
         (("--dataset", "mirflickr", "--root", "nowhere"), 1, "mirflickr/meta/tags/tags1.txt"),
         (("--dataset", "mirflickr", "--root", ".", "--k", "many"), 2, "--k many"),
         (("--dataset", "mirflickr"), 1, "Give --root"),

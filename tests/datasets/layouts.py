@@ -117,3 +117,63 @@ def make_iapr(root: Path, labels: bool) -> Path:
         (extension / "00" / "labels.txt").write_text("9\t1\t60\n9\t2\t29\n9\t3\t60\n10\t1\t29\n")
         (extension / "01" / "labels.txt").write_text("1000\t1\t60\n")
     return root
+
+
+def copy_photos(folder: Path, names: list[str]) -> None:
+    """One small photo under each of the names, which may have folders."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(SKIMAGE / JPEGS[0], folder / name)
+
+
+def make_flickr_of_kaggle(root: Path) -> Path:
+    """Flickr8k as Kaggle has it: no lists of parts, and a CSV in which some captions are quoted."""
+    copy_photos(root / "Images", ["1_a.jpg", "2_b.jpg"])
+    lines = ["1_a.jpg,A dog runs .", '1_a.jpg,"A dog , wet , runs ."', "2_b.jpg,A child .", "3_c.jpg,Not on disk ."]
+    (root / "captions.txt").write_text("image,caption\n" + "\n".join(lines) + "\n")
+    return root
+
+
+def make_flickr30k(root: Path, form: str, photos: str = "flickr30k-images") -> Path:
+    """Photos 1 to 4 with two captions each in one of the forms; in Kaggle's, a bar is missing as in the true file."""
+    names = [f"{number}.jpg" for number in (1, 2, 3, 4)]
+    copy_photos(root / photos, names)
+    texts = {name: [f"{name} is one .", f"{name} is two ."] for name in names}
+    rows = [(name, number, text) for name in names for number, text in enumerate(texts[name])]
+    if form == "results_20130124.token":
+        (root / form).write_text("".join(f"{name}#{number}\t{text}\n" for name, number, text in rows))
+    elif form == "results.csv":
+        lines = [f"{name}| {number}| {text}" for name, number, text in rows]
+        lines[3] = lines[3].replace("| 1| ", "| 1   ")
+        (root / form).write_text("image_name| comment_number| comment\n" + "\n".join(lines) + "\n")
+    else:
+        write_karpathy(root / form, [(name, "", part) for name, part in zip(names, PARTS_OF_4, strict=True)], texts)
+    return root
+
+
+PARTS_OF_4 = ["test", "train", "val", "train"]
+
+
+def write_karpathy(path: Path, photos: list[tuple[str, str, str]], texts: dict[str, list[str]]) -> None:
+    """A list as Karpathy's, of photos as (file, folder, part)."""
+    listed = []
+    for number, (file, folder, part) in enumerate(photos):
+        sentences = [{"raw": text, "tokens": text.split(), "imgid": number} for text in texts[file]]
+        photo = {"filename": file, "split": part, "imgid": number, "sentences": sentences}
+        listed.append(photo | ({"filepath": folder, "cocoid": number} if folder else {}))
+    path.write_text(json.dumps({"images": listed, "dataset": path.stem}))
+
+
+def make_wikipedia(root: Path) -> Path:
+    """Three pairs to train and two to test, of art, sport and warfare; the photo of the third is not on disk."""
+    pairs = [("t-1", "p1", 1), ("t-2", "p2", 9), ("t-3", "p3", 1), ("t-4", "p4", 10), ("t-5", "p5", 9)]
+    (root / "texts").mkdir(parents=True)
+    for text, photo, category in pairs:
+        content = f"<text>The {text} &amp; <b>its</b>\n photo.</text>"
+        (root / "texts" / f"{text}.xml").write_text(f"<?xml version='1.0'?><document>{content}</document>")
+        if photo != "p3":
+            copy_photos(root / "images", [f"{['art', 'sport', 'warfare'][(1, 9, 10).index(category)]}/{photo}.jpg"])
+    for name, part in (("trainset", pairs[:3]), ("testset", pairs[3:])):
+        lines = "".join("\t".join(map(str, pair)) + "\n" for pair in part)
+        (root / f"{name}_txt_img_cat.list").write_text(lines)
+    return root

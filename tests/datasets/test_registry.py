@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from hashcli.datasets import homes
+from hashcli.datasets.homes import find_root, home_of, remember_root
 from hashcli.datasets.registry import DATASETS, load_dataset
 from hashcli.datasets.source import Archive
 from hashcli.datasets.splits import make_split
@@ -100,16 +102,47 @@ class NoProgress:
     def advanced(self, count: int) -> None: ...
 
 
-def test_a_named_dataset_needs_its_root_folder() -> None:
-    with pytest.raises(HashcliError, match="mirflickr: where is it") as raised:
-        load_dataset("mirflickr")
-    assert "official files" in raised.value.remedy
+@pytest.fixture
+def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """hashcli's data folder, which is empty."""
+    monkeypatch.setattr(homes, "user_data_path", lambda _: tmp_path / "user")
+    return tmp_path / "user"
+
+
+def test_a_dataset_is_found_at_home(toy: Path, data_folder: Path) -> None:
+    home = data_folder / "datasets" / "toy"
+    with pytest.raises(HashcliError) as raised:
+        load_dataset("toy")
+    assert str(raised.value).startswith(f"toy is not in {home}, where its files belong.")
+    assert "give the root folder" in raised.value.remedy
+    home.parent.mkdir(parents=True)
+    toy.rename(home)
+    assert load_dataset("toy").images[0].parent == home / "photos"
+
+
+def test_a_dataset_is_found_again_where_it_was(toy: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder used last counts, given as from the working directory; going home forgets it."""
+    source = DATASETS["toy"]
+    monkeypatch.chdir(toy.parent)
+    assert remember_root(source, Path(toy.name))
+    assert not remember_root(source, toy)
+    monkeypatch.chdir("/")
+    assert load_dataset("toy").images[0].parent == toy / "photos"
+    toy.rename(toy.with_name("moved"))
+    with pytest.raises(HashcliError, match=f"toy is not in {toy}, where it was when it was last used"):
+        load_dataset("toy")
+    assert remember_root(source, data_folder / "datasets" / "toy")
+    assert find_root(source) == data_folder / "datasets" / "toy"
+
+
+def test_both_nuswides_are_in_one_home(data_folder: Path) -> None:
+    assert home_of(DATASETS["nuswide10"]) == home_of(DATASETS["nuswide21"]) == data_folder / "datasets" / "nuswide"
 
 
 def test_neither_a_dataset_nor_a_path() -> None:
     with pytest.raises(HashcliError, match=r"no dataset 'mirflick', .* Did you mean mirflickr") as raised:
         load_dataset("mirflick")
-    assert "coco, flickr8k, iapr" in raised.value.remedy
+    assert "coco, flickr30k, flickr8k, iapr" in raised.value.remedy
 
 
 def test_the_dataset_of_the_guide_is_loaded_and_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from hashcli.errors import HashcliError
-from hashcli.evaluation.ranking import Curve
+from hashcli.evaluation.ranking import PRECISION_OVER_RANKS, PRECISION_WITHIN_FOUND, RECALL_OVER_RANKS, Curve
 from tests.conftest import Run
 from tests.evaluation.saved import save_codes
 
@@ -37,17 +37,19 @@ def colours(path: Path) -> set[tuple[int, ...]]:
 
 
 def test_both_directions_and_chance_are_drawn(tmp_path: Path) -> None:
-    from hashcli.evaluation.plots import plot_precision_at, plot_precision_recall
+    from hashcli.evaluation.plots import plot_precision_at, plot_precision_recall, plot_precision_recall_over_ranks
 
     radius = [
-        Curve("precision within Hamming radius", [0, 1, 2], [0.0, 0.9, 0.5], [0.0, 0.5, 0.5]),
+        Curve(PRECISION_WITHIN_FOUND, [0, 1, 2], [0.0, 0.9, 0.5], [0.0, 0.5, 0.5]),
+        Curve(PRECISION_OVER_RANKS, [1, 5, 9], [0.9, 0.9, 0.5], [0.5, 0.5, 0.5]),
+        Curve(RECALL_OVER_RANKS, [1, 5, 9], [0.0, 0.9, 1.0], [0.1, 0.5, 1.0]),
         Curve("recall within Hamming radius", [0, 1, 2], [0.0, 0.3, 1.0], [0.0, 0.2, 1.0]),
     ]
     first = Curve("precision@N", [1, 2], [0.8, 0.5], [0.5, 0.5])
     other = [*(Curve(one.name, one.x, [0.7 * value for value in one.values], one.chance) for one in radius), first]
     curves = {"image to text": [*radius, first], "text to image": other}
     blue, orange = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)
-    for plot in (plot_precision_recall, plot_precision_at):
+    for plot in (plot_precision_recall, plot_precision_recall_over_ranks, plot_precision_at):
         plot(curves, tmp_path / "both.png", "both")
         plot({"text to image": other}, tmp_path / "one.png", "one")
         assert {blue, orange} <= colours(tmp_path / "both.png")
@@ -94,7 +96,8 @@ def test_through_the_command(hashcli: Run, tmp_path: Path) -> None:
         (tmp_path / f"run-{seed}" / "log.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in EPOCHS))
     codes = [argument for seed in (0, 1) for argument in ("--codes", f"run-{seed}/codes-16.npz")]
     done = hashcli("evaluate", *codes, "--plots", "drawn/here")
-    drawn = ["loss-run-0.png", "loss-run-1.png", "precision-at-n.png", "precision-recall.png"]
+    plots = ["precision-at-n.png", "precision-recall-over-ranks.png", "precision-recall.png"]
+    drawn = ["loss-run-0.png", "loss-run-1.png", *plots]
     assert sorted(path.name for path in (tmp_path / "drawn" / "here").iterdir()) == drawn
     assert all(f"drawn/here/{name}" in done.stderr for name in drawn)
 

@@ -5,7 +5,16 @@ import itertools
 import numpy as np
 import pytest
 
+from hashcli.evaluation import ranking
 from hashcli.evaluation.ranking import (
+    POOLED_PRECISION_WITHIN,
+    POOLED_RECALL_WITHIN,
+    PRECISION_AT,
+    PRECISION_OVER_RANKS,
+    PRECISION_WITHIN,
+    PRECISION_WITHIN_FOUND,
+    RECALL_OVER_RANKS,
+    RECALL_WITHIN,
     average_precision,
     chance_of_average_precision,
     chance_of_cut_average_precision,
@@ -95,7 +104,8 @@ def test_all_metrics_against_plain_loops(bits: int) -> None:
     for name, values in expected.items():
         assert metrics[name] == pytest.approx(np.mean(values)), name
     assert "precision@500" not in metrics  # the database holds 200
-    precision, recall, first = report.curves
+    by_name = {curve.name: curve for curve in report.curves}
+    precision, recall, first = by_name[PRECISION_WITHIN], by_name[RECALL_WITHIN], by_name[PRECISION_AT]
     assert precision.values[8] == pytest.approx(np.mean(radius_8))
     assert recall.values[-1] == pytest.approx(np.mean([(own @ labels.T).any() for own in query_labels]))
     assert recall.chance[8] == pytest.approx(np.mean(share_within_8))
@@ -104,9 +114,70 @@ def test_all_metrics_against_plain_loops(bits: int) -> None:
     assert first.values[-1] == pytest.approx(first.chance[-1])  # of the whole database, any order is as good
 
 
+@pytest.mark.parametrize("bits", [16, 64])
+def test_the_other_conventions_against_plain_loops(bits: int) -> None:
+    """Queries without a relevant item, and queries that find nothing nearby, among them."""
+    query_codes, query_labels, codes, labels = random_problem(40, 200, bits)
+    query_labels[:5] = 0
+    radius = bits // 3
+    report = evaluate_labels(query_codes, query_labels, codes, labels)
+    metrics = {metric.name: metric for metric in report.metrics}
+    curves = {curve.name: curve for curve in report.curves}
+    with_relevant, lookup = [], []
+    near_items, near_hits, near_shares, all_relevant = [], [], [], []
+    at_rank: dict[int, list[tuple[float, float]]] = {rank: [] for rank in curves[PRECISION_OVER_RANKS].x}
+    for code, own in zip(query_codes, query_labels, strict=True):
+        distances = np.array([sum(int(a ^ b).bit_count() for a, b in zip(code, one, strict=True)) for one in codes])
+        order = np.lexsort((np.arange(200), distances))
+        relevant = (labels & own).any(axis=1)
+        total = int(relevant.sum())
+        if total:
+            with_relevant.append(loop_average_precision(relevant[order].tolist()))
+        within_2 = relevant[distances <= 2]
+        lookup.append(within_2.mean() if len(within_2) else 0)
+        near_items.append(int((distances <= radius).sum()))
+        near_hits.append(int(relevant[distances <= radius].sum()))
+        near_shares.append(near_items[-1] * total / 200)
+        all_relevant.append(total)
+        for rank, values in at_rank.items():
+            hits = int(relevant[order][:rank].sum())
+            values.append((hits / rank, hits / total if total else 0))
+    assert 0 < len(with_relevant) < 36
+    ucch = metrics["mAP@all (of queries with a relevant item, UCCH)"]
+    assert ucch.value == pytest.approx(np.mean(with_relevant))
+    assert ucch.chance == pytest.approx(metrics["mAP@all"].chance * 40 / len(with_relevant))
+    assert metrics["precision within Hamming radius 2 (0 where nothing is found)"].value == pytest.approx(
+        np.mean(lookup)
+    )
+    found = [hits / items for hits, items in zip(near_hits, near_items, strict=True) if items]
+    assert 0 < len(found) < 40 or bits == 16
+    assert curves[PRECISION_WITHIN_FOUND].values[radius] == pytest.approx(np.mean(found))
+    assert curves[PRECISION_WITHIN_FOUND].values[0] == 0  # where no query finds anything
+    assert curves[POOLED_PRECISION_WITHIN].values[radius] == pytest.approx(sum(near_hits) / sum(near_items))
+    assert curves[POOLED_PRECISION_WITHIN].chance[radius] == pytest.approx(sum(near_shares) / sum(near_items))
+    assert curves[POOLED_RECALL_WITHIN].values[radius] == pytest.approx(sum(near_hits) / sum(all_relevant))
+    assert curves[POOLED_RECALL_WITHIN].values[-1] == pytest.approx(1)
+    for place, values in enumerate(at_rank.values()):
+        precision, recall = np.mean(values, axis=0)
+        assert curves[PRECISION_OVER_RANKS].values[place] == pytest.approx(precision)
+        assert curves[RECALL_OVER_RANKS].values[place] == pytest.approx(recall)
+    assert curves[RECALL_OVER_RANKS].x[-1] == 200
+
+
+def test_large_databases_are_taken_in_smaller_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures do not depend on the size of the blocks, which keeps the memory within bounds."""
+    problem = random_problem(40, 200, 16)
+    whole = evaluate_labels(*problem)
+    monkeypatch.setattr(ranking, "_AT_ONCE", 3 * 200)
+    parts = evaluate_labels(*problem)
+    for one, other in zip(whole.metrics, parts.metrics, strict=True):
+        assert one.value == pytest.approx(other.value)
+
+
 def test_the_precision_curve_ends_at_a_thousand() -> None:
     report = evaluate_labels(*random_problem(3, 1200, 16))
-    assert report.curves[-1].x == list(range(1, 1001))
+    curve = next(curve for curve in report.curves if curve.name == PRECISION_AT)
+    assert curve.x == list(range(1, 1001))
 
 
 def test_useless_codes_score_at_chance() -> None:
@@ -115,7 +186,10 @@ def test_useless_codes_score_at_chance() -> None:
     for metric in report.metrics:
         assert metric.value == pytest.approx(metric.chance, abs=0.02), metric.name
     for curve in report.curves:
-        assert curve.values == pytest.approx(curve.chance, abs=0.06), curve.name
+        first = (
+            24 if curve.name in (PRECISION_WITHIN_FOUND, POOLED_PRECISION_WITHIN) else 0
+        )  # few queries find any nearer
+        assert curve.values[first:] == pytest.approx(curve.chance[first:], abs=0.06), curve.name
 
 
 def test_perfect_codes_score_one() -> None:

@@ -10,12 +10,15 @@ from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.registry import load_dataset
 from hashcli.datasets.splits import make_split
 from hashcli.errors import HashcliError
+from hashcli.evaluation.ranking import evaluate_labels
 from hashcli.evaluation.retrieval import (
     DatasetCodes,
+    EvaluatedRows,
     check_averageable,
     encode_dataset,
     evaluate_codes,
-    evaluate_model,
+    evaluate_fully,
+    evaluated_rows,
     headline,
     read_codes,
 )
@@ -53,6 +56,58 @@ def test_codes_of_one_kind_are_searched_among_themselves(codes: DatasetCodes) ->
     assert direction.database_rows.tolist() == [5, 9]
 
 
+def test_no_query_is_in_the_database_of_its_own_kind(codes: DatasetCodes) -> None:
+    to_image, to_text = codes.directions_within(np.array([9, 5]), np.array([5, 2]))
+    assert (to_image.name, to_text.name) == ("image to image", "text to text")
+    assert to_image.query_rows.tolist() == [9, 5]
+    assert to_image.database_rows.tolist() == to_text.database_rows.tolist() == [2]
+    alone = DatasetCodes(codes.rows, codes.text_rows, {"image": codes.packed["image"]})
+    assert not list(alone.directions_within(np.array([9]), np.array([5, 2])))
+
+
+def test_all_that_is_evaluated_with_labels() -> None:
+    """Each figure is that of a direct call on the right rows."""
+    rng = np.random.default_rng(0)
+    rows = np.arange(60)
+    packed = {"image": rng.integers(0, 256, (60, 2), np.uint8), "text": rng.integers(0, 256, (120, 2), np.uint8)}
+    codes = DatasetCodes(rows, rows.repeat(2), packed)
+    labels = rng.integers(0, 2, (60, 3), np.uint8)
+    query, database, unseen = rows[:10], rng.permutation(rows[10:]), rows[40:]
+    reports = evaluate_fully(codes, labels, EvaluatedRows(query, database, unseen))
+    assert list(reports) == [
+        *("image to text", "text to image", "image to text, unseen database", "text to image, unseen database"),
+        *("image to image", "text to text"),
+    ]
+    plain = evaluate_codes(codes, labels, query, database)
+    own = evaluate_codes(codes, None, query, query)
+    for name, report in plain.items():
+        count = len(report.metrics)
+        assert reports[name].metrics[:count] == report.metrics
+        assert reports[name].metrics[count].name == "recall@1 (own pair among the queries)"
+        assert [m.value for m in reports[name].metrics[count:]] == [m.value for m in own[name].metrics]
+    assert reports["text to image, unseen database"] == evaluate_codes(codes, labels, query, unseen)["text to image"]
+    within = evaluate_labels(packed["image"][query], labels[query], packed["image"][database], labels[database])
+    assert reports["image to image"] == within
+    everything = EvaluatedRows(query, database, database)
+    assert not [name for name in evaluate_fully(codes, labels, everything) if "unseen" in name]
+    assert evaluate_fully(codes, None, EvaluatedRows(query, query)) == own
+
+
+def test_saved_codes_know_which_rows_were_not_trained_on(tmp_path: Path) -> None:
+    arrays = save_codes(tmp_path / "codes-16.npz")
+    assert read_codes(tmp_path / "codes-16.npz").unseen is None
+    ids = [f"im{row}" for row in arrays["database"]]
+    split = {"database": ids, "train": ids[:12], "validation": ids[12:15]}
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    saved = read_codes(tmp_path / "codes-16.npz")
+    assert saved.unseen is not None
+    assert saved.unseen.tolist() == arrays["database"][15:].tolist()
+    assert "text to image, unseen database" in saved.evaluate((50,))
+    (tmp_path / "split.json").write_text("{}")
+    with pytest.raises(HashcliError, match=r"split\.json is not a recorded split"):
+        read_codes(tmp_path / "codes-16.npz")
+
+
 @pytest.mark.parametrize("labelled", [True, False])
 def test_the_headline_is_one_metric_of_the_report(labelled: bool) -> None:
     rng = np.random.default_rng(0)
@@ -81,14 +136,15 @@ def test_a_dataset_is_encoded_once_for_several_splits(tiny_model: Path) -> None:
     model = load_model(tiny_model)
     counts: list[int] = []
     splits = [make_split(dataset, seed) for seed in (0, 1)]
-    reports = evaluate_model(model, dataset, splits, (50,), counts.append)
+    together = encode_dataset(model, dataset, evaluated_rows(splits), counts.append)
     assert sum(counts) == 40
-    for split, report in zip(splits, reports, strict=True):
+    for split in splits:
         rows = np.concatenate([split.query, split.database])
         codes = encode_dataset(model, dataset, rows, lambda _: None)
         assert codes.rows.tolist() == sorted(rows)
         assert np.array_equal(codes.packed["image"][3], pack(model.encode_images([images[3]]))[0])
-        assert evaluate_codes(codes, labels, split.query, split.database, (50,)) == report
+        evaluated = EvaluatedRows(split.query, split.database, split.unseen)
+        assert evaluate_fully(codes, labels, evaluated, (50,)) == evaluate_fully(together, labels, evaluated, (50,))
 
 
 def test_a_photo_that_cannot_be_read_stops_the_evaluation(tiny_model: Path, tmp_path: Path) -> None:
