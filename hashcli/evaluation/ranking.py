@@ -133,7 +133,7 @@ def _metrics(
     values = {
         "mAP@all": _Values(precision, chance, every),
         "mAP@all (mean over ties)": _Values(tie_averaged_precision(items, hits), chance, every),
-        "mAP@all (of queries with a relevant item, UCCH)": _Values(precision, chance, relevant > 0),
+        "mAP@all (answerable queries, UCCH)": _Values(precision, chance, relevant > 0),
     }
     for k in cuts:
         values[f"mAP@{k} (cut, DJSRH)"] = _Values(
@@ -146,7 +146,7 @@ def _metrics(
         if k <= n:
             values[f"precision@{k}"] = _Values(ranked[:, :k].mean(axis=1), relevant / n, every)
     near, near_hits = (counts[:, : LOOKUP_RADIUS + 1].sum(axis=1) for counts in (items, hits))
-    values[f"precision within Hamming radius {LOOKUP_RADIUS} (0 where nothing is found)"] = _Values(
+    values[f"precision within radius {LOOKUP_RADIUS} (0 if empty)"] = _Values(
         near_hits / np.maximum(near, 1), relevant / n * (near > 0), every
     )
     return values

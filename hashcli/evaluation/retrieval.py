@@ -135,7 +135,7 @@ def evaluate_fully(
     if len(codes.packed) > 1:
         for one in codes.directions(rows.query, rows.query):
             own = evaluate_pairs(one.query_codes, one.query_rows, one.database_codes, one.database_rows)
-            named = [replace(metric, name=f"{metric.name} (own pair among the queries)") for metric in own.metrics]
+            named = [replace(metric, name=f"{metric.name} (own pair among queries)") for metric in own.metrics]
             reports[one.name] = Report([*reports[one.name].metrics, *named], reports[one.name].curves)
     if rows.unseen is not None and 0 < len(rows.unseen) < len(rows.database):
         unseen = evaluate_codes(codes, labels, rows.query, rows.unseen, cuts)

@@ -83,7 +83,7 @@ def test_all_that_is_evaluated_with_labels() -> None:
     for name, report in plain.items():
         count = len(report.metrics)
         assert reports[name].metrics[:count] == report.metrics
-        assert reports[name].metrics[count].name == "recall@1 (own pair among the queries)"
+        assert reports[name].metrics[count].name == "recall@1 (own pair among queries)"
         assert [m.value for m in reports[name].metrics[count:]] == [m.value for m in own[name].metrics]
     assert reports["text to image, unseen database"] == evaluate_codes(codes, labels, query, unseen)["text to image"]
     within = evaluate_labels(packed["image"][query], labels[query], packed["image"][database], labels[database])
