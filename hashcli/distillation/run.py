@@ -149,7 +149,7 @@ def _encode(
     vocabulary = student.vocabulary if student else choose_vocabulary(dataset, plan.split, settings)
     text = encode_texts(items, towers, vocabulary, cache)
     teacher = encode_for_teacher(items, towers, cache)
-    training_rows = make_supervised_rows(items, dataset, teacher, settings.neighbours)
+    training_rows = make_supervised_rows(items, dataset, teacher, settings)
     if settings.tune_student != "head" and not student:
         tower = tunable(towers.student_image, "tune_student")
         on_epoch = partial(_on_epoch, folder, callback, 0)

@@ -136,8 +136,8 @@ def tune_student(
     def loss(photos: Tensor) -> dict[str, Tensor]:
         features = tuned([rows.photos[place] for place in photos.tolist()])
         relaxed = torch.tanh(head(features))
-        similar = rows.similarity(first[photos])
-        terms = {"likelihood": negative_log_likelihood(half_inner(relaxed, relaxed), similar)}
+        similar, known = rows.similarity(first[photos]), rows.known(first[photos])
+        terms = {"likelihood": negative_log_likelihood(half_inner(relaxed, relaxed), similar, known=known)}
         if texts.shape[1] == tower.width:
             terms["contrast"] = settings.contrast * info_nce(features, texts[photos])
         return terms

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hashcli.distillation.losses import (
     half_inner,
+    known_pairs,
     label_similarity,
     modality_gap,
     negative_log_likelihood,
@@ -56,20 +57,22 @@ def update_student(trainer: Trainer[Any], student: Student) -> HashHeads:
     heads, anchors = student.heads, student.anchors
     training_set, settings = trainer.training_set, trainer.settings
 
-    def old_similarity(rows: Tensor) -> Tensor:
-        """S between rows and anchors [n, anchors]."""
+    def old_similarity(rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """S between rows and anchors [n, anchors], and of which pairs it is known."""
         same_labels = training_set.label_names == student.label_names
         if training_set.labels is not None and anchors.labels is not None and same_labels:
-            return label_similarity(training_set.labels[rows], anchors.labels)
+            labels = training_set.labels[rows]
+            return label_similarity(labels, anchors.labels), known_pairs(labels, anchors.labels)
         image, text = training_set.teacher_image[rows], training_set.teacher_text[rows]
         similarity = teacher_similarity(image, text, anchors.teacher_image, anchors.teacher_text)
-        return (similarity > training_set.similarity_threshold).float()
+        return (similarity > training_set.similarity_threshold).float(), None
 
-    def likelihood(a: Tensor, b: Tensor, similar: Tensor) -> Tensor:
-        return negative_log_likelihood(half_inner(a, b), similar, training_set.balanced)
+    def likelihood(a: Tensor, b: Tensor, pairs: tuple[Tensor, Tensor | None]) -> Tensor:
+        similar, known = pairs
+        return negative_log_likelihood(half_inner(a, b), similar, training_set.balanced, known)
 
     def loss(rows: Tensor) -> dict[str, Tensor]:
-        among, old = training_set.similarity(rows), old_similarity(rows)
+        among, old = (training_set.similarity(rows), training_set.known(rows)), old_similarity(rows)
         image, text = torch.tanh(heads.image(training_set.image[rows])), torch.tanh(heads.text(training_set.text[rows]))
         old_image, old_text = torch.tanh(heads.image(anchors.image)), torch.tanh(heads.text(anchors.text))
         kept = modality_gap(old_image, anchors.image_codes) + modality_gap(old_text, anchors.text_codes)

@@ -79,7 +79,8 @@ def test_a_run_leaves_hash_models_and_all_that_is_needed_to_check_them(
     assert last == {f"{direction} mAP@all": value for direction, value in final.items()}
     assert {row["direction"] for row in rows if row["of"] == f"{method}'s teacher"} == TEACHERS[method]
     rounds = {row["of"] for row in rows if "round" in row["of"]}
-    assert rounds == ({"validation, round 1", "validation, round 2"} if method == "lcdh" else set())
+    named = {f"round {number}, {codes}" for number in (1, 2) for codes in ("stored codes", "encoded anew")}
+    assert rounds == (named if method == "lcdh" else set())
 
     assert mirflickr.labels is not None
     relevant = (mirflickr.labels[split.query].astype(int) @ mirflickr.labels[split.database].T.astype(int)) > 0
