@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hashcli.index.summary import UpdateSummary as UpdateSummary
     from hashcli.index.update_callback import UpdateCallback as UpdateCallback
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _MODULES = {
     "DistanceLimit": "hashcli.index.ranking",

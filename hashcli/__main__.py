@@ -7,8 +7,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
-_LATER = 0.02  # seconds
-_MOST_DEFERRALS = 100
+_LATER = 0.002  # seconds
+_MOST_DEFERRALS = 1000
 
 
 class _Interrupt:
@@ -19,7 +19,11 @@ class _Interrupt:
     """
 
     def __init__(self) -> None:
-        self._deferrals = 0
+        self._deferrals = 0  # since Ctrl-C that has not ended the program yet
+
+    @property
+    def is_pending(self) -> bool:
+        return self._deferrals > 0
 
     def __call__(self, _: int, frame: "FrameType | None") -> None:
         if self._deferrals < _MOST_DEFERRALS and hasattr(signal, "setitimer") and _is_importing(frame):
@@ -40,10 +44,10 @@ def _is_importing(frame: "FrameType | None") -> bool:
 
 def main() -> None:
     """Run the command line. Ctrl-C ends it without a traceback, also while it is still being loaded."""
+    interrupt = _Interrupt()
     try:
         # Not if it is ignored, as for a command that a shell runs in the background.
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            interrupt = _Interrupt()
             signal.signal(signal.SIGINT, interrupt)
             if hasattr(signal, "SIGALRM"):
                 signal.signal(signal.SIGALRM, interrupt)
@@ -52,6 +56,10 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    finally:
+        if interrupt.is_pending:  # the command was faster, and the signal would find no handler any more
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise SystemExit(130)
 
 
 if __name__ == "__main__":

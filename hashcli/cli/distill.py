@@ -1,6 +1,8 @@
 """hashcli distill: train a teacher and a light student, evaluate both, and write a hash model."""
 
+import re
 import sys
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +16,8 @@ from hashcli.cli.remedies import with_remedies
 from hashcli.errors import how_to_install
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hashcli.datasets.dataset import ImageTextDataset
     from hashcli.datasets.splits import Split
     from hashcli.distillation.run_folder import MetricRow
@@ -26,7 +30,7 @@ EXAMPLES = """Examples:\n
 hashcli distill --dataset mirflickr --root ~/data/mirflickr25k --teacher lite-256\n
 hashcli distill --dataset ./captions.jsonl --method lcdh --bits 64,128 --out runs/mine\n
 hashcli distill --dataset ./new.jsonl --update runs/mine/model-64\n
-hashcli distill --dataset ~/Pictures --method rank --teacher local-dir:FOLDER     photos without captions\n
+hashcli distill --dataset ~/Pictures --teacher local-dir:FOLDER     photos without captions\n
 hashcli distill --settings ckdh     the settings of a method\n
 hashcli index ~/Pictures --model runs/mine/model-64"""
 
@@ -89,7 +93,9 @@ def run(
         Path | None,
         typer.Option(help="The split.json of a run whose split to use.", show_default="drawn by --seed"),
     ] = None,
-    method: Annotated[str | None, typer.Option(help="One of {methods}.", show_default="soda")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="One of {methods}.", show_default="soda; where no photo has a text, rank")
+    ] = None,
     teacher: Annotated[
         str | None,
         typer.Option(
@@ -99,7 +105,12 @@ def run(
         ),
     ] = None,
     student: Annotated[
-        str | None, typer.Option(help="Image backbone: a hash model, or timm:NAME.", show_default="lite-256")
+        str | None,
+        typer.Option(
+            help="The light student's image tower: a hash model, timm:NAME, timm:NAME/FILE or an open_clip model; "
+            "for itq and rank also none.",
+            show_default="lite-256",
+        ),
     ] = None,
     bits: Annotated[
         str | None, typer.Option(help="Code lengths, separated by commas.", show_default="64; itq, rank: 256")
@@ -135,8 +146,9 @@ def run(
     """Train a hash model of your own.
 
     A teacher such as CLIP is distilled into a small student. The student is evaluated, and exported as a hash model
-    that `hashcli index` can use. The methods itq and rank make one of the teacher itself, and need no captions; the
-    other methods that come with hashcli are reconstructions from the papers' abstracts, not the authors' code. The
+    that `hashcli index` can use. The methods itq and rank need no captions: they make a hash model of the teacher
+    itself, and one of a student that learns its codes. Where no photo has a text, rank is the default. The other
+    methods that come with hashcli are reconstructions from the papers' abstracts, not the authors' code. The
     query set is used for evaluation only. Needs the extra `train`, from a checkout: pip install '.[train]'
     """
     lengths = whole_numbers("--bits", bits, "32,64") if bits else None
@@ -150,26 +162,55 @@ def run(
     from platformdirs import user_cache_path
 
     from hashcli.datasets.splits import make_split, read_split
-    from hashcli.distillation.registry import load_method
-    from hashcli.distillation.resolve import resolve_settings
+    from hashcli.distillation.resolve import named_method, resolve_settings
     from hashcli.distillation.run_plan import RunPlan
     from hashcli.distillation.student import load_student
 
     old = load_student(update) if update else None
     values = {"method": method, "teacher": teacher, "student": student, "bits": lengths, "seed": seed}
-    resolved = resolve_settings(config, set_ or [], old.settings if old else None, **values)
-    chosen = load_method(resolved.method)
-    data = open_dataset(dataset, root, protocol, download=download, without_texts=not chosen.needs_texts)
+    named = named_method(config, set_ or [], **values) or (old.settings.method if old else None)
+    data, chosen = _open_for_method(partial(open_dataset, dataset, root, protocol, download=download), named)
+    resolved = resolve_settings(config, set_ or [], old.settings if old else None, **values | {"method": chosen})
     parts = read_split(split, data) if split else make_split(data, resolved.seed, protocol)
     _warn(data, parts, old)
-    folder = out or Path("runs") / f"{data.name}-{'update' if update else resolved.method}-{resolved.seed}"
+    name = f"{data.name}-{'update' if update else resolved.method}-{resolved.seed}"
+    if chosen != named:  # the shortest command has the shortest name
+        name = re.sub(r"[^\w.-]+", "-", data.name.removeprefix("own-").lower())
+    folder = out or Path("runs") / name
     cache = user_cache_path("hashcli") / "features"
     plan = RunPlan(data, parts, resolved, folder, cache, resume=resume, baselines=baselines, update=update)
     _print_rows(_train(plan), json)
-    own_folder = Path(dataset).expanduser()
-    photos = quote(str(own_folder)) if own_folder.is_dir() else "PATH"
-    model = quote(f"{folder}/{chosen.kind}-{resolved.bits[0]}")
-    say(f"To use the hash model: hashcli index {photos} --model {model}")
+    _say_how_to_use(Path(dataset).expanduser(), plan)
+
+
+def _open_for_method(
+    opened: "Callable[..., ImageTextDataset]", named: str | None
+) -> "tuple[ImageTextDataset, str | None]":
+    """The dataset and the method: the one that is named, or where none is, one that needs no texts if there are none.
+
+    The method is None for the default one.
+    """
+    from hashcli.datasets.custom import NoTextsError
+    from hashcli.distillation.registry import DEFAULT_WITHOUT_TEXTS, load_method
+
+    try:
+        return opened(without_texts=named is not None and not load_method(named).needs_texts), named
+    except NoTextsError:
+        if named:
+            raise
+        say(f"None of the photos has a text, so the method is {DEFAULT_WITHOUT_TEXTS}, which needs none.")
+        return opened(without_texts=True), DEFAULT_WITHOUT_TEXTS
+
+
+def _say_how_to_use(dataset: Path, plan: "RunPlan") -> None:
+    """A command for each hash model of the longest code, with a new index: the default one may be of another model."""
+    photos = quote(str(dataset)) if dataset.is_dir() else "PATH"
+    bits = max(plan.settings.bits)
+    for kind, what in (("model", "hash model"), ("teacher", "teacher"), ("student", "light student")):
+        model = plan.out / f"{kind}-{bits}"
+        if (model / "model.json").is_file():
+            index = quote(str(plan.out / f"index-{kind}-{bits}"))
+            say(f"To use the {what}: hashcli index {photos} --model {quote(str(model))} --index {index}")
 
 
 def _require_extra() -> None:
@@ -216,15 +257,25 @@ class _RunProgress(ProgressBar):
         super().__enter__()
         return self
 
+    def planned(self, count: int, what: str = "Features") -> None:
+        self._doing = what
+        super().planned(count)
+
+    def writing(self, folder: Path) -> None:
+        say(f"Writing {folder}")
+
     def left_out(self, count: int) -> None:
         say(f"warning: {count:,} of the photos cannot be read, and are left out")
 
     def epoch_ended(self, bits: int, epoch: "EpochReport") -> None:
+        stage = f"{bits} bits, {epoch.stage}" if bits else epoch.stage
+        if stage != self._doing:
+            self.planned(epoch.of, stage)
+        self.scanned(epoch.number)
         if epoch.number == epoch.of or sys.stderr.isatty():
             losses = ", ".join(f"{name} {value:.4f}" for name, value in epoch.losses.items())
             metrics = ", ".join(f"{name} {value:.4f}" for name, value in epoch.validation.items())
             validation = f"; validation: {metrics}" if metrics else ""
-            stage = f"{bits} bits, {epoch.stage}" if bits else epoch.stage
             say(f"{stage}, epoch {epoch.number} of {epoch.of}: {losses}{validation}")
 
     def evaluated(self, what: str, bits: int, reports: "dict[str, Report]") -> None:

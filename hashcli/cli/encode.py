@@ -10,7 +10,7 @@ import typer
 
 from hashcli.cli.console import SKIPPED, ProgressBar, json_line, say, stop_with, write_json
 from hashcli.cli.inputs import read_lines, with_stdin
-from hashcli.cli.options import Json, complete_model
+from hashcli.cli.options import DeviceOption, Json, complete_model, say_device
 from hashcli.errors import reason_of
 from hashcli.plain_files import create_plain
 
@@ -40,6 +40,7 @@ def run(
     model: Annotated[
         str, typer.Option(autocompletion=complete_model, help="Hash model, by name or folder.")
     ] = "lite-256",
+    device: DeviceOption = None,
     hidden: Annotated[bool, typer.Option("--hidden", help="Include hidden files and folders.")] = False,
     json: Json = False,
 ) -> None:
@@ -60,7 +61,9 @@ def run(
     from hashcli.hashmodel.codes import pack
     from hashcli.hashmodel.registry import load_model
 
-    hash_model = load_model(model)
+    hash_model = load_model(model, device=device or "cpu")
+    if device:
+        say_device(hash_model.device)
     if out:
         _check_writable(out)
     codes: list[np.ndarray] = []

@@ -9,7 +9,7 @@ import typer
 
 from hashcli.cli.console import SKIPPED, ProgressBar, say, stop_with, write_json
 from hashcli.cli.inputs import with_stdin
-from hashcli.cli.options import IndexFolder, IndexName, Json, complete_model, index_location
+from hashcli.cli.options import DeviceOption, IndexFolder, IndexName, Json, complete_model, index_location, say_device
 from hashcli.cli.remedies import index_command, with_remedies
 from hashcli.printable import printable
 
@@ -73,6 +73,7 @@ def run(
         bool,
         typer.Option("--check-content", help="Read every file, also those whose size and times have not changed."),
     ] = False,
+    device: DeviceOption = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Then follow changes on disk until Ctrl-C. Needs the extra `watch`.")
     ] = False,
@@ -118,7 +119,14 @@ def run(
             write_json(UpdateSummary().counts())
         raise typer.Exit()
     options = UpdateOptions(
-        model, rehash, hidden, not no_texts, tuple(exclude or ()), tuple(include or ()), check_content
+        model,
+        rehash=rehash,
+        hidden=hidden,
+        texts=not no_texts,
+        exclude=tuple(exclude or ()),
+        include=tuple(include or ()),
+        check_content=check_content,
+        device=device,
     )
     with with_remedies(location):
         if forget:  # what is reached through a linked folder is indexed under the link's name
@@ -237,6 +245,12 @@ class _UpdateProgress(ProgressBar):
         super().__init__(doing)
         self._repeats = repeats
         self._named: set[tuple[str, str]] = set()
+        self._device = ""
+
+    def encodes_on(self, device: str) -> None:
+        if device != self._device:
+            say_device(device)
+        self._device = device
 
     def skipped(self, path: str, reason: str) -> None:
         from hashcli.index.files.plan import LEFT_OUT, NOT_REACHABLE

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashcli.cli.console import ProgressBar, UsageError, detail, stop_with
+from hashcli.cli.console import ProgressBar, UsageError, detail, say, stop_with
+from hashcli.hashmodel.device import Device
 
 if TYPE_CHECKING:
     from hashcli.datasets.dataset import ImageTextDataset
@@ -38,6 +39,14 @@ def complete_model(incomplete: str) -> list[str]:
     return [folder.name for folder in model_folders() if folder.name.startswith(incomplete)]
 
 
+DeviceOption = Annotated[
+    Device | None,
+    typer.Option(
+        "--device",
+        show_default="cpu",
+        help="What to encode on: a GPU (cuda with onnxruntime-gpu, coreml on a Mac), or auto for one if there is one.",
+    ),
+]
 IndexName = Annotated[
     str | None,
     typer.Option("--name", autocompletion=complete_index_name, help="A named index, instead of --index."),
@@ -70,6 +79,11 @@ def index_location(index: Path | None, name: str | None) -> "IndexLocation":
         raise UsageError(error.problem, error.remedy) from error
     detail(f"index: {location.folder}")
     return location
+
+
+def say_device(device: str) -> None:
+    """Say what is encoded on, after a device was asked for."""
+    say(f"Encoding on {'the CPU' if device == 'cpu' else f'a GPU, by {device}'}.")
 
 
 def whole_numbers(option: str, given: str, example: str) -> tuple[int, ...]:

@@ -127,6 +127,7 @@ def run(
     location = index_location(index, name)
     page: list[Answer] = []
     missing: set[str] = set()
+    named: set[str] = set()
     skipped = False
     with with_remedies(location), Index(location.folder) as opened:
         for number, found in _answers(opened, single, batch, arguments):
@@ -138,6 +139,7 @@ def run(
                 continue
             answer = results.Answer(number, found)
             results.write(answer, style)
+            _say_what_is_unknown(found, number, opened, named)
             missing.update(result.path for result in found if result.is_missing)
             if number is None and not found:
                 _say_why_none(found, opened, location, arguments)
@@ -206,6 +208,20 @@ def _opened(
             yield number, error
 
 
+def _say_what_is_unknown(found: "SearchResults", number: int | None, index: "Index", named: set[str]) -> None:
+    """Warn of words that the hash model does not know. Those already `named`, for an earlier query, are left out."""
+    from hashcli.index.results import WhyNone
+
+    words = ", ".join(word for word in found.unknown_words if word not in named)
+    named.update(found.unknown_words)
+    of_query = "" if number is None else f"query {number}: "
+    if found.why_none is WhyNone.NO_KNOWN_WORDS:
+        words = ", ".join(found.unknown_words) or found.query.name
+        say(f"{of_query}None of the words is known to {index.load_model().name}: {words}")
+    elif words:
+        say(f"{of_query}These words are not known to {index.load_model().name}: {words}")
+
+
 def _say_why_none(
     found: "SearchResults", index: "Index", location: "IndexLocation", arguments: "SearchArguments"
 ) -> None:
@@ -220,7 +236,7 @@ def _say_why_none(
             say("--all shows the nearest ones regardless.")
     elif found.why_none is WhyNone.FILTERED:
         say(f"No {name} in the index match --in, --after, --before or --type.")
-    else:
+    elif found.why_none is WhyNone.NO_ITEMS:
         say(f"The index in {index.folder} holds no {name}. Add some: {index_command(location)} PATH-OF-PHOTOS")
 
 

@@ -1,5 +1,6 @@
 """What a run reports while it goes on."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -13,8 +14,8 @@ class RunCallback(Protocol):
     Their `return` is for type checkers, which take an empty method of a Protocol to be abstract.
     """
 
-    def planned(self, count: int) -> None:
-        """`count` photos and texts are to be encoded, those in the cache among them."""
+    def planned(self, count: int, what: str = "Features") -> None:
+        """`count` photos or texts, or both, are to be encoded, those in the cache among them. `what` names them."""
         return
 
     def advanced(self, count: int) -> None:
@@ -31,6 +32,10 @@ class RunCallback(Protocol):
 
     def evaluated(self, what: str, bits: int, reports: "dict[str, Report]") -> None:
         """Something was evaluated, the student or a teacher or a baseline; the reports are by direction."""
+        return
+
+    def writing(self, folder: Path) -> None:
+        """A hash model is being written into a folder, which takes a moment."""
         return
 
     def bits_kept(self, bits: int, image: float, text: float) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import hashcli
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.splits import Split
+from hashcli.distillation.feature_files import PREFIX
 from hashcli.distillation.registry import load_method
 from hashcli.distillation.settings import Settings
 from hashcli.evaluation.ranking import Report
@@ -35,7 +36,7 @@ class Evaluation:
 class Fitted:
     """On how many photos and sentences hash layers were fitted, and how many were held out to evaluate them.
 
-    The first `captions` of the sentences are captions of these photos.
+    The first `captions` of the sentences are captions of these photos, and the others are from `other_sentences`.
     """
 
     photos: int
@@ -43,6 +44,7 @@ class Fitted:
     captions: int
     held_out_photos: int
     held_out_sentences: int
+    other_sentences: str
 
 
 def make_card(name: str, settings: Settings, evaluation: Evaluation) -> ModelCard:
@@ -77,15 +79,48 @@ def _card_text(settings: Settings, evaluation: Evaluation, reconstruction: bool)
 
 def make_unpaired_card(name: str, settings: Settings, evaluation: Evaluation, fitted: Fitted) -> ModelCard:
     """The card of a teacher with hash layers, of the one code length in its settings."""
-    (bits,) = settings.bits
-    split = evaluation.split
-    lines = [
+    about = (
         f"Made by hashcli {hashcli.__version__} with {settings.method}: the image and text towers of the teacher "
-        f"{settings.teacher}, unchanged, each with a linear hash layer. The layers were fitted on {fitted.photos:,} "
-        f"photos of {evaluation.dataset.name} ({split.protocol}, split {split.checksum}, seed {split.seed}) and on "
-        f"{fitted.sentences:,} sentences: {fitted.captions:,} captions of these photos, the others from hashcli's own "
-        "list of everyday sentences. Which photo a caption belongs to was not used. run.json beside this folder has "
-        "every setting.",
+        f"{settings.teacher}, unchanged, each with a linear hash layer. The layers were fitted on "
+        f"{_fitted_on(evaluation, fitted)}"
+    )
+    return _unpaired_card(name, settings, evaluation, fitted, about)
+
+
+def make_unpaired_student_card(name: str, settings: Settings, evaluation: Evaluation, fitted: Fitted) -> ModelCard:
+    """The card of the light student of such a teacher."""
+    (bits,) = settings.bits
+    teacher = f"teacher-{bits} beside it, which is {settings.teacher} with hash layers"
+    if settings.teacher.startswith(PREFIX):
+        teacher = f"hash layers on the vectors in {settings.teacher.removeprefix(PREFIX)}"
+    text = {
+        "teacher": f"Texts are read by the text half of teacher-{bits}, which is the same here.",
+        settings.teacher: f"Texts are read by the text half of teacher-{bits}, which is the same here.",
+        "bag": "Texts are read as bags of words, by a linear layer that was fitted on the sentences.",
+    }.get(settings.text, f"Texts are read by {settings.text} with a linear layer that was fitted on the sentences.")
+    about = (
+        f"Made by hashcli {hashcli.__version__} with {settings.method}: a light student of {teacher}. "
+        f"The image tower is {settings.student}, unchanged, with a "
+        f"linear layer that was fitted to give the teacher's codes. {text} Teacher and student were fitted on "
+        f"{_fitted_on(evaluation, fitted)}"
+    )
+    return _unpaired_card(name, settings, evaluation, fitted, about)
+
+
+def _fitted_on(evaluation: Evaluation, fitted: Fitted) -> str:
+    split = evaluation.split
+    return (
+        f"{fitted.photos:,} photos of {evaluation.dataset.name} ({split.protocol}, split {split.checksum}, seed "
+        f"{split.seed}) and on {fitted.sentences:,} sentences: {fitted.captions:,} captions of these photos, the "
+        f"others from {fitted.other_sentences}. Which photo a caption belongs to was not used. run.json "
+        "beside this folder has every setting."
+    )
+
+
+def _unpaired_card(name: str, settings: Settings, evaluation: Evaluation, fitted: Fitted, about: str) -> ModelCard:
+    (bits,) = settings.bits
+    lines = [
+        about,
         "",
         *_table(evaluation),
         "",
@@ -94,7 +129,7 @@ def make_unpaired_card(name: str, settings: Settings, evaluation: Evaluation, fi
         "does not say whether the teacher is right, and it is easier with few items, as chance shows. Photos or "
         "queries unlike those that the layers were fitted on may be found less well.",
         "",
-        *(f"Warning: {warning}." for warning in split.warnings),
+        *(f"Warning: {warning}." for warning in evaluation.split.warnings),
     ]
     return ModelCard(name, settings.method, settings.teacher, _reported_metrics(evaluation), _page(bits, lines))
 

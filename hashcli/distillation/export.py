@@ -20,7 +20,7 @@ from hashcli.distillation.onnx_graphs import append_head, export_bag, export_ima
 from hashcli.distillation.text_export import export_text_encoder
 from hashcli.distillation.text_tokenizer import FINAL_SIGMA
 from hashcli.distillation.towers import (
-    ExportedTower,
+    GraphTower,
     HashModelTower,
     ImageTower,
     OpenClipTextTower,
@@ -28,7 +28,8 @@ from hashcli.distillation.towers import (
     TorchImageTower,
 )
 from hashcli.distillation.trainer import HashHeads
-from hashcli.hashmodel.description import Description, ImageEncoder, TextEncoder
+from hashcli.hashmodel.description import Description, ImageEncoder, TextEncoder, external_data
+from hashcli.hashmodel.description import read as read_description
 from hashcli.hashmodel.model import HashModel
 
 MAX_WORDS = 100_000  # of a text that is read as a bag of words: more than any text has
@@ -39,9 +40,9 @@ UNKNOWN = "[UNK]"
 class StudentEncoders:
     """All parts of a student, or of a teacher with hash layers.
 
-    Without a text tower, texts are bags of the vocabulary's words.
-
-    On the example texts it is tried whether a text tower of open_clip keeps its codes with int8 weights.
+    Without a text tower, texts are bags of the vocabulary's words. On the example texts it is tried whether a text
+    tower of open_clip keeps its codes with int8 weights. With `text_of`, a hash-model folder, the text half is the one
+    that the folder holds, and the text tower and its hash head are not written again.
     """
 
     heads: HashHeads
@@ -49,6 +50,7 @@ class StudentEncoders:
     text_tower: TextTower | None
     vocabulary: Sequence[str]
     examples: Sequence[str] = ()
+    text_of: Path | None = None
 
 
 def export_hash_model(folder: Path, student: StudentEncoders, card: ModelCard) -> HashModel:
@@ -91,7 +93,7 @@ def _export_image(path: Path, tower: ImageTower, heads: HashHeads) -> None:
         export_image_encoder(tower, heads.image, path)
     elif isinstance(tower, HashModelTower):
         append_head(onnx.load(tower.model.folder / tower.model.description.image.file), heads.image, path)
-    elif isinstance(tower, ExportedTower):
+    elif isinstance(tower, GraphTower):
         append_head(tower.graph, heads.image, path)
     else:
         raise TypeError(f"{tower} cannot be exported")
@@ -100,6 +102,8 @@ def _export_image(path: Path, tower: ImageTower, heads: HashHeads) -> None:
 def _export_text(folder: Path, student: StudentEncoders) -> int:
     """Write text.onnx and tokenizer.json. Returns how many tokens of a text are read."""
     path = folder / "text.onnx"
+    if student.text_of:
+        return _copy_text(student.text_of, folder)
     if isinstance(student.text_tower, OpenClipTextTower):
         return export_text_encoder(student.text_tower, student.heads.text, folder, student.examples).max_tokens
     if isinstance(student.text_tower, HashModelTower):
@@ -111,6 +115,17 @@ def _export_text(folder: Path, student: StudentEncoders) -> int:
     _bag_tokenizer(student.vocabulary).save(str(folder / "tokenizer.json"))
     export_bag(student.heads.text, len(student.vocabulary), path)
     return MAX_WORDS
+
+
+def _copy_text(source: Path, folder: Path) -> int:
+    encoder = read_description(source).text
+    weights = external_data(folder / "text.onnx")
+    weights.unlink(missing_ok=True)
+    shutil.copy(source / encoder.file, folder / "text.onnx")
+    shutil.copy(source / encoder.tokenizer, folder / "tokenizer.json")
+    if external_data(source / encoder.file).is_file():
+        shutil.copy(external_data(source / encoder.file), weights)
+    return encoder.max_tokens
 
 
 def _bag_tokenizer(vocabulary: Sequence[str]) -> Tokenizer:

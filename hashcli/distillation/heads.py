@@ -1,7 +1,9 @@
 """What turns a tower's features into outputs, whose signs are the code: hash heads and hash layers."""
 
+from pathlib import Path
 from typing import TypeAlias, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -41,3 +43,26 @@ class WhitenedHashLayer(nn.Module):
 
 
 OutputLayer: TypeAlias = HashHead | HashLayer | WhitenedHashLayer
+
+
+def save_layers(path: Path, *layers: HashLayer | WhitenedHashLayer) -> None:
+    """Write the weights of hash layers, whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    torch.save([layer.state_dict() for layer in layers], temporary)
+    temporary.replace(path)
+
+
+def load_layers(path: Path) -> list[HashLayer | WhitenedHashLayer]:
+    """The hash layers that `save_layers` wrote, which no training changes any more."""
+    return [_with_weights(weights) for weights in torch.load(path, weights_only=True)]
+
+
+def _with_weights(weights: dict[str, Tensor]) -> HashLayer | WhitenedHashLayer:
+    layer: HashLayer | WhitenedHashLayer
+    if "whiten.weight" in weights:
+        whiten = nn.Linear(*weights["whiten.weight"].shape[::-1])
+        layer = WhitenedHashLayer(whiten, HashLayer(*weights["last.weight"].shape[::-1]))
+    else:
+        layer = HashLayer(*weights["weight"].shape[::-1])
+    layer.load_state_dict(weights)
+    return layer.requires_grad_(False)

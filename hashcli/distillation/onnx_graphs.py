@@ -128,9 +128,9 @@ def _set_output(graph: onnx.GraphProto, width: int) -> None:
     graph.output.append(helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", width]))
 
 
-def export_bag(head: HashHead, words: int, path: Path) -> None:
-    """Token ids [n, tokens] to a bag of words [n, words], which the head sees; id 0 is any other word."""
-    nodes, weights = _head_nodes(head, "bag", "head_")
+def export_bag(layer: OutputLayer, words: int, path: Path) -> None:
+    """Token ids [n, tokens] to a bag of words [n, words], which the layer sees; id 0 is any other word."""
+    nodes, weights = _layer_nodes(layer, "bag", "head_")
     graph = helper.make_graph(
         [
             helper.make_node("Mul", ["input_ids", "attention_mask"], ["ids"]),  # padding becomes the unknown word
@@ -150,7 +150,7 @@ def export_bag(head: HashHead, words: int, path: Path) -> None:
             helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "tokens"])
             for name in ("input_ids", "attention_mask")
         ],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", head.bits])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", layer.bits])],
         [
             *weights,
             numpy_helper.from_array(np.array([words + 1], np.int64), "depth"),

@@ -6,9 +6,10 @@ A tower's name is one of
     ARCH/FILE                   open_clip, with weights from a file
     hf-hub:OWNER/NAME           open_clip, from the Hugging Face hub
     local-dir:FOLDER            open_clip, from a folder
-    timm:NAME                   a timm image backbone (students only)
+    timm:NAME                   a timm image backbone, with the weights of its publisher (students only)
+    timm:NAME/FILE              the same, with weights from a file
     features:FILE               vectors that another program has computed (teachers only); see feature_files.py
-With `random` in place of PRETRAINED, or after timm:NAME/, the weights stay untrained, for tests and ablations.
+With `random` in place of PRETRAINED or FILE, the weights stay untrained, for tests and ablations.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import torch
 from hashcli.distillation.feature_files import PREFIX, VectorTextTower, vector_towers
 from hashcli.distillation.pretrained_towers import HUB, LOCAL, open_clip_towers, timm_tower
 from hashcli.distillation.settings import Settings
-from hashcli.distillation.towers import HashModelTower, ImageTower, Precision, TextTower
+from hashcli.distillation.towers import BackboneTower, HashModelTower, ImageTower, Precision, TextTower
 from hashcli.errors import HashcliError
 
 
@@ -48,12 +49,7 @@ def open_towers(settings: Settings, device: torch.device, student_image: ImageTo
 
     Raises HashcliError for a tower that cannot be had, and for a student that is vectors in a file.
     """
-    for half, name in (("student", settings.student), ("text", settings.text)):
-        if name.startswith(PREFIX):
-            raise HashcliError(
-                f"{half}: vectors in a file cannot encode new photos and texts, as a student must.",
-                "Only a teacher can be named so. Choose a hash model for the student.",
-            )
+    check_student_names(settings)
     precision: Precision = "float32"
     if settings.precision == "bfloat16" or (settings.precision == "auto" and device.type == "cuda"):
         precision = "bfloat16"
@@ -69,21 +65,37 @@ def open_towers(settings: Settings, device: torch.device, student_image: ImageTo
     return Towers(image, text, student_image, student_text)
 
 
+def check_student_names(settings: Settings) -> None:
+    """Raise HashcliError for a student that is vectors in a file."""
+    for half, name in (("student", settings.student), ("text", settings.text)):
+        if name.startswith(PREFIX):
+            raise HashcliError(
+                f"{half}: vectors in a file cannot encode new photos and texts, as a student must.",
+                "Only a teacher can be named so. Choose a hash model for the student.",
+            )
+
+
 def open_teacher(
     name: str, device: torch.device | str = "cpu", precision: Precision = "float32"
 ) -> tuple[ImageTower, TextTower]:
     """A teacher's image and text tower, whose features lie in one space. A hash model's are always float32."""
     if name.startswith(PREFIX):
         return vector_towers(name)
-    if name.startswith((LOCAL, HUB)) or ("/" in name and not Path(name).is_dir()):
+    if not _is_hash_model(name):
         return open_clip_towers(name, device, precision)
     tower = HashModelTower(name)
     return tower, tower
 
 
-def open_image_tower(name: str, device: torch.device | str = "cpu") -> ImageTower:
-    """A student's image tower."""
+def open_image_tower(name: str, device: torch.device | str = "cpu", *, backbone: bool = False) -> ImageTower:
+    """A student's image tower. Of a hash model it gives the outputs, or the features of its backbone if it says so."""
+    if backbone and _is_hash_model(name):
+        return BackboneTower(name)
     return timm_tower(name.removeprefix("timm:"), device) if name.startswith("timm:") else open_teacher(name, device)[0]
+
+
+def _is_hash_model(name: str) -> bool:
+    return not name.startswith((LOCAL, HUB, "timm:")) and ("/" not in name or Path(name).is_dir())
 
 
 def choose_device(setting: str) -> torch.device:

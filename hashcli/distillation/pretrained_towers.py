@@ -40,29 +40,45 @@ def open_clip_towers(
 
 
 def timm_tower(name: str, device: torch.device | str) -> TorchImageTower:
-    """The model by timm's name, or NAME/random for untrained weights. Raises HashcliError if it cannot be had."""
+    """The model by timm's name, or NAME/FILE for weights from a file, or NAME/random for untrained weights.
+
+    Raises HashcliError if it cannot be had.
+    """
     import timm
     from timm.data.config import resolve_model_data_config
 
     what = f"The backbone timm:{name}"
     arch, _, pretrained = name.partition("/")
     _check_known(what, arch.partition(".")[0], timm.list_models(), "architectures of timm", "timm.list_models()")
-    if pretrained != "random":
+    file = Path(pretrained).expanduser() if pretrained not in ("", "random") else None
+    if file and not file.is_file():
+        raise HashcliError(f"{what} cannot be loaded: there is no file {file}.", "Give timm:NAME/FILE, or timm:NAME.")
+    if not pretrained:
         skip_hub_if_offline()
     torch.manual_seed(0)  # for `random`
     try:
         with _silence_libraries():
-            model = timm.create_model(arch, pretrained=pretrained != "random", num_classes=0)
+            model = timm.create_model(arch, pretrained=not pretrained, num_classes=0)
+            # The file may also have a classifier, which is not needed.
+            loaded = timm.models.load_checkpoint(model, str(file), strict=False) if file else None
+        if loaded and loaded.missing_keys:
+            raise ValueError(f"there is no {loaded.missing_keys[0]} in the file")
     except Exception as error:  # timm and its hub raise many kinds
         raise HashcliError(
             f"{what} cannot be loaded ({_first_line(error)}).",
-            "Without a network, choose the student lite-256, or timm:NAME/random for untrained weights.",
+            "Choose the model whose weights they are."
+            if file
+            else "Without a network, choose the student lite-256, or timm:NAME/FILE with weights from a file.",
         ) from error
     config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     model.eval().requires_grad_(False)
+    _, height, width = config["input_size"]
+    _check_square(what, width, height)
     resize = _our_resize(what, config["crop_mode"], center="crop", squash="squash")
-    preprocessing = Preprocessing(config["input_size"][1], config["mean"], config["std"], resize)
-    return TorchImageTower(f"timm-{name}", model, preprocessing).to(device)
+    interpolation = our_interpolation(what, config["interpolation"])
+    preprocessing = Preprocessing(height, config["mean"], config["std"], resize, interpolation)
+    key = f"timm-{arch}-{_digest_files([file])}" if file else f"timm-{name}"
+    return TorchImageTower(key, model, preprocessing).to(device)
 
 
 def _not_loaded(what: str, error: Exception) -> HashcliError:
@@ -84,11 +100,15 @@ def _preprocessing(model: Any, what: str) -> Preprocessing:
     config = open_clip.get_model_preprocess_cfg(model)
     size = config["size"]
     width, height = (size, size) if isinstance(size, int) else (size[-1], size[0])
-    if width != height:
-        raise HashcliError(f"{what} reads photos of {width} x {height} pixels; those of hash models are square.")
+    _check_square(what, width, height)
     resize = _our_resize(what, config.get("resize_mode", "shortest"), shortest="crop", squash="squash")
     interpolation = our_interpolation(what, config.get("interpolation", "bicubic"))
     return Preprocessing(width, config["mean"], config["std"], resize, interpolation)
+
+
+def _check_square(what: str, width: int, height: int) -> None:
+    if width != height:
+        raise HashcliError(f"{what} reads photos of {width} x {height} pixels; those of hash models are square.")
 
 
 def _check_pooling(model: Any, what: str) -> None:
@@ -128,8 +148,19 @@ def _load(name: str) -> tuple[str, Any, Any]:
     key = f"{arch}-{_digest_files([file])}" if file.is_file() else name
     torch.manual_seed(0)  # for `random`
     weights = str(file) if file.is_file() else None if pretrained == "random" else pretrained
-    model, _, _ = open_clip.create_model_and_transforms(arch, pretrained=weights)
+    quick_gelu = _needs_quick_gelu(arch, weights)
+    if quick_gelu:
+        key += "-quickgelu"
+    model, _, _ = open_clip.create_model_and_transforms(arch, pretrained=weights, force_quick_gelu=quick_gelu)
     return key, model, open_clip.get_tokenizer(arch)
+
+
+def _needs_quick_gelu(arch: str, weights: str | None) -> bool:
+    """Whether weights belong to another activation than the architecture has, as OpenAI's do: open_clip only warns."""
+    import open_clip
+
+    trained_with = weights is not None and open_clip.get_pretrained_cfg(arch, weights).get("quick_gelu", False)
+    return bool(trained_with and not open_clip.get_model_config(arch).get("quick_gelu", False))
 
 
 def _check_known(what: str, name: str, known: Sequence[str], kind: str, listing: str) -> None:

@@ -17,6 +17,7 @@ METHODS = {
     "rank": "hashcli.distillation.rank",
 }
 DEFAULT_METHOD = "soda"
+DEFAULT_WITHOUT_TEXTS = "rank"  # for photos of which none has a text
 
 
 def load_method(name: str) -> "Method[Any] | UnpairedMethod[Any]":

@@ -34,15 +34,21 @@ def resolve_settings(
 
     Raises HashcliError naming a setting that is unknown or of another method, or a value that is not allowed.
     """
-    sources = [_Source(f"{file}: ", _read_toml(file), several_methods=True)] if file else []
-    sources += [_Source(f"{assignment}: ", _parse_assignment(assignment)) for assignment in assignments]
-    sources.append(_Source("", {name: value for name, value in values.items() if value is not None}))
-    method = _method(sources, base.method if base else DEFAULT_METHOD)
+    sources = _sources(file, assignments, values)
+    method = _named_method(sources) or (base.method if base else DEFAULT_METHOD)
     chosen = load_method(method).settings
     resolved = {name: getattr(base, name) for name in chosen.rules() if hasattr(base, name)}
     for source in sources:
         resolved |= _parsed(source, method, chosen.rules())
     return chosen(method=method, **resolved)
+
+
+def named_method(file: Path | None = None, assignments: Sequence[str] = (), **values: Any) -> str | None:
+    """The method that `resolve_settings` would find named; None where it would take the default.
+
+    Raises HashcliError for a method that is not registered.
+    """
+    return _named_method(_sources(file, assignments, values))
 
 
 def settings_from_json(saved: dict[str, Any]) -> Settings:
@@ -103,7 +109,13 @@ def _parse_assignment(assignment: str) -> dict[str, Any]:
         return {name: value}
 
 
-def _method(sources: Sequence[_Source], otherwise: str) -> str:
+def _sources(file: Path | None, assignments: Sequence[str], values: dict[str, Any]) -> list[_Source]:
+    sources = [_Source(f"{file}: ", _read_toml(file), several_methods=True)] if file else []
+    sources += [_Source(f"{assignment}: ", _parse_assignment(assignment)) for assignment in assignments]
+    return [*sources, _Source("", {name: value for name, value in values.items() if value is not None})]
+
+
+def _named_method(sources: Sequence[_Source]) -> str | None:
     """The method, which the last source that names one decides."""
     for source in reversed(sources):
         if "method" in source.values:
@@ -112,7 +124,7 @@ def _method(sources: Sequence[_Source], otherwise: str) -> str:
                 like = did_you_mean(str(method), METHODS)
                 raise HashcliError(f"{source.name}method must be one of {', '.join(METHODS)}, not {method!r}.{like}")
             return method
-    return otherwise
+    return None
 
 
 def _parsed(source: _Source, method: str, rules: dict[str, Rule]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 It holds `run.json` (everything that decides the run), `split.json`, `checkpoints/`, `log.jsonl` (every epoch),
 `metrics.json`, `codes-BITS.npz` (packed codes, labels and split, from which every metric can be computed again), and a
-hash-model folder `model-BITS` for each code length. A run of a method without pairs has no checkpoints and no codes,
-and its hash models are named `teacher-BITS`.
+hash-model folder `model-BITS` for each code length. A run of a method without pairs has no codes; its
+checkpoints are the teacher's hash layers, and its hash models are named `teacher-BITS` and `student-BITS`.
 """
 
 import hashlib

@@ -1,5 +1,6 @@
 """The sentences that a method without pairs is fitted on, and those on which it is evaluated."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -37,6 +38,15 @@ def choose_sentences(dataset: ImageTextDataset, split: Split) -> Sentences:
     known = set(fitted)
     candidates = [one for one in [*texts_of(dataset, split.query), *order[:held]] if one not in known]
     return Sentences(fitted, _some(candidates, MOST_HELD_OUT, rng), len(captions))
+
+
+def split_sentences(texts: Sequence[str], dataset: ImageTextDataset, split: Split) -> Sentences:
+    """The texts of which a file has vectors. Captions of query photos are held out, and a tenth of the others."""
+    queries = {" ".join(text.split()) for text in texts_of(dataset, split.query)}
+    others = [text for text in texts if text not in queries]
+    order = [others[place] for place in np.random.default_rng(split.seed).permutation(len(others))]
+    held = round(HELD_OUT_SHARE * len(order))
+    return Sentences(order[held:], [*(text for text in texts if text in queries), *order[:held]], captions=0)
 
 
 def everyday_sentences() -> list[str]:

@@ -124,7 +124,11 @@ class Settings:
         "features:FILE with vectors computed elsewhere",
         "a model's name",
     )
-    student: str = string("lite-256", "the student's image tower: a hash model, or timm:NAME", "a model's name")
+    student: str = string(
+        "lite-256",
+        "the student's image tower: a hash model's outputs, timm:NAME, timm:NAME/FILE or an open_clip model",
+        "a model's name",
+    )
     text: str = string("bag", "the student's text tower: bag (of words), or a model", "bag or a model's name")
     bits: tuple[int, ...] = code_lengths((64,), "code lengths; each is trained on its own")
     seed: int = number(0, 0, 2**32 - 1, "determines the split, the weights and the order")
@@ -207,12 +211,26 @@ class TeacherSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class UnpairedSettings(Settings):
-    """The settings of a method that needs no pairs and trains no student: few of the shared ones, and its own."""
+    """The settings of a method that needs no pairs: few of the shared ones, and its own."""
+
+    student: str = string(
+        "lite-256",
+        "the light student's image tower: a hash model's backbone, timm:NAME, timm:NAME/FILE or an open_clip model; "
+        "none: the teacher alone",
+        "none or a model's name",
+        fixed=True,
+    )
+    text: str = string(
+        "teacher",
+        "the student's text half: teacher, the same as the teacher's; bag (of words); or a model",
+        "teacher, bag or a model's name",
+        fixed=True,
+    )
 
     @classmethod
     def rules(cls) -> dict[str, Rule]:
         shared = Settings.rules()
-        used = ("teacher", "bits", "seed", "device")
+        used = ("teacher", "student", "text", "bits", "seed", "device", "words", "vocabulary")
         return {name: rule for name, rule in super().rules().items() if name in used or name not in shared}
 
 

@@ -3,6 +3,7 @@
 A text query loads its graph without optimising it, which would take longer than the query itself.
 """
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -30,6 +31,18 @@ def save_graph(model: onnx.ModelProto, path: Path, large: int = LARGE) -> None:
     else:
         onnx.save(model, path, save_as_external_data=True, location=data.name, size_threshold=1024)
         data.chmod(0o644)  # the library leaves it readable by its owner alone
+
+
+def open_session(
+    model: onnx.ModelProto,
+    level: onnxruntime.GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+) -> onnxruntime.InferenceSession:
+    """Run a graph that is in memory, of less than 2 GiB, as protobuf needs it."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = level
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def optimise(model: onnx.ModelProto, large: int = LARGE) -> onnx.ModelProto:

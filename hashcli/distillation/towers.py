@@ -1,6 +1,5 @@
 """Towers: the frozen encoders through which teachers and students see photos and texts. open_towers.py opens them."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,12 +8,13 @@ from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from hashcli.distillation.backbone_graph import backbone_of
 from hashcli.distillation.onnx_graphs import remove_head
-from hashcli.hashmodel.description import Interpolation, Resize
+from hashcli.distillation.stored_graphs import open_session
+from hashcli.hashmodel.description import ImageEncoder, Interpolation, Resize
 from hashcli.hashmodel.images import load_pixels
 from hashcli.hashmodel.model import IMAGE_BATCH, HashModel
 from hashcli.hashmodel.prefetch import batched, prefetch
@@ -117,25 +117,16 @@ class TorchImageTower(nn.Module):
         return _encode_files(paths, self, encode)
 
 
-class ExportedTower:
-    """The image tower inside a hash model that was trained here: its graph without the hash head.
+class GraphTower:
+    """An image tower as an ONNX graph, from `pixels` to its features as `output`."""
 
-    The features are of unit length. A student's tuned tower is kept nowhere else, so an update takes it from here.
-    `key` is the key of the tower that was exported.
-    """
-
-    def __init__(self, folder: Path, key: str) -> None:
-        description = HashModel(folder, verify=True).description
+    def __init__(self, key: str, graph: onnx.ModelProto, preprocessing: ImageEncoder) -> None:
         self.key = key
-        self.size = description.image.size
-        self.resize: Resize = description.image.resize
-        self.interpolation: Interpolation = description.image.interpolation
-        self.graph = remove_head(onnx.load(folder / description.image.file))
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        providers = ["CPUExecutionProvider"]
-        self._session = onnxruntime.InferenceSession(self.graph.SerializeToString(), options, providers=providers)
+        self.size = preprocessing.size
+        self.resize: Resize = preprocessing.resize
+        self.interpolation: Interpolation = preprocessing.interpolation
+        self.graph = graph
+        self._session = open_session(graph)
         self.width = self._encode(np.zeros((1, self.size, self.size, 3), np.uint8)).shape[1]
 
     def encode_images(self, paths: Iterable[str]) -> Iterator[np.ndarray | Exception]:
@@ -144,6 +135,28 @@ class ExportedTower:
     def _encode(self, pixels: np.ndarray) -> np.ndarray:
         (features,) = self._session.run(["output"], {"pixels": pixels})
         return np.asarray(features)
+
+
+class ExportedTower(GraphTower):
+    """The image tower inside a hash model that was trained here: its graph without the hash head.
+
+    The features are of unit length. A student's tuned tower is kept nowhere else, so an update takes it from here.
+    `key` is the key of the tower that was exported.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        image = HashModel(folder, verify=True).description.image
+        super().__init__(key, remove_head(onnx.load(folder / image.file)), image)
+
+
+class BackboneTower(GraphTower):
+    """The backbone of any hash model: its image graph without the layers that read a photo as one vector."""
+
+    def __init__(self, name: str) -> None:
+        model = HashModel(find_model(name), verify=True)
+        image = model.description.image
+        graph = backbone_of(onnx.load(model.folder / image.file), image.size)
+        super().__init__(f"backbone-{model.fingerprint}", graph, image)
 
 
 @dataclass

@@ -182,7 +182,6 @@ class Method(Generic[MethodSettings]):
     """
 
     needs_texts: ClassVar[bool] = True  # the photos' own
-    kind: ClassVar[str] = "model"  # the hash-model folders of a run are named KIND-BITS
 
     summary: str
     settings: type[MethodSettings]
@@ -195,14 +194,13 @@ class Method(Generic[MethodSettings]):
 
 @dataclass(frozen=True)
 class UnpairedMethod(Generic[MethodUnpairedSettings]):
-    """A method that needs no pairs: it puts hash layers on the teacher's own towers, and there is no student.
+    """A method that needs no pairs: it puts hash layers on the teacher's own towers. A student can learn their codes.
 
     `fit` gets the teacher's features of photos float32 [n, width] and of sentences [m, width], of unit length and in no
     relation to each other, the code length, and a function to call as the training goes on. unpaired.py runs it.
     """
 
     needs_texts: ClassVar[bool] = False
-    kind: ClassVar[str] = "teacher"
     reconstruction: ClassVar[bool] = False
     version: ClassVar[int] = 1
 

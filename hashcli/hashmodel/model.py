@@ -15,7 +15,11 @@ from hashcli.plain_files import check_plain
 if TYPE_CHECKING:
     from PIL import Image
 
+    from hashcli.hashmodel.device import Device
+    from hashcli.hashmodel.tokenizer import KnownWords
+
 IMAGE_BATCH = 16  # enough to keep two to eight cores busy; a kill loses at most the batch in flight
+GPU_IMAGE_BATCH = 64
 TEXT_BATCH = 32
 
 
@@ -24,14 +28,30 @@ class HashModel:
 
     The two encoders are loaded when first used, so that a text query never loads the image encoder. With `verify`, the
     digest of every encoder file is checked first; a single search does without, because reading them takes a moment.
-    Raises HashcliError when the folder is missing, damaged or of another format.
+
+    `device` is "cpu", "cuda", "coreml", or "auto" for the first GPU that works, else the CPU. For any but "cpu", the
+    image encoder is loaded at once, to see whether it works there.
+
+    Raises HashcliError when the folder is missing, damaged or of another format, and DeviceError for a device that is
+    not there.
     """
 
-    def __init__(self, folder: str | Path, *, verify: bool = False) -> None:
+    def __init__(self, folder: str | Path, *, verify: bool = False, device: "Device" = "cpu") -> None:
         self.folder = Path(folder).expanduser()
         self.description = descriptions.read(self.folder)
         if verify:
             descriptions.verify(self.folder, self.description)
+        self._device = "cpu" if device == "cpu" else self._working_device(device)
+
+    @property
+    def device(self) -> str:
+        """What it computes on: "cpu", "cuda" or "coreml"."""
+        return self._device
+
+    @property
+    def image_batch(self) -> int:
+        """How many photos are best encoded together."""
+        return IMAGE_BATCH if self._device == "cpu" else GPU_IMAGE_BATCH
 
     @property
     def name(self) -> str:
@@ -61,6 +81,18 @@ class HashModel:
         batches = [self._encode_text_batch(texts[i : i + TEXT_BATCH]) for i in range(0, len(texts), TEXT_BATCH)]
         return np.concatenate([np.empty((0, self.bits), np.float32), *batches])
 
+    def known_words(self, text: str) -> "KnownWords":
+        """Whether the model knows any word of a text, and the words that it does not know.
+
+        The output of a text without a known word means nothing. A student that reads bags of words knows those of its
+        vocabulary; models that split words into pieces know nearly all, and CLIP's cannot tell.
+
+            model.known_words("a dog on a xylophone").unknown  # ("xylophone",) if it is not in the vocabulary
+        """
+        from hashcli.hashmodel.tokenizer import known_words
+
+        return known_words(self._tokenizer, _readable(text))
+
     def encode_images(self, images: "Iterable[str | os.PathLike[str] | Image.Image]") -> np.ndarray:
         """Photos to float32 [n, bits], in order. Each is the path of a file, or an image that Pillow has opened.
 
@@ -75,7 +107,7 @@ class HashModel:
             raise TypeError('images must be a list of photos, such as ["dog.jpg"], not a single photo')
         sources = (_path_or_copy(image, number) for number, image in enumerate(images, start=1))
         outputs = [np.empty((0, self.bits), np.float32)]
-        for batch in batched(prefetch(self._any_pixels, sources, look_ahead=2 * IMAGE_BATCH), IMAGE_BATCH):
+        for batch in batched(prefetch(self._any_pixels, sources, look_ahead=2 * self.image_batch), self.image_batch):
             pixels = []
             for source, result in batch:
                 if isinstance(result, Exception):
@@ -91,7 +123,7 @@ class HashModel:
         """
         from hashcli.hashmodel.prefetch import batched, prefetch
 
-        for batch in batched(prefetch(self.load_pixels, paths, look_ahead=2 * IMAGE_BATCH), IMAGE_BATCH):
+        for batch in batched(prefetch(self.load_pixels, paths, look_ahead=2 * self.image_batch), self.image_batch):
             pixels = [result for _, result in batch if isinstance(result, np.ndarray)]
             outputs = iter(self.encode_pixels(np.stack(pixels)) if pixels else [])
             for path, result in batch:
@@ -123,11 +155,9 @@ class HashModel:
         return self.load_pixels(image) if isinstance(image, str) else self.pixels_of(image)
 
     def _encode_text_batch(self, texts: Sequence[str]) -> np.ndarray:
-        # A text from a command line may hold bytes that are not UTF-8.
-        readable = [text.encode(errors="replace").decode() for text in texts]
         tokenizer = self._tokenizer
         try:
-            rows = tokenizer.encode_batch(readable)
+            rows = tokenizer.encode_batch([_readable(text) for text in texts])
         except (KeyboardInterrupt, SystemExit, MemoryError):
             raise
         except BaseException as error:  # the library raises nothing narrower, not even for a panic
@@ -170,22 +200,29 @@ class HashModel:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from tokenizers import Tokenizer
+        from hashcli.hashmodel.tokenizer import load_tokenizer
 
-        path = self.folder / self.description.text.tokenizer
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises nothing narrower
-            raise HashcliError(f"{path} cannot be loaded ({error}).", "Copy the hash model folder again.") from error
-        max_tokens = self.description.text.max_tokens
-        tokenizer.enable_truncation(max_tokens)
-        if not tokenizer.padding or tokenizer.padding["length"] != max_tokens:
-            tokenizer.enable_padding()  # up to the longest text of a batch; some models read padding to the full length
-        return tokenizer
+        encoder = self.description.text
+        return load_tokenizer(self.folder / encoder.tokenizer, encoder.max_tokens)
+
+    def _working_device(self, asked: "Device") -> str:
+        from hashcli.hashmodel import device as devices
+
+        self._device = chosen = devices.choose_device(asked)
+        if chosen == "cpu":
+            return chosen
+        devices.load_libraries(chosen)
+        if devices.runs_on(self._image_session, chosen):
+            return chosen
+        if asked == "auto":
+            return "cpu"  # which is what the session fell back to
+        raise devices.DeviceError(chosen, "onnxruntime has found no GPU or not all of its libraries")
 
     def _session(self, file: str, *, threads: int, optimise: bool) -> Any:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # or it would write an id to disk and report to its maker
         import onnxruntime as ort
+
+        from hashcli.hashmodel.device import providers
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -195,11 +232,16 @@ class HashModel:
         options.log_severity_level = 3
         try:
             check_plain(self.folder / file)  # or a pipe would be waited for
-            return ort.InferenceSession(str(self.folder / file), options, providers=["CPUExecutionProvider"])
+            return ort.InferenceSession(str(self.folder / file), options, providers=providers(self._device))
         except Exception as error:  # the library raises nothing narrower
             raise HashcliError(
                 f"{self.folder / file} cannot be loaded ({error}).", "Copy the hash model folder again."
             ) from error
+
+
+def _readable(text: str) -> str:
+    """A text from a command line may hold bytes that are not UTF-8."""
+    return text.encode(errors="replace").decode()
 
 
 def _path_or_copy(image: "str | os.PathLike[str] | Image.Image", number: int) -> "str | Image.Image":

@@ -11,6 +11,7 @@ from hashcli.errors import HashcliError, did_you_mean, did_you_mean_path
 from hashcli.hashmodel.description import FILE_NAME
 
 if TYPE_CHECKING:
+    from hashcli.hashmodel.device import Device
     from hashcli.hashmodel.model import HashModel
 
 DEFAULT_MODEL = "lite-256"
@@ -22,7 +23,12 @@ def model_homes() -> list[Path]:
     shipped = package / "models"
     if not shipped.is_dir():  # a checkout, where models/ stands beside the package
         shipped = package.parent / "models"
-    return [shipped, user_data_path("hashcli") / "models"]
+    return [shipped, user_models()]
+
+
+def user_models() -> Path:
+    """The folder of the user's own hash models, which need not be there."""
+    return user_data_path("hashcli") / "models"
 
 
 def model_folders() -> Iterator[Path]:
@@ -32,17 +38,18 @@ def model_folders() -> Iterator[Path]:
             yield from sorted(path.parent for path in home.glob(f"*/{FILE_NAME}"))
 
 
-def load_model(name_or_folder: str | Path = DEFAULT_MODEL) -> "HashModel":
+def load_model(name_or_folder: str | Path = DEFAULT_MODEL, *, device: "Device" = "cpu") -> "HashModel":
     """A hash model by its name or folder, with the digest of every file checked, which takes a moment.
 
         model = load_model("lite-256")
         outputs = model.encode_texts(["a dog on a beach"])  # float32 [1, 256]
 
-    Raises HashcliError when there is no such model, and when it is damaged.
+    `device` is "cpu", "cuda", "coreml", or "auto" for the first GPU that works, else the CPU. Raises HashcliError when
+    there is no such model, when it is damaged, and when the device cannot be used.
     """
     from hashcli.hashmodel.model import HashModel
 
-    return HashModel(find_model(name_or_folder), verify=True)
+    return HashModel(find_model(name_or_folder), verify=True, device=device)
 
 
 def find_model(name_or_folder: str | Path) -> Path:

@@ -23,6 +23,7 @@ from hashcli.index.catalog_file import (
     DamagedIndexError,
     DamagedRowsError,
     IndexGoneError,
+    bound_reading,
     check_value,
     explaining_errors,
     has_check_values,
@@ -219,9 +220,11 @@ class Catalog:
         """Everything read within is of one moment, whatever a writer does meanwhile."""
         with explaining_errors(self._folder):
             self._db.execute("BEGIN")
+            bound_reading(self._db)
             try:
                 yield
             finally:
+                self._db.set_progress_handler(None, 0)
                 if self._db.in_transaction:  # after some errors SQLite has rolled back itself
                     self._db.execute("ROLLBACK")
 
@@ -503,10 +506,13 @@ class Catalog:
         """ids int64 [n] in ascending order and packed codes uint8 [n, bits / 8] of all encoded items of a kind."""
         query = "SELECT id, code FROM items WHERE kind = ? AND code IS NOT NULL ORDER BY id"
         width = self._code_width
-        ids, codes = [], bytearray()
+        ids: list[int] = []
+        codes = bytearray()
         for id_, code in self._db.execute(query, (kind,)):
             if type(code) is not bytes or len(code) != width:
                 raise DamagedRowsError(self._folder)
+            if ids and id_ <= ids[-1]:
+                raise DamagedIndexError(self._folder, "its rows are out of order")
             ids.append(id_)
             codes += code
         return np.array(ids, np.int64), np.frombuffer(bytes(codes), np.uint8).reshape(-1, width)

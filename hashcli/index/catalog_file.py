@@ -80,6 +80,11 @@ _CANNOT_WRITE = (
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_READONLY,
 )
+# How many steps a search, or whatever else is read at once, may take: 500 for each byte. A row has 80 bytes at least,
+# and takes 25 steps for each query that shows it, of which there are at most 256.
+_STEPS_PER_LOOK = 100_000
+_BYTES_PER_LOOK = 200
+_LEAST_LOOKS = 100
 _OPENING_SECONDS = 10  # to read what a catalog holds; it takes a thousandth of that
 _LONGEST_VALUE = 1 << 20  # bytes; a path has 4096 at most, and a text 2000 characters
 
@@ -230,7 +235,9 @@ def explaining_errors(index_folder: Path) -> Iterator[None]:
         if str(error).startswith("Could not decode to UTF-8"):
             raise DamagedRowsError(index_folder) from error
         if _is_damage(error):
-            raise DamagedIndexError(index_folder, error) from error
+            endless = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
+            reason = "reading it does not come to an end" if endless else error
+            raise DamagedIndexError(index_folder, reason) from error
         raise HashcliError(
             f"{path} cannot be used: {error}.", "Check its permissions and the free disk space."
         ) from error
@@ -245,6 +252,14 @@ def _is_damage(error: sqlite3.OperationalError) -> bool:
     else is for want of rights or space, or another program's doing."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR_SHORT_READ)
+
+
+def bound_reading(db: sqlite3.Connection) -> None:
+    """Let SQLite take steps in proportion to the size of the database from now on. A stranger's pages can be linked in
+    such a way that a small file has rows without end; reading them is then interrupted."""
+    pages, page_size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    left = iter(range(_LEAST_LOOKS + pages * page_size // _BYTES_PER_LOOK))
+    db.set_progress_handler(lambda: next(left, None) is None, _STEPS_PER_LOOK)
 
 
 def _check_files(path: Path) -> None:

@@ -139,6 +139,7 @@ def find_duplicates(
     """
     options, callback = options or DuplicateOptions(), callback or UpdateCallback()
     with Catalog.open(index_folder) as catalog, catalog.snapshot():
+        catalog.check_pages()
         catalog.check_rows()  # for who deletes duplicates
         photos = {path: photo for path, photo in catalog.photos().items() if photo.encoded}
         ids, codes = catalog.codes(Kind.IMAGE)

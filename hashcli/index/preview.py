@@ -27,6 +27,7 @@ def preview(
     options, callback = options or UpdateOptions(), callback or UpdateCallback()
     if (index_folder / FILE_NAME).exists():
         with Catalog.open(index_folder) as catalog, catalog.snapshot():
+            catalog.check_pages()
             catalog.check_rows()
             plan = make_plan(IndexedPaths.of(catalog, paths, options), paths, options, callback.scanned)
     else:

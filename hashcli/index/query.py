@@ -88,25 +88,44 @@ class Query:
         return self.output is None and all(part.weight > 0 and not part.is_image for part in self.parts)
 
 
-def encode(model: HashModel, queries: Sequence[Query]) -> list[np.ndarray | HashcliError]:
-    """A float output [bits] for each query, or why it has none.
+@dataclass(frozen=True)
+class EncodedQuery:
+    """The float output [bits] of a query, and the words in it that the hash model does not know.
+
+    A text without a known word is left out. The output is None if that leaves nothing to look for.
+    """
+
+    output: np.ndarray | None
+    unknown_words: tuple[str, ...] = ()
+
+
+def encode(model: HashModel, queries: Sequence[Query]) -> list[EncodedQuery | HashcliError]:
+    """Each query encoded, or why it cannot be.
 
     The outputs of the parts are brought to equal length, weighted and added before any sign is taken, so that a photo
     and words pull equally (our choice). A query of one part keeps its output as it is.
     """
     texts = list(dict.fromkeys(str(part.content) for query in queries for part in query.parts if not part.is_image))
+    known = {text: model.known_words(text) for text in texts}
+    texts = [text for text in texts if known[text].any_known]
     output_of_text = dict(zip(texts, model.encode_texts(texts), strict=True))
-    outputs: list[np.ndarray | HashcliError] = []
+    encoded: list[EncodedQuery | HashcliError] = []
     for query in queries:
+        in_texts = [known[str(part.content)].unknown for part in query.parts if not part.is_image]
+        unknown = tuple(dict.fromkeys(word for words in in_texts for word in words))
+        parts = [part for part in query.parts if part.is_image or str(part.content) in output_of_text]
+        if not any(part.weight > 0 for part in parts):
+            encoded.append(EncodedQuery(None, unknown))
+            continue
         try:
-            of_parts = [
+            outputs = [
                 _image_output(model, part.content) if part.is_image else output_of_text[str(part.content)]
-                for part in query.parts
+                for part in parts
             ]
-            outputs.append(_combined(of_parts, [part.weight for part in query.parts]))
+            encoded.append(EncodedQuery(_combined(outputs, [part.weight for part in parts]), unknown))
         except HashcliError as error:
-            outputs.append(error)
-    return outputs
+            encoded.append(error)
+    return encoded
 
 
 def _entries(given: "Photos | Texts") -> tuple[Any, ...]:

@@ -51,6 +51,7 @@ class WhyNone(Enum):
     TOO_FAR = "items are there, and none is near enough"
     FILTERED = "the filter leaves none"
     NO_ITEMS = "the index holds no items of this kind"
+    NO_KNOWN_WORDS = "the hash model knows no word of the query"
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class SearchResults(Sequence[SearchResult]):
     nearest_distance    the distance in bits of the nearest item, even if that is too far away to be an answer; None if
                         there is no item
     why_none            if there are no answers, why
+    unknown_words       words of the query that the hash model does not know. A text of the query in which it knows no
+                        word is left out of the search; if there is nothing else, there are no answers
     error               why a query of `search_many` could not be encoded: its photo cannot be read, say. There are no
                         answers then, and `why_none` is None
     """
@@ -70,6 +73,7 @@ class SearchResults(Sequence[SearchResult]):
     results: tuple[SearchResult, ...] = ()
     nearest_distance: int | None = None
     why_none: WhyNone | None = None
+    unknown_words: tuple[str, ...] = ()
     error: HashcliError | None = None
 
     @overload

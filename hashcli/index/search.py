@@ -7,7 +7,7 @@ photos and texts. The terminal and Python get the same answers because both call
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -24,13 +24,14 @@ from hashcli.index.catalog_file import IndexNotFoundError
 from hashcli.index.code_index import CodeIndex, FaissCodeIndex, MemoryCodeIndex
 from hashcli.index.filter import CompiledFilter, Filter
 from hashcli.index.locations import is_index, locate
-from hashcli.index.query import Query, encode
+from hashcli.index.query import EncodedQuery, Query, encode
 from hashcli.index.ranking import RERANKED, DistanceLimit, Neighbours, rank
 from hashcli.index.results import SearchResult, SearchResults, WhyNone
 from hashcli.index.summary import UpdateOptions, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
 
 if TYPE_CHECKING:
+    from hashcli.hashmodel.device import Device
     from hashcli.index.duplicates import Duplicates
 
 _BLOCK = 256  # queries that are encoded and answered together
@@ -246,24 +247,33 @@ class Index:
             yield from self._answers_to_block(block, options)
 
     def _answers_to_block(self, queries: list[Query], options: "_SearchOptions") -> Iterator[SearchResults]:
-        outputs = self._encode(queries)
-        encoded = [place for place, output in enumerate(outputs) if not isinstance(output, HashcliError)]
-        stacked = np.array([outputs[place] for place in encoded], np.float32)  # [encoded, bits]
-        answers = iter(self._neighbours([queries[place] for place in encoded], stacked, options) if encoded else ())
-        for query, output in zip(queries, outputs, strict=True):
-            yield SearchResults(query, error=output) if isinstance(output, HashcliError) else next(answers)
+        encoded = self._encode(queries)
+        found = [
+            (query, one.output)
+            for query, one in zip(queries, encoded, strict=True)
+            if isinstance(one, EncodedQuery) and one.output is not None
+        ]
+        outputs = np.array([output for _, output in found], np.float32)  # [found, bits]
+        answers = iter(self._neighbours([query for query, _ in found], outputs, options) if found else ())
+        for query, one in zip(queries, encoded, strict=True):
+            if isinstance(one, HashcliError):
+                yield SearchResults(query, error=one)
+            elif one.output is None:
+                yield SearchResults(query, why_none=WhyNone.NO_KNOWN_WORDS, unknown_words=one.unknown_words)
+            else:
+                yield replace(next(answers), unknown_words=one.unknown_words)
 
-    def _encode(self, queries: list[Query]) -> list[np.ndarray | HashcliError]:
-        """The float output [bits] of each query, or why it has none. Only words and photos need the model."""
+    def _encode(self, queries: list[Query]) -> list[EncodedQuery | HashcliError]:
+        """Each query encoded, or why it cannot be. Only words and photos need the model."""
         to_encode = [query for query in queries if query.output is None]
         encoded = iter(encode(self.load_model(), to_encode) if to_encode else ())
         return [next(encoded) if query.output is None else self._checked(query.output) for query in queries]
 
-    def _checked(self, output: np.ndarray) -> np.ndarray | HashcliError:
+    def _checked(self, output: np.ndarray) -> EncodedQuery | HashcliError:
         bits = self.indexed_model.bits
         if output.shape != (bits,):
             return HashcliError(f"The query's output has the shape {list(output.shape)}, not the index's [{bits}].")
-        return output
+        return EncodedQuery(output)
 
     def _neighbours(
         self, queries: list[Query], outputs: np.ndarray, options: "_SearchOptions"
@@ -430,6 +440,7 @@ class Index:
         exclude: str | Iterable[str] = (),
         include: str | Iterable[str] = (),
         check_content: bool = False,
+        device: "Device | None" = None,
         progress: Progress = None,
     ) -> UpdateSummary:
         """Index photos, folders of photos and text files; without paths, everything that was indexed before.
@@ -439,6 +450,7 @@ class Index:
         `model`. With `hidden`, hidden folders and files are taken too; with `texts=False`, texts are left alone.
         `exclude` are patterns, as in .gitignore, of what is left out from now on, and `include` of what is taken again;
         the index remembers them. With `check_content`, files are read also if their size and times have not changed.
+        `device` is what to encode on, as for `load_model`; by default the CPU.
         `progress` is called with how many files are done and how many there are, or is an `UpdateCallback`. What was
         skipped is in the summary. A list of paths that is empty changes nothing.
 
@@ -457,12 +469,13 @@ class Index:
         self.close()  # it may be given another model, or another version of the catalog
         options = UpdateOptions(
             None if model is None else os.path.expanduser(model),
-            rehash,
-            hidden,
-            texts,
-            (exclude,) if isinstance(exclude, str) else tuple(exclude),
-            (include,) if isinstance(include, str) else tuple(include),
-            check_content,
+            rehash=rehash,
+            hidden=hidden,
+            texts=texts,
+            exclude=(exclude,) if isinstance(exclude, str) else tuple(exclude),
+            include=(include,) if isinstance(include, str) else tuple(include),
+            check_content=check_content,
+            device=device,
         )
         return update(self.folder, given, options, _callback(progress))
 

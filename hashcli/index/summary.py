@@ -1,6 +1,10 @@
 """What an update takes and gives: its options, the changes it would make and what it did."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashcli.hashmodel.device import Device
 
 from hashcli.index.update_callback import UpdateCallback
 
@@ -17,6 +21,7 @@ class UpdateOptions:
     exclude          patterns, as in .gitignore, of what is left out from now on
     include          patterns of what is taken again, though hashcli or an earlier pattern leaves it out
     check_content    read every file, also those whose size and times have not changed
+    device           what to encode on: "cpu", "cuda", "coreml" or "auto"; None: the CPU, which is then not reported
     """
 
     model: str | None = None
@@ -26,6 +31,7 @@ class UpdateOptions:
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     check_content: bool = False
+    device: "Device | None" = None
 
 
 @dataclass(frozen=True)

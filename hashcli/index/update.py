@@ -77,7 +77,7 @@ def update(
     flight, and the next update goes on from there. The files that searches read are written at the end.
 
     Raises HashcliError, of these classes among others: IndexBusyError, NotAnIndexFolderError, OtherModelError,
-    UnusableIndexFolderError, DamagedIndexError, SearchFilesError.
+    UnusableIndexFolderError, DamagedIndexError, SearchFilesError, DeviceError.
     """
     options, callback = options or UpdateOptions(), callback or UpdateCallback()
     is_new = not (index_folder / FILE_NAME).exists()
@@ -89,6 +89,8 @@ def update(
     with writer_lock(index_folder), Catalog.create_or_open(index_folder, callback.migrating) as catalog:
         catalog.check_pages()
         model, adopted = _choose_model(catalog, index_folder, options)
+        if options.device:
+            callback.encodes_on(model.device)
         if damaged := catalog.remove_damaged_rows():
             callback.dropped_damaged(damaged)
         plan = make_plan(IndexedPaths.of(catalog, paths, options), paths, options, callback.scanned)
@@ -103,7 +105,7 @@ def update(
 
 def indexed_paths(index_folder: Path) -> list[str]:
     """The paths that an update without paths looks at: folders, and files that were given by name."""
-    with Catalog.open(index_folder) as catalog:
+    with Catalog.open(index_folder) as catalog, catalog.snapshot():
         return IndexedPaths.of(catalog, (), UpdateOptions()).to_refresh()
 
 
@@ -116,6 +118,7 @@ def forget(index_folder: Path, paths: Sequence[str], callback: UpdateCallback | 
     Catalog.open(index_folder).close()  # raises if there is none, where create_or_open would make one
     callback = callback or UpdateCallback()
     with writer_lock(index_folder), Catalog.create_or_open(index_folder, callback.migrating) as catalog:
+        catalog.check_pages()
         photos = _below(catalog.photos(), paths)
         text_files = catalog.text_files()
         sidecars = [path for path, file in text_files.items() if file.photo in photos]
@@ -166,7 +169,7 @@ def _choose_model(
     current = catalog.model
     source = options.model or (current.source if current else DEFAULT_MODEL)
     folder = find_model(source)
-    model = HashModel(folder, verify=True)
+    model = HashModel(folder, verify=True, device=options.device or "cpu")
     if current is not None and model.fingerprint == current.fingerprint:
         catalog.check_bits(model.bits)
         return model, None

@@ -21,6 +21,9 @@ class UpdateCallback:
     def left_out(self, count: int) -> None:
         """So many files of the index are left out now, and leave it."""
 
+    def encodes_on(self, device: str) -> None:
+        """A device was asked for, and "cpu", "cuda" or "coreml" is used."""
+
     def planned(self, count: int) -> None:
         """A stage begins that has `count` files or texts to work through."""
 

@@ -9,7 +9,7 @@ from hashcli.errors import reason_of
 from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.formats import MissingExtraError, UnreadableImageError, check_format, first_bytes
 from hashcli.hashmodel.images import lost_share, opened
-from hashcli.hashmodel.model import IMAGE_BATCH, HashModel
+from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.prefetch import batched, prefetch
 from hashcli.index.catalog import UNSTORABLE, Catalog, IndexedFile
 from hashcli.index.files.hashing import hash_of_content
@@ -57,8 +57,8 @@ class PhotoUpdate:
     def read_and_encode(self) -> None:
         """Read the new and changed photos, and encode those whose code is not known. Every batch is committed."""
         self._report.callback.planned(len(self._changed))
-        results = prefetch(self._read, self._changed, look_ahead=2 * IMAGE_BATCH)
-        for batch in batched(results, IMAGE_BATCH):
+        results = prefetch(self._read, self._changed, look_ahead=2 * self._model.image_batch)
+        for batch in batched(results, self._model.image_batch):
             pixels = [read.pixels for _, read in batch if isinstance(read, _PhotoContent) and read.pixels is not None]
             codes = iter(pack(self._model.encode_pixels(np.stack(pixels))) if pixels else [])
             with self._catalog.changing_items():

@@ -240,9 +240,9 @@ def test_pipes_and_devices_are_not_read(hashcli: Run, index: Path, tmp_path: Pat
 
 
 @needs_pipes
-def test_a_list_of_patterns_that_is_a_pipe_is_named(hashcli: Run, index: Path, tmp_path: Path) -> None:
+def test_a_list_of_patterns_that_is_a_pipe_is_not_waited_for(hashcli: Run, index: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "photos" / ".hashcliignore")
-    is_said(hashcli, "index", "--index", index, "photos", names=".hashcliignore")
+    hashcli("index", "--index", index, "photos")
 
 
 @needs_pipes
@@ -311,4 +311,4 @@ from hashcli.__main__ import main
 main()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert (done.returncode, done.stderr) == (130, "")  # results may have been printed before the import was over

@@ -1,11 +1,13 @@
 """hashcli models, hashcli info, and what every command shares."""
 
 import re
+import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
 
+from hashcli.cli.console import print_table
 from tests.conftest import PHOTOS, Run, json_rows, make_tiny_model
 
 COMMANDS = ["index", "search", "duplicates", "encode", "distill", "evaluate", "models", "info", "config"]
@@ -20,9 +22,19 @@ def test_the_model_that_ships_is_listed_and_whole(hashcli: Run) -> None:
     assert row["fingerprint"] in shown
 
 
-def test_a_model_of_ones_own(hashcli: Run, photos: Path, tmp_path: Path) -> None:
-    make_tiny_model(tmp_path / "data" / "hashcli" / "models" / "own", seed=3)
+def test_a_model_of_ones_own(hashcli: Run, photos: Path, tmp_path: Path, tiny_model: Path) -> None:
+    """It is listed, and found, by the name of its folder, whatever its description calls it."""
+    home = tmp_path / "data" / "hashcli" / "models"
+    done = hashcli("models")
+    assert done.stderr.splitlines() == [
+        f"hashcli finds your own models in {home}",
+        f"To add one: mkdir -p {home} && cp -r runs/mine/model-256 {home}/mine",
+    ]
+    shutil.copytree(tiny_model, home / "own")
     assert [row["name"] for row in json_rows(hashcli("models", "--json"))] == ["lite-256", "own"]
+    done = hashcli("models")
+    assert done.stdout.splitlines()[1].startswith("own\t64\t")
+    assert f"in {home}\nTo add one: cp -r " in done.stderr
     hashcli("index", photos, "--model", "own")
     (facts,) = json_rows(hashcli("info", "--json"))
     assert facts["index"] == str(tmp_path / "data" / "hashcli" / "index")
@@ -30,6 +42,27 @@ def test_a_model_of_ones_own(hashcli: Run, photos: Path, tmp_path: Path) -> None
     assert facts["roots"] == [str(photos)]
     assert facts["bytes"] > 0
     assert hashcli("search", "cat").stdout
+    assert len(hashcli("encode", "--model", "own", "--text", "cat").stdout) == 64 // 4 + 1
+    assert f"folder       {home}/own" in hashcli("info", "--model", "own").stdout
+
+
+def test_a_name_that_ships_is_not_overridden(hashcli: Run, tmp_path: Path) -> None:
+    own = make_tiny_model(tmp_path / "data" / "hashcli" / "models" / "lite-256", seed=3)
+    done = hashcli("models", "--json")
+    assert [row["bits"] for row in json_rows(done)] == [256]
+    assert f"{own} has the name of a model that comes with hashcli" in done.stderr
+
+
+def test_folders_are_shown_in_full(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """However narrow the terminal is."""
+    folder = "/home/somebody/.local/share/hashcli/models/" + "pictures" * 8
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(("name", "bits", "megabytes", "folder"), [["pictures", "256", "120.5", folder]])
+    printed = capsys.readouterr().out
+    lines = printed.splitlines()
+    assert max(map(len, lines)) <= 80
+    start = lines[0].index("folder")
+    assert "".join(line[start:].strip() for line in lines[2:]) == folder
 
 
 def test_an_index_is_checked_and_mended(hashcli: Run, photos: Path, tiny_model: Path, tmp_path: Path) -> None:

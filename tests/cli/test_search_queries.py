@@ -271,6 +271,25 @@ def test_codes_that_were_encoded_before_are_a_batch(
         assert all(row["distance"] == (codes[row["path"]] != query).sum() for row in of_query)
 
 
+def test_words_that_the_model_does_not_know_are_named(hashcli: Run, album: Path, tiny_model: Path) -> None:
+    """tiny_model knows a, cat, dog and rocket."""
+    hashcli("index", album, "--index", "tiny-ix", "--model", tiny_model)
+    search = ("search", "--index", "tiny-ix", "--json", "--all")
+    done = hashcli(*search, "xylophone quark")
+    assert (done.stdout, done.stderr) == ("", "None of the words is known to tiny: xylophone, quark\n")
+    done = hashcli(*search, "a cat with a quark", "--not", "xylophone")
+    assert len(json_rows(done)) == 10
+    assert done.stderr == "These words are not known to tiny: with, quark, xylophone\n"
+    assert hashcli(*search, "a cat").stderr == ""
+    done = hashcli(*search, "--batch", "-", "-k", 1, stdin="a quark\nxylophone quark\na cat\na quark and a dog\n")
+    assert [row["query"] for row in json_rows(done)] == [1, 3, 4]
+    assert done.stderr.splitlines() == [
+        "query 1: These words are not known to tiny: quark",
+        "query 2: None of the words is known to tiny: xylophone, quark",
+        "query 4: These words are not known to tiny: and",
+    ]
+
+
 def test_a_photo_of_a_batch_that_cannot_be_read_is_skipped(hashcli: Run, album: Path) -> None:
     lines = json.dumps({"image": "gone.jpg"}) + "\na cat\n"
     done = hashcli("search", "--batch", "-", "-k", 1, "--json", "--index", album / "ix", stdin=lines, status=3)

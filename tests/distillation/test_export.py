@@ -28,6 +28,7 @@ from hashcli.distillation.trainer import HashHeads
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.model import HashModel
+from hashcli.hashmodel.tokenizer import known_words
 from tests.distillation.small_clip import make_small_clip
 
 torch.set_num_threads(1)
@@ -232,6 +233,13 @@ def test_greek_words_end_as_in_training() -> None:
     for text in ("ΟΔΟΣ", "Σ", "ΣΑΣ ΟΔΟΣ", "Α.Σ.", "ΑΣ'Α", "ΟΔΟΣ2", "ας"):
         vocabulary = build_vocabulary([text])
         assert _bag_tokenizer(vocabulary).encode(text).tokens == words_of(text)
+
+
+def test_a_bag_of_words_knows_its_vocabulary_alone() -> None:
+    tokenizer = _bag_tokenizer(["dog", "snow"])
+    assert known_words(tokenizer, "Dog, snow!") == (True, ())
+    assert known_words(tokenizer, "A Dog") == (True, ("A",))
+    assert known_words(tokenizer, "Xylophone quark") == (False, ("Xylophone", "quark"))
 
 
 def test_an_export_that_is_not_the_trained_model_is_refused() -> None:

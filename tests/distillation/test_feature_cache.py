@@ -146,3 +146,24 @@ def test_a_photo_that_cannot_be_read_is_named(photos: Path, tiny_model: Path, tm
     with pytest.raises(HashcliError, match=f"{paths[3].name} cannot be read: "):
         FeatureCache(tmp_path / "cache", "set", nothing).images(HashModelTower(str(tiny_model)), paths)
     assert list((tmp_path / "cache").glob("*.npy")) == []
+
+
+def test_what_a_kill_interrupts_goes_on_where_it_was(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some rows are saved as it goes on; the others are computed again, and all of them are counted."""
+    monkeypatch.setattr("hashcli.distillation.feature_cache.SAVED_EVERY", 2)
+
+    def stop(count: int) -> None:
+        if tower.seen == 4:
+            raise KeyboardInterrupt
+
+    tower, cache = Counted(), tmp_path / "cache"
+    with pytest.raises(KeyboardInterrupt):
+        FeatureCache(cache, "set", stop).images(tower, files)
+    counts: list[int] = []
+    features = FeatureCache(cache, "set", counts.append).images(tower, files)
+    assert features[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert tower.seen == 4 + 3
+    assert counts == [2, 1, 1, 1]
+    assert {path.suffix for path in cache.iterdir()} == {".npy", ".lock"}

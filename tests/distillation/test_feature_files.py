@@ -17,8 +17,11 @@ from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.distillation.feature_cache import FeatureCache
 from hashcli.distillation.feature_files import vector_towers
 from hashcli.distillation.open_towers import open_teacher
+from hashcli.distillation.resolve import resolve_settings
 from hashcli.distillation.run import train_hash_models
+from hashcli.distillation.run_plan import RunPlan
 from hashcli.errors import HashcliError
+from hashcli.hashmodel.model import HashModel
 from tests.distillation.runs import Kept, short_settings, small_mirflickr, small_plan
 
 PHOTOS = ["beach/1.jpg", "beach/2.jpg", "3.jpg"]
@@ -309,3 +312,36 @@ def test_soda_needs_the_vectors_of_its_prompts_or_none(tiny_model: Path, tmp_pat
             train_hash_models(small_plan(dataset, prompts, tmp_path, f"prompts-{texts}"), Kept())
         classes = replace(prompts, label_input="classes")  # type: ignore[call-arg]
         assert train_hash_models(small_plan(dataset, classes, tmp_path, f"classes-{texts}"), Kept())
+
+
+@pytest.mark.parametrize("method", ["itq", "rank"])
+def test_a_light_student_of_vectors_without_captions(
+    captions: ImageTextDataset, tiny_model: Path, tmp_path: Path, method: str
+) -> None:
+    """Fitted on the sentences of the file, which belong to no photo; there is no teacher to write."""
+    teacher = save_vectors(captions, tmp_path / "clip.npz")
+    alone = replace(captions, texts=[[] for _ in captions.texts])
+    quick = {"steps": 20} if method == "rank" else {}
+
+    def plan(name: str, **settings: Any) -> RunPlan:
+        named = {"teacher": teacher, "student": str(tiny_model), "text": "bag"} | settings
+        return small_plan(alone, resolve_settings(method=method, bits=(16,), **named | quick), tmp_path, name)
+
+    run = plan("run")
+    rows = train_hash_models(run, Kept())
+    assert {row["of"] for row in rows} == {"teacher", "student"}
+    assert not (run.out / "teacher-16" / "model.json").exists()
+    assert HashModel(run.out / "student-16").encode_texts(["common tag7"]).shape == (1, 16)
+    card = " ".join((run.out / "student-16" / "README.md").read_text().split())
+    assert f"a light student of hash layers on the vectors in {tmp_path / 'clip.npz'}" in card
+    assert "52 sentences: 0 captions of these photos, the others from the teacher's files" in card
+
+    for settings in ({"text": "teacher"}, {"student": "none"}):
+        with pytest.raises(HashcliError, match="Vectors in a file are no model, so all that can be made is a student"):
+            train_hash_models(plan("refused", **settings), Kept())
+    with pytest.raises(HashcliError, match="student: vectors in a file cannot encode new photos"):
+        train_hash_models(plan("refused", student=teacher), Kept())
+    photos = save_vectors(captions, tmp_path / "photos.npz", texts=False)
+    with pytest.raises(HashcliError, match="has 0 vectors of texts, which are too few"):
+        train_hash_models(plan("refused", teacher=photos), Kept())
+    assert not (tmp_path / "refused").exists()

@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 from hashcli.distillation.ckdh import CkdhSettings
 from hashcli.distillation.lcdh import LcdhSettings
 from hashcli.distillation.registry import METHODS, load_method
-from hashcli.distillation.resolve import describe_settings, resolve_settings, settings_from_json
+from hashcli.distillation.resolve import describe_settings, named_method, resolve_settings, settings_from_json
 from hashcli.distillation.settings import Settings, number
 from hashcli.distillation.soda import SodaSettings
 from hashcli.errors import HashcliError
@@ -142,11 +142,24 @@ def test_every_setting_is_listed_with_its_declaration(method: str) -> None:
         assert described["bits"].default == "64"
 
 
-def test_a_method_without_a_student_refuses_the_settings_of_one() -> None:
-    with pytest.raises(HashcliError, match=r"student is a setting of soda and ckdh and lcdh, and the method is itq\."):
-        resolve_settings(method="itq", student="lite-256")
-    assert [one.name for one in describe_settings("itq")] == ["teacher", "seed", "device", "bits"]
-    assert resolve_settings(method="itq").to_json().keys() == {"method", "teacher", "seed", "device", "bits"}
+def test_a_method_without_pairs_refuses_the_settings_of_training_with_them() -> None:
+    with pytest.raises(HashcliError, match=r"hidden is a setting of soda and ckdh and lcdh, and the method is itq\."):
+        resolve_settings(method="itq", assignments=["hidden=16"])
+    names = {"teacher", "seed", "device", "bits", "student", "text", "words", "vocabulary"}
+    assert {one.name for one in describe_settings("itq")} == names
+    assert resolve_settings(method="itq").to_json().keys() == {"method", *names}
+    assert {one.name: one.default for one in describe_settings("itq")}["text"] == "teacher"
+
+
+def test_the_method_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('method = "lcdh"\n')
+    assert named_method() is None
+    assert named_method(tmp_path / "own.toml") == "lcdh"
+    assert named_method(tmp_path / "own.toml", ["method=ckdh"]) == "ckdh"
+    assert named_method(tmp_path / "own.toml", ["method=ckdh"], method="itq") == "itq"
+    assert named_method(method=None, seed=1) is None
+    with pytest.raises(HashcliError, match="method must be one of"):
+        named_method(method="other")
 
 
 def test_another_default_of_a_shared_setting_is_listed_as_the_methods_own(monkeypatch: pytest.MonkeyPatch) -> None:

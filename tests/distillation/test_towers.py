@@ -40,7 +40,7 @@ def test_a_hash_model_gives_its_outputs(photos: Path, tiny_model: Path, tmp_path
     assert given == pytest.approx(model.encode_texts(texts), abs=1e-5)
     assert sum(counts) == 100
     FeatureCache(tmp_path / "cache", "set", counts.append).texts(text_tower, texts)
-    assert sum(counts) == 100
+    assert sum(counts) == 200
 
 
 def test_a_small_open_clip_model_from_a_folder(photos: Path, tmp_path: Path) -> None:
@@ -86,6 +86,28 @@ def test_a_timm_backbone(photos: Path, tmp_path: Path) -> None:
     features = FeatureCache(tmp_path / "cache", "set", nothing).images(tower, paths)
     assert features.shape == (2, tower.width)
     assert np.array_equal(features, np.stack(list(again.encode_images(map(str, paths)))))  # type: ignore[arg-type]
+
+
+def test_a_timm_backbone_with_weights_from_a_file(photos: Path, tmp_path: Path) -> None:
+    """With its own interpolation, which is not bicubic. A classifier in the file is left out."""
+    timm = pytest.importorskip("timm", exc_type=ImportError)
+    torch.manual_seed(5)
+    model = timm.create_model("test_resnet", pretrained=False).eval()
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    tower = open_image_tower(f"timm:test_resnet/{tmp_path / 'weights.pth'}")
+    assert isinstance(tower, TorchImageTower)
+    assert (tower.size, tower.interpolation, tower.resize) == (160, "bilinear", "crop")
+    pixels = torch.rand(2, 3, 160, 160)
+    with torch.inference_mode():
+        expected = model.forward_head(model.forward_features(pixels), pre_logits=True)
+        assert torch.allclose(tower.encoder(pixels), expected, atol=1e-5)
+    drawn = open_image_tower("timm:test_resnet/random")
+    assert drawn.key != tower.key
+    torch.save({"conv": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(HashcliError, match=r"timm:test_resnet/.*other\.pth cannot be loaded"):
+        open_image_tower(f"timm:test_resnet/{tmp_path / 'other.pth'}")
+    with pytest.raises(HashcliError, match="there is no file nowhere"):
+        open_image_tower("timm:test_resnet/nowhere")
 
 
 @pytest.mark.parametrize(
@@ -223,6 +245,31 @@ def test_a_teacher_from_a_file_of_weights(offline: None, tmp_path: Path, monkeyp
         keys.add(tower.key)
     (key,) = keys
     assert key.startswith("open_clip-small-arch-")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_needed"),
+    [
+        ("ViT-B-32/openai", True),
+        ("ViT-B-32-quickgelu/openai", False),  # the architecture has it already
+        ("ViT-B-32/datacomp_xl_s13b_b90k", False),
+        ("ViT-B-32/random", False),
+    ],
+)
+def test_weights_get_the_activation_they_were_trained_with(
+    name: str, is_needed: bool, offline: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """open_clip computes OpenAI's weights with another one, unless asked."""
+    asked: list[bool] = []
+
+    def create(arch: str, pretrained: str | None, force_quick_gelu: bool) -> None:
+        asked.append(force_quick_gelu)
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("open_clip.create_model_and_transforms", create)
+    with pytest.raises(HashcliError, match="no network"):
+        open_teacher(name)
+    assert asked == [is_needed]
 
 
 def open_clip_configs() -> dict[str, object]:

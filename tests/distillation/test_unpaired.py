@@ -1,6 +1,8 @@
 """Runs of a method without pairs: photos alone, and a teacher, become a hash model of that teacher."""
 
 import json
+import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from torch.nn import functional
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.registry import load_dataset
 from hashcli.datasets.splits import make_split
+from hashcli.distillation.feature_cache import FeatureCache
 from hashcli.distillation.open_towers import open_teacher
 from hashcli.distillation.registry import load_method
 from hashcli.distillation.resolve import resolve_settings
@@ -24,10 +27,13 @@ from hashcli.distillation.run import train_hash_models
 from hashcli.distillation.run_plan import RunPlan
 from hashcli.distillation.sentences import choose_sentences, everyday_sentences
 from hashcli.distillation.student import load_student
+from hashcli.distillation.towers import TextTower
+from hashcli.distillation.unpaired import encode_sentences
+from hashcli.distillation.unpaired_student import fit_layer
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.model import HashModel
-from tests.conftest import Run
+from tests.conftest import Run, json_rows
 from tests.distillation.runs import Kept, short_settings, small_mirflickr, small_plan
 from tests.distillation.small_text_towers import OWN, save_model
 
@@ -61,25 +67,41 @@ def few_sentences(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return few
 
 
-def unpaired_plan(folder: Path, teacher: object, out: Path, method: str = "itq") -> RunPlan:
+class CountedTexts:
+    """A text tower that counts the texts it encodes."""
+
+    def __init__(self, tower: TextTower) -> None:
+        self.tower, self.key, self.width, self.seen = tower, tower.key, tower.width, 0
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        self.seen += len(texts)
+        return self.tower.encode_texts(texts)
+
+
+def unpaired_plan(folder: Path, teacher: object, out: Path, method: str = "itq", **values: object) -> RunPlan:
+    """Without a student, if none is named."""
     dataset = load_dataset(str(folder), without_texts=True)
-    quick = ["steps=20"] if method == "rank" else []
-    settings = resolve_settings(assignments=quick, method=method, teacher=str(teacher), bits=(32,))
+    named = {"student": "none"} | values | ({"steps": 20} if method == "rank" else {})
+    assignments = [f"{name}={value}" for name, value in named.items()]
+    settings = resolve_settings(assignments=assignments, method=method, teacher=str(teacher), bits=(32,))
     return RunPlan(dataset, make_split(dataset, 0), settings, out, out.parent / "cache")
 
 
-def test_photos_alone_become_a_model_that_indexes_and_searches(
-    hashcli: Run, folder: Path, clip: Path, tmp_path: Path
+def test_photos_alone_become_models_that_index_and_search(
+    hashcli: Run, folder: Path, clip: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
+    """Also where the default index is of another model, as the closing lines of the run say."""
     arguments = (
         "--dataset",
         folder,
         "--teacher",
         f"local-dir:{clip}",
+        "--student",
+        tiny_model,
         "--method",
         "itq",
         "--bits",
-        "32",
+        "16,32",
         "--out",
         "runs/it",
     )
@@ -87,17 +109,25 @@ def test_photos_alone_become_a_model_that_indexes_and_searches(
     done = hashcli("distill", *arguments, **cache)
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert [row[:4] for row in rows] == [
-        ["itq", "32 bits", direction, FOUND] for direction in ("image to text", "text to image")
+        [kind, f"{bits} bits", direction, FOUND]
+        for bits in (16, 32)
+        for kind in ("teacher", "student")
+        for direction in ("image to text", "text to image")
     ]
-    assert [row[5] for row in rows] == ["chance 0.3333", f"chance {10 / 12:.4f}"]
+    assert [row[5] for row in rows] == ["chance 0.3333", f"chance {10 / 12:.4f}"] * 4
     saved = json.loads((tmp_path / "runs/it/metrics.json").read_text())
     assert [f"{row['value']:.4f}" for row in saved] == [row[4] for row in rows]
-    assert all(row["value"] > row["chance"] for row in saved)
+    assert all(row["value"] > row["chance"] for row in saved if row["of"] == "teacher")
 
-    hint = f"hashcli index '{folder}' --model runs/it/teacher-32"
-    assert done.stderr.splitlines()[-1] == f"To use the hash model: {hint}"
-    hashcli("index", folder, "--model", "runs/it/teacher-32", "--index", "ix")
-    assert len(hashcli("search", "--text", "a dog on a beach", "--index", "ix", "-k", "5").stdout.splitlines()) == 5
+    hashcli("index", folder, "--model", tiny_model)
+    hints = done.stderr.splitlines()[-2:]
+    for kind, what, hint in zip(("teacher", "student"), ("teacher", "light student"), hints, strict=True):
+        start, command = hint.split(": hashcli ")
+        assert start == f"To use the {what}"
+        assert f"--model runs/it/{kind}-32" in command
+        hashcli(*shlex.split(command))
+        own = ("--index", f"runs/it/index-{kind}-32")
+        assert len(hashcli("search", "--text", "a dog on a beach", *own, "-k", "5").stdout.splitlines()) == 5
 
     refused = hashcli("distill", *arguments, status=1, **cache)
     assert "Continue it with --resume, or choose another --out." in refused.stderr
@@ -133,6 +163,96 @@ def test_the_exported_codes_are_those_of_the_teacher_and_the_layers(
         assert different <= (1 - share) * outputs.size
 
 
+def test_without_a_method_photos_without_texts_take_rank(
+    hashcli: Run, folder: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """The run has the folder's name. Captions, or a method that is named, leave all as it was."""
+    models = ("--teacher", tiny_model, "--student", tiny_model)
+    short = ("--bits", "32", "--json")
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    arguments = ("distill", "--dataset", folder, *models, *short)
+    done = hashcli(*arguments, "--set", "steps=20", **cache)
+    assert "None of the photos has a text, so the method is rank, which needs none." in done.stderr.splitlines()
+    assert {path.name for path in (tmp_path / "runs/my-photos").iterdir() if path.is_dir()} == {
+        "checkpoints",
+        "student-32",
+        "teacher-32",
+    }
+    assert {row["of"] for row in json_rows(done)} == {"teacher", "student"}
+    named = hashcli(*arguments, "--method", "itq", **cache)
+    assert "so the method is" not in named.stderr
+    assert (tmp_path / "runs/own-my photos-itq-0/student-32").is_dir()
+    for photo in sorted(folder.rglob("*.png")):
+        photo.with_suffix(".txt").write_text("a dog\na cat\n")
+    captioned = hashcli(*arguments, status=1, **cache)
+    assert "SODA turns labels into prompts, and this dataset has no labels." in captioned.stderr
+
+
+@pytest.mark.parametrize("text", ["teacher", "bag", "a hash model"])
+def test_the_students_codes_lie_in_the_teachers_space(
+    folder: Path, clip: Path, tiny_model: Path, tmp_path: Path, text: str
+) -> None:
+    """With the teacher's own text half, texts have the same codes. Else they are near the teacher's."""
+    name = {"teacher": "teacher", "bag": "bag"}.get(text, str(tiny_model))
+    plan = unpaired_plan(folder, f"local-dir:{clip}", tmp_path / "run", student=tiny_model, text=name)
+    train_hash_models(plan, Kept())
+    teacher, student = (HashModel(tmp_path / "run" / f"{kind}-32", verify=True) for kind in ("teacher", "student"))
+    sentences = choose_sentences(plan.dataset, plan.split).fitted
+    of_teacher, of_student = teacher.encode_texts(sentences), student.encode_texts(sentences)
+    if text == "teacher":
+        assert np.array_equal(of_teacher, of_student)
+        same = [(model.folder / "text.onnx").read_bytes() for model in (teacher, student)]
+        assert same[0] == same[1]
+    photos = [plan.dataset.images[row] for row in plan.split.train]
+    for known, given in (
+        (of_teacher, of_student),
+        (teacher.encode_images(photos), student.encode_images(photos)),
+    ):
+        assert ((known > 0) == (given > 0)).mean() > 0.53  # towers with drawn weights have little in common
+    card = (student.folder / "README.md").read_text()
+    assert "a light student of teacher-32" in card
+    said = {"teacher": "the text half of teacher-32", "bag": "bags of words"}.get(text, str(tiny_model))
+    assert said in " ".join(card.split())
+
+
+def test_a_run_that_is_resumed_fits_nothing_again(folder: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """Killed after the teacher was written: it stays as it is, and the student follows."""
+
+    class Killed(Kept):
+        def evaluated(self, what: str, bits: int, reports: object) -> None:
+            if what == "student":
+                raise KeyboardInterrupt
+
+    plan = unpaired_plan(folder, tiny_model, tmp_path / "run", "rank", student=tiny_model)
+    with pytest.raises(KeyboardInterrupt):
+        train_hash_models(plan, Killed())
+    written = (tmp_path / "run/teacher-32/model.json").stat().st_mtime_ns
+    again = Kept()
+    rows = train_hash_models(replace(plan, resume=True), again)
+    assert again.epochs == []
+    assert [what for _, what in again.evaluations] == ["teacher", "student"]
+    assert (tmp_path / "run/teacher-32/model.json").stat().st_mtime_ns == written
+    whole = train_hash_models(replace(plan, out=tmp_path / "whole"), Kept())
+    assert rows == whole
+    first, second = (HashModel(tmp_path / name / "student-32").fingerprint for name in ("run", "whole"))
+    assert first == second
+
+
+def test_everyday_sentences_are_encoded_once_for_all_datasets_and_seeds(
+    tiny_model: Path, tmp_path: Path, few_sentences: list[str]
+) -> None:
+    texts = ["stripes", few_sentences[3], "noise", "stripes"]
+    tower = open_teacher(str(tiny_model))[1]
+    counted = CountedTexts(tower)
+    first = encode_sentences(counted, [*few_sentences[::-1], *texts], FeatureCache(tmp_path, "one", lambda count: None))
+    assert counted.seen == len(few_sentences) + 2
+    second = encode_sentences(counted, few_sentences[5:], FeatureCache(tmp_path, "other", lambda count: None))
+    assert counted.seen == len(few_sentences) + 2
+    assert torch.equal(first[: len(few_sentences) - 5].flip(0), second)
+    expected = functional.normalize(torch.from_numpy(tower.encode_texts(texts)))
+    assert torch.allclose(first[len(few_sentences) :], expected, atol=1e-6)
+
+
 def test_the_card_says_what_the_layers_were_fitted_on(folder: Path, clip: Path, tmp_path: Path) -> None:
     """Captions are used where there are some, and photos without are used too."""
     captioned = sorted(folder.rglob("*.png"))[:60]
@@ -164,6 +284,20 @@ def test_no_sentence_is_both_fitted_and_held_out(folder: Path, few_sentences: li
     assert chosen != choose_sentences(dataset, make_split(dataset, 1))
 
 
+def test_a_layer_is_fitted_by_ridge_regression() -> None:
+    """It finds a linear map, with a constant feature among them, and from few items keeps to moderate outputs."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(5_000, 20, generator=generator) * torch.logspace(-2, 2, 20)
+    features[:, 7] = 3.0
+    weight = torch.randn(20, 16, generator=generator) / torch.logspace(-2, 2, 20)[:, None]
+    outputs = (features - features.mean(dim=0)) @ weight
+    layer = fit_layer(features, outputs)
+    agree = (layer(features) > 0) == (outputs > 0)
+    assert agree.float().mean() > 0.99
+    few = fit_layer(features[:12], outputs[:12])
+    assert few(features).std() < 2 * outputs.std()
+
+
 def test_a_hash_model_can_be_the_teacher(folder: Path, tiny_model: Path, tmp_path: Path) -> None:
     plan = unpaired_plan(folder, tiny_model, tmp_path / "run")
     rows = train_hash_models(replace(plan, settings=replace(plan.settings, bits=(32, 128))), Kept())
@@ -187,7 +321,7 @@ def test_the_model_can_be_a_students_tower_and_cannot_be_updated(clip: Path, tmp
 
 
 def test_a_dataset_with_labels_can_be_used(tiny_model: Path, tmp_path: Path) -> None:
-    settings = resolve_settings(method="itq", teacher=str(tiny_model), bits=(32,))
+    settings = resolve_settings(method="itq", teacher=str(tiny_model), student="none", bits=(32,))
     train_hash_models(small_plan(small_mirflickr(tmp_path / "data"), settings, tmp_path), Kept())
     assert (tmp_path / "run" / "teacher-32" / "model.json").exists()
 
@@ -227,7 +361,7 @@ def test_other_methods_refuse_photos_without_texts(
     hashcli: Run, folder: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     """On the command line as soon as the folder is read, and in Python before anything is computed."""
-    done = hashcli("distill", "--dataset", folder, "--teacher", tiny_model, status=1)
+    done = hashcli("distill", "--dataset", folder, "--teacher", tiny_model, "--method", "soda", status=1)
     assert done.stderr.splitlines() == [
         f"hashcli: {folder} holds 120 photos, and none has a text.",
         "Put the texts of photo.jpg into photo.txt beside it, one per line. "

@@ -3,6 +3,7 @@ names the way out."""
 
 import os
 import sqlite3
+import struct
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from hashcli.index.lock import writer_lock
 from hashcli.index.preview import preview
 from hashcli.index.results import SearchResult
 from hashcli.index.search import DamagedSearchFilesError, Index
-from hashcli.index.update import update
+from hashcli.index.update import forget, update
 from tests.conftest import PHOTOS
 from tests.index.indexing import IndexFolder
 
@@ -177,6 +178,50 @@ def test_a_catalog_with_other_tables_is_not_used(index: IndexFolder, album: Path
         lambda: answers(index),
         lambda: Index(index.folder).info(),
         lambda: update(index.folder, [str(album)]),
+    ):
+        with pytest.raises(DamagedIndexError):
+            read()
+
+
+def with_rows_without_end(catalog: Path) -> None:
+    """Link the pages of a catalog so that each of twelve levels has 400 times the rows of the level below."""
+    with sqlite3.connect(catalog) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+        ((root,),) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'items'")
+        ((size,),) = db.execute("PRAGMA page_size")
+        ((last,),) = db.execute("PRAGMA page_count")
+    db.close()
+    content = bytearray(catalog.read_bytes())
+
+    def level(below: int) -> bytes:
+        page = bytearray(size)
+        struct.pack_into(">BHHHBI", page, 0, 5, 0, 400, size - 400 * 5, 0, below)
+        for cell in range(400):
+            start = size - (cell + 1) * 5
+            struct.pack_into(">IB", page, start, below, 1)
+            struct.pack_into(">H", page, 12 + 2 * cell, start)
+        return bytes(page)
+
+    first = (root - 1) * size
+    content += content[first : first + size]
+    for number in range(11):
+        content += level(last + 1 + number)
+    content[first : first + size] = level(last + 12)
+    struct.pack_into(">I", content, 28, last + 12)
+    catalog.write_bytes(content)
+
+
+def test_rows_without_end_are_not_read(index: IndexFolder) -> None:
+    with_rows_without_end(index.folder / FILE_NAME)
+    (index.folder / "images.faiss").unlink()
+    for read in (
+        lambda: answers(index),
+        lambda: Index(index.folder).info(),
+        lambda: Index(index.folder).check(),
+        lambda: index.update(),
+        lambda: find_duplicates(index.folder),
+        lambda: preview(index.folder, []),
+        lambda: forget(index.folder, []),
     ):
         with pytest.raises(DamagedIndexError):
             read()

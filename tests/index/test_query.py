@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from hashcli import HashcliError, HashModel, Query
-from hashcli.index.query import encode
+from hashcli.index.query import EncodedQuery, encode
 from tests.conftest import SKIMAGE
 
 
@@ -22,9 +22,10 @@ def unit(output: np.ndarray) -> np.ndarray:
 
 
 def output_of(model: HashModel, query: Query) -> np.ndarray:
-    (output,) = encode(model, [query])
-    assert isinstance(output, np.ndarray)
-    return output
+    (encoded,) = encode(model, [query])
+    assert isinstance(encoded, EncodedQuery)
+    assert encoded.output is not None
+    return encoded.output
 
 
 def test_one_entry_needs_no_list() -> None:
@@ -85,14 +86,35 @@ def test_queries_are_encoded_in_order_and_errors_keep_their_place(model: HashMod
     gone, unreadable = tmp_path / "gone.jpg", tmp_path / "notes.jpg"
     outputs = encode(model, [Query("cat"), Query(images=gone), Query(images=unreadable), Query("dog")])
     cat, dog = model.encode_texts(["cat", "dog"])
-    assert isinstance(outputs[0], np.ndarray)
-    assert np.array_equal(outputs[0], cat)
-    assert isinstance(outputs[3], np.ndarray)
-    assert np.array_equal(outputs[3], dog)
+    for output, expected in ((outputs[0], cat), (outputs[3], dog)):
+        assert isinstance(output, EncodedQuery)
+        assert output.output is not None
+        assert np.array_equal(output.output, expected)
     assert isinstance(outputs[1], HashcliError)
     assert outputs[1].problem.startswith(f"{gone} cannot be read: no such file or directory.")
     assert isinstance(outputs[2], HashcliError)
     assert "JPEG" in outputs[2].remedy
+
+
+def test_a_text_without_a_known_word_is_left_out(model: HashModel) -> None:
+    """With tiny_model's words: a, cat, dog, rocket."""
+    photo = SKIMAGE / "rocket.jpg"
+    assert encode(model, [Query("xylophone quark")]) == [EncodedQuery(None, ("xylophone", "quark"))]
+    assert encode(model, [Query("quark", without_texts="cat")]) == [EncodedQuery(None, ("quark",))]
+    without = {
+        Query(texts=["cat", "quark"]): Query("cat"),
+        Query("cat", without_texts="quark"): Query(["cat"]),
+        Query("quark", images=photo): Query(images=photo),
+    }
+    for query, same in without.items():
+        (encoded,) = encode(model, [query])
+        assert isinstance(encoded, EncodedQuery)
+        assert encoded.unknown_words == ("quark",)
+        assert encoded.output is not None
+        assert np.array_equal(encoded.output, output_of(model, same))
+    (encoded,) = encode(model, [Query(["a cat on a quark", "quark of a dog"], without_texts="xylophone")])
+    assert isinstance(encoded, EncodedQuery)
+    assert encoded.unknown_words == ("on", "quark", "of", "xylophone")
 
 
 def test_parts_that_cancel_each_other_are_an_error(model: HashModel) -> None:

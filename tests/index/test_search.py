@@ -198,6 +198,21 @@ def test_why_there_are_no_answers(index: Index, home: Path, tmp_path: Path) -> N
             assert photos_alone.search("a cat", kinds=["text"], where=where).why_none is WhyNone.NO_ITEMS
 
 
+def test_words_that_the_model_does_not_know(tiny_model: Path, tmp_path: Path) -> None:
+    """tiny_model knows a, cat, dog and rocket."""
+    with library.open_index(tmp_path / "ix", create=True) as index:
+        index.update([SKIMAGE / name for name in PHOTOS], model=tiny_model)
+        none = index.search("xylophone quark", limit=DistanceLimit())
+        assert (len(none), none.why_none, none.nearest_distance) == (0, WhyNone.NO_KNOWN_WORDS, None)
+        assert none.unknown_words == ("xylophone", "quark")
+        cat, unknown, dog, both = index.search_many(["cat", "quark", "dog", Query(["cat", "quark"])])
+        assert cat.unknown_words == dog.unknown_words == ()
+        assert (len(unknown), unknown.why_none) == (0, WhyNone.NO_KNOWN_WORDS)
+        assert (both.unknown_words, both.why_none) == (("quark",), None)
+        assert both.results == cat.results != dog.results
+        assert index.search("cat quark").unknown_words == ("quark",)
+
+
 def test_a_file_that_is_gone_is_marked(own_home: Path) -> None:
     (own_home / "photos" / "chelsea.png").unlink()
     with library.open_index(own_home / "ix") as index:

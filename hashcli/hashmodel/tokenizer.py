@@ -1,0 +1,45 @@
+"""The tokenizer of a hash model: how it is loaded, and which words of a text it knows."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hashcli.errors import HashcliError
+
+
+class KnownWords(NamedTuple):
+    """Whether a hash model knows any word of a text, and the words that it does not know, as the text has them."""
+
+    any_known: bool
+    unknown: tuple[str, ...]
+
+
+def load_tokenizer(path: Path, max_tokens: int) -> Any:
+    """The tokenizer in a file, which cuts texts to `max_tokens`. Raises HashcliError if the file is damaged."""
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        raise HashcliError(f"{path} cannot be loaded ({error}).", "Copy the hash model folder again.") from error
+    tokenizer.enable_truncation(max_tokens)
+    if not tokenizer.padding or tokenizer.padding["length"] != max_tokens:
+        tokenizer.enable_padding()  # up to the longest text of a batch; some models read padding to the full length
+    return tokenizer
+
+
+def known_words(tokenizer: Any, text: str) -> KnownWords:
+    """What of a text a tokenizer has tokens for.
+
+    CLIP's byte-pair encoding has tokens for every text, so nothing is unknown to it.
+    """
+    unknown_token = getattr(tokenizer.model, "unk_token", "<unk>")  # a Unigram model does not name its own
+    unknown_id = tokenizer.token_to_id(unknown_token) if unknown_token else None
+    encoding = tokenizer.encode(text, add_special_tokens=False)
+    any_known, unknown = False, []
+    rows = zip(encoding.ids, encoding.tokens, encoding.offsets, encoding.attention_mask, strict=True)
+    for id_, token, (start, end), is_text in rows:
+        if id_ == unknown_id:
+            unknown.append(text[start:end].strip())
+        elif is_text and token != "▁":  # in a Unigram model it stands for the space before a word
+            any_known = True
+    return KnownWords(any_known, tuple(dict.fromkeys(filter(None, unknown))))
