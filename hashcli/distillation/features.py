@@ -134,6 +134,13 @@ def encode_texts(items: UsedItems, towers: Towers, vocabulary: list[str], cache:
     return torch.from_numpy(bag_of_words(items.texts, vocabulary)).float()
 
 
+def new_words(dataset: ImageTextDataset, split: Split, settings: Settings) -> list[str]:
+    """The words by which an update makes the student's bag larger: none for a text tower, or for words from a file."""
+    if settings.text != "bag" or settings.vocabulary:
+        return []
+    return build_vocabulary(texts_of(dataset, split.train), settings.words)
+
+
 def choose_vocabulary(dataset: ImageTextDataset, split: Split, settings: Settings) -> list[str]:
     """The words of the student's bag: those of a file, or the ones in most training texts; none with a text tower."""
     if settings.text != "bag":

@@ -126,7 +126,7 @@ class Settings:
     )
     student: str = string(
         "lite-256",
-        "the student's image tower: a hash model's outputs, timm:NAME, timm:NAME/FILE or an open_clip model",
+        "the student's image tower: a hash model's backbone, timm:NAME, timm:NAME/FILE or an open_clip model",
         "a model's name",
     )
     text: str = string("bag", "the student's text tower: bag (of words), or a model", "bag or a model's name")

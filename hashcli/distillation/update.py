@@ -1,5 +1,8 @@
 """An update: a trained student learns new data without the old data.
 
+Where it reads texts as bags of words, the words of the new texts come into its bag first (student.with_new_words): a
+text of unknown words alone has one code with all others like it, and nothing can be learned of it.
+
 It is like a round of LCDH's stream, with the student's anchors in place of the old data. Our own design.
 """
 
