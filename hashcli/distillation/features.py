@@ -158,7 +158,8 @@ def make_supervised_rows(
     labels = None
     if dataset.labels is not None:
         labels = torch.from_numpy(dataset.labels[items.trained_rows]).float()
-        labels[~np.isin(items.trained_photos, _keep_their_labels(photos, settings))] = 0
+        known = photos[dataset.labelled[items.rows[photos]]]
+        labels[~np.isin(items.trained_photos, _keep_their_labels(known, settings))] = 0
     return SupervisedRows(
         photos=[items.photos[place] for place in photos],
         photo_of=torch.from_numpy(np.searchsorted(photos, items.trained_photos)),

@@ -162,7 +162,10 @@ class Settings:
     # with every increase. Both were measured before the losses were balanced.
     neighbours: float = number(0.01, 0, 1, "without labels: the share of pairs of photos that count as similar")
     labelled: float = number(
-        1.0, 0, 1, "the share of the training photos, drawn by the seed, whose labels are used; for experiments"
+        1.0,
+        0,
+        1,
+        "the share of the labelled training photos, drawn by the seed, whose labels are used; for experiments",
     )
     labelled_steps: int = number(
         500, 1, 10**6, "batches in a stage on the photos with labels, at least, where others have none"
