@@ -32,7 +32,9 @@ class LcdhSettings(TeacherSettings):
     teacher_share: float = number(
         0.5, 0, 1, "beta: the teacher's share in the target; 1 is the teacher alone, 0 labels alone"
     )
-    kappa: float = number(0.1, 0, 1e3, "how sharply the teacher's similarity becomes a probability")
+    kappa: float = number(
+        1.0, 0, 1e3, "how sharply the teacher's similarity becomes a probability; 1: as sharply as the student's does"
+    )
     teacher_data: str = choice(
         "all", ("all", "rounds"), "what the teacher learns: all pairs before the stream, or each round's as it comes"
     )
@@ -140,16 +142,22 @@ class OnlineTeacher:
 def _target(trainer: Trainer[LcdhSettings], teacher: Tensor | None, rows: Tensor, others: Tensor) -> Tensor:
     """S~ in [0, 1]^(rows x others): the teacher's probability, mixed with the labels by `teacher_share`.
 
-    The probability is the logistic of kappa times the teacher's Theta. Of a pair without labels it is the target alone.
+    The probability is the logistic of kappa times the teacher's Theta, at the student's scale. Of a pair without labels it is the target alone.
     """
     training_set, settings = trainer.training_set, trainer.settings
     labels = training_set.similarity(rows, others)
     if teacher is None:
         return labels
-    taught = torch.sigmoid(settings.kappa * half_inner(teacher[rows], teacher[others]))
+    taught = torch.sigmoid(settings.kappa * _theta(teacher[rows], teacher[others]))
     mixed = settings.teacher_share * taught + (1 - settings.teacher_share) * labels
     known = training_set.known(rows, others)
     return mixed if known is None else torch.where(known, mixed, taught)
+
+
+def _theta(a: Tensor, b: Tensor) -> Tensor:
+    """Theta = (lambda_r / r) a b^T, lambda_r = 4, 8, 10 for 16, 32, 64 bits as in OH-ELS, then 12 (ours)."""
+    bits = a.shape[1]
+    return float(np.interp(np.log2(bits), [4, 5, 6, 7], [4, 8, 10, 12]) / bits) * a @ b.T
 
 
 def _round_loss(
@@ -162,9 +170,7 @@ def _round_loss(
     target = _target(trainer, teacher, rows, rows)
 
     def likelihood(a: Tensor, b: Tensor, similar: Tensor) -> Tensor:
-        """Theta = (lambda_r / r) a b^T, lambda_r = 4, 8, 10 for 16, 32, 64 bits as in OH-ELS, then 12 (ours)."""
-        scale = np.interp(np.log2(trainer.bits), [4, 5, 6, 7], [4, 8, 10, 12]) / trainer.bits
-        return negative_log_likelihood(float(scale) * a @ b.T, similar, training_set.balanced)
+        return negative_log_likelihood(_theta(a, b), similar, training_set.balanced)
 
     terms = {
         "inter": likelihood(image, text, target),

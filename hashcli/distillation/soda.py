@@ -187,17 +187,19 @@ def _teacher_loss(
 def _student_loss(trainer: Trainer[SodaSettings], heads: HashHeads, codes: Tensor, rows: Tensor) -> dict[str, Tensor]:
     """The terms for the student's images and texts, given the teacher's codes of the images, -1 and +1 [batch, r].
 
-    Our reconstruction. Each modality is brought to the teacher's codes by itself; rows without labels learn from these
-    codes alone.
+    Our reconstruction. Each modality is brought to the teacher's codes by itself. Of a pair without labels these codes
+    also say how similar it is.
     """
     settings, training_set = trainer.settings, trainer.training_set
     similar, known, r = training_set.similarity(rows), training_set.known(rows), codes.shape[1]
+    if known is not None:
+        similar = torch.where(known, similar, torch.sigmoid(half_inner(codes, codes)))
 
     def terms(outputs: Tensor) -> dict[str, Tensor]:
         relaxed = torch.tanh(outputs)
         return {
-            "likelihood": negative_log_likelihood(half_inner(codes, relaxed), similar, known=known)
-            + 0.5 * negative_log_likelihood(half_inner(relaxed, relaxed), similar, known=known),
+            "likelihood": negative_log_likelihood(half_inner(codes, relaxed), similar)
+            + 0.5 * negative_log_likelihood(half_inner(relaxed, relaxed), similar),
             "instance": settings.instance * modality_gap(relaxed, codes),
             "relation": settings.relation * ((relaxed @ codes.T / r - codes @ codes.T / r) ** 2).mean(),
             "quantisation": settings.quantisation * quantisation(relaxed),

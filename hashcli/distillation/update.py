@@ -22,8 +22,9 @@ from hashcli.distillation.losses import (
     teacher_similarity,
 )
 from hashcli.distillation.settings import Settings, shown
-from hashcli.distillation.student import Student
+from hashcli.distillation.student import Anchors, Student
 from hashcli.distillation.trainer import HashHeads, Trainer
+from hashcli.distillation.training_set import SAMPLE, TrainingSet
 from hashcli.errors import HashcliError
 
 
@@ -60,6 +61,8 @@ def update_student(trainer: Trainer[Any], student: Student) -> HashHeads:
     heads, anchors = student.heads, student.anchors
     training_set, settings = trainer.training_set, trainer.settings
 
+    old_threshold = _old_threshold(training_set, anchors)
+
     def old_similarity(rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """S between rows and anchors [n, anchors], and of which pairs it is known."""
         same_labels = training_set.label_names == student.label_names
@@ -68,7 +71,7 @@ def update_student(trainer: Trainer[Any], student: Student) -> HashHeads:
             return label_similarity(labels, anchors.labels), known_pairs(labels, anchors.labels)
         image, text = training_set.teacher_image[rows], training_set.teacher_text[rows]
         similarity = teacher_similarity(image, text, anchors.teacher_image, anchors.teacher_text)
-        return (similarity > training_set.similarity_threshold).float(), None
+        return (similarity >= old_threshold).float(), None
 
     def likelihood(a: Tensor, b: Tensor, pairs: tuple[Tensor, Tensor | None]) -> Tensor:
         similar, known = pairs
@@ -88,6 +91,18 @@ def update_student(trainer: Trainer[Any], student: Student) -> HashHeads:
 
     trainer.train("update", heads.modules(), loss, heads.encode)
     return heads
+
+
+def _old_threshold(training_set: TrainingSet, anchors: Anchors) -> float:
+    """The share `neighbours` of the pairs of a new row and an anchor is as similar as this, or more: at least one pair.
+
+    A threshold of pairs of new rows would leave none where the old items are of another kind. The likelihood would then
+    only drive the new codes away from the old ones, and the least costly way is one code for all new photos.
+    """
+    rows = torch.randperm(len(training_set), generator=torch.Generator().manual_seed(0))[:SAMPLE]
+    image, text = training_set.teacher_image[rows], training_set.teacher_text[rows]
+    similarity = teacher_similarity(image, text, anchors.teacher_image, anchors.teacher_text).flatten()
+    return float(similarity.topk(max(1, round(training_set.neighbours * len(similarity)))).values[-1])
 
 
 def kept_bits(student: Student, heads: HashHeads) -> tuple[float, float]:

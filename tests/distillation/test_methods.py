@@ -179,7 +179,7 @@ def test_sodas_stages_are_joined_with_few_labels_too() -> None:
 
 @pytest.mark.parametrize("method", PAIRED)
 def test_labels_of_one_photo_are_too_few(method: str) -> None:
-    with pytest.raises(HashcliError, match="Fewer than two training photos have labels"):
+    with pytest.raises(HashcliError, match="fewer than two training photos have labels"):
         train(make_trainer(method, few_labels(make_training_set(100, seed=1), 0.01)))
 
 
@@ -321,7 +321,7 @@ def test_the_terms_of_a_round_of_lcdh(bits: int, scale: float) -> None:
     rows, anchors = torch.tensor([1, 2, 5, 7]), torch.tensor([0, 3, 4, 6, 8])
 
     def target(others: torch.Tensor) -> np.ndarray:
-        logistic = 1 / (1 + np.exp(-0.2 * teacher[rows] @ teacher[others].T / 2))
+        logistic = 1 / (1 + np.exp(-0.2 * scale / bits * teacher[rows] @ teacher[others].T))
         return np.asarray(0.3 * logistic + 0.7 * training_set.similarity(rows, others).numpy())
 
     def scaled(a: np.ndarray, b: np.ndarray, similar: np.ndarray) -> float:
