@@ -142,8 +142,8 @@ class OnlineTeacher:
 def _target(trainer: Trainer[LcdhSettings], teacher: Tensor | None, rows: Tensor, others: Tensor) -> Tensor:
     """S~ in [0, 1]^(rows x others): the teacher's probability, mixed with the labels by `teacher_share`.
 
-    The probability is the logistic of kappa times the teacher's Theta, at the student's scale. Of a pair without labels it
-    is the target alone.
+    The probability is the logistic of kappa times the teacher's Theta, at the student's scale. Of a pair without labels
+    it is the target alone.
     """
     training_set, settings = trainer.training_set, trainer.settings
     labels = training_set.similarity(rows, others)

