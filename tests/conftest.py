@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import skimage
+from PIL import Image
 
 from hashcli.hashmodel.description import Description, ImageEncoder, TextEncoder
 
@@ -60,7 +61,17 @@ def photos(tmp_path: Path) -> Path:
     for name in PHOTOS:
         below = "trip" if name in ("rocket.jpg", "moon.png") else "."
         shutil.copy(SKIMAGE / name, folder / below / name)
+    # Texts by programs, of which an update would say that they are left out.
+    _remove_comment(folder / "trip" / "rocket.jpg")
+    Image.open(folder / "astronaut.png").save(folder / "astronaut.png")
     return folder
+
+
+def _remove_comment(jpeg: Path) -> None:
+    """Take the first comment out of a JPEG, and leave the picture as it is."""
+    content = jpeg.read_bytes()
+    start = content.index(b"\xff\xfe")
+    jpeg.write_bytes(content[:start] + content[start + 2 + int.from_bytes(content[start + 2 : start + 4]) :])
 
 
 @pytest.fixture

@@ -179,6 +179,9 @@ class ProgressBar(UpdateCallback):
             speed = self._progress.tasks[0].speed
             self._progress.update(self._task, rate=f"{speed:.0f}/s" if speed else "")
 
+    def text_left_out(self, path: str, text: str) -> None:
+        detail(f"left out of the texts about {path}: {text}")
+
     def skipped(self, path: str, reason: str) -> None:
         if reason.startswith("no such file") and self._suggestions:
             self._suggestions -= 1

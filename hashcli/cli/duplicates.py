@@ -24,7 +24,7 @@ hashcli duplicates ~/Pictures/2024 --exact
 hashcli duplicates --json | jq '.photos[0].path'
 hashcli duplicates --extras -0 | xargs -0 trash      keep one of each file"""
 
-_LOOK_FIRST = "Pages of text and screenshots with the same layout may be listed as the same: look before you delete."
+_LOOK_FIRST = "Edited versions are among them: look before you delete."
 
 
 # Long because typer reads the options from the signature.
@@ -38,8 +38,8 @@ def run(
         int | None,
         typer.Option(
             min=0,
-            help="Compare photos whose codes differ in at most this many bits. More bits find more, and take longer.",
-            show_default="3 of 32 bits: 24 of 256",
+            help="Read and compare only photos whose codes differ in at most this many bits.",
+            show_default="all that look alike",
         ),
     ] = None,
     extras: Annotated[
@@ -52,8 +52,7 @@ def run(
         bool,
         typer.Option(
             "--edited",
-            help="With --extras: also smaller and edited versions. Look at them first: pages of text and screenshots "
-            "with the same layout look alike.",
+            help="With --extras: also smaller and edited versions. Look at them first.",
         ),
     ] = False,
     index: IndexFolder = None,
@@ -65,10 +64,10 @@ def run(
 ) -> None:
     """Find duplicate photos, edited ones included.
 
-    Duplicates are copies, and smaller, recompressed or slightly edited versions. Where codes are near, the photos
-    themselves are compared, so that different photos of one scene do not count. This comparison cannot see letters:
-    pages of text and screenshots with the same layout may be listed as the same. A camera RAW file never counts as a
-    duplicate of its JPEG, and files with several frames are duplicates only if all their bytes are the same.
+    Duplicates are copies, and smaller, recompressed, grey or slightly edited versions. Every photo is read, and those
+    that look alike are compared block by block, so that different photos of one scene do not count. Neither do photos
+    whose EXIF says that they are different shots. A camera RAW file never counts as a duplicate of its JPEG, and files
+    with several frames, and pictures that show next to nothing, are duplicates only if all their bytes are the same.
 
     Each group begins with the largest picture (then the largest file, then the oldest), and all others are duplicates
     of that one. Metadata in the files (date, description) does not affect which one comes first. Photos that have

@@ -87,9 +87,9 @@ def run(
 
     Only new and changed files are read and encoded.
 
-    Texts come from dog.txt or dog.jpg.txt beside dog.jpg (one text per line), from descriptions inside the photos
-    (EXIF, IPTC, XMP), and from files that you name: lists of captions (.jsonl or .csv, with image and text), or lines
-    of text (.txt).
+    Texts come from dog.txt or dog.jpg.txt beside dog.jpg (one text per line), from what is written inside the photos
+    (EXIF, IPTC, XMP), from .xmp sidecars and the JSON files of Google Takeout, and from files that you name: lists of
+    captions (.jsonl or .csv, with image and text), or lines of text (.txt).
 
     Folders of systems and photo programs are left out, such as @eaDir and lost+found, and so is what --exclude or a
     .hashcliignore file in a folder says.
@@ -234,8 +234,11 @@ def _print_summary(summary: "UpdateSummary", *, json: bool) -> None:
         return
     photos = [name for name in counts if not name.startswith("texts_")]
     of_photos = [f"{counts[name]} {name}" for name in photos if counts[name] or name in ("added", "skipped")]
-    of_texts = [f"{n} {name.removeprefix('texts_')}" for name, n in counts.items() if n and name not in photos]
+    texts = {name.removeprefix("texts_").replace("_", " "): counts[name] for name in counts if name not in photos}
+    of_texts = [f"{count} {name}" for name, count in texts.items() if count]
     say("; texts: ".join(", ".join(part) for part in (of_photos, of_texts) if part))
+    if summary.texts_left_out:
+        say("Texts that cameras and programs write by themselves were left out; --verbose and the log name them.")
 
 
 class _UpdateProgress(ProgressBar):

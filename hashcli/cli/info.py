@@ -60,10 +60,13 @@ def run(
         write_json(facts)
         return
     for key, value in facts.items():
-        if key == "texts_from":  # shown with their count
+        if key in ("texts_from", "texts_left_out"):  # shown with their count
             continue
-        if key == "texts" and facts["texts_from"]:
-            value = f"{value} ({', '.join(f'{count} from {source}' for source, count in facts['texts_from'].items())})"
+        if key == "texts":
+            parts = [f"{count} from {source}" for source, count in facts["texts_from"].items()]
+            if facts["texts_left_out"]:
+                parts.append(f"{facts['texts_left_out']} left out as written by cameras or programs")
+            value = f"{value} ({', '.join(parts)})" if parts else value
         for item in value if isinstance(value, list) else [value]:
             print(f"{key:<12} {printable(_line(item))}")
 

@@ -102,11 +102,19 @@ def _json(number: int | None, result: "SearchResult") -> dict[str, object]:
     row |= {"rank": result.rank, "kind": result.kind, "path": result.path, "distance": result.distance}
     row["similarity"] = round(result.similarity, 4)
     row |= {name: value for name in ("text", "line", "photo") if (value := getattr(result, name)) is not None}
-    if result.taken is not None:
-        row["taken"] = local_time(result.taken)
+    if result.text is None:
+        row |= _date(result)
     if result.is_missing:
         row["missing"] = True
     return row
+
+
+def _date(result: "SearchResult") -> dict[str, object]:
+    """The date by which --after and --before judge a photo, and what it is."""
+    if result.taken is not None:
+        return {"taken": local_time(result.taken), "date_from": result.taken_from}
+    modified = None if result.modified is None else local_time(result.modified)
+    return {"modified": modified, "date_from": "modified"}
 
 
 def _place(result: "SearchResult") -> str:

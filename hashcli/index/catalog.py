@@ -6,7 +6,8 @@ column is stored twice, and photos have no secondary index, as the one writer ke
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -34,15 +35,37 @@ from hashcli.index.catalog_file import (
 if TYPE_CHECKING:
     from hashcli.index.files.text_files import Text
 
+_BLOCK = 1 << 15  # codes read at once
 _HOLDS_LINES = "lower(substr(CAST(path AS TEXT), -4)) = '.txt'"  # not a captions file
 
 
-_STATE = "size, mtime_ns, ctime_ns, hash"
+_STATE = "size, mtime_ns, ctime_ns, beside, hash"
+_FACTS = "taken, taken_from, left_out"
 _PHOTOS = f"SELECT path, id, {_STATE}, code IS NOT NULL, NULL FROM items WHERE kind = 0"
 _TEXT_FILES = f"""
     SELECT path, min(id), {_STATE}, 1, CASE WHEN {_HOLDS_LINES} THEN min(photo) END FROM items
     WHERE kind = 1 AND path IS NOT photo GROUP BY path
 """
+
+# What filters look at, of photos and of texts. Times are cast to numbers, as a stranger may have put there anything.
+# SQLite joins texts with their photos by an index that it makes for this, on disk if it is large.
+_FILTER_FIELDS = (
+    """
+    SELECT path, CAST(taken AS INTEGER), CAST(mtime_ns AS INTEGER) FROM items
+    WHERE kind = 0 AND code IS NOT NULL ORDER BY id
+    """,
+    """
+    WITH photos AS (
+        SELECT path, taken, mtime_ns FROM items
+        WHERE kind = 0 AND path IN (SELECT coalesce(photo, path) FROM items WHERE kind = 1) GROUP BY path
+    )
+    SELECT coalesce(texts.photo, texts.path),
+        CAST(iif(photos.path IS NULL, texts.taken, photos.taken) AS INTEGER),
+        CAST(iif(photos.path IS NULL, texts.mtime_ns, photos.mtime_ns) AS INTEGER)
+    FROM items AS texts LEFT JOIN photos ON photos.path = coalesce(texts.photo, texts.path)
+    WHERE texts.kind = 1 AND texts.code IS NOT NULL ORDER BY texts.id
+    """,
+)
 
 
 class Kind(IntEnum):
@@ -62,7 +85,8 @@ class IndexedModel(NamedTuple):
 
 class FileState(NamedTuple):
     """What shows whether a file has changed: its size in bytes, when it was last modified, and when anything about it
-    last changed, which no program can set back; None if that is not known.
+    last changed, which no program can set back; None if that is not known. `beside` is a check value of the states of
+    the files beside a photo that say something about it; 0 if there are none.
 
     A time that SQLite cannot hold, such as one of the year 2300, is the nearest that it can.
     """
@@ -70,6 +94,7 @@ class FileState(NamedTuple):
     size: int
     mtime_ns: int
     ctime_ns: int | None = None
+    beside: int = 0
 
     @classmethod
     def of(cls, state: os.stat_result) -> "FileState":
@@ -112,18 +137,34 @@ class IndexedFile:
 
 class Item(NamedTuple):
     """An item as answers show it, and its code. For a text: its file, the line in it (from 1), and the photo it is
-    about, if any."""
+    about, if any. `mtime_ns` is the time of its file when it was last read."""
 
     path: str
     text: str | None
     line: int | None
     photo: str | None
     taken: int | None
+    taken_from: int | None
+    mtime_ns: int
     code: bytes | None
 
 
+class PhotoFacts(NamedTuple):
+    """What is recorded of a photo's metadata: when it was taken, in seconds of local time, and which of its dates that
+    is (files.dates.DateSource), if it says so; and how many of its texts were left out."""
+
+    taken: int | None = None
+    taken_from: int | None = None
+    left_out: int = 0
+
+
+NO_FACTS = PhotoFacts()
+
+
 class FilterFields(NamedTuple):
-    """What filters look at. `taken` is in seconds of local time, None if the file does not say."""
+    """What filters look at. `path` is as the catalog stores it: absolute, or relative to the folder that the index
+    folder is in. `taken` is in seconds of local time, None if the file does not say.
+    """
 
     path: str
     taken: int | None
@@ -132,6 +173,9 @@ class FilterFields(NamedTuple):
 
 # Raised for values that SQLite cannot hold: of one file, while the catalog itself is as it should be.
 UNSTORABLE = (OverflowError, TypeError, ValueError, sqlite3.InterfaceError, sqlite3.DataError, sqlite3.ProgrammingError)
+
+
+_NAMES_ARE_UTF8 = sys.getfilesystemencoding() == "utf-8"  # not in the locales of old, such as ISO-8859-1
 
 
 class Catalog:
@@ -268,6 +312,23 @@ class Catalog:
     def remove_root(self, path: str) -> None:
         self._db.execute("DELETE FROM roots WHERE path = ?", (self._to_stored(path),))
 
+    def mounts(self) -> dict[str, int]:
+        """The folders below roots that are on another disk than the folders they are in, each with its device."""
+        import json
+
+        try:
+            mounts = json.loads(str(self._get("mounts") or "{}"))
+            return {self._from_stored(self._sound(path)): int(device) for path, device in mounts.items()}
+        except (AttributeError, RecursionError, TypeError, ValueError) as error:
+            raise DamagedIndexError(self._folder, "what it says of disks makes no sense") from error
+
+    def set_mounts(self, mounts: Mapping[str, int]) -> None:
+        import json
+
+        stored = ((self._to_stored(path), device) for path, device in mounts.items())
+        texts = {path if isinstance(path, str) else path.decode(errors="surrogateescape"): n for path, n in stored}
+        self._set("mounts", json.dumps(texts))
+
     # --- what is left out ---
 
     def excludes(self) -> list[str]:
@@ -370,16 +431,17 @@ class Catalog:
         """How many items wait to be encoded (again)."""
         return int(self._db.execute("SELECT count(*) - count(code) FROM items").fetchone()[0])
 
+    def count_left_out(self) -> int:
+        """How many texts in and beside photos were left out."""
+        return int(self._db.execute("SELECT coalesce(sum(left_out), 0) FROM items").fetchone()[0])
+
     def photos(self) -> dict[str, IndexedFile]:
         """Every photo, by path."""
         return dict(self._files(_PHOTOS))
 
-    def text_files(self) -> dict[str, IndexedFile]:
-        """Every text file, by path. A photo with descriptions in it is not one."""
-        return dict(self._files(_TEXT_FILES))
-
     def files(self) -> Iterator[tuple[str, IndexedFile]]:
-        """Every photo and then every text file, with its path; read from disk as they are taken."""
+        """Every photo and then every text file, with its path; read from disk as they are taken. A photo with
+        descriptions in it is not a text file."""
         yield from self._files(_PHOTOS)
         yield from self._files(_TEXT_FILES)
 
@@ -398,48 +460,47 @@ class Catalog:
     # --- changing photos; within `changing_items` ---
 
     def add_photo(
-        self, path: str, state: FileState, content_hash: bytes, code: np.ndarray, taken: int | None = None
+        self, path: str, state: FileState, content_hash: bytes, code: np.ndarray, facts: PhotoFacts = NO_FACTS
     ) -> None:
         added = self._db.execute(
-            "INSERT INTO items (kind, path, size, mtime_ns, ctime_ns, hash, code, taken) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (Kind.IMAGE, self._to_stored(path), *state, content_hash, code.tobytes(), taken),
+            f"INSERT INTO items (kind, path, {_STATE}, {_FACTS}, code) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (Kind.IMAGE, self._to_stored(path), *state, content_hash, *facts, code.tobytes()),
         )
         self._set_check_values("id = ?", added.lastrowid)
 
-    def add_copy(self, source_id: int, path: str, state: FileState, taken: int | None) -> None:
+    def add_copy(self, source_id: int, path: str, state: FileState, facts: PhotoFacts) -> None:
         """Add a photo with the same content, and so the same code, as another one."""
         added = self._db.execute(
-            "INSERT INTO items (kind, path, size, mtime_ns, ctime_ns, hash, code, taken) "
-            "SELECT kind, ?, ?, ?, ?, hash, code, ? FROM items WHERE id = ?",
-            (self._to_stored(path), *state, taken, source_id),
+            f"INSERT INTO items (kind, path, {_STATE}, {_FACTS}, code) "
+            "SELECT kind, ?, ?, ?, ?, ?, hash, ?, ?, ?, code FROM items WHERE id = ?",
+            (self._to_stored(path), *state, *facts, source_id),
         )
         self._set_check_values("id = ?", added.lastrowid)
 
     def set_content(
-        self, id_: int, state: FileState, content_hash: bytes, code: np.ndarray, taken: int | None = None
+        self, id_: int, state: FileState, content_hash: bytes, code: np.ndarray, facts: PhotoFacts = NO_FACTS
     ) -> None:
         """Record that a photo has new content."""
         self._db.execute(
-            "UPDATE items SET size = ?, mtime_ns = ?, ctime_ns = ?, hash = ?, code = ?, taken = ? WHERE id = ?",
-            (*state, content_hash, code.tobytes(), taken, id_),
+            f"UPDATE items SET ({_STATE}, {_FACTS}, code) = (?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?",
+            (*state, content_hash, *facts, code.tobytes(), id_),
         )
         self._set_check_values("id = ?", id_)
 
-    def copy_content(self, id_: int, state: FileState, source_id: int, taken: int | None) -> None:
+    def copy_content(self, id_: int, state: FileState, source_id: int, facts: PhotoFacts) -> None:
         """Record that a photo has the content, and so the code, of another one now."""
         self._db.execute(
-            "UPDATE items SET size = ?, mtime_ns = ?, ctime_ns = ?, taken = ?, "
-            "(hash, code) = (SELECT hash, code FROM items WHERE id = ?) WHERE id = ?",
-            (*state, taken, source_id, id_),
+            f"UPDATE items SET ({_STATE}, {_FACTS}, code) = "
+            "(SELECT ?, ?, ?, ?, hash, ?, ?, ?, code FROM items WHERE id = ?) WHERE id = ?",
+            (*state, *facts, source_id, id_),
         )
         self._set_check_values("id = ?", id_)
 
-    def set_path(self, id_: int, path: str, state: FileState, taken: int | None) -> None:
-        """Record that a photo has another path or another time, and the same content."""
+    def set_path(self, id_: int, path: str, state: FileState, facts: PhotoFacts) -> None:
+        """Record that a photo has another path, another time or other metadata, and the same content."""
         self._db.execute(
-            "UPDATE items SET path = ?, size = ?, mtime_ns = ?, ctime_ns = ?, taken = ? WHERE id = ?",
-            (self._to_stored(path), *state, taken, id_),
+            f"UPDATE items SET (path, {_STATE}, {_FACTS}) = (?, ?, ?, ?, ?, hash, ?, ?, ?) WHERE id = ?",
+            (self._to_stored(path), *state, *facts, id_),
         )
         self._set_check_values("id = ?", id_)
 
@@ -467,10 +528,8 @@ class Catalog:
     ) -> None:
         """Replace the texts of a file. Those without a code wait to be encoded."""
         self.remove_texts(path)
-        query = (
-            "INSERT INTO items (kind, path, size, mtime_ns, ctime_ns, hash, text, code, line, photo) "
-            "VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        )
+        columns = f"kind, path, {_STATE}, text, code, line, photo"
+        query = f"INSERT INTO items ({columns}) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         file = (self._to_stored(path), *state, content_hash)
         rows = ((*file, text.text, code, text.line, text.photo and self._to_stored(text.photo)) for text, code in texts)
         self._db.executemany(query, rows)
@@ -504,18 +563,24 @@ class Catalog:
 
     def codes(self, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
         """ids int64 [n] in ascending order and packed codes uint8 [n, bits / 8] of all encoded items of a kind."""
-        query = "SELECT id, code FROM items WHERE kind = ? AND code IS NOT NULL ORDER BY id"
+        nothing = np.empty(0, np.int64), np.empty((0, self._code_width), np.uint8)
+        ids, codes = zip(nothing, *self.code_blocks(kind), strict=True)
+        return np.concatenate(ids), np.concatenate(codes)
+
+    def code_blocks(self, kind: Kind) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """`codes` in blocks, of which only one is in memory at a time."""
+        rows = self._db.execute("SELECT id, code FROM items WHERE kind = ? AND code IS NOT NULL ORDER BY id", (kind,))
         width = self._code_width
-        ids: list[int] = []
-        codes = bytearray()
-        for id_, code in self._db.execute(query, (kind,)):
-            if type(code) is not bytes or len(code) != width:
-                raise DamagedRowsError(self._folder)
-            if ids and id_ <= ids[-1]:
-                raise DamagedIndexError(self._folder, "its rows are out of order")
-            ids.append(id_)
-            codes += code
-        return np.array(ids, np.int64), np.frombuffer(bytes(codes), np.uint8).reshape(-1, width)
+        last = None
+        while block := rows.fetchmany(_BLOCK):
+            for id_, code in block:
+                if type(code) is not bytes or len(code) != width:
+                    raise DamagedRowsError(self._folder)
+                if last is not None and id_ <= last:
+                    raise DamagedIndexError(self._folder, "its rows are out of order")
+                last = id_
+            ids = np.array([id_ for id_, _ in block], np.int64)
+            yield ids, np.frombuffer(b"".join(code for _, code in block), np.uint8).reshape(-1, width)
 
     def items(self, ids: Iterable[int]) -> dict[int, Item]:
         """What answers show of each item; ids that are not in the catalog are left out.
@@ -523,33 +588,41 @@ class Catalog:
         Raises DamagedRowsError if one of the rows is not what was written.
         """
         is_sound = SOUND_ROW.format(width=self._code_width)
-        query = f"SELECT {is_sound}, check_value, {CHECKED_COLUMNS} FROM items WHERE id = ?"
+        query = f"SELECT {is_sound}, check_value, mtime_ns, {CHECKED_COLUMNS} FROM items WHERE id = ?"
         items = {}
         for id_ in ids:
             if row := self._db.execute(query, (id_,)).fetchone():
-                is_sound, expected, *columns = row
-                _, path, _, text, code, line, photo, taken = columns
+                is_sound, expected, mtime_ns, *columns = row
+                _, path, _, text, code, line, photo, taken, taken_from = columns
                 is_checked = self._has_check_values and code is not None
                 if not is_sound or (is_checked and expected != check_value(*columns)):
                     raise DamagedRowsError(self._folder)
-                items[id_] = Item(self._from_stored(path), text, line, photo and self._from_stored(photo), taken, code)
+                photo = photo and self._from_stored(photo)
+                items[id_] = Item(self._from_stored(path), text, line, photo, taken, taken_from, mtime_ns, code)
         return items
 
-    def filter_fields(self, kind: Kind) -> Iterator[tuple[int, FilterFields]]:
-        """(id, what filters look at) of every encoded item of a kind.
+    def filter_fields(self, kind: Kind) -> Iterator[FilterFields]:
+        """What filters look at of every encoded item of a kind, in ascending order of their ids.
 
         For a text about a photo, these are the photo's path, and its times if it is indexed. A photo that has not been
         read since its catalog was migrated from version 1 has no times.
         """
-        times = "CAST(taken AS INTEGER), CAST(mtime_ns AS INTEGER)"  # numbers, whatever a stranger put there
-        photo_times: dict[str | bytes, tuple[int | None, int]] = {}
-        if kind is Kind.TEXT:
-            photos = self._db.execute(f"SELECT path, {times} FROM items WHERE kind = 0")
-            photo_times = {path: (taken, mtime_ns) for path, taken, mtime_ns in photos}
-        query = f"SELECT id, coalesce(photo, path), {times} FROM items WHERE kind = ? AND code IS NOT NULL"
-        for id_, path, *own_times in self._db.execute(query, (kind,)):
-            taken, mtime_ns = photo_times.get(path, own_times)
-            yield id_, FilterFields(self._from_stored(path), taken, mtime_ns or None)
+        for path, taken, mtime_ns in self._db.execute(_FILTER_FIELDS[kind]):
+            if type(path) is not str:
+                self._from_stored(path)  # raises for what is no path
+                path = os.fsdecode(path)
+            yield FilterFields(path, taken, mtime_ns or None)
+
+    def rows_of(self, kind: Kind, path: str) -> list[int]:
+        """The rows, in ascending order of all encoded items of a kind, of a photo or text file, or of what is about
+        the photo."""
+        absolute = path if path.isascii() else os.fsencode(path)
+        query = """
+            SELECT CAST(coalesce(photo, path) AS BLOB) IN (CAST(? AS BLOB), CAST(? AS BLOB)) FROM items
+            WHERE kind = ? AND code IS NOT NULL ORDER BY id
+        """
+        rows = self._db.execute(query, (self._to_stored(path), absolute, kind))
+        return [row for row, (is_same,) in enumerate(rows) if is_same]
 
     # --- how settings and paths are stored ---
 
@@ -575,21 +648,24 @@ class Catalog:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def _to_stored(self, path: str) -> str | bytes:
-        """A path as the catalog stores it: relative to the base if it is below it."""
+        """A path as the catalog stores it: relative to the base if it is below it; as text, or as its bytes if it is
+        not UTF-8."""
         if path == self._base:
             path = "."
         elif path.startswith(self._prefix):
             path = path[len(self._prefix) :]
+        name = os.fsencode(path)
         try:
-            path.encode()
-        except UnicodeEncodeError:  # a file name that is not UTF-8 is stored as its bytes
-            return os.fsencode(path)
-        return path
+            return name.decode()
+        except UnicodeDecodeError:
+            return name
 
     def _from_stored(self, stored: str | bytes) -> str:
         """The absolute path of a stored one. Raises DamagedRowsError for what is no path."""
         if not isinstance(stored, str | bytes):
             raise DamagedRowsError(self._folder)
+        if isinstance(stored, str) and not _NAMES_ARE_UTF8:
+            stored = stored.encode("utf-8", "surrogateescape")
         path = os.fsdecode(stored)
         if path == ".":
             return self._base

@@ -3,6 +3,7 @@
 `user_version` of the database is the version of its tables.
 """
 
+import errno
 import os
 import sqlite3
 import time
@@ -30,7 +31,10 @@ SCHEMA_VERSION = 3
 #   ctime_ns     when the file's metadata last changed, as stat says; NULL if it is not known. The inode is not kept:
 #                a file that takes another's place has a new ctime too, and FAT and some network disks number their
 #                files anew whenever they are mounted
-#   left_out     of a photo, how many of the texts inside it were left out, because no person wrote them, it seems
+#   taken_from   which of a photo's dates `taken` is, as numbered in files/dates.py; NULL if `taken` is
+#   left_out     of a photo, how many of the texts about it were left out, because no person wrote them, it seems
+#   beside       of a photo, a check value of the states of the files beside it that say something about it, such as
+#                .xmp sidecars; 0 if there are none, and TO_BE_READ, which none has, to have the photo read once more
 #   check_value  of what answers show (CHECKED_COLUMNS), to notice a damaged row; NULL while there is no code
 # excludes     what scans leave out, as patterns of .gitignore; in the order in which they hold
 # forgotten    files and folders within a root that were dropped, and are not to come back unless they are named
@@ -54,13 +58,15 @@ CREATE TABLE items (
     photo TEXT,
     taken INTEGER,
     ctime_ns INTEGER,
+    taken_from INTEGER,
     left_out INTEGER NOT NULL DEFAULT 0,
+    beside INTEGER NOT NULL DEFAULT 0,
     check_value INTEGER
 );
 CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
 {_EXCLUDES_AND_FORGOTTEN}
 """
-CHECKED_COLUMNS = "kind, path, hash, text, code, line, photo, taken"
+CHECKED_COLUMNS = "kind, path, hash, text, code, line, photo, taken, taken_from"
 
 # What every row must be, whoever wrote it: SQLite keeps any value in any column. {width} is that of a code in bytes.
 SOUND_ROW = """
@@ -69,8 +75,11 @@ AND typeof(size) = 'integer' AND typeof(mtime_ns) = 'integer' AND typeof(hash) =
 AND typeof(text) = iif(kind, 'text', 'null') AND (code IS NULL OR typeof(code) = 'blob' AND length(code) = {width})
 AND typeof(line) IN ('integer', 'null') AND typeof(photo) IN ('text', 'blob', 'null')
 AND NOT instr(CAST(coalesce(photo, '') AS BLOB), x'00')
-AND typeof(taken) IN ('integer', 'null') AND typeof(ctime_ns) IN ('integer', 'null') AND typeof(left_out) = 'integer'
+AND typeof(taken) IN ('integer', 'null') AND typeof(ctime_ns) IN ('integer', 'null')
+AND typeof(taken_from) IN ('integer', 'null') AND typeof(left_out) = 'integer' AND typeof(beside) = 'integer'
 """
+
+TO_BE_READ = -1  # in the column `beside`
 
 # Primary codes of SQLite's errors if it may not write beside the catalog, or finds no room to.
 _CANNOT_WRITE = (
@@ -99,17 +108,21 @@ _MIGRATIONS = {
     CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
     UPDATE items SET mtime_ns = 0;
     """,
+    # Older versions looked for dates and texts in fewer places: each photo is read once more, and not encoded.
     2: f"""
     ALTER TABLE items ADD COLUMN ctime_ns INTEGER;
+    ALTER TABLE items ADD COLUMN taken_from INTEGER;
     ALTER TABLE items ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE items ADD COLUMN beside INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE items ADD COLUMN check_value INTEGER;
-    {_EXCLUDES_AND_FORGOTTEN}
+    UPDATE items SET beside = {TO_BE_READ} WHERE kind = 0;
+    {_EXCLUDES_AND_FORGOTTEN.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")}
     UPDATE items SET check_value = check_value({CHECKED_COLUMNS}) WHERE code IS NOT NULL;
     """,
 }
 
 # How a reader, which must not migrate, sees the catalogs of older versions.
-_NEW_IN_3 = "NULL AS ctime_ns, 0 AS left_out, NULL AS check_value"
+_NEW_IN_3 = "NULL AS ctime_ns, NULL AS taken_from, 0 AS left_out, 0 AS beside, NULL AS check_value"
 _NO_EXCLUDES_AND_FORGOTTEN = """
 CREATE TEMP VIEW excludes AS SELECT 0 AS number, '' AS pattern WHERE false;
 CREATE TEMP VIEW forgotten AS SELECT '' AS path WHERE false;
@@ -263,14 +276,23 @@ def bound_reading(db: sqlite3.Connection) -> None:
 
 
 def _check_files(path: Path) -> None:
-    """Raise OSError for anything that is no plain file in the place of the catalog, or of a file that SQLite writes
-    beside it: a pipe would be waited for, and a link would be written through."""
+    """Raise OSError for anything that is no plain file in the place of the catalog, where a pipe would be waited for,
+    or of a file that SQLite writes beside it."""
     with suppress(FileNotFoundError):
         check_plain(path)
+    _check_files_beside(path)
+
+
+def _check_files_beside(path: Path) -> None:
+    """Raise OSError if SQLite, which opens these files even to read the catalog, would wait for one that is a pipe, or
+    write into somebody's file through a link of either kind."""
     for ending in ("-wal", "-shm", "-journal"):
         with suppress(FileNotFoundError):
             beside = path.with_name(path.name + ending)
-            check_plain(beside, os.lstat(beside))
+            state = os.lstat(beside)
+            check_plain(beside, state)
+            if state.st_nlink > 1:
+                raise OSError(errno.EMLINK, f"{beside.name} is another file too, by a hard link", str(beside))
 
 
 def _guarded(db: sqlite3.Connection) -> sqlite3.Connection:
@@ -286,15 +308,16 @@ def _guarded(db: sqlite3.Connection) -> sqlite3.Connection:
 def _connect_to_read(path: Path) -> sqlite3.Connection:
     uri = path.as_uri()
     try:
+        _check_files_beside(path)
         db = sqlite3.connect(f"{uri}?mode=ro", uri=True, isolation_level=None)
         db.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError as error:
+    except (OSError, sqlite3.OperationalError) as error:
         if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CANTOPEN) & 0xFF not in _CANNOT_WRITE:
             raise
-        # A reader with a write-ahead log wants to write beside the database. Without the right to, or without space, it
-        # can still read a database that has nothing in its log.
+        # A reader with a write-ahead log wants to write beside the database. Without the right to, without space, or
+        # where others' files are in the way, it can still read a database that has nothing in its log.
         log = path.with_name(path.name + "-wal")
-        if log.exists() and log.stat().st_size:
+        if log.is_file() and log.stat().st_size:
             return _guarded(_read_with_log(path, log))
         db = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
     db.execute("PRAGMA temp_store = MEMORY")  # the disk may be full
@@ -343,6 +366,6 @@ def _check_schema(db: sqlite3.Connection, index_folder: Path) -> None:
     for kind, name, sql in schema:
         if (kind, sql) == ("index", None) or (kind == "table" and name in ("sqlite_sequence", "sqlite_stat1")):
             continue  # SQLite's own
-        ours = "".join(str(sql).split()).removesuffix(")")
+        ours = "".join(str(sql).replace('"items"', "items").split()).removesuffix(")")  # in quotes after a renaming
         if not any(statement.startswith(ours) for statement in statements):
             raise DamagedIndexError(index_folder, f"it has a {kind} {name!r:.40} that is not hashcli's")

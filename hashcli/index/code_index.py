@@ -4,29 +4,24 @@ A code index holds the packed codes of one kind of item. It is derived from the 
 at any time. To add an engine, implement `CodeIndex`.
 """
 
-import mmap
 import os
 import struct
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import faiss
 import numpy as np
 
-from hashcli.hashmodel.prefetch import prefetch
 from hashcli.index.catalog import Kind
-from hashcli.plain_files import create_plain, open_plain
+from hashcli.index.derived_files import TRAILER, ChecksummedFile, generation_of, map_file, write_file
 
 # Codes tie often. Asking for a few more than are wanted costs nothing, and the ties at rank k are nearly always whole.
 _MARGIN = 64
-_TRAILER = struct.Struct("<QI")  # generation, CRC-32 of all bytes before the trailer
 _NPY_HEADER = 128  # bytes that np.save puts before a one-dimensional array
 _FAISS_FLAT = b"IBxF"  # how FAISS's file of a flat binary index begins
 _SMALL = 8 << 20  # bytes of which the checksum takes no time that matters to a search: 4 ms
-_BLOCK = 128  # codes that are compared with all others together
 FILE_NAMES = {
     Kind.IMAGE: ("images.faiss", "images.ids.npy"),
     Kind.TEXT: ("texts.faiss", "texts.ids.npy"),
@@ -59,8 +54,8 @@ class CodeIndex(Protocol):
     def search(self, codes: np.ndarray, k: int, count: int, among: np.ndarray | None = None) -> list[Candidates]:
         """Candidates for each of the query codes uint8 [q, bits / 8], in any order.
 
-        These are at least the `count` nearest items, and all that are as near as the k-th (k <= count). If the ids
-        `among` are given, only their items are searched.
+        These are at least the `count` nearest items, and all that are as near as the k-th (k <= count). `among`, bool
+        [n] for the n items in ascending order of their ids, says which are searched; without it, all are.
         """
 
     def replace(self, ids: np.ndarray, codes: np.ndarray, generation: int) -> None:
@@ -84,24 +79,30 @@ class MemoryCodeIndex:
         return int(self._flat.ntotal)
 
     def search(self, codes: np.ndarray, k: int, count: int, among: np.ndarray | None = None) -> list[Candidates]:
-        if among is not None:
-            rows = np.flatnonzero(np.isin(self._ids, among))
-            return MemoryCodeIndex(self._ids[rows].astype(np.int64), self._codes(rows)).search(codes, k, count)
-        k, count = min(k, len(self)), min(count + _MARGIN, len(self))
+        available = len(self) if among is None else int(np.count_nonzero(among))
+        k, count = min(k, available), min(count + _MARGIN, available)
         if not k:
-            none = np.empty(0, np.int64)
-            return [Candidates(none, none, codes[:0]) for _ in codes]
+            return [_nothing(codes) for _ in codes]
+        chosen = None if among is None or available == len(self) else _only(among)
         with _threads(len(codes)):
-            found = self._flat.search(codes, count)
-        return [self._candidates(code, distances, rows, k) for code, distances, rows in zip(codes, *found, strict=True)]
+            found = self._flat.search(codes, count, params=chosen)
+        candidates = []
+        for code, distances, rows in zip(codes, *found, strict=True):
+            if count < available and distances[-1] == distances[k - 1]:  # more may tie with the k-th
+                radius = int(distances[-1]) + 1  # distance < radius
+                _, distances, rows = self._flat.range_search(code[None], radius, params=chosen)
+            candidates.append(
+                Candidates(self._ids[rows].astype(np.int64), distances.astype(np.int64), self._codes(rows))
+            )
+        return candidates
 
     def holds(self, ids: np.ndarray, codes: np.ndarray) -> bool:
         """Whether its items are these, in ascending order of their ids."""
         return np.array_equal(self._ids, ids) and np.array_equal(self._codes(np.arange(len(self))), codes)
 
     def replace(self, ids: np.ndarray, codes: np.ndarray, generation: int) -> None:
-        order = np.argsort(ids)
-        self._flat, self._ids, self.generation = _flat(codes[order]), ids[order], generation
+        ids, codes = _in_order(ids, codes)
+        self._flat, self._ids, self.generation = _flat(codes), ids, generation
 
     def add(self, ids: np.ndarray, codes: np.ndarray, generation: int) -> None:
         kept = np.flatnonzero(~np.isin(self._ids, ids))
@@ -111,11 +112,6 @@ class MemoryCodeIndex:
     def remove(self, ids: np.ndarray, generation: int) -> None:
         kept = np.flatnonzero(~np.isin(self._ids, ids))
         self.replace(self._ids[kept].astype(np.int64), self._codes(kept), generation)
-
-    def _candidates(self, code: np.ndarray, distances: np.ndarray, rows: np.ndarray, k: int) -> Candidates:
-        if len(rows) < len(self) and distances[-1] == distances[k - 1]:  # more may tie with the k-th
-            _, distances, rows = self._flat.range_search(code[None], int(distances[-1]) + 1)  # distance < radius
-        return Candidates(self._ids[rows].astype(np.int64), distances.astype(np.int64), self._codes(rows))
 
     def _codes(self, rows: np.ndarray) -> np.ndarray:
         """Packed codes uint8 [rows, bits / 8], without touching any others."""
@@ -145,37 +141,69 @@ class FaissCodeIndex(MemoryCodeIndex):
 
     def replace(self, ids: np.ndarray, codes: np.ndarray, generation: int) -> None:
         """Write both files anew, each in one step."""
-        order = np.argsort(ids)
-        flat = _flat(codes[order])
-        _write(self._codes_path, generation, lambda file: _save_flat(file, flat))
-        _write(self._ids_path, generation, lambda file: np.save(file, ids[order].astype(np.uint32)))
-        self._flat, self._ids, self.generation = flat, ids[order], generation
+        ids, codes = _in_order(ids, codes)
+        flat = _flat(codes)
+        write_file(self._codes_path, generation, lambda file: _save_flat(file, flat))
+        write_file(self._ids_path, generation, lambda file: np.save(file, ids.astype(np.uint32)))
+        self._flat, self._ids, self.generation = flat, ids, generation
 
 
-def _save_flat(file: "_ChecksummedFile", flat: Any) -> None:
+class BlockwiseCodes:
+    """Packed codes that are read in blocks whenever they are searched: slow, but only one block is in memory."""
+
+    def __init__(self, count: int, read: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]) -> None:
+        """From how many there are, and what reads (ids, codes) of one block after the other, in ascending order of ids;
+        as `MemoryCodeIndex` takes them."""
+        self._count, self._read = count, read
+
+    def __len__(self) -> int:
+        return self._count
+
+    def search(self, codes: np.ndarray, k: int, count: int, among: np.ndarray | None = None) -> list[Candidates]:
+        """As for `CodeIndex`."""
+        best = [_nothing(codes) for _ in codes]
+        start = 0
+        for ids, block in self._read():
+            among_block = None if among is None else among[start : start + len(ids)]
+            found = MemoryCodeIndex(ids, block).search(codes, k, count, among_block)
+            best = [_nearest_of(*both, k, count) for both in zip(best, found, strict=True)]
+            start += len(ids)
+        return best
+
+
+def _nothing(codes: np.ndarray) -> Candidates:
+    none = np.empty(0, np.int64)
+    return Candidates(none, none, codes[:0])
+
+
+def _nearest_of(some: Candidates, others: Candidates, k: int, count: int) -> Candidates:
+    """Of two lots of candidates, those that `CodeIndex.search` has to find in both together."""
+    ids, distances, codes = (np.concatenate(both) for both in zip(some, others, strict=True))
+    order = np.lexsort((ids, distances))
+    if len(order) > count + _MARGIN:
+        ties = int(np.searchsorted(distances[order], distances[order[k - 1]], side="right"))
+        order = order[: max(count + _MARGIN, ties)]
+    return Candidates(ids[order], distances[order], codes[order])
+
+
+def _only(among: np.ndarray) -> Any:
+    """What FAISS searches of all rows, as bool [n]."""
+    selector = faiss.IDSelectorBitmap(np.packbits(among, bitorder="little"))  # type: ignore[call-arg, arg-type]
+    return faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+
+
+def _in_order(ids: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted by id; not copied if they are."""
+    if (ids[1:] > ids[:-1]).all():
+        return ids, codes
+    order = np.argsort(ids)
+    return ids[order], codes[order]
+
+
+def _save_flat(file: ChecksummedFile, flat: Any) -> None:
     # Through Python, as FAISS takes no path that is not UTF-8.
     writer: Any = faiss.PyCallbackIOWriter(file.write)  # type: ignore[attr-defined]
     faiss.write_index_binary(flat, writer)
-
-
-def neighbours_within(codes: np.ndarray, distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each of the packed codes uint8 [n, bits / 8], the other rows within a Hamming distance, and their distances.
-
-    Blocks of codes are compared with all, on all cores; memory is bounded by what is near a few blocks.
-    """
-    flat = _flat(codes)
-
-    def search(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        faiss.omp_set_num_threads(1)  # holds for one thread; FAISS's own would wait for each other at every block
-        return flat.range_search(codes[start : start + _BLOCK], distance + 1)  # type: ignore[no-any-return]
-
-    for start, found in prefetch(search, range(0, len(codes), _BLOCK), look_ahead=2 * (os.cpu_count() or 1)):
-        if isinstance(found, Exception):
-            raise found
-        bounds, distances, rows = found  # distance < radius
-        for number, (begin, end) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
-            others = rows[begin:end] != start + number
-            yield rows[begin:end][others], distances[begin:end][others].astype(np.int64)
 
 
 def _flat(codes: np.ndarray) -> Any:
@@ -206,10 +234,10 @@ class _MappedFiles(NamedTuple):
 def _map(codes_path: Path, ids_path: Path, bits: int, check_content: bool) -> _MappedFiles | None:
     """The two files, mapped; None if they cannot be used."""
     try:
-        codes_file, ids_file = _bytes_of(codes_path), _bytes_of(ids_path)
+        codes_file, ids_file = map_file(codes_path), map_file(ids_path)
         check_content = check_content or codes_file.nbytes <= _SMALL
-        generation = _generation(codes_file, check_content)
-        if generation is None or _generation(ids_file, check_content) != generation:
+        generation = generation_of(codes_file, check_content=check_content)
+        if generation is None or generation_of(ids_file, check_content=check_content) != generation:
             return None
         if codes_file[: len(_FAISS_FLAT)].tobytes() != _FAISS_FLAT:  # FAISS would go by whatever kind it finds
             return None
@@ -218,47 +246,8 @@ def _map(codes_path: Path, ids_path: Path, bits: int, check_content: bool) -> _M
         flat: Any = faiss.read_index_binary(reader)
         ids = np.frombuffer(ids_file, np.uint32, offset=_NPY_HEADER, count=flat.ntotal)
         has_codes = flat.d == bits and flat.code_size == bits // 8 and flat.xb.size() == flat.ntotal * flat.code_size
-        if not has_codes or ids_file.nbytes != _NPY_HEADER + ids.nbytes + _TRAILER.size:
+        if not has_codes or ids_file.nbytes != _NPY_HEADER + ids.nbytes + TRAILER.size:
             return None
     except (OSError, ValueError, RuntimeError, struct.error):
         return None
     return _MappedFiles(flat, ids, generation, (codes_file, ids_file))
-
-
-def _bytes_of(path: Path) -> np.ndarray:
-    """A file mapped into memory, uint8 [bytes]."""
-    with open_plain(path) as file:
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-
-
-def _generation(content: np.ndarray, check_content: bool) -> int | None:
-    """The generation in a file's trailer; None if the content is to be checked and is damaged."""
-    generation, checksum = _TRAILER.unpack(content[-_TRAILER.size :].data)
-    is_damaged = check_content and zlib.crc32(content[: -_TRAILER.size].data) != checksum
-    return None if is_damaged else generation
-
-
-class _ChecksummedFile:
-    """Passes what is written on to a file, and keeps its CRC-32."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self.checksum = file, 0
-
-    def write(self, content: bytes) -> int:
-        self.checksum = zlib.crc32(content, self.checksum)
-        return self._file.write(content)
-
-
-def _write(path: Path, generation: int, write: Callable[[_ChecksummedFile], None]) -> None:
-    """Write a file and its trailer under a temporary name, make sure it is on disk, and give it its name."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with create_plain(temporary) as file:
-            checksummed = _ChecksummedFile(file)
-            write(checksummed)
-            file.write(_TRAILER.pack(generation, checksummed.checksum))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

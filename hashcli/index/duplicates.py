@@ -1,15 +1,19 @@
-"""Near-identical photos of an index: candidates by the distance of their codes, confirmed by comparing the pictures.
+"""The same photo several times in an index: candidates by keys of what they look like, confirmed by a comparison.
 
-1. Files of the same content are one photo; every photo has the code of its content.
-2. Photos whose codes are near another one's are candidates.
-3. Candidates are read: files that have changed are left out, and a thumbnail is made of each picture.
-4. Each photo, the best first, takes those that are like it by their thumbnails into its group.
+1. Files of the same content are one photo.
+2. Every photo is read: files that have changed are left out, and keys are made of the picture (see `likeness`).
+3. Photos with near keys are candidates; or those with near codes, if a distance of codes is given.
+4. Each photo, the best first, takes the candidates into its group that show the same picture (see `likeness`), unless
+   EXIF proves that they are different shots (see `shots`).
+
+Codes alone miss too much: of 200 photos of 224 pixels, 23 % of the halved copies and 26 % of the grey ones had a code
+within 24 of 256 bits, and different photos with near codes are many.
 """
 
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,23 +23,14 @@ from hashcli.hashmodel.formats import RAW_SUFFIXES, first_bytes, pillow_formats
 from hashcli.hashmodel.images import ORIENTATION_TAG, opened, pixels_of
 from hashcli.hashmodel.prefetch import prefetch
 from hashcli.index.catalog import Catalog, FileState, IndexedFile, Kind
-from hashcli.index.code_index import neighbours_within
 from hashcli.index.files.hashing import hash_of_content
 from hashcli.index.files.paths import is_within
+from hashcli.index.likeness import SIDE, Look, alike_by_keys, keys_of, look_of, same_picture
+from hashcli.index.near_codes import near_pairs
+from hashcli.index.shots import are_different_shots, shot_of
 from hashcli.index.update_callback import UpdateCallback
 
-# Two pictures count as the same if their thumbnails (16 x 16 mean colours), brought to mean 0 and deviation 1, differ
-# by no more than this: as a root mean square, and in any one value. Of altered copies of 300 photos, this accepts all
-# that were made smaller, compressed down to quality 30, brightened by a fifth, cropped by 2 % or turned by a degree,
-# and 61 % of those cropped by 5 %. It accepts none of the 399 pairs of different photos that are most alike, of 12,000
-# whose codes are near; and less than half of the copies in which a piece of an eighth of the width was moved. Letters
-# are too small for it: different pages of text often count as the same, and so do screenshots of one layout.
-_MAX_RMS = 0.32
-_MAX_ANYWHERE = 1.25
-_CELLS = 16  # of a thumbnail, in each direction
-_PIXELS = 4 * _CELLS  # that they are averaged from
-_MIN_DEVIATION = 4.0  # grey levels; a picture with less is flat, and its differences are noise
-_MAX_SHIFT = 4.0  # deviations between the means; a brighter copy is the same picture, but black is not white
+_KEPT_LOOKS = 1000  # 40 MB
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class DuplicateOptions:
     """What is to be compared, and how.
 
     folders         compare only the photos in these, `canonical` paths; none: all photos of the index
-    max_distance    compare photos whose codes differ in at most this many bits; None: `default_distance` of the model
+    max_distance    compare photos whose codes differ in at most this many bits; None: those that look alike
     exact           group only files that are the same byte for byte
     """
 
@@ -104,7 +99,7 @@ class _Picture:
     stale: list[str]  # the others
     width: int | None = None
     height: int | None = None
-    thumbnail: np.ndarray | None = None  # uint8 [_CELLS, _CELLS, 3]; None if it is not to be compared
+    keys: np.ndarray | None = None  # of what it looks like, uint8 [9, 16]; None if it is not to be compared
     is_readable: bool = True
 
     @property
@@ -115,17 +110,6 @@ class _Picture:
         """A sort key: the largest picture first, then the largest file, the oldest, and by path."""
         path, file = next(iter(self.files.items()))
         return -(self.width or 0) * (self.height or 0), -file.state.size, file.state.mtime_ns, path
-
-
-def default_distance(bits: int) -> int:
-    """The largest distance of codes of `bits` bits at which photos are compared: 24 of 256.
-
-    Measured with lite-256 on altered copies of the 15 pictures of scikit-image that have 400 x 500 pixels and more: all
-    halved ones are within it, all of JPEG quality 60, 14 cropped by 5 %, 13 that are brightened by a fifth, and 7 that
-    are halved and of quality 60. Of 300 photos of 224 x 224 pixels, fewer than the model reads: 48, 80, 91, 97 and 7 %.
-    Of 10,691 different ones of these, 5 % have another one as near, 11 % within 28 bits and 18 % within 32.
-    """
-    return bits * 3 // 32
 
 
 def find_duplicates(
@@ -143,23 +127,16 @@ def find_duplicates(
         catalog.check_rows()  # for who deletes duplicates
         photos = {path: photo for path, photo in catalog.photos().items() if photo.encoded}
         ids, codes = catalog.codes(Kind.IMAGE)
-        bits = catalog.model.bits if catalog.model else 0
     photos = _in_folders(photos, options.folders)
     contents = _contents(photos, dict(zip(ids.tolist(), codes, strict=True)))
-    radius = default_distance(bits) if options.max_distance is None else options.max_distance
-    candidates = set() if options.exact else _near_another(contents, radius, callback)
-
-    to_read = [content for content in contents if len(content.files) > 1 or content in candidates]
-    callback.planned(len(to_read))
-    pictures: list[_Picture] = []
-    for _, picture in prefetch(lambda content: _read(content, content in candidates), to_read, look_ahead=32):
-        if isinstance(picture, Exception):
-            raise picture
-        pictures.append(picture)
-        callback.advanced(1)
-    best_first = sorted((picture for picture in pictures if picture.files), key=_Picture.best_first)
+    near_codes = None
+    if options.max_distance is not None and contents and not options.exact:
+        codes = np.stack([content.code for content in contents])
+        near_codes = near_pairs(codes, options.max_distance, codes[:, None], is_exact=True)
+    pictures = _read_all(contents, near_codes, options, callback)
+    pairs = _near_keys(pictures) if near_codes is None else near_codes
     return Duplicates(
-        groups=sorted(_groups(best_first, radius), key=lambda group: group[0].path),
+        groups=sorted(_groups(pictures, pairs), key=lambda group: group[0].path),
         compared=len(photos),
         stale=[path for picture in pictures for path in picture.stale],
         unreadable=[next(iter(picture.files)) for picture in pictures if not picture.is_readable],
@@ -191,33 +168,35 @@ def _contents(photos: dict[str, IndexedFile], codes: dict[int, np.ndarray]) -> l
     return list(contents.values())
 
 
-def _near_another(contents: list[_Content], radius: int, callback: UpdateCallback) -> set[_Content]:
-    """The contents whose codes have another one within the radius."""
-    near: set[_Content] = set()
-    if not contents:
-        return near
-    for row, (others, _) in enumerate(neighbours_within(np.stack([content.code for content in contents]), radius)):
-        if len(others):
-            near.add(contents[row])
-        if row % 1024 == 0:
-            callback.scanned(row)
-    return near
+def _read_all(
+    contents: list[_Content], near_codes: np.ndarray | None, options: DuplicateOptions, callback: UpdateCallback
+) -> list[_Picture]:
+    """The contents as pictures. Files that need not be compared are taken to be as they were indexed."""
+    pictures = [_Picture(content, content.files, []) for content in contents]
+    is_wanted = np.full(len(contents), near_codes is None and not options.exact)
+    if near_codes is not None:
+        is_wanted[near_codes.ravel()] = True
+    to_read = [number for number, content in enumerate(contents) if is_wanted[number] or len(content.files) > 1]
+    callback.planned(len(to_read))
+    read = prefetch(lambda number: _read(contents[number], is_compared=bool(is_wanted[number])), to_read, look_ahead=32)
+    for number, picture in read:
+        if isinstance(picture, Exception):
+            raise picture
+        pictures[number] = picture
+        callback.advanced(1)
+    return pictures
 
 
-def _read(content: _Content, is_candidate: bool) -> _Picture:
-    """Check the files of a content, and read its picture if there is something to compare it with. Runs in a thread."""
+def _read(content: _Content, *, is_compared: bool) -> _Picture:
+    """Check the files of a content, and make keys of its picture if that is to be compared. Runs in a thread."""
     found = _on_disk(content)
-    if not found.files or not (is_candidate or len(found.files) > 1):
-        return found
-    path = next(iter(found.files))
-    width, height = _upright_size(path)
-    found = replace(found, width=width, height=height)
-    if not is_candidate:
+    if not found.files or not is_compared:
         return found
     try:
-        return replace(found, thumbnail=thumbnail(path))
+        look = look_at(next(iter(found.files)))
     except Exception:  # decoders raise nearly anything
         return replace(found, is_readable=False)
+    return replace(found, keys=look and keys_of(look[0]))
 
 
 def _on_disk(content: _Content) -> _Picture:
@@ -252,8 +231,8 @@ def _upright_size(path: str) -> tuple[int, int] | tuple[None, None]:
         return None, None
 
 
-def thumbnail(path: str) -> np.ndarray | None:
-    """The mean colours of a picture's 16 x 16 cells, uint8 [16, 16, 3]. Raises UnreadableImageError.
+def look_at(path: str) -> tuple[Look, dict[int, str | float]] | None:
+    """A picture at a small size, and what its EXIF says about the shot. Raises UnreadableImageError.
 
     None for a file of several frames, as the first says too little about them; a JPEG that carries a brightness map or
     a small copy of itself (MPO) is one picture.
@@ -261,70 +240,74 @@ def thumbnail(path: str) -> np.ndarray | None:
     with opened(path) as image:
         if image.format != "MPO" and getattr(image, "is_animated", False):  # to count the frames would take long
             return None
-        pixels = pixels_of(image, _PIXELS, "squash")
-    cells = pixels.reshape(_CELLS, _PIXELS // _CELLS, _CELLS, _PIXELS // _CELLS, 3).mean((1, 3))
-    return np.asarray(cells.round(), np.uint8)
+        shot = shot_of(image)
+        return look_of(pixels_of(image, SIDE, "squash")), shot
 
 
-def _groups(pictures: list[_Picture], radius: int) -> Iterator[list[DuplicatePhoto]]:
-    """The first picture that is not yet in a group takes all that are like it into its own, and so on.
+def _near_keys(pictures: list[_Picture]) -> np.ndarray:
+    """Pairs int64 [p, 2] of the numbers of pictures that look alike by their keys."""
+    numbers = np.array([number for number, picture in enumerate(pictures) if picture.keys is not None], np.int64)
+    if not len(numbers):
+        return np.empty((0, 2), np.int64)
+    keys = np.stack([keys for picture in pictures if (keys := picture.keys) is not None])
+    return np.asarray(numbers[alike_by_keys(keys)])
 
-    Comparing with the first alone avoids chains, at the end of which a series of photos would be one group.
+
+def _groups(pictures: list[_Picture], pairs: np.ndarray) -> Iterator[list[DuplicatePhoto]]:
+    """The first picture that is not yet in a group, the best first, takes all that are like it into its own.
+
+    Only pairs [p, 2] of the pictures' numbers are compared. Comparing with the first alone avoids chains, at the end of
+    which a series of photos would be one group.
     """
-    comparable = [picture for picture in pictures if picture.thumbnail is not None]
-    members = iter(_members(comparable, radius)) if comparable else iter(())
-    for picture in pictures:
-        group = [(picture, 0)]
-        if picture.thumbnail is not None:
-            others = next(members)
-            if others is None:
-                continue
-            group += others
+    candidates: dict[int, list[int]] = {}
+    for first, second in pairs.tolist():
+        if pictures[first].keys is not None and pictures[second].keys is not None:
+            candidates.setdefault(first, []).append(second)
+            candidates.setdefault(second, []).append(first)
+    sized: list[tuple[_Picture, int]] = []
+    for number, picture in enumerate(pictures):
+        if picture.files and (len(picture.files) > 1 or number in candidates):
+            width, height = _upright_size(next(iter(picture.files)))
+            sized.append((replace(picture, width=width, height=height), number))
+    sized.sort(key=lambda entry: entry[0].best_first())
+    by_number = {number: picture for picture, number in sized}
+    ranks = {number: rank for rank, (_, number) in enumerate(sized)}
+    is_free = set(by_number)
+    compare = _Comparison()
+    for picture, number in sized:
+        if number not in is_free:
+            continue
+        is_free.remove(number)
+        group = [picture]
+        for other in sorted(is_free.intersection(candidates.get(number, ())), key=ranks.__getitem__):
+            if compare.are_same(picture, by_number[other]):
+                is_free.remove(other)
+                group.append(by_number[other])
         photos = [
             DuplicatePhoto(path, file.state.size, member.width, member.height, distance, member is picture)
-            for member, distance in group
+            for member in group
+            for distance in (int(np.bitwise_count(member.content.code ^ picture.content.code).sum()),)
             for path, file in member.files.items()
         ]
         if len(photos) > 1:
             yield photos
 
 
-def _members(pictures: list[_Picture], radius: int) -> Iterator[list[tuple[_Picture, int]] | None]:
-    """For each of some pictures with thumbnails, those that join its group, each with the distance of its code.
+class _Comparison:
+    """Compares pictures in their files, and keeps the last looks of them."""
 
-    None for a picture that is itself in the group of an earlier one.
-    """
-    thumbnails = np.stack([picture.thumbnail for picture in pictures if picture.thumbnail is not None])
-    is_raw = np.array([picture.is_raw for picture in pictures], bool)
-    is_free = np.ones(len(pictures), bool)
-    near = neighbours_within(np.stack([picture.content.code for picture in pictures]), radius)
-    for row, (others, distances) in enumerate(near):
-        if not is_free[row]:
-            yield None
-            continue
-        is_free[row] = False
-        order = np.argsort(others)
-        order = order[is_free[others[order]]]
-        others, distances = others[order], distances[order]
-        joins = same_picture(thumbnails[row], thumbnails[others]) & (is_raw[others] == is_raw[row])
-        is_free[others[joins]] = False
-        joining = zip(others[joins].tolist(), distances[joins].tolist(), strict=True)
-        yield [(pictures[other], distance) for other, distance in joining]
+    def __init__(self) -> None:
+        self._look_at = lru_cache(maxsize=_KEPT_LOOKS)(look_at)
 
-
-def same_picture(first: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Whether a thumbnail [16, 16, 3] shows the same picture as each of others [n, 16, 16, 3]: bool [n]."""
-    ours, mean, deviation = _normalised(first[None])
-    theirs, means, deviations = _normalised(others)
-    differences = np.abs(theirs - ours)  # [n, values]
-    rms = np.sqrt((differences**2).mean(1))
-    shift = np.abs(means - mean) / np.minimum(deviations, deviation)
-    return np.asarray((rms <= _MAX_RMS) & (differences.max(1) <= _MAX_ANYWHERE) & (shift <= _MAX_SHIFT))
-
-
-def _normalised(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values [n, values] of mean 0 and deviation 1, and the means [n] and deviations [n] they had before."""
-    values = thumbnails.reshape(len(thumbnails), _CELLS * _CELLS * 3).astype(np.float32)
-    means = values.mean(1)
-    deviations = np.maximum(values.std(1), _MIN_DEVIATION)
-    return (values - means[:, None]) / deviations[:, None], means, deviations
+    def are_same(self, first: _Picture, second: _Picture) -> bool:
+        """Whether two show the same, unless EXIF proves that they are different shots. RAW is never the JPEG of it."""
+        if first.is_raw != second.is_raw:
+            return False
+        try:
+            looks = [self._look_at(next(iter(picture.files))) for picture in (first, second)]
+        except Exception:  # one has gone or changed since the keys were made
+            return False
+        ours, theirs = looks
+        if ours is None or theirs is None:
+            return False
+        return not are_different_shots(ours[1], theirs[1]) and same_picture(ours[0], theirs[0])

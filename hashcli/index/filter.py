@@ -2,16 +2,23 @@
 
 import os
 import time
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
-from hashcli.errors import HashcliError
-from hashcli.index.catalog import FilterFields
-from hashcli.index.files.paths import canonical, is_within
+import numpy as np
 
+from hashcli.errors import HashcliError
+from hashcli.index.files.paths import canonical
+
+if TYPE_CHECKING:
+    from hashcli.index.filter_table import FilterTable, Group
+
+_BLOCK = 1 << 16  # items whose times are compared at once
+_ALWAYS = 2**62  # microseconds, later than any time
 _SAME_TYPE = (frozenset({"jpg", "jpeg"}), frozenset({"tif", "tiff"}), frozenset({"heif", "heic"}))
 
 
@@ -48,36 +55,69 @@ class Filter:
         return CompiledFilter(
             tuple(form for path in absolute for form in _forms(path)),
             frozenset(f".{name}" for name in (*types, *same)),
-            None if self.after is None else _local_seconds("after", self.after),
-            None if self.before is None else _local_seconds("before", self.before),
+            None if self.after is None else _local_time("after", self.after),
+            None if self.before is None else _local_time("before", self.before),
         )
 
 
 @dataclass(frozen=True)
 class CompiledFilter:
-    """Absolute folders, file name endings in lower case with their dot, and times in seconds of local time."""
+    """Absolute folders, file name endings in lower case with their dot, and times in microseconds of local time."""
 
     folders: tuple[str, ...] = ()
     suffixes: frozenset[str] = frozenset()
-    after: float | None = None
-    before: float | None = None
+    after: int | None = None
+    before: int | None = None
 
     def __bool__(self) -> bool:
         return self != CompiledFilter()
 
-    def takes(self, item: FilterFields) -> bool:
-        if self.folders and not any(is_within(item.path, folder) for folder in self.folders):
-            return False
-        if self.suffixes and os.path.splitext(item.path)[1].lower() not in self.suffixes:
-            return False
+    def taken_of(self, table: "FilterTable", base: str, rows_of: Callable[[str], Iterable[int]]) -> np.ndarray:
+        """Which items of a table it takes, bool [items].
+
+        `base` is the folder that relative ones in the table are in, and `rows_of` finds the items of a single file.
+        """
+        from hashcli.index.filter_table import MODIFIED, UNKNOWN
+
+        paths = [_absolute(group, base) for group in table.names]
+        within = np.full(len(paths), not self.folders)
+        files = []
+        for folder in self.folders:
+            below = [path.startswith(folder.rstrip(os.sep) + os.sep) for path in paths]
+            within |= np.array(below, bool)
+            if not any(below) and _folder_and_suffix(folder) in {
+                (path, group.suffix) for path, group in zip(paths, table.names, strict=True)
+            }:
+                files.append(folder)
+        taken: np.ndarray = within[table.groups]
+        for file in files:
+            taken[[row for row in rows_of(file) if row < len(taken)]] = True
+        of_type = [not self.suffixes or group.suffix in self.suffixes for group in table.names]
+        taken &= np.array(of_type, bool)[table.groups]
         if self.after is None and self.before is None:
-            return True
-        taken: float | None = item.taken
-        if taken is None:
-            if item.mtime_ns is None:  # no date is known
-                return False
-            taken = _wall_clock(item.mtime_ns / 1e9)
-        return (self.after is None or taken >= self.after) and (self.before is None or taken < self.before)
+            return taken
+        clocks = np.array([group.clock for group in table.names], np.uint8)
+        after, before = (None if bound is None else _From(bound) for bound in (self.after, self.before))
+        for start in range(0, len(taken), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            clock, times = clocks[table.groups[block]], table.times[block]
+            taken[block] &= clock != UNKNOWN
+            if after:
+                taken[block] &= after.holds(times, clock == MODIFIED)
+            if before:
+                taken[block] &= ~before.holds(times, clock == MODIFIED)
+        return taken
+
+
+def _folder_and_suffix(path: str) -> tuple[str, str]:
+    """What the group of a file would have."""
+    folder, name = os.path.split(path)
+    return folder.rstrip(os.sep) + os.sep, os.path.splitext(name)[1].lower()
+
+
+def _absolute(group: "Group", base: str) -> str:
+    """The folder of a group, with a separator at its end."""
+    return group.folder if os.path.isabs(group.folder) else base.rstrip(os.sep) + os.sep + group.folder
 
 
 def _forms(path: str) -> list[str]:
@@ -92,8 +132,8 @@ def _all_of(given: Any) -> tuple[Any, ...]:
     return (given,) if isinstance(given, str | os.PathLike) else tuple(given)
 
 
-def _local_seconds(name: str, day: str | int | date) -> float:
-    """A day or a moment as seconds of local time, as if that were UTC: what cameras write down."""
+def _local_time(name: str, day: str | int | date) -> int:
+    """A day or a moment in microseconds of local time, as if that were UTC: what cameras write down."""
     try:
         if isinstance(day, str | int):  # a year may be given as a number
             day = str(day)
@@ -102,12 +142,54 @@ def _local_seconds(name: str, day: str | int | date) -> float:
             day = datetime(day.year, day.month, day.day)
     except ValueError:
         raise HashcliError(f"{name} {day} is not a day.", f"For example: {name} 2023, or {name} 2023-05-14.") from None
-    return day.replace(tzinfo=UTC).timestamp()
+    return round(day.replace(tzinfo=UTC).timestamp() * 1e6)
 
 
-def _wall_clock(timestamp: float) -> float:
+def wall_clock(timestamp: float) -> float:
     """A moment in local time, in seconds as if that were UTC; where the system knows no local time for it, itself."""
+    return timestamp + _offset(int(timestamp))
+
+
+class _From:
+    """From a moment of local time on, in microseconds as if that were UTC."""
+
+    def __init__(self, moment: int) -> None:
+        self._moment, self._in_utc = moment, _from_in_utc(moment)
+
+    def holds(self, times: np.ndarray, is_utc: np.ndarray) -> np.ndarray:
+        """Which times are at or after the moment, bool [n]. They are in UTC where `is_utc` says so, else in local
+        time."""
+        from_utc = np.zeros(len(times), bool)
+        for begin, end in self._in_utc:
+            from_utc |= (times >= begin) & (times < end)
+        return np.where(is_utc, from_utc, times >= self._moment)
+
+
+def _from_in_utc(moment: int) -> list[tuple[int, int]]:
+    """When local time is at or after a moment: from when to when in UTC, in microseconds.
+
+    Usually that is one stretch of time, but clocks that are put back show the same time twice. Local time is less than
+    two days from UTC everywhere, so that a change of clocks on any other day than those around the moment is not asked
+    for.
+    """
+    first = moment // 1_000_000 - 2 * 86_400
+    changes = [(-_ALWAYS, _offset(first))]
+    for hour in range(first, first + 4 * 86_400, 3600):
+        offset = _offset(hour)
+        if _offset(hour + 3600) != offset:
+            hours_seconds = range(hour, hour + 3601)
+            second = hours_seconds[bisect_left(hours_seconds, True, key=lambda second: _offset(second) != offset)]
+            changes.append((second * 1_000_000, _offset(second)))
+    ends = [*(begin for begin, _ in changes[1:]), _ALWAYS]
+    stretches = [
+        (max(begin, moment - offset * 1_000_000), end) for (begin, offset), end in zip(changes, ends, strict=True)
+    ]
+    return [(begin, end) for begin, end in stretches if begin < end]
+
+
+def _offset(second: int) -> int:
+    """Seconds by which local time is ahead of UTC then; 0 where the system knows no local time for it."""
     try:
-        return timestamp + time.localtime(timestamp).tm_gmtoff
+        return time.localtime(second).tm_gmtoff
     except (OSError, OverflowError, ValueError):
-        return timestamp
+        return 0

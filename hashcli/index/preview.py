@@ -68,8 +68,10 @@ def _changes(files: PlannedFiles, skip: Callable[[ChangedFile, OSError], None]) 
 
 
 def _has_only_a_new_time(file: ChangedFile) -> bool:
-    """Whether the content of an indexed file is what it was, and a sidecar's photo too."""
+    """Whether the content of an indexed file is what it was, and a sidecar's photo and the files beside a photo too."""
     before = file.indexed
-    if before is None or not before.encoded or before.state.size != file.state.size:
+    if before is None or not before.encoded:
+        return False
+    if (before.state.size, before.state.beside) != (file.state.size, file.state.beside):
         return False
     return hash_of_content(file.path) == before.hash and before.photo == file.photo

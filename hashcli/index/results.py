@@ -19,7 +19,10 @@ class SearchResult:
     distance    how many bits of its code differ from the query's, of `bits` in all
     text, line  of a text: its words, and its line in the file, from 1 (None for a description inside a photo)
     photo       of a text: the path of the photo it is about, if it is about one
-    taken       of a photo: when it was taken, in seconds since 1970 of its local time; None if the file does not say
+    taken       of a photo: when it was taken, in seconds since 1970 of its local time; None if nothing says so
+    taken_from  which of the photo's dates this is: "DateTimeOriginal", "XMP" or "GPS", say
+    modified    when the file was last changed, in seconds since 1970 of local time: filters by date use it for a photo
+                that does not say when it was taken
     is_missing  whether the file is gone: it was moved or deleted after the index was last brought up to date
     """
 
@@ -32,6 +35,8 @@ class SearchResult:
     line: int | None = None
     photo: str | None = None
     taken: int | None = None
+    taken_from: str | None = None
+    modified: int | None = None
     is_missing: bool = False
 
     @property

@@ -21,8 +21,9 @@ from hashcli.hashmodel.prefetch import batched
 from hashcli.hashmodel.registry import find_model
 from hashcli.index.catalog import Catalog, IndexedModel, Item, Kind
 from hashcli.index.catalog_file import IndexNotFoundError
-from hashcli.index.code_index import CodeIndex, FaissCodeIndex, MemoryCodeIndex
-from hashcli.index.filter import CompiledFilter, Filter
+from hashcli.index.code_index import BlockwiseCodes, CodeIndex, FaissCodeIndex
+from hashcli.index.files.dates import date_label
+from hashcli.index.filter import CompiledFilter, Filter, wall_clock
 from hashcli.index.locations import is_index, locate
 from hashcli.index.query import EncodedQuery, Query, encode
 from hashcli.index.ranking import RERANKED, DistanceLimit, Neighbours, rank
@@ -75,7 +76,8 @@ class DamagedSearchFilesError(HashcliError):
 class IndexInfo:
     """What an index holds: how many photos and texts can be found, and the hash model that made their codes.
 
-    `texts_from` counts the texts by what they come from; `waiting` counts items that have no code yet; `roots` are the
+    `texts_from` counts the texts by what they come from; `texts_left_out` are texts about photos that cameras and
+    programs are known to write by themselves; `waiting` counts items that have no code yet; `roots` are the
     folders that an update without paths looks into; `excludes` are the patterns of what it leaves out, and `forgotten`
     the files and folders in its roots that were dropped; `bytes` is its size on disk.
     """
@@ -84,6 +86,7 @@ class IndexInfo:
     photos: int
     texts: int
     texts_from: dict[str, int]
+    texts_left_out: int
     waiting: int
     roots: list[str]
     excludes: list[str]
@@ -311,19 +314,23 @@ class Index:
                 f"The search files in {self.folder} are damaged, and the catalog was searched instead, which takes "
                 "longer. The next update makes them anew."
             )
-            code_index = MemoryCodeIndex(*self.catalog.codes(kind))
+            code_index = self._codes_of_catalog(kind)
             neighbours = self._nearest(kind, code_index, queries, outputs, options)
             items = self.catalog.items({id_ for one in neighbours for id_ in one.ids.tolist()})
         return _FoundItems(neighbours, items, len(code_index))
 
     def _nearest(
-        self, kind: Kind, code_index: CodeIndex, queries: list[Query], outputs: np.ndarray, options: "_SearchOptions"
+        self,
+        kind: Kind,
+        code_index: CodeIndex | BlockwiseCodes,
+        queries: list[Query],
+        outputs: np.ndarray,
+        options: "_SearchOptions",
     ) -> list[Neighbours]:
         """The best items of one kind for each query. Within a snapshot."""
-        among = None
-        if options.where:
-            taken = [id_ for id_, fields in self.catalog.filter_fields(kind) if options.where.takes(fields)]
-            among = np.array(taken, np.int64)
+        among = self._taken_by(options.where, kind, len(code_index)) if options.where else None
+        if among is not None and len(among) != len(code_index):  # files that belong to another catalog
+            code_index = self._codes_of_catalog(kind)
         count = max(options.k, options.reranked)
         candidates = code_index.search(pack(outputs), options.k, count, among)
         return [
@@ -345,6 +352,8 @@ class Index:
                 line=item.line,
                 photo=item.photo,
                 taken=item.taken,
+                taken_from=date_label(item.taken_from),
+                modified=int(wall_clock(item.mtime_ns / 1e9)),
                 is_missing=not os.path.exists(item.path),
             )
 
@@ -355,7 +364,7 @@ class Index:
         match = self.load_model().description.match if kind is Kind.IMAGE and query.is_words else None
         return DistanceLimit(match.distance if match else None)
 
-    def _code_index(self, kind: Kind) -> CodeIndex:
+    def _code_index(self, kind: Kind) -> CodeIndex | BlockwiseCodes:
         """The derived files, or the catalog's own codes while those are not of its generation.
 
         Nothing is written: an update is what brings the derived files back, and a search needs no right to write.
@@ -363,7 +372,20 @@ class Index:
         files = FaissCodeIndex(self.folder, kind, self.indexed_model.bits)
         if files.generation == self.catalog.generation:
             return files
-        return MemoryCodeIndex(*self.catalog.codes(kind))
+        return self._codes_of_catalog(kind)
+
+    def _codes_of_catalog(self, kind: Kind) -> BlockwiseCodes:
+        return BlockwiseCodes(self.catalog.count(kind), lambda: self.catalog.code_blocks(kind))
+
+    def _taken_by(self, where: CompiledFilter, kind: Kind, count: int) -> np.ndarray:
+        """Which of `count` items of one kind a filter takes, bool [items], in ascending order of their ids: by the
+        derived file or, if that is not of the catalog's generation or of so many, by the catalog."""
+        from hashcli.index.filter_table import FilterTable
+
+        table = FilterTable.read(self.folder, kind, self.catalog.generation)
+        if table is None or len(table.times) != count:
+            table = FilterTable.of(self.catalog.filter_fields(kind))
+        return where.taken_of(table, str(self.folder.parent), lambda path: self.catalog.rows_of(kind, path))
 
     # --- what it holds ---
 
@@ -373,6 +395,8 @@ class Index:
         Raises DamagedIndexError for a catalog that cannot be read, DamagedRowsError for entries that are not what was
         written, and DamagedSearchFilesError if searches have to do without the files derived from it.
         """
+        from hashcli.index.filter_table import FilterTable
+
         with self.catalog.snapshot():
             self.catalog.check_pages()
             self.catalog.check_rows()
@@ -380,7 +404,13 @@ class Index:
             for kind in Kind if model else ():
                 ids, codes = self.catalog.codes(kind)
                 files = FaissCodeIndex(self.folder, kind, self.indexed_model.bits, check_content=True)
-                is_current = files.generation == self.catalog.generation and files.holds(ids, codes)
+                table = FilterTable.read(self.folder, kind, self.catalog.generation)
+                is_current = (
+                    files.generation == self.catalog.generation
+                    and files.holds(ids, codes)
+                    and table is not None
+                    and table.equals(FilterTable.of(self.catalog.filter_fields(kind)))
+                )
                 if not is_current and (len(ids) or kind is Kind.IMAGE):
                     raise DamagedSearchFilesError(self.folder)
 
@@ -393,6 +423,7 @@ class Index:
                 photos=self.catalog.count(Kind.IMAGE),
                 texts=self.catalog.count(Kind.TEXT),
                 texts_from=self.catalog.count_texts(),
+                texts_left_out=self.catalog.count_left_out(),
                 waiting=self.catalog.count_waiting(),
                 roots=list(self.catalog.roots()),
                 excludes=self.catalog.excludes(),
@@ -413,9 +444,9 @@ class Index:
     ) -> "Duplicates":
         """Photos that are there more than once, in groups, each beginning with the one to keep.
 
-        Only photos at or below `paths` are compared; without paths, all photos of the index. Photos whose codes differ
-        in at most `max_distance` bits (by default 3 of 32) are read, and their pictures compared. With `exact`, only
-        files that are the same byte for byte count.
+        Only photos at or below `paths` are read and compared; without paths, all photos of the index. With
+        `max_distance`, only those whose codes differ in at most so many bits are. With `exact`, only files that are the
+        same byte for byte count.
 
             for best, *others in index.duplicates().groups:
                 print("keep", best.path, "of", [photo.path for photo in others])

@@ -63,7 +63,8 @@ class UpdateSummary:
 
     Texts, wherever they come from: `texts_added`, `texts_updated` (known texts that were encoded, again or at last),
     `texts_moved` (now in another file), `texts_removed`, and `texts_unchanged` (all others, whether or not their files
-    were looked at).
+    were looked at). `texts_left_out` counts texts about the photos that were read that cameras and programs are known
+    to write by themselves.
 
     `skipped` lists the inputs that were left out as (path, reason). A known photo or text file that could not be
     reached or read keeps its place in the index.
@@ -84,6 +85,7 @@ class UpdateSummary:
     texts_moved: int = 0
     texts_removed: int = 0
     texts_unchanged: int = 0
+    texts_left_out: int = 0
     damaged: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
@@ -93,7 +95,7 @@ class UpdateSummary:
 
     def changed(self) -> bool:
         """Whether the update changed anything in the index."""
-        unchanging = ("unchanged", "texts_unchanged", "damaged", "skipped")
+        unchanging = ("unchanged", "texts_unchanged", "texts_left_out", "damaged", "skipped")
         return any(count for name, count in self.counts().items() if name not in unchanging)
 
 
@@ -108,6 +110,11 @@ class UpdateReport:
         """Record an input that is left out, and tell the caller."""
         self.summary.skipped.append((path, reason))
         self.callback.skipped(path, reason)
+
+    def leave_out(self, path: str, text: str) -> None:
+        """Record a text about a photo that no person wrote, it seems, and tell the caller."""
+        self.summary.texts_left_out += 1
+        self.callback.text_left_out(path, text)
 
     def damage(self, path: str, lost: float) -> None:
         """Record a photo that was encoded although this share of it is lost, 0 to 1, and tell the caller."""

@@ -3,7 +3,7 @@
 plan            what has changed on disk since the last update          files/plan.py
 photos          read, encode and record the changed ones                update_photos.py
 texts           read the changed text files, then encode new texts      update_texts.py
-derived files   write the codes anew for searches                       refresh_codes, below
+derived files   write what searches read anew                           refresh_derived_files, below
 """
 
 import os
@@ -14,18 +14,20 @@ from pathlib import Path
 from hashcli.errors import HashcliError, did_you_mean_path
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import DEFAULT_MODEL, find_model
-from hashcli.index.catalog import Catalog, IndexedFile, IndexedModel, Kind
+from hashcli.index.catalog import Catalog, IndexedModel, Kind
 from hashcli.index.catalog_file import FILE_NAME
 from hashcli.index.code_index import FILE_NAMES, FaissCodeIndex
 from hashcli.index.files.paths import is_within_any
 from hashcli.index.files.plan import IndexedPaths, UpdatePlan, make_plan
+from hashcli.index.files.text_files import is_text_file
+from hashcli.index.filter_table import TABLE_NAMES, FilterTable
 from hashcli.index.lock import LOCK_FILE, writer_lock
 from hashcli.index.summary import UpdateOptions, UpdateReport, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
 from hashcli.index.update_photos import PhotoUpdate
 from hashcli.index.update_texts import TextUpdate
 
-_DERIVED_FILES = "|".join(re.escape(name) for names in FILE_NAMES.values() for name in names)
+_DERIVED_FILES = "|".join(re.escape(name) for kind in Kind for name in (*FILE_NAMES[kind], TABLE_NAMES[kind]))
 _OWN_FILE = re.compile(rf"{LOCK_FILE}|{re.escape(FILE_NAME)}(-\w+)?|({_DERIVED_FILES})(\.tmp)?")
 
 
@@ -100,7 +102,7 @@ def update(
         try:
             return _carry_out(plan, catalog, model, options, callback)
         finally:  # also after an interrupt: what has been encoded can be found at once
-            refresh_codes(catalog, index_folder)
+            refresh_derived_files(catalog, index_folder)
 
 
 def indexed_paths(index_folder: Path) -> list[str]:
@@ -119,25 +121,33 @@ def forget(index_folder: Path, paths: Sequence[str], callback: UpdateCallback | 
     callback = callback or UpdateCallback()
     with writer_lock(index_folder), Catalog.create_or_open(index_folder, callback.migrating) as catalog:
         catalog.check_pages()
-        photos = _below(catalog.photos(), paths)
-        text_files = catalog.text_files()
-        sidecars = [path for path, file in text_files.items() if file.photo in photos]
+        photos: dict[str, int] = {}
+        text_files = []
+        for path, file in catalog.files():  # photos first
+            if not is_within_any(path, paths) and file.photo not in photos:
+                continue
+            if is_text_file(path):
+                text_files.append(path)
+            else:
+                photos[path] = file.id
         texts = catalog.count_all_texts()
         with catalog.changing_items():
-            catalog.remove(photo.id for photo in photos.values())
-            for path in [*photos, *sidecars, *_below(text_files, paths)]:
+            catalog.remove(photos.values())
+            for path in [*photos, *text_files]:
                 catalog.remove_texts(path)
             for root in catalog.roots():
                 if is_within_any(root, paths):
                     catalog.remove_root(root)
+            mounts = catalog.mounts()
+            catalog.set_mounts({path: mounts[path] for path in mounts if not is_within_any(path, paths)})
             if photos or catalog.count_all_texts() < texts:
                 before = [path for path in catalog.forgotten() if not is_within_any(path, paths)]
                 catalog.set_forgotten({*before, *(path for path in paths if is_within_any(path, catalog.roots()))})
-        refresh_codes(catalog, index_folder)
+        refresh_derived_files(catalog, index_folder)
         return len(photos), texts - catalog.count_all_texts()
 
 
-def refresh_codes(catalog: Catalog, index_folder: Path) -> None:
+def refresh_derived_files(catalog: Catalog, index_folder: Path) -> None:
     """Write the derived files anew if they are missing, damaged, or not of the catalog's generation."""
     catalog.check_is_there()
     model, generation = catalog.model, catalog.generation
@@ -147,11 +157,13 @@ def refresh_codes(catalog: Catalog, index_folder: Path) -> None:
         if catalog.count(kind) == 0 and kind is Kind.TEXT:
             continue
         files = FaissCodeIndex(index_folder, kind, model.bits, check_content=True)
-        if files.generation != generation:
-            try:
+        try:
+            if files.generation != generation:
                 files.replace(*catalog.codes(kind), generation)
-            except OSError as error:
-                raise SearchFilesError(index_folder, error) from error
+            if FilterTable.read(index_folder, kind, generation) is None:
+                FilterTable.of(catalog.filter_fields(kind)).write(index_folder, kind, generation)
+        except OSError as error:
+            raise SearchFilesError(index_folder, error) from error
 
 
 def _check_holds_nothing_else(index_folder: Path) -> None:
@@ -186,6 +198,8 @@ def _record_what_was_found(catalog: Catalog, plan: UpdatePlan) -> None:
             catalog.set_root(root, device)
         for root in plan.deleted_roots:
             catalog.remove_root(root)
+        if plan.mounts != catalog.mounts():
+            catalog.set_mounts(plan.mounts)
         catalog.set_excludes(plan.exclusion.patterns)
         catalog.set_forgotten(plan.exclusion.forgotten)
 
@@ -214,7 +228,3 @@ def _carry_out(
         texts.encode(model)
     summary.texts_unchanged = texts_before - summary.texts_updated - summary.texts_moved - summary.texts_removed
     return summary
-
-
-def _below(files: dict[str, IndexedFile], paths: Sequence[str]) -> dict[str, IndexedFile]:
-    return {path: file for path, file in files.items() if is_within_any(path, paths)}

@@ -35,3 +35,6 @@ class UpdateCallback:
 
     def damaged(self, path: str, reason: str) -> None:
         """A photo was taken although its file is damaged; the reason says what is missing."""
+
+    def text_left_out(self, path: str, text: str) -> None:
+        """A text about the photo at `path` was left out, because cameras or programs are known to write it."""

@@ -1,7 +1,7 @@
 """Bringing the photos of an index up to date: read ahead in threads, encoded and committed in batches."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from hashcli.hashmodel.images import lost_share, opened
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.prefetch import batched, prefetch
 from hashcli.index.catalog import UNSTORABLE, Catalog, IndexedFile
+from hashcli.index.catalog_file import TO_BE_READ
 from hashcli.index.files.hashing import hash_of_content
 from hashcli.index.files.metadata import Metadata, read_metadata
 from hashcli.index.files.plan import ChangedFile, PlannedFiles
@@ -91,19 +92,25 @@ class PhotoUpdate:
         with opened(file.path) as image:
             if content_hash not in self._movable and not _has_code(file.indexed, content_hash):
                 pixels = self._model.pixels_of(image)
-            return _PhotoContent(content_hash, pixels, read_metadata(image), lost_share(image))
+            return _PhotoContent(content_hash, pixels, read_metadata(image, file.path, file.beside), lost_share(image))
 
     def _record(self, file: ChangedFile, read: _PhotoContent, code: np.ndarray | None) -> None:
         """Record a photo and the descriptions in it: both or, where that raises one of UNSTORABLE, neither."""
         texts = [Text(None, description, file.path) for description in read.metadata.descriptions]
+        if read.metadata.problems:  # what could not be read is tried again each time
+            file = replace(file, state=file.state._replace(beside=TO_BE_READ))
         with self._catalog.part():
             done = self._keep_code(file, read) if code is None else self._set_code(file, read, code)
             self._texts.set_texts(file.path, file.state, read.content_hash, texts)
+        for text in read.metadata.left_out:
+            self._report.leave_out(file.path, text)
+        for path, reason in read.metadata.problems:
+            self._report.skip(path, reason)
         setattr(self._summary, done, getattr(self._summary, done) + 1)
 
     def _set_code(self, file: ChangedFile, read: _PhotoContent, code: np.ndarray) -> str:
         """Returns which count of the summary this adds to."""
-        content = file.state, read.content_hash, code, read.metadata.taken
+        content = file.state, read.content_hash, code, read.metadata.facts
         if file.indexed:
             self._catalog.set_content(file.indexed.id, *content)
             return "updated"
@@ -113,19 +120,19 @@ class PhotoUpdate:
     def _keep_code(self, file: ChangedFile, read: _PhotoContent) -> str:
         """Record a photo whose code is known from its own row, or from that of a missing photo. Returns which count of
         the summary this adds to."""
-        indexed, path, state, taken = file.indexed, file.path, file.state, read.metadata.taken
+        indexed, path, state, facts = file.indexed, file.path, file.state, read.metadata.facts
         if indexed and _has_code(indexed, read.content_hash):  # only its time has changed
-            self._catalog.set_path(indexed.id, path, state, taken)
+            self._catalog.set_path(indexed.id, path, state, facts)
             return "unchanged"
         sources = self._movable[read.content_hash]
         moved = next((id_ for id_ in sources if id_ in self._to_remove), None)
         if indexed:  # another photo was moved over it
-            self._catalog.copy_content(indexed.id, state, sources[0], taken)
+            self._catalog.copy_content(indexed.id, state, sources[0], facts)
             return "updated"
         if moved is None:  # one more copy of a photo that has moved
-            self._catalog.add_copy(sources[0], path, state, taken)
+            self._catalog.add_copy(sources[0], path, state, facts)
             return "added"
-        self._catalog.set_path(moved, path, state, taken)
+        self._catalog.set_path(moved, path, state, facts)
         self._texts.remove_from(self._to_remove.pop(moved))
         return "moved"
 

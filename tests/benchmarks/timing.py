@@ -1,5 +1,6 @@
 """Timing two things in turn, so that a machine whose speed drifts treats both alike."""
 
+import os
 import statistics
 import subprocess
 import time
@@ -20,6 +21,16 @@ def ratio(ours: Callable[[], object], rival: Callable[[], object], runs: int) ->
 def process(command: Sequence[object]) -> Callable[[], object]:
     """A whole process, from nothing."""
     return lambda: subprocess.run([str(part) for part in command], check=True, capture_output=True)
+
+
+def cost(command: Sequence[object]) -> tuple[float, float]:
+    """CPU seconds of a whole process, on all cores together, and the most memory that it had, in MiB."""
+    started = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(started.pid, 0)
+    started.returncode = os.waitstatus_to_exitcode(status)
+    if started.returncode:
+        raise subprocess.CalledProcessError(started.returncode, started.args)
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 def seconds(what: Callable[[], object]) -> float:

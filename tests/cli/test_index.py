@@ -433,3 +433,16 @@ def test_what_was_forgotten_is_listed(hashcli: Run, index: Path, photos: Path) -
     assert counts(hashcli, "--index", index) == {"unchanged": len(PHOTOS) - 2}
     assert json_rows(hashcli("info", "--index", index, "--json"))[0]["forgotten"] == [str(photos / "trip")]
     assert counts(hashcli, "--index", index, photos / "trip") == {"added": 2}
+
+
+def test_names_in_a_locale_without_utf_8(hashcli: Run, hashcli_process: Run, photos: Path, tiny_model: Path) -> None:
+    """Python decodes file names otherwise there: what is stored leads to the same files all the same."""
+    shutil.move(photos / "coffee.png", photos / "Café 😀.png")
+    hashcli("index", "--index", "ix", "--model", tiny_model, photos)
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = hashcli_process("index", "--index", "ix", photos, **ascii_only)
+    assert "12 unchanged" in done.stderr
+    search = ("search", "--image", photos / "chelsea.png", "--all", "-k", 12, "--index", "ix")
+    done = hashcli_process(*search, "--html", "page.html", **ascii_only)
+    assert "no longer there" not in done.stderr
+    assert "not shown" not in done.stderr

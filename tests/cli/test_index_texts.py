@@ -27,13 +27,17 @@ def test_texts_of_every_source_are_indexed_found_and_counted(
 ) -> None:
     """Sidecars, descriptions in photos, captions files and lines."""
     (photos / "chelsea.txt").write_text(f"{CAT}\n\nasleep\n")
-    described(photos / "a.jpg", description=DOG)
+    described(photos / "a.jpg", description=DOG, comment=b"ASCII\0\0\0SONY DSC")
     (tmp_path / "captions.csv").write_text(f"image,text\nphotos/trip/rocket.jpg,{ROCKET}\n")
     (tmp_path / "lines.txt").write_text("first\nsecond\n")
     done = hashcli("index", photos, "captions.csv", "lines.txt", "--index", "ix", "--model", tiny_model)
-    assert done.stderr == f"{len(PHOTOS) + 1} added, 0 skipped; texts: 6 added\n"
+    counts, hint = done.stderr.splitlines()
+    assert counts == f"{len(PHOTOS) + 1} added, 0 skipped; texts: 6 added, 1 left out"
+    assert "left out; --verbose and the log name them" in hint
     (facts,) = json_rows(hashcli("info", "--json", "--index", "ix"))
     assert (facts["photos"], facts["texts"], facts["waiting"]) == (len(PHOTOS) + 1, 6, 0)
+    assert facts["texts_left_out"] == 1
+    assert "1 left out" in hashcli("info", "--index", "ix").stdout
     assert facts["texts_from"] == {"captions files": 1, "photos": 1, "sidecars": 2, "text files": 2}
     best = [
         json_rows(hashcli("search", query, "--for", "texts", "--json", "--index", "ix"))[0] for query in (ROCKET, DOG)

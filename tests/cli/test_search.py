@@ -64,7 +64,7 @@ def test_a_photo_finds_itself_and_its_like(hashcli: Run, album: Path, tmp_path: 
 def test_json_lines(hashcli: Run, album: Path) -> None:
     rows = json_rows(hashcli("search", "a cat", "-k", "3", "--json", "--index", album / "ix"))
     assert [row["rank"] for row in rows] == [1, 2, 3]
-    assert set(rows[0]) == {"rank", "kind", "path", "distance", "similarity"}
+    assert set(rows[0]) == {"rank", "kind", "path", "distance", "similarity", "modified", "date_from"}
     assert rows[0]["kind"] == "image"
     assert Path(rows[0]["path"]).is_absolute()
     for row in rows:

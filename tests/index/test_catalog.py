@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from hashcli.errors import HashcliError
-from hashcli.index.catalog import Catalog, FileState, FilterFields, IndexedFile, IndexedModel, Item, Kind
+from hashcli.index.catalog import Catalog, FileState, FilterFields, IndexedFile, IndexedModel, Item, Kind, PhotoFacts
 from hashcli.index.catalog_file import (
     CHECKED_COLUMNS,
+    TO_BE_READ,
     DamagedIndexError,
     IndexNotFoundError,
     UnusableIndexFolderError,
@@ -37,7 +38,7 @@ def make_catalog(folder: Path, *names: str) -> None:
         catalog.set_model(MODEL)
         with catalog.changing_items():
             for name in names:
-                catalog.add_photo(str(folder.parent / name), STATE, HASH, CODE, taken=7)
+                catalog.add_photo(str(folder.parent / name), STATE, HASH, CODE, PhotoFacts(7))
 
 
 def test_what_is_put_in_comes_out(folder: Path, tmp_path: Path) -> None:
@@ -53,20 +54,20 @@ def test_what_is_put_in_comes_out(folder: Path, tmp_path: Path) -> None:
         assert catalog.roots() == {str(tmp_path): 5}
         assert catalog.photos() == {photo: IndexedFile(1, STATE, HASH, encoded=True)}
         files = {sidecar: IndexedFile(3, STATE, HASH, True, photo), captions: IndexedFile(4, STATE, HASH, True)}
-        assert catalog.text_files() == files  # only a sidecar belongs to one photo
-        assert dict(catalog.files()) == catalog.photos() | files
+        assert dict(catalog.files()) == catalog.photos() | files  # only a sidecar belongs to one photo
         assert (catalog.count(Kind.IMAGE), catalog.count(Kind.TEXT)) == (1, 2)
         assert (catalog.count_all_texts(), catalog.count_waiting()) == (3, 1)
         assert catalog.count_texts() == {"captions files": 1, "photos": 0, "sidecars": 1}
         ids, codes = catalog.codes(Kind.IMAGE)
         assert (ids.tolist(), codes.tolist()) == ([1], [[1, 2]])
         assert catalog.items([1, 3, 99]) == {
-            1: Item(photo, None, None, None, 7, CODE.tobytes()),
-            3: Item(sidecar, "beside", 1, photo, None, bytes(2)),
+            1: Item(photo, None, None, None, 7, None, STATE.mtime_ns, CODE.tobytes()),
+            3: Item(sidecar, "beside", 1, photo, None, None, STATE.mtime_ns, bytes(2)),
         }
-        assert dict(catalog.filter_fields(Kind.IMAGE)) == {1: FilterFields(photo, 7, STATE.mtime_ns)}
-        fields = dict(catalog.filter_fields(Kind.TEXT))
-        assert fields[3] == fields[4] == FilterFields(photo, 7, STATE.mtime_ns)  # those of the photo
+        of_photo = FilterFields("a.jpg", 7, STATE.mtime_ns)
+        assert list(catalog.filter_fields(Kind.IMAGE)) == [of_photo]
+        assert list(catalog.filter_fields(Kind.TEXT)) == [of_photo, of_photo]
+        assert (catalog.rows_of(Kind.TEXT, photo), catalog.rows_of(Kind.TEXT, captions)) == ([0, 1], [])
         with catalog.snapshot():
             assert catalog.texts(photo) == [("inside", None)]
 
@@ -184,17 +185,17 @@ def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path
     content = (folder / "catalog.sqlite").read_bytes()
     taken, mtime_ns = (None, 0) if version == 1 else (7, STATE.mtime_ns)
     with Catalog.open(folder) as catalog:
-        assert catalog.items([1]) == {1: Item(path, None, None, None, taken, CODE.tobytes())}
+        assert catalog.items([1]) == {1: Item(path, None, None, None, taken, None, STATE.mtime_ns, CODE.tobytes())}
         assert catalog.count_texts() == {}
         assert (catalog.excludes(), catalog.forgotten()) == ([], [])
     assert (folder / "catalog.sqlite").read_bytes() == content
     versions: list[int] = []
     with Catalog.create_or_open(folder, versions.append) as catalog:
         assert versions == [version]
-        # from version 1 with a time that no photo has, so that it is read once more
-        state = FileState(STATE.size, mtime_ns, None)
+        # with a state that no photo has, so that it is read once more
+        state = FileState(STATE.size, mtime_ns, None, TO_BE_READ)
         assert catalog.photos() == {path: IndexedFile(1, state, HASH, encoded=True)}
-        assert dict(catalog.filter_fields(Kind.IMAGE)) == {1: FilterFields(path, taken, mtime_ns or None)}
+        assert list(catalog.filter_fields(Kind.IMAGE)) == [FilterFields("a.jpg", taken, mtime_ns or None)]
     assert wrong_check_values(folder) == 0
     with Catalog.create_or_open(folder, versions.append):
         assert versions == [version]  # once
@@ -211,10 +212,10 @@ def test_every_row_that_is_written_gets_its_check_value(folder: Path, tmp_path: 
     make_catalog(folder, "a.jpg", "b.jpg")
     path = str(tmp_path / "c.jpg")
     with Catalog.create_or_open(folder) as catalog, catalog.changing_items():
-        catalog.add_copy(1, path, STATE, 8)
-        catalog.set_content(1, STATE, bytes(16), np.array([3, 4], np.uint8), 9)
-        catalog.copy_content(2, STATE, 1, 10)
-        catalog.set_path(3, str(tmp_path / "d.jpg"), STATE, 11)
+        catalog.add_copy(1, path, STATE, PhotoFacts(8, 1, 2))
+        catalog.set_content(1, STATE, bytes(16), np.array([3, 4], np.uint8), PhotoFacts(9))
+        catalog.copy_content(2, STATE, 1, PhotoFacts(10))
+        catalog.set_path(3, str(tmp_path / "d.jpg"), STATE, PhotoFacts(11))
         texts = [(Text(None, "inside", path), None), (Text(None, "again", path), bytes(2))]
         catalog.set_texts(path, STATE, HASH, texts)
         catalog.set_code(4, CODE)

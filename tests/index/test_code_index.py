@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from hashcli.hashmodel.codes import pack
 from hashcli.index.catalog import Kind
-from hashcli.index.code_index import CodeIndex, FaissCodeIndex, MemoryCodeIndex
+from hashcli.index.code_index import BlockwiseCodes, CodeIndex, FaissCodeIndex, MemoryCodeIndex
 from hashcli.index.ranking import DistanceLimit, Neighbours, rank
 
 GENERATION = 7
@@ -78,12 +79,46 @@ def test_nothing_is_found_among_nothing() -> None:
 def test_among_some_items_no_others_are_found() -> None:
     ids, codes = random_codes(2000, 64)
     output = np.random.default_rng(1).standard_normal(64).astype(np.float32)
-    some = ids[::7]
+    some = np.arange(2000) % 7 == 0
     (candidates,) = MemoryCodeIndex(ids, codes).search(pack(output[None]), 10, 10, among=some)
     found = rank(candidates, output, 10, 0, DistanceLimit())
-    assert found.ids.tolist() == brute_force(some, codes[::7], output, 10)[0]
-    (none,) = MemoryCodeIndex(ids, codes).search(pack(output[None]), 10, 10, among=np.array([1, 2]))
+    assert found.ids.tolist() == brute_force(ids[some], codes[some], output, 10)[0]
+    (none,) = MemoryCodeIndex(ids, codes).search(pack(output[None]), 10, 10, among=np.zeros(2000, bool))
     assert len(none.ids) == 0
+
+
+@pytest.mark.parametrize("bits", [16, 64])
+@pytest.mark.parametrize("share", [0.004, 0.5, 1])
+@pytest.mark.parametrize("count", [10, 100, 5000])
+def test_block_by_block_the_candidates_are_the_same(bits: int, share: float, count: int) -> None:
+    """Also among some items; at 16 bits many tie, within blocks and across them."""
+    ids, codes = random_codes(2000, bits)
+    rng = np.random.default_rng(3)
+    among = rng.random(2000) < share
+    queries = rng.integers(0, 256, (3, bits // 8), dtype=np.uint8)
+
+    def read() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, 2000, 300):
+            yield ids[start : start + 300], codes[start : start + 300]
+
+    blockwise = BlockwiseCodes(2000, read)
+    assert len(blockwise) == 2000
+    whole = MemoryCodeIndex(ids[among], codes[among]).search(queries, 10, count)
+    for found in (
+        blockwise.search(queries, 10, count, among),
+        MemoryCodeIndex(ids, codes).search(queries, 10, count, among),
+    ):
+        for one, expected in zip(found, whole, strict=True):
+            assert sorted(one.ids.tolist()) == sorted(expected.ids.tolist())
+            order, same = np.argsort(one.ids), np.argsort(expected.ids)
+            assert np.array_equal(one.distances[order], expected.distances[same])
+            assert np.array_equal(one.codes[order], expected.codes[same])
+
+
+def test_there_may_be_no_block_at_all() -> None:
+    empty = BlockwiseCodes(0, lambda: ())
+    (none,) = empty.search(np.zeros((1, 8), np.uint8), 10, 1000)
+    assert (len(empty), len(none.ids), none.codes.shape) == (0, 0, (0, 8))
 
 
 @pytest.mark.parametrize(

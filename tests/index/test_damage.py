@@ -233,15 +233,19 @@ def test_a_value_that_is_too_large_is_not_read(index: IndexFolder) -> None:
         answers(index)
 
 
+@pytest.mark.parametrize("make", [os.symlink, os.link])
 @pytest.mark.parametrize("ending", ["-wal", "-shm", "-journal"])
 def test_a_link_beside_the_catalog_is_not_written_through(
-    new_index: IndexFolder, album: Path, tmp_path: Path, ending: str
+    index: IndexFolder, tmp_path: Path, ending: str, make: object
 ) -> None:
-    new_index.folder.mkdir()
+    """Not by a reader either, who shares -shm with the writer."""
+    right = answers(index)
     (tmp_path / "precious").write_text("precious")
-    (new_index.folder / f"{FILE_NAME}{ending}").symlink_to(tmp_path / "precious")
+    (index.folder / f"{FILE_NAME}{ending}").unlink(missing_ok=True)
+    make(tmp_path / "precious", index.folder / f"{FILE_NAME}{ending}")  # type: ignore[operator]
+    assert answers(index) == right
     with pytest.raises(UnusableIndexFolderError):
-        new_index.update(album)
+        index.update()
     assert (tmp_path / "precious").read_text() == "precious"
 
 
@@ -262,6 +266,17 @@ def test_a_pipe_in_the_place_of_the_catalog_is_not_waited_for(tmp_path: Path) ->
         Catalog.open(tmp_path)
     with pytest.raises(UnusableIndexFolderError):
         Catalog.create_or_open(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+@pytest.mark.parametrize("ending", ["-wal", "-shm", "-journal"])
+def test_a_pipe_beside_the_catalog_is_not_waited_for(index: IndexFolder, ending: str) -> None:
+    right = answers(index)
+    (index.folder / f"{FILE_NAME}{ending}").unlink(missing_ok=True)
+    os.mkfifo(index.folder / f"{FILE_NAME}{ending}")
+    assert answers(index) == right
+    with pytest.raises(UnusableIndexFolderError):
+        index.update()
 
 
 # --- a disk that is full ---

@@ -1,4 +1,4 @@
-"""Duplicates: near codes against a plain count of bits, the comparison of two pictures, and the groups of an album."""
+"""Duplicates: the groups of an album, and what is no evidence that two photos are the same."""
 
 import os
 import shutil
@@ -7,18 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance
+from PIL import ExifTags, Image, ImageDraw, ImageEnhance
 
 from hashcli.index.catalog_file import IndexNotFoundError
-from hashcli.index.code_index import neighbours_within
-from hashcli.index.duplicates import (
-    DuplicateOptions,
-    Duplicates,
-    default_distance,
-    find_duplicates,
-    same_picture,
-    thumbnail,
-)
+from hashcli.index.duplicates import DuplicateOptions, Duplicates, find_duplicates
 from hashcli.index.summary import UpdateOptions
 from hashcli.index.update import update
 from tests.conftest import PHOTOS, SKIMAGE
@@ -26,76 +18,6 @@ from tests.hashmodel.dng import write_dng
 from tests.index.indexing import IndexFolder, Recorder
 
 CATS = ["chelsea.png", "bright.jpg", "cropped.jpg", "small.jpg"]  # the largest picture and file first
-
-
-@pytest.mark.parametrize("bits", [32, 64, 256])
-def test_neighbours_within_are_those_a_count_of_bits_finds(bits: int) -> None:
-    """Of codes drawn near each other, equal ones among them, and more than one block of them."""
-    rng = np.random.default_rng(bits)
-    centres = rng.integers(0, 2, (40, bits))
-    rows = centres[rng.integers(0, 40, 300)] ^ (rng.random((300, bits)) < 0.04)
-    codes = np.packbits(rows, axis=1, bitorder="little")
-    distances = (rows[:, None] != rows[None]).sum(-1)
-    found = list(neighbours_within(codes, bits // 16))
-    assert len(found) == len(codes)
-    assert sum(len(others) for others, _ in found) > 300
-    for row, (others, away) in enumerate(found):
-        expected = np.flatnonzero((distances[row] <= bits // 16) & (np.arange(len(codes)) != row))
-        np.testing.assert_array_equal(np.sort(others), expected)
-        np.testing.assert_array_equal(away, distances[row, others])
-
-
-def test_no_codes_are_near_nothing() -> None:
-    assert list(neighbours_within(np.empty((0, 8), np.uint8), 3)) == []
-
-
-def cells_of(path: str) -> np.ndarray:
-    cells = thumbnail(path)
-    assert cells is not None
-    return cells
-
-
-@pytest.fixture(scope="module")
-def thumbnails(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
-    return {name: cells_of(str(SKIMAGE / name)) for name in PHOTOS}
-
-
-def test_different_photos_are_notsame_picture(thumbnails: dict[str, np.ndarray]) -> None:
-    """Not even the left and the right picture of a stereo pair."""
-    every = np.stack([*thumbnails.values(), cells_of(str(SKIMAGE / "motorcycle_right.png"))])
-    for number, look in enumerate(every):
-        assert np.flatnonzero(same_picture(look, every)).tolist() == [number]
-
-
-def test_altered_copies_are_alike_and_edited_ones_are_not(thumbnails: dict[str, np.ndarray], tmp_path: object) -> None:
-    for name in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png"):
-        photo = Image.open(SKIMAGE / name).convert("RGB")
-        width, height = photo.size
-        patched = photo.copy()
-        patched.paste(photo.crop((0, 0, width // 5, height // 5)), (width // 2, height // 2))
-        same = {
-            "smaller": photo.resize((width // 3, height // 3)),
-            "brighter": ImageEnhance.Brightness(photo).enhance(1.2),
-            "cropped": photo.crop((width // 100, height // 100, width - width // 100, height - height // 100)),
-        }
-        other = {"mirrored": photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT), "patched": patched}
-        for wanted, pictures in ((True, same), (False, other)):
-            for what, picture in pictures.items():
-                path = f"{tmp_path}/{what}.bmp"
-                picture.save(path)
-                assert bool(same_picture(thumbnails[name], cells_of(path)[None])[0]) is wanted, (name, what)
-
-
-def test_flat_pictures_are_told_apart_by_their_colour() -> None:
-    flat = np.zeros((4, 16, 16, 3), np.uint8)
-    flat[1] = 255
-    flat[2] = [200, 0, 0]
-    flat[3] = 3  # noise
-    assert same_picture(flat[0], flat).tolist() == [True, False, False, True]
-
-
-def test_the_default_distance_goes_with_the_length_of_the_codes() -> None:
-    assert [default_distance(bits) for bits in (16, 64, 256, 1024)] == [1, 6, 24, 96]
 
 
 # --- the groups of an album, with the model that ships ---
@@ -247,10 +169,115 @@ def test_files_of_several_frames_are_compared_by_their_bytes(tmp_path: Path, suf
     cover.save(folder / "cover.png")
     cover.resize((200, 200)).save(folder / "small cover.png")
     index = index_with_lite_256(tmp_path / "ix", folder)
-    found = find_duplicates(index, DuplicateOptions(max_distance=64))
+    found = find_duplicates(index)
     assert groups(found) == [[f"b.{suffix}", f"c.{suffix}"], ["cover.png", "small cover.png"]]
 
 
 def test_there_must_be_an_index(tmp_path: Path) -> None:
     with pytest.raises(IndexNotFoundError):
         find_duplicates(tmp_path / "none")
+
+
+# --- what is no evidence ---
+
+
+def in_index(folder: Path) -> list[list[str]]:
+    return groups(find_duplicates(index_with_lite_256(folder.parent / "ix", folder)))
+
+
+def photos(side: int) -> list[Image.Image]:
+    return [Image.open(SKIMAGE / name).convert("RGB").resize((side, side)) for name in PHOTOS]
+
+
+def test_different_photos_of_10_bits_in_16_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    for number, photo in enumerate(photos(200)):
+        values = np.asarray(photo.convert("L")).astype(np.uint16) * 4
+        Image.fromarray(values).save(tmp_path / "p" / f"{number}.tif")
+    assert in_index(tmp_path / "p") == []
+
+
+def test_different_white_drawings_on_transparency_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    rng = np.random.default_rng(1)
+    for number in range(8):
+        drawing = Image.new("RGBA", (300, 300), (0, 0, 0, 0))
+        for _ in range(12):
+            corners = rng.integers(20, 280, 4).tolist()
+            ImageDraw.Draw(drawing).line(corners, fill=(255, 255, 255, 255), width=6)
+        drawing.save(tmp_path / "p" / f"{number}.png")
+    assert in_index(tmp_path / "p") == []
+
+
+def test_flat_pictures_are_no_duplicates_unless_their_bytes_are_the_same(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    rng = np.random.default_rng(1)
+    for number in range(4):
+        noise = rng.normal(100, 2, (200, 200, 3)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(noise).save(tmp_path / "p" / f"{number}.png")
+    shutil.copyfile(tmp_path / "p" / "0.png", tmp_path / "p" / "copy.png")
+    assert [sorted(group) for group in in_index(tmp_path / "p")] == [["0.png", "copy.png"]]
+
+
+def test_pages_of_one_layout_are_told_apart_and_their_copies_found(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    rng = np.random.default_rng(1)
+    for number in range(6):
+        page = Image.new("L", (850, 1100), 255)
+        for line in range(60, 1040, 24):
+            right, place = 790, 60
+            while place < right:
+                width = int(rng.integers(15, 90))
+                ImageDraw.Draw(page).rectangle((place, line, min(place + width, right), line + 11), fill=60)
+                place += width + 9
+        page.save(tmp_path / "p" / f"page {number}.png")
+        if number < 2:
+            page.resize((600, 776)).save(tmp_path / "p" / f"page {number}.jpg", quality=80)
+    assert in_index(tmp_path / "p") == [["page 0.png", "page 0.jpg"], ["page 1.png", "page 1.jpg"]]
+
+
+def test_exif_that_proves_another_shot_separates_and_a_copy_with_it_or_without_any_is_found(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    photo = Image.open(SKIMAGE / "coffee.png").convert("RGB")
+
+    def save(name: str, brightness: float, tags: dict[int, object]) -> None:
+        exif = Image.Exif()
+        exif.get_ifd(ExifTags.IFD.Exif).update(tags)
+        ImageEnhance.Brightness(photo).enhance(brightness).save(tmp_path / "p" / name, quality=90, exif=exif)
+
+    first: dict[int, object] = {0x9003: "2024:05:01 10:00:00", 0x829A: 1 / 60, 0x9204: 0.0}
+    save("shot.jpg", 1, first)
+    save("burst.jpg", 1.01, first | {0x9003: "2024:05:01 10:00:01"})
+    save("fraction.jpg", 0.99, first | {0x9291: "25"} | {0x9003: "2024:05:01 10:00:02"})
+    save("bracket.jpg", 0.8, first | {0x829A: 1 / 125})
+    photo.resize((300, 200)).save(tmp_path / "p" / "copy.jpg", quality=80)
+    save("edited.jpg", 1.1, first)
+    (group,) = in_index(tmp_path / "p")
+    assert len(group) == 3
+    assert {"copy.jpg"} < set(group)
+    assert len({"shot.jpg", "edited.jpg"} & set(group)) in (0, 2)
+
+
+@pytest.mark.parametrize("name", ["astronaut.png", "coffee.png"])
+def test_copies_of_small_photos_are_found_whatever_was_done_to_them(tmp_path: Path, name: str) -> None:
+    """Also where codes are of no help: of the small and the grey ones they are far from those of the photos."""
+    (tmp_path / "p").mkdir()
+    photo = Image.open(SKIMAGE / name).convert("RGB").resize((224, 224))
+    captioned = photo.copy()
+    ImageDraw.Draw(captioned).rectangle((0, 195, 224, 224), fill="white")
+    photo.save(tmp_path / "p" / "photo.png")
+    copies = {
+        "small": photo.resize((112, 112)),
+        "cropped": photo.crop((6, 6, 218, 218)),
+        "brighter": ImageEnhance.Brightness(photo).enhance(1.1),
+        "captioned": captioned,
+        "grey": photo.convert("L"),
+        "turned": photo.rotate(1, Image.Resampling.BICUBIC),
+    }
+    for what, copy in copies.items():
+        copy.save(tmp_path / "p" / f"{what}.jpg", quality=85)
+    photo.save(tmp_path / "p" / "compressed.jpg", quality=50)
+    for other in ("chelsea.png", "motorcycle_left.png", "motorcycle_right.png"):
+        shutil.copy(SKIMAGE / other, tmp_path / "p")
+    (group,) = in_index(tmp_path / "p")
+    assert sorted(group) == sorted(["photo.png", "compressed.jpg", *(f"{what}.jpg" for what in copies)])

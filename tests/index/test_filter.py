@@ -9,6 +9,7 @@ import pytest
 
 from hashcli import Filter, HashcliError
 from hashcli.index.catalog import FilterFields
+from hashcli.index.filter_table import FilterTable
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +28,8 @@ def seconds(moment: str) -> int:
 
 
 def takes(where: Filter, path: str = "/photos/a.jpg", taken: int | None = None, mtime_ns: int | None = None) -> bool:
-    return where.compiled().takes(FilterFields(path, taken, mtime_ns))
+    table = FilterTable.of([FilterFields(path, taken, mtime_ns)])
+    return bool(where.compiled().taken_of(table, "/base", lambda file: [0] if file == path else [])[0])
 
 
 def test_no_filter_takes_everything() -> None:

@@ -13,6 +13,7 @@ from hashcli.index import update_photos
 from hashcli.index.catalog import Kind
 from hashcli.index.files.metadata import Metadata
 from hashcli.index.filter import Filter
+from hashcli.index.filter_table import FilterTable
 from hashcli.index.search import Index
 from tests.conftest import PHOTOS, Run, json_rows
 from tests.index.indexing import IndexFolder
@@ -29,9 +30,10 @@ def test_a_photo_of_another_century(index: IndexFolder, album: Path, seconds: in
     assert index.report.stages[0] == [1, 1]
     assert index.update() == {"unchanged": ALL}
     assert index.report.stages[0] == [0, 0]  # it counts as seen
-    taken = Filter(after="2200").compiled().takes
     with index.read() as catalog:
-        assert sum(taken(fields) for _, fields in catalog.filter_fields(Kind.IMAGE)) == (seconds > 2**32)
+        table = FilterTable.of(catalog.filter_fields(Kind.IMAGE))
+    taken = Filter(after="2200").compiled().taken_of(table, str(index.folder.parent), lambda path: [])
+    assert taken.sum() == (seconds > 2**32)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,7 @@ def test_metadata_that_cannot_be_stored(
     new_index: IndexFolder, album: Path, monkeypatch: pytest.MonkeyPatch, metadata: Metadata
 ) -> None:
     odd = iter([metadata])
-    monkeypatch.setattr(update_photos, "read_metadata", lambda image: next(odd, Metadata(None, [])))
+    monkeypatch.setattr(update_photos, "read_metadata", lambda *_: next(odd, Metadata(None, [])))
     counts = new_index.update(album)
     assert counts["added"] >= ALL - 1
     assert counts["added"] + counts.get("skipped", 0) == ALL

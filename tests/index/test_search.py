@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import hashcli as library
 from hashcli import DistanceLimit, Filter, HashcliError, Query
 from hashcli.hashmodel.registry import find_model
+from hashcli.index.code_index import MemoryCodeIndex
 from hashcli.index.results import WhyNone
 from hashcli.index.search import EmptyIndexError, Index, ModelChangedError, ModelMissingError
 from tests.conftest import PHOTOS, SKIMAGE, Run, json_rows, make_tiny_model
@@ -230,6 +232,31 @@ def test_stale_or_damaged_derived_files_change_no_answer(own_home: Path) -> None
     assert answer() == expected
     (own_home / "ix" / "images.faiss").write_bytes(b"")
     assert answer() == expected
+
+
+def test_without_derived_files_codes_are_read_in_blocks(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which one is in memory at a time."""
+    queries: list[str | Query] = ["a cat", "a dog", Query(output=np.ones(256, np.float32))]
+
+    def answers() -> list[Any]:
+        with library.open_index(own_home / "ix") as index:
+            found = index.search_many(queries, 5, kinds=["image", "text"], where=Filter(before="2100"))
+            return [results.results for results in found]
+
+    expected = answers()
+    for name in ("images.faiss", "texts.faiss", "images.filter", "texts.filter"):
+        (own_home / "ix" / name).unlink()
+    lengths = []
+
+    class Recording(MemoryCodeIndex):
+        def __init__(self, ids: np.ndarray, codes: np.ndarray, generation: int | None = None) -> None:
+            super().__init__(ids, codes, generation)
+            lengths.append(len(ids))
+
+    monkeypatch.setattr("hashcli.index.code_index.MemoryCodeIndex", Recording)
+    monkeypatch.setattr("hashcli.index.catalog._BLOCK", 3)
+    assert answers() == expected
+    assert max(lengths) == 3
 
 
 def test_texts_may_stand_before_photos(index: Index) -> None:

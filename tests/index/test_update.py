@@ -4,7 +4,9 @@ import os
 import shutil
 import sqlite3
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from filelock import FileLock
@@ -191,6 +193,56 @@ def test_an_unmounted_folder_inside_an_indexed_one_keeps_its_photos(index: Index
     assert len(index.rows()) == ALL
 
 
+@pytest.fixture
+def disk(album: Path) -> Iterator[Path]:
+    """A folder on another disk, with a photo in it, that a link in the album leads to."""
+    if not os.access("/dev/shm", os.W_OK) or os.stat("/dev/shm").st_dev == album.stat().st_dev:
+        pytest.skip("no other disk here")
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        shutil.copy(album / "coffee.png", Path(folder) / "more.png")
+        (album / "disk").symlink_to(folder)
+        yield Path(folder)
+
+
+def test_a_disk_below_a_root_keeps_its_photos_while_it_is_away(
+    index: IndexFolder, album: Path, disk: Path, tmp_path: Path
+) -> None:
+    """Whether its mount point is left behind, empty and on the disk around it, or not."""
+    assert index.update() == {"added": 1, "unchanged": ALL}
+    photo = (disk / "more.png").rename(disk / "away")
+    (album / "disk").unlink()
+    assert index.update() == {"unchanged": ALL, "skipped": 1}
+    (album / "disk").mkdir()
+    assert index.update() == {"unchanged": ALL, "skipped": 1}
+    assert index.update(album) == {"unchanged": ALL, "skipped": 1}
+    assert index.report.skips == [(str(album / "disk"), "not reachable; its 1 photos are kept")]
+    (album / "disk").rmdir()
+    (album / "disk").symlink_to(disk)
+    photo.rename(disk / "more.png")
+    assert index.update() == {"unchanged": ALL + 1}
+    (disk / "more.png").unlink()  # the disk is there, so this is believed
+    (disk / "other.png").symlink_to(album / "coins.png")
+    assert index.update() == {"removed": 1, "unchanged": ALL}
+
+
+def test_a_disk_below_a_root_that_is_left_out_or_forgotten_is_not_missed(
+    index: IndexFolder, album: Path, disk: Path
+) -> None:
+    index.update()
+    assert index.update(exclude=["disk"]) == {"removed": 1, "unchanged": ALL}
+    index.update(include=["disk"])
+    assert forget(index.folder, [str(album / "disk")]) == (1, 0)
+    (album / "disk").unlink()
+    assert index.update() == {"unchanged": ALL}
+
+
+def test_what_a_catalog_says_of_disks_may_make_no_sense(index: IndexFolder) -> None:
+    for value in ("'{'", "'[]'", "5", "x'ff'", '\'{"a": "b"}\'', "'{\"\": 1}'"):
+        index.sql(f"INSERT OR REPLACE INTO meta VALUES ('mounts', {value})")
+        with pytest.raises(HashcliError):
+            index.update()
+
+
 def test_a_missing_root_beside_others_keeps_its_photos(index: IndexFolder, album: Path, tmp_path: Path) -> None:
     """Its disk is away, and the folder it was mounted in has another device number than it had."""
     index.update(album / "trip")
@@ -356,6 +408,21 @@ def test_a_catalog_set_back_does_not_take_newer_search_files_for_its_own(
     assert (Path(rows[0]["path"]).name, rows[0]["distance"]) == ("other.png", 0)
 
 
+def test_an_index_of_version_1_that_was_made_from_a_later_one(index: IndexFolder) -> None:
+    """By hand, with a table renamed, which SQLite notes with quotes, and with later tables still there."""
+    rows = index.rows()
+    to_version(1, index.folder)
+    with sqlite3.connect(index.folder / "catalog.sqlite") as db:
+        db.executescript(
+            """
+            ALTER TABLE items RENAME TO others; ALTER TABLE others RENAME TO items;
+            CREATE TABLE excludes (number INTEGER PRIMARY KEY, pattern TEXT NOT NULL UNIQUE);
+            """
+        )
+    assert index.update() == {"unchanged": ALL}
+    assert index.rows() == rows
+
+
 def test_an_older_index_is_migrated_without_encoding(index: IndexFolder) -> None:
     index.plant_codes("path LIKE '%brick.png'")
     before = index.rows()
@@ -367,15 +434,18 @@ def test_an_older_index_is_migrated_without_encoding(index: IndexFolder) -> None
     assert index.report.stages == [[0, 0]]
 
 
-def test_an_index_of_version_2_is_migrated_without_reading_a_photo(index: IndexFolder, album: Path) -> None:
+def test_an_index_of_version_2_reads_the_metadata_of_its_photos_once_more(index: IndexFolder, album: Path) -> None:
     (album / "chelsea.txt").write_text("a cat")
     index.update()
+    index.plant_codes("path LIKE '%brick.png'")
     before = index.rows()
     to_version(2, index.folder)
     assert index.update() == {"unchanged": ALL, "texts_unchanged": 1}
     assert index.report.migrations == [2]
-    assert index.report.stages == [[0, 0]]
+    assert index.report.stages == [[ALL, ALL]]
     assert index.rows() == before
+    assert index.update() == {"unchanged": ALL, "texts_unchanged": 1}
+    assert index.report.stages == [[0, 0]]
     assert index.sql("SELECT count(*) FROM items WHERE ctime_ns IS NULL") == [(0,)]  # recorded, from now on
 
 
@@ -474,7 +544,7 @@ def test_check_content_reads_every_file(index: IndexFolder, album: Path) -> None
     with Image.open(album / "chelsea.png") as photo:
         photo.rotate(180).save(album / "chelsea.png")
     state = FileState.of((album / "chelsea.png").stat())
-    index.sql("UPDATE items SET size = ?, mtime_ns = ?, ctime_ns = ? WHERE path LIKE '%chelsea.png'", *state)
+    index.sql("UPDATE items SET size = ?, mtime_ns = ?, ctime_ns = ? WHERE path LIKE '%chelsea.png'", *state[:3])
     assert index.update() == {"unchanged": ALL}
     assert index.update(check_content=True) == {"unchanged": ALL - 1, "updated": 1}
     assert len(index.planted()) == ALL - 1

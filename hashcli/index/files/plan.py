@@ -6,15 +6,16 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 
 from hashcli.captions import holds_lines, photo_of
 from hashcli.errors import reason_of
 from hashcli.index.catalog import Catalog, FileState, IndexedFile
 from hashcli.index.files.exclusion import Exclusion
 from hashcli.index.files.known import IndexedFiles, KnownFiles
+from hashcli.index.files.metadata_files import may_be_metadata, metadata_files_in, with_metadata_files
 from hashcli.index.files.paths import is_within, is_within_any
-from hashcli.index.files.scan import ScannedFiles, photos_beside, scan
+from hashcli.index.files.scan import ScannedFiles, is_photo, photos_beside, scan
 from hashcli.index.files.text_files import is_text_file
 from hashcli.index.summary import UpdateOptions
 
@@ -36,12 +37,14 @@ class IndexedPaths:
     """What an index holds: its photos and text files by path, and its roots with the device each was on; and what it
     leaves out.
 
-    A root is a folder that was given to an update, and that later updates without paths look into.
+    A root is a folder that was given to an update, and that later updates without paths look into. A
+    mount is a folder on another disk below such a one, which is not taken for emptied while its disk is away.
     """
 
     files: IndexedFiles
     roots: Mapping[str, int]
     exclusion: Exclusion = field(default_factory=Exclusion)
+    mounts: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, catalog: Catalog, named: Sequence[str], options: UpdateOptions) -> "IndexedPaths":
@@ -51,7 +54,7 @@ class IndexedPaths:
         """
         remembered = Exclusion.remembered(catalog.excludes(), catalog.forgotten())
         exclusion = remembered.changed(options.exclude, options.include).without_named(named)
-        return cls(_FilesOf(catalog.files), catalog.roots(), exclusion)
+        return cls(_FilesOf(catalog.files), catalog.roots(), exclusion, catalog.mounts())
 
     def to_refresh(self) -> list[str]:
         """The paths that an update without paths looks at: all roots, and the files outside them."""
@@ -62,13 +65,15 @@ class IndexedPaths:
 class ChangedFile:
     """A file that is new or may have changed.
 
-    `indexed` is what the index holds of it, None for a new one; `photo` is the photo that a sidecar belongs to now.
+    `indexed` is what the index holds of it, None for a new one; `photo` is the photo that a sidecar belongs to now, and
+    `beside` are the files beside a photo that say something about it.
     """
 
     path: str
     state: FileState
     indexed: IndexedFile | None
     photo: str | None = None
+    beside: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ class UpdatePlan:
     photos: PlannedFiles
     texts: PlannedFiles
     roots: dict[str, int]  # the folders that were scanned, with their devices
+    mounts: dict[str, int]  # all that are known now
     deleted_roots: list[str]  # former roots that were deleted from within a folder that is there
     exclusion: Exclusion
     left_out: int  # of the missing ones, those that are left out now
@@ -115,7 +121,8 @@ def make_plan(
     indexed, roots = _with_options(indexed, options), indexed.roots
     requested = list(dict.fromkeys([*paths, *(indexed.to_refresh() if options.rehash or not paths else [])]))
     neighbours = [*roots, *requested]
-    unreachable = {root for root, device in roots.items() if _is_unreachable(root, device, neighbours)}
+    disks = {**indexed.mounts, **roots}
+    unreachable = {folder for folder, device in disks.items() if _is_unreachable(folder, device, neighbours)}
     known = KnownFiles(indexed.files)
     given = _look_at((path for path in requested if path not in unreachable), known, roots, texts=options.texts)
     around = {*roots, *given.folders}
@@ -132,7 +139,8 @@ def make_plan(
     )
     for path in known.unchanged(given.found.files, given.found.sidecars):
         del given.found.files[path]
-    for folder, device in given.folders.items():  # its disk may have been removed during the scan
+    folders = given.folders | scanned.mounts
+    for folder, device in folders.items():  # its disk may have been removed during the scan
         if not os.path.isdir(folder) or _is_unreachable(folder, device, neighbours):
             unreachable.add(folder)
     scanned_roots = {folder: device for folder, device in given.folders.items() if folder not in unreachable}
@@ -150,12 +158,13 @@ def make_plan(
     found = _joined(_joined(given.found, scanned), still_there)
     before = dict(known.changed())
 
-    away = (root for root in unreachable if is_within_any(root, requested))
-    kept = given.kept | {root: _counts_below(root, indexed.files) for root in away}
+    away = {root: _counts_below(root, indexed.files) for root in unreachable if is_within_any(root, requested)}
+    kept = given.kept | {root: counts for root, counts in away.items() if root in roots or counts}
     return UpdatePlan(
         photos=_planned(before, found, missing, known.unchanged_photos, of_texts=False),
         texts=_planned(before, found, missing, known.unchanged_texts, of_texts=True),
         roots=scanned_roots,
+        mounts=_mounts(indexed.mounts, scanned_roots, unreachable) | scanned.mounts,
         deleted_roots=_deleted_roots(roots.keys() - unreachable, scanned_roots),
         exclusion=indexed.exclusion,
         left_out=len(left_out),
@@ -190,6 +199,7 @@ def _look_at(paths: Iterable[str], known: KnownFiles, roots: Collection[str], *,
     deleted: set[str] = set()
     kept: dict[str, Counter[bool]] = {}
     photos_in = cache(photos_beside)
+    beside = _PhotosWithMetadata()
     for path in paths:
         try:
             state = os.stat(path)
@@ -211,12 +221,35 @@ def _look_at(paths: Iterable[str], known: KnownFiles, roots: Collection[str], *,
             found.problems.append((path, "not a file or a folder"))
         elif is_text_file(path) and not texts:
             found.problems.append((path, TEXTS_LEFT_OUT))
+        elif photos := beside.photos_of(path):  # a file that says something about them
+            for of_it in photos:
+                beside.take(of_it, os.stat(of_it), found)
         else:
-            found.files[path] = FileState.of(state)
+            beside.take(path, state, found)
             folder, name = os.path.split(path)
             if holds_lines(path) and (photo := photo_of(name, photos_in(folder))):
                 found.sidecars[path] = os.path.join(folder, photo)
     return _RequestedPaths(folders, found, deleted, kept)
+
+
+class _PhotosWithMetadata:
+    """The photos of folders that have metadata files beside them; each folder is read once."""
+
+    def __init__(self) -> None:
+        self._in = cache(partial(metadata_files_in, is_photo=is_photo))
+
+    def photos_of(self, path: str) -> list[str]:
+        """The photos that a metadata file is about; none for another file."""
+        if not may_be_metadata(path):
+            return []
+        return [photo for photo, files in self._in(os.path.dirname(path)).items() if path in files]
+
+    def take(self, path: str, state: os.stat_result, found: ScannedFiles) -> None:
+        """Add a file to those that were found, with the metadata files beside it."""
+        files = self._in(os.path.dirname(path)).get(path, [])
+        if files:
+            found.beside[path] = files
+        found.files[path] = with_metadata_files(FileState.of(state), files)
 
 
 def _is_left_out(path: str, file: IndexedFile, scanned: ScannedFiles) -> bool:
@@ -235,6 +268,7 @@ def _look_for(files: Mapping[str, IndexedFile]) -> tuple[dict[str, IndexedFile],
     """
     missing: dict[str, IndexedFile] = {}
     found = ScannedFiles()
+    beside = _PhotosWithMetadata()
     for path, file in files.items():
         try:
             state = os.stat(path)
@@ -246,7 +280,7 @@ def _look_for(files: Mapping[str, IndexedFile]) -> tuple[dict[str, IndexedFile],
         if not stat.S_ISREG(state.st_mode) or (file.photo and not os.path.exists(file.photo)):
             missing[path] = file
             continue
-        found.files[path] = FileState.of(state)
+        beside.take(path, state, found)
         if file.photo:
             found.sidecars[path] = file.photo
     return missing, found
@@ -254,7 +288,10 @@ def _look_for(files: Mapping[str, IndexedFile]) -> tuple[dict[str, IndexedFile],
 
 def _joined(first: ScannedFiles, second: ScannedFiles) -> ScannedFiles:
     return ScannedFiles(
-        first.files | second.files, first.sidecars | second.sidecars, [*first.problems, *second.problems]
+        first.files | second.files,
+        first.sidecars | second.sidecars,
+        first.beside | second.beside,
+        [*first.problems, *second.problems],
     )
 
 
@@ -269,11 +306,16 @@ def _planned(
     """What there is to do for the photos, or `of_texts` for the text files, that were found to be new or to have
     changed since the index took them as `before`, or are missing."""
     changed = [
-        ChangedFile(path, state, before.get(path), found.sidecars.get(path))
+        ChangedFile(path, state, before.get(path), found.sidecars.get(path), found.beside.get(path, ()))
         for path, state in found.files.items()
         if is_text_file(path) == of_texts
     ]
     return PlannedFiles(changed, {path: missing[path] for path in missing if is_text_file(path) == of_texts}, unchanged)
+
+
+def _mounts(before: Mapping[str, int], scanned: Collection[str], unreachable: Collection[str]) -> dict[str, int]:
+    """The mounts that are known still: what no scan has gone through, and what is away."""
+    return {path: before[path] for path in before if path in unreachable or not is_within_any(path, scanned)}
 
 
 def _deleted_roots(roots: Iterable[str], scanned: Collection[str]) -> list[str]:

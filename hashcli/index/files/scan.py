@@ -4,7 +4,7 @@ import os
 import stat
 from array import array
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,6 +15,7 @@ from hashcli.errors import reason_of
 from hashcli.hashmodel.formats import photo_suffixes
 from hashcli.index.catalog import FileState
 from hashcli.index.files.exclusion import IGNORE_FILE, IgnoreFileError, Rules
+from hashcli.index.files.metadata_files import may_be_metadata, metadata_files, with_metadata_files
 
 
 @dataclass
@@ -23,27 +24,32 @@ class ScannedFiles:
 
     files       the state of each file, by its absolute path
     sidecars    the photo of each of those files that holds texts about a photo
+    beside      the metadata files of each of those photos that has some
     problems    (path, reason) of folders and files that could not be read
     left_out    the folders and files that were met and are left out by rules
+    mounts      the folders that are on another disk than the one they are in, or their link is in, with their devices
     unchanged   how many files were found besides, which the caller knew
     """
 
     files: dict[str, FileState] = field(default_factory=dict)
     sidecars: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, list[str]] = field(default_factory=dict)
     problems: list[tuple[str, str]] = field(default_factory=list)
     left_out: set[str] = field(default_factory=set)
+    mounts: dict[str, int] = field(default_factory=dict)
     unchanged: int = 0
 
 
 def photos_beside(folder: str) -> dict[str, str]:
     """The photos of a folder by the names of their sidecars without .txt; none if it cannot be read."""
     try:
-        return photos_by_stem(filter(_is_photo, os.listdir(folder)))
+        return photos_by_stem(filter(is_photo, os.listdir(folder)))
     except OSError:
         return {}
 
 
-def _is_photo(name: str) -> bool:
+def is_photo(name: str) -> bool:
+    """Whether a file is a photo, going by its name."""
     return os.path.splitext(name)[1].lower() in photo_suffixes()
 
 
@@ -94,36 +100,44 @@ class _Scanner:
         self._new: list[str] = []  # found, and not yet compared with what is known
         self._visited_folders: set[tuple[int, int]] = set()  # by device and inode
         self._visited_files = _Visited()
-        self._links: deque[tuple[str, Rules]] = deque()
+        self._links: deque[tuple[str, Rules, int | None]] = deque()
 
-    def walk(self, folder: str, rules: Rules) -> None:
-        """Take every file in a folder and below; links are put aside."""
-        waiting = [(folder, rules)]
+    def walk(self, folder: str, rules: Rules, device: int | None = None) -> None:
+        """Take every file in a folder and below; links are put aside. `device` is that of the folder it is in."""
+        waiting = [(folder, rules, device)]
         while waiting:
-            folder, rules = waiting.pop()
-            entries = list(self._entries(folder))
+            folder, rules, device = waiting.pop()
+            device, entries = self._entries(folder, device)
             rules = self._with_ignore_file(folder, rules, entries)
-            subfolders: list[tuple[str, Rules]] = []
+            subfolders: list[tuple[str, Rules, int | None]] = []
             text_files: list[os.DirEntry[str]] = []
-            photo_names: list[str] = []
+            photos: list[os.DirEntry[str]] = []
+            metadata: list[str] = []
             for entry in entries:
                 try:
-                    is_photo = _is_photo(entry.name)
-                    if not self._is_wanted(entry, is_photo, rules):
+                    of_photo = is_photo(entry.name)
+                    if not self._is_wanted(entry, of_photo, rules):
                         continue
-                    if is_photo:
-                        photo_names.append(entry.name)
-                    if self._texts and holds_lines(entry.name) and entry.is_file():
+                    if of_photo:
+                        photos.append(entry)
+                    if may_be_metadata(entry.name) and entry.is_file():
+                        metadata.append(entry.name)
+                    elif self._texts and holds_lines(entry.name) and entry.is_file():
                         text_files.append(entry)
                     elif entry.is_symlink():
-                        self._links.append((entry.path, rules))
+                        self._links.append((entry.path, rules, device))
                     elif entry.is_dir():
-                        subfolders.append((entry.path, rules))
-                    elif is_photo:
-                        self._take(entry.path, entry.stat)
+                        subfolders.append((entry.path, rules, device))
                 except OSError as error:  # a link that leads to itself, or a disk that fails
                     self.found.problems.append((entry.path, reason_of(error)))
-            self._take_sidecars(text_files, photo_names)
+            names = [photo.name for photo in photos]
+            if metadata:
+                for photo, files in metadata_files(names, metadata).items():
+                    self.found.beside[os.path.join(folder, photo)] = [os.path.join(folder, name) for name in files]
+            for entry in photos:
+                if not entry.is_symlink():
+                    self._take(entry.path, entry.stat)
+            self._take_sidecars(text_files, names)
             self._set_unchanged_aside()
             waiting.extend(reversed(subfolders))
             self._on_progress(len(self.found.files) + self.found.unchanged)
@@ -131,10 +145,10 @@ class _Scanner:
     def follow_links(self) -> None:
         """Take the photos and folders that links lead to, except those that were found already."""
         while self._links:
-            link, rules = self._links.popleft()
+            link, rules, device = self._links.popleft()
             if os.path.isdir(link):
-                self.walk(link, rules)
-            elif _is_photo(link):
+                self.walk(link, rules, device)
+            elif is_photo(link):
                 self._take(link, partial(os.stat, link), is_link=True)
         self._set_unchanged_aside()
 
@@ -143,13 +157,14 @@ class _Scanner:
         for path in self._unchanged({path: files[path] for path in self._new}, sidecars):
             del files[path]
             sidecars.pop(path, None)
+            self.found.beside.pop(path, None)
             self.found.unchanged += 1
         self._new.clear()
 
-    def _is_wanted(self, entry: os.DirEntry[str], is_photo: bool, rules: Rules) -> bool:
-        """Whether an entry is neither hidden nor left out; a file that is neither photo nor text may be either."""
+    def _is_wanted(self, entry: os.DirEntry[str], of_photo: bool, rules: Rules) -> bool:
+        """Whether an entry is neither hidden nor left out, and can be of use."""
         is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
-        if not (is_folder or is_photo or holds_lines(entry.name)):
+        if not (is_folder or of_photo or holds_lines(entry.name) or may_be_metadata(entry.name)):
             return False
         if entry.path in self._forgotten:
             return False
@@ -166,17 +181,21 @@ class _Scanner:
             self.found.problems.append((os.path.join(folder, IGNORE_FILE), reason_of(error)))
         return rules
 
-    def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
-        """What is in a folder, by name; nothing if it was visited before or cannot be read."""
+    def _entries(self, folder: str, device: int | None) -> tuple[int | None, list[os.DirEntry[str]]]:
+        """The device of a folder, and what is in it, by name; nothing if it was visited before or cannot be read."""
         try:
             state = os.stat(folder)
             if (state.st_dev, state.st_ino) in self._visited_folders:
-                return
+                return state.st_dev, []
             self._visited_folders.add((state.st_dev, state.st_ino))
             with os.scandir(folder) as entries:
-                yield from sorted(entries, key=lambda entry: entry.name)
+                found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             self.found.problems.append((folder, reason_of(error)))
+            return device, []
+        if device not in (None, state.st_dev):
+            self.found.mounts[folder] = state.st_dev
+        return state.st_dev, found
 
     def _take_sidecars(self, text_files: list[os.DirEntry[str]], photo_names: list[str]) -> None:
         """Take those text files of a folder that are named after one of its photos."""
@@ -198,7 +217,7 @@ class _Scanner:
         inode = hash((state.st_dev, state.st_ino))
         if stat.S_ISREG(state.st_mode) and not (is_link and inode in self._visited_files):
             self._visited_files.add(inode)
-            self.found.files[path] = FileState.of(state)
+            self.found.files[path] = with_metadata_files(FileState.of(state), self.found.beside.get(path, ()))
             self._new.append(path)
 
 

@@ -5,6 +5,7 @@ about no photo. Captions without words are left out.
 """
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from hashcli.captions import CAPTIONS_SUFFIXES, LINES_SUFFIX, holds_lines, read_captions, read_lines
 from hashcli.file_names import as_on_disk, composed_names
 
+_CONTROLS, _NO_CHARACTER = re.compile("[\0-\x1f\x7f-\x9f]"), re.compile("[\ud800-\udfff\ufffd-\uffff]")
 MAX_CHARACTERS = 2000  # of a stored text; a model reads fewer
 
 
@@ -42,5 +44,7 @@ def read_texts(path: str, photo: str | None) -> list[Text]:
 
 
 def shortened(text: str) -> str:
-    """A text as it is stored: on one line, at most MAX_CHARACTERS long, and encodable as UTF-8."""
-    return " ".join(text[: 4 * MAX_CHARACTERS].split())[:MAX_CHARACTERS].encode(errors="replace").decode()
+    """A text as it is stored: on one line and at most MAX_CHARACTERS long, without what is no character: controls,
+    halves of surrogate pairs, and the sign for bytes that could not be decoded."""
+    text = _NO_CHARACTER.sub("", _CONTROLS.sub(" ", text[: 4 * MAX_CHARACTERS]))
+    return " ".join(text.split())[:MAX_CHARACTERS].rstrip()

@@ -6,9 +6,10 @@ from pathlib import Path
 from time import sleep
 
 from hashcli.errors import HashcliError, how_to_install, reason_of
-from hashcli.hashmodel.formats import photo_suffixes
 from hashcli.index.files.exclusion import IGNORE_FILE
+from hashcli.index.files.metadata_files import may_be_metadata
 from hashcli.index.files.paths import is_within
+from hashcli.index.files.scan import is_photo
 from hashcli.index.files.text_files import is_text_file
 
 # In milliseconds. Changes come in bursts, as when a memory card is copied file by file. A burst has ended when nothing
@@ -88,7 +89,7 @@ def concerns_index(path: str, watched: Sequence[str], index_folder: Path, *, hid
     below = min((os.path.relpath(path, root) for root in watched if is_within(path, root)), key=len, default="")
     if not hidden and any(part.startswith(".") for part in below.split(os.sep) if part != "."):
         return False
-    may_be_indexed = is_text_file(path) or os.path.splitext(path)[1].lower() in photo_suffixes()
+    may_be_indexed = is_photo(path) or is_text_file(path) or may_be_metadata(path)
     return may_be_indexed or not os.path.isfile(path)  # else it is a folder, or was one
 
 

@@ -1,0 +1,144 @@
+"""XMP: what people and programs say about a photo in XML, inside it or in a file of its own beside it.
+
+Only the properties named here are kept while the XML is read, so that memory does not grow with it.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+_RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+_DC = "{http://purl.org/dc/elements/1.1/}"
+_EXIF = "{http://ns.adobe.com/exif/1.0/}"
+_PHOTOSHOP = "{http://ns.adobe.com/photoshop/1.0/}"
+_IPTC = "{http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/}"
+_PERSONS = (
+    "{http://www.metadataworkinggroup.com/schemas/regions/}Name",
+    "{http://ns.microsoft.com/photo/1.2/t/Region#}PersonDisplayName",
+    "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}PersonInImage",
+)
+_KEYWORDS = (f"{_DC}subject", "{http://ns.microsoft.com/photo/1.0/}LastKeywordXMP")
+_TEXTS = (
+    f"{_DC}title",
+    f"{_DC}description",
+    f"{_PHOTOSHOP}Headline",
+    f"{_IPTC}AltTextAccessibility",
+    f"{_IPTC}ExtDescrAccessibility",
+    f"{_EXIF}UserComment",
+    "{http://ns.adobe.com/tiff/1.0/}ImageDescription",
+    "{http://ns.acdsee.com/iptc/1.0/}caption",
+    "{http://ns.acdsee.com/iptc/1.0/}notes",
+)
+_DATES = (  # the most reliable first
+    f"{_EXIF}DateTimeOriginal",
+    "{http://ns.adobe.com/xap/1.0/}CreateDate",
+    f"{_PHOTOSHOP}DateCreated",
+    f"{_EXIF}DateTimeDigitized",
+)
+_WANTED = frozenset((*_PERSONS, *_KEYWORDS, *_TEXTS, *_DATES))
+MAX_BYTES = 16 << 20  # the masks of a raw converter can take a few megabytes
+_DEEPEST = 200  # elements within each other
+_MOST_VALUES = 2000  # of one photo
+_CHARACTER = re.compile("&#(?:(\\d{1,7})|[xX]([\\da-fA-F]{1,6}));|[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
+@dataclass
+class Xmp:
+    """What is said about a photo: texts, keywords, the names of people, and dates, the most reliable first.
+
+    `problem` says why not all of it could be read.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    keywords: list[str] = field(default_factory=list)
+    people: list[str] = field(default_factory=list)
+    dates: list[str] = field(default_factory=list)
+    problem: str = ""
+
+
+def read_xmp(packet: bytes) -> Xmp:
+    """What XMP says. Of damaged XMP, that is what comes before the damage; a bad character costs only itself."""
+    packet = packet.strip(b"\0 \r\n\t")
+    if len(packet) > MAX_BYTES:
+        return Xmp(problem=f"more than {MAX_BYTES >> 20} MB of XMP")
+    values, problem = _values(packet)
+    if problem:
+        mended = _CHARACTER.sub(_allowed, packet.decode(errors="ignore")).encode()
+        if mended != packet:
+            values, problem = _values(mended)
+    wanted: dict[str, list[str]] = {}
+    for name, value in values:
+        wanted.setdefault(name, []).append(value)
+
+    def values_of(names: tuple[str, ...]) -> list[str]:
+        return [value for name in names for value in wanted.get(name, [])]
+
+    return Xmp(values_of(_TEXTS), values_of(_KEYWORDS), values_of(_PERSONS), values_of(_DATES), problem)
+
+
+def _allowed(found: re.Match[str]) -> str:
+    """What a control character, or a reference to any character, is replaced with: nothing if XML does not allow it."""
+    if not (found[1] or found[2]):
+        return ""
+    number = int(found[1]) if found[1] else int(found[2], 16)
+    is_character = number in (9, 10, 13) or 32 <= number < 0xD800 or 0xE000 <= number < 0xFFFE or number >= 0x10000
+    return found[0] if is_character and number < 0x110000 else ""
+
+
+def _values(packet: bytes) -> tuple[list[tuple[str, str]], str]:
+    """(property, value) of what is wanted, as far as the XML can be read, and why not all of it could be."""
+    from defusedxml.ElementTree import DefusedXMLParser
+
+    target = _WantedProperties()
+    parser = DefusedXMLParser(target=target, forbid_dtd=True)
+    try:
+        parser.feed(packet)
+        parser.close()
+    except Exception as error:  # of the parser, or for what is forbidden in XML from strangers
+        return target.values, f"not XML: {error}"
+    return target.values, ""
+
+
+class _WantedProperties:
+    """What an XML parser reports to. A property is an attribute or an element, with its values in itself or within."""
+
+    def __init__(self) -> None:
+        self.values: list[tuple[str, str]] = []
+        self._depth = 0
+        self._property, self._property_depth = "", 0
+        self._text: list[str] = []
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ValueError("it is nested too deeply")
+        for name, value in attributes.items():
+            if name in _WANTED:
+                self._add(name, value)
+        if self._property:
+            self._flush()
+        elif tag in _WANTED:
+            self._property, self._property_depth = tag, self._depth
+            self._text.clear()
+
+    def data(self, text: str) -> None:
+        if self._property:
+            self._text.append(text)
+
+    def end(self, _: str) -> None:
+        if self._property:
+            self._flush()
+            if self._depth == self._property_depth:
+                self._property = ""
+        self._depth -= 1
+
+    def close(self) -> Any:
+        return None
+
+    def _flush(self) -> None:
+        self._add(self._property, "".join(self._text))
+        self._text.clear()
+
+    def _add(self, name: str, value: str) -> None:
+        if value.strip() and len(self.values) < _MOST_VALUES:
+            self.values.append((name, value))

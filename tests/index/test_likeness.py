@@ -1,0 +1,79 @@
+"""Whether two pictures are the same, on photos and on altered copies of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from hashcli.index.duplicates import look_at
+from hashcli.index.likeness import Look, alike_by_keys, keys_of, look_of, same_picture
+from tests.conftest import PHOTOS, SKIMAGE
+
+
+def look(path: str | Path) -> Look:
+    found = look_at(str(path))
+    assert found is not None
+    return found[0]
+
+
+def are_candidates(first: Look, second: Look) -> bool:
+    ours, theirs = keys_of(first), keys_of(second)
+    assert ours is not None
+    assert theirs is not None
+    return bool(alike_by_keys(np.stack([ours, theirs])).tolist())
+
+
+@pytest.fixture(scope="module")
+def looks() -> dict[str, Look]:
+    return {name: look(SKIMAGE / name) for name in PHOTOS}
+
+
+def test_different_photos_are_not_the_same_picture(looks: dict[str, Look]) -> None:
+    """Not even the left and the right picture of a stereo pair."""
+    every = [*looks.values(), look(SKIMAGE / "motorcycle_right.png")]
+    for number, first in enumerate(every):
+        assert [other for other, second in enumerate(every) if same_picture(first, second)] == [number]
+
+
+@pytest.mark.parametrize("name", ["astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png"])
+def test_altered_copies_are_the_same_and_edited_ones_are_not(looks: dict[str, Look], tmp_path: Path, name: str) -> None:
+    photo = Image.open(SKIMAGE / name).convert("RGB")
+    width, height = photo.size
+    patched = photo.copy()
+    patched.paste(photo.crop((0, 0, width // 5, height // 5)), (width // 2, height // 2))
+    same = {
+        "smaller": photo.resize((width // 3, height // 3)),
+        "brighter": ImageEnhance.Brightness(photo).enhance(1.2),
+        "cropped": photo.crop((width // 40, height // 40, width - width // 40, height - height // 40)),
+        "cropped at one side": photo.crop((width // 20, 0, width, height)),
+        "turned": photo.rotate(-1, Image.Resampling.BICUBIC),
+        "grey": photo.convert("L"),
+    }
+    other = {
+        "mirrored": photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        "negative": Image.eval(photo, lambda value: 255 - value),
+        "patched": patched,
+    }
+    for wanted, pictures in ((True, same), (False, other)):
+        for what, picture in pictures.items():
+            picture.save(tmp_path / "picture.bmp")
+            altered = look(tmp_path / "picture.bmp")
+            assert same_picture(looks[name], altered) is wanted, what
+            assert not wanted or are_candidates(looks[name], altered), what
+
+
+def test_the_same_drawing_in_another_colour_is_another_picture() -> None:
+    photo = np.asarray(Image.open(SKIMAGE / "coffee.png").convert("L").resize((96, 96)))
+    red, blue = (np.zeros((96, 96, 3), np.uint8) + 120 for _ in range(2))
+    red[..., 0], blue[..., 2] = photo, photo
+    assert same_picture(look_of(red), look_of(red))
+    assert not same_picture(look_of(red), look_of(blue))
+
+
+def test_a_picture_that_shows_too_little_has_no_keys() -> None:
+    assert keys_of(look_of(np.full((96, 96, 3), 200, np.uint8))) is None
+    stripes = np.zeros((96, 96, 3), np.uint8)
+    stripes[::6] = 255  # lines of text look like this, whatever they say
+    assert keys_of(look_of(stripes)) is None
+    assert keys_of(look_of(np.repeat(np.arange(0, 192, 2, dtype=np.uint8), 288).reshape(96, 96, 3))) is None
