@@ -6,8 +6,9 @@
                     beach/1.jpg,a dog on the beach,dog;beach
     a folder        beach/1.jpg with beach/1.txt or beach/1.jpg.txt, one text a line; no labels
 
-Paths are relative to the file. Where a photo stands in several rows, its texts and labels are put together. Where some
-photos have labels, those without are left out. Photos without texts are left out too, unless they are asked for.
+Paths are relative to the file. Where a photo stands in several rows, its texts and labels are put together. Photos
+without labels are kept where others have some: a split trains on them. Photos without texts are left out, unless they
+are asked for.
 """
 
 import os
@@ -54,20 +55,21 @@ def _load_list(path: Path) -> ImageTextDataset:
         raise HashcliError(f"{path} lists no pairs.")
 
     names = sorted(set().union(*labels.values()))
-    kept = [image for image in texts if labels[image] or not names]
     columns = {name: column for column, name in enumerate(names)}
-    matrix = np.zeros((len(kept), len(names)), np.uint8)
-    for row_number, image in enumerate(kept):
+    matrix = np.zeros((len(texts), len(names)), np.uint8)
+    for row_number, image in enumerate(texts):
         matrix[row_number, [columns[name] for name in labels[image]]] = 1
-    left_out = len(texts) - len(kept)
+    unlabelled = sum(not own for own in labels.values()) if names else 0
     return ImageTextDataset(
         name=f"own-{path.stem}",
-        ids=kept,
-        images=[path.parent / image for image in kept],
-        texts=[texts[image] for image in kept],
+        ids=list(texts),
+        images=[path.parent / image for image in texts],
+        texts=list(texts.values()),
         labels=matrix if names else None,
         label_names=names,
-        missing=f"{left_out:,} of {len(texts):,} photos are left out, having no labels" if left_out else "",
+        missing=f"{unlabelled:,} of {len(texts):,} photos have no labels; they are trained on, and not searched"
+        if unlabelled
+        else "",
     )
 
 

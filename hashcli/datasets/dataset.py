@@ -13,7 +13,8 @@ from hashcli.errors import HashcliError
 class ImageTextDataset:
     """n photos, each with one text or more, in a fixed order; photos without texts are loaded where they are asked for.
 
-    `labels` is uint8 [n, classes] of 0 and 1, or None. `parts` are the publisher's own splits: the rows of each, int64.
+    `labels` is uint8 [n, classes] of 0 and 1, or None; a row of zeros alone is a photo without labels.
+    `parts` are the publisher's own splits: the rows of each, int64.
     `missing` says what of the official data is not on disk; it is empty when all is there.
     """
 
@@ -25,6 +26,11 @@ class ImageTextDataset:
     label_names: list[str] = field(default_factory=list)
     parts: dict[str, np.ndarray] = field(default_factory=dict)
     missing: str = ""
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """bool [n]: the photos that have labels; all of them where the dataset has none."""
+        return np.ones(len(self.ids), bool) if self.labels is None else np.asarray(self.labels.any(axis=1))
 
 
 def require(path: Path, dataset: str, layout: str) -> Path:

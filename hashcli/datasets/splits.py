@@ -62,7 +62,8 @@ def make_split(dataset: ImageTextDataset, seed: int, protocol_name: str | None =
     database and training set.
 
     Without labels, query and database are the same held-out photos: captions search for their photo, and photos for
-    their captions. Raises HashcliError when there are too few pairs, and when the dataset has no such protocol.
+    their captions. Where custom data has labels for some photos, those without are trained on and nothing else.
+    Raises HashcliError when there are too few pairs, and when the dataset has no such protocol.
     """
     rng = np.random.default_rng(seed)
     protocol = find_protocol(dataset.name, protocol_name)
@@ -77,6 +78,7 @@ def make_split(dataset: ImageTextDataset, seed: int, protocol_name: str | None =
     warnings = [f"{dataset.name}: {dataset.missing}"] if dataset.missing else []
     database = drawn.rest if dataset.labels is not None else drawn.query
     validation, train = np.split(drawn.train, [round(VALIDATION_SHARE * len(drawn.train))])
+    train = np.concatenate([train, drawn.unlabelled])
     checksum = _checksum(dataset, drawn.query, database, train, validation)
     split = Split(
         drawn.protocol, seed, drawn.query, database, train, validation, checksum, [*warnings, *drawn.warnings]
@@ -86,13 +88,17 @@ def make_split(dataset: ImageTextDataset, seed: int, protocol_name: str | None =
 
 
 class _Drawn(NamedTuple):
-    """Rows as they were drawn: `rest` is all but the query set, and `train` is still with its validation rows."""
+    """Rows as they were drawn: `rest` is all but the query set, and `train` is still with its validation rows.
+
+    `unlabelled` are trained on as well.
+    """
 
     protocol: str
     query: np.ndarray
     rest: np.ndarray
     train: np.ndarray
     warnings: tuple[str, ...] = ()
+    unlabelled: np.ndarray = np.empty(0, np.int64)
 
 
 def _draw_published(
@@ -135,12 +141,14 @@ def _draw_by_protocol(dataset: ImageTextDataset, protocol: Protocol, seed: int, 
 
 
 def _draw_custom(dataset: ImageTextDataset, rng: np.random.Generator) -> _Drawn:
-    count = len(dataset.ids)
+    labelled = np.flatnonzero(dataset.labelled)
+    count = len(labelled)
     queries = min(CUSTOM_QUERY_MOST, max(1, round(CUSTOM_QUERY_SHARE * count)))
-    order = rng.permutation(count)  # also shuffles the database, whose order decides ties
+    order = rng.permutation(labelled)  # also shuffles the database, whose order decides ties
     rest = order[queries:]
     what = "pairs" if all(dataset.texts) else "photos"
-    return _Drawn(f"ours, {queries:,} of {count:,} {what} as query", order[:queries], rest, rest)
+    name = f"ours, {queries:,} of {count:,} {what} as query"
+    return _Drawn(name, order[:queries], rest, rest, unlabelled=np.flatnonzero(~dataset.labelled))
 
 
 def _draw_label_by_label(

@@ -8,20 +8,31 @@ if `tune_teacher` says so; otherwise its features are frozen and only its head l
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.distillation.features import Features
 from hashcli.distillation.heads import HashHead
 from hashcli.distillation.losses import cosine, cosine_target, half_inner, negative_log_likelihood, quantisation
 from hashcli.distillation.settings import TeacherSettings, flag, number
+from hashcli.distillation.towers import ImageTower
 from hashcli.distillation.trainer import HashHeads, Method, Outputs, Trainer
 from hashcli.distillation.tuning import TeacherImages, check_teacher
+from hashcli.errors import HashcliError
 
 Similarities = tuple[Tensor, Tensor]  # S_T in [-1, 1] and P_T in [0, 1], each [n, n]
+
+
+class TermWeights(NamedTuple):
+    """The weights of the three terms for the teacher, or for the student."""
+
+    likelihood: float
+    intra: float
+    inter: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +44,27 @@ class CkdhSettings(TeacherSettings):
     likelihood: float = number(1.0, 0, 1e6, "weight: similar images and texts should have similar codes")
     intra: float = number(0.5, 0, 1e6, "weight: cosines within each modality should be as the target says")
     inter: float = number(1.0, 0, 1e6, "weight: cosines between the modalities should be as the target says")
-    kappa: float = number(0.5, 0, 1e3, "how sharply the teacher's similarity becomes a probability")
+    student_likelihood: float = number(1.0, 0, 1e6, "the same as `likelihood`, for the student")
+    student_intra: float = number(0.5, 0, 1e6, "the same as `intra`, for the student")
+    student_inter: float = number(1.0, 0, 1e6, "the same as `inter`, for the student")
+    image_share: float = number(1.0, 0, 1e6, "the part of cosines among images in the teacher's similarity")
+    text_share: float = number(1.0, 0, 1e6, "the part of cosines among texts in the teacher's similarity")
+    cross_share: float = number(2.0, 0, 1e6, "the part of cosines between images and texts in the teacher's similarity")
+    kappa: float = number(
+        1.0, 0, 1e3, "how sharply the teacher's similarity becomes a probability; 1: as sharply as the student's does"
+    )
+    graded: bool = flag(
+        False, "true: labels ask for a cosine by how many of them two items share, and not by whether they do"
+    )
+
+
+def check_ckdh(settings: CkdhSettings, dataset: ImageTextDataset, teacher: ImageTower) -> None:
+    """Raises HashcliError for shares that are all 0, and for a teacher that is to be fine-tuned and cannot be."""
+    if not settings.image_share + settings.text_share + settings.cross_share:
+        raise HashcliError(
+            "image_share, text_share and cross_share are 0, which leaves nothing to learn.", "Leave one of them out."
+        )
+    check_teacher(settings, dataset, teacher)
 
 
 def train_ckdh(trainer: Trainer[CkdhSettings]) -> HashHeads:
@@ -42,15 +73,20 @@ def train_ckdh(trainer: Trainer[CkdhSettings]) -> HashHeads:
     With `distil = false` the student learns from the labels as the teacher would: the ablation.
     """
     heads = trainer.new_heads()
-    distil, training_set = trainer.settings.distil, trainer.training_set
+    settings, training_set = trainer.settings, trainer.training_set
+    distil = settings.distil
+    weights = TermWeights(settings.student_likelihood, settings.student_intra, settings.student_inter)
     similarities = _train_teacher(trainer) if distil else lambda rows: _label_similarities(trainer, rows)
 
     def loss(rows: Tensor) -> dict[str, Tensor]:
         image = torch.tanh(heads.image(training_set.image[rows]))
         text = torch.tanh(heads.text(training_set.text[rows]))
-        return _terms(trainer, image, text, *similarities(rows))
+        return _terms(trainer, weights, image, text, *similarities(rows))
 
-    trainer.train("ckdh-student" if distil else "ckdh-without-teacher", heads.modules(), loss, heads.encode)
+    if distil:
+        trainer.train("ckdh-student", heads.modules(), loss, heads.encode)
+    else:
+        trainer.train_on_labels("ckdh-without-teacher", heads.modules(), loss, heads.encode)
     return heads
 
 
@@ -64,18 +100,19 @@ def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similar
     ).to(training_set.text.device)
     images = TeacherImages(training_set, settings)
     modules = nn.ModuleDict({"image": image_head, "text": text_teacher} | images.modules())
+    weights = TermWeights(settings.likelihood, settings.intra, settings.inter)
 
     def loss(rows: Tensor) -> dict[str, Tensor]:
         image = torch.tanh(image_head(images.of_rows(rows)))
         text = torch.tanh(text_teacher(training_set.text[rows]))
-        return _terms(trainer, image, text, *_label_similarities(trainer, rows))
+        return _terms(trainer, weights, image, text, *_label_similarities(trainer, rows))
 
     def encode(features: Features) -> Outputs:
         """A text's neighbours are those of its batch, as in training, so its code depends on the batch."""
         texts = [text_teacher(batch) for batch in features.text.split(settings.batch)]
         return {"image": image_head(images.of_photos(features)), "text": torch.cat(texts)}
 
-    trainer.train("ckdh-teacher", modules, loss, encode)
+    trainer.train_on_labels("ckdh-teacher", modules, loss, encode)
     trainer.evaluator.report("ckdh's teacher", encode)
     with torch.no_grad():
         image_outputs = torch.tanh(image_head(images.of_all_rows()))
@@ -83,12 +120,16 @@ def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similar
     def similarities(rows: Tensor) -> Similarities:
         """S_T, the mean of the cosines within each modality and across both, and P_T = sigmoid(kappa r S_T / 2).
 
-        Our reconstruction.
+        Our reconstruction. With kappa 1 the likelihood asks for the same cosines as the other terms.
         """
         with torch.no_grad():
             image, text = image_outputs[rows], torch.tanh(text_teacher(training_set.text[rows]))
             across = cosine(image, text)
-            similar = 0.25 * cosine(image, image) + 0.25 * cosine(text, text) + 0.25 * (across + across.T)
+            similar = (
+                settings.image_share * cosine(image, image)
+                + settings.text_share * cosine(text, text)
+                + settings.cross_share * (across + across.T) / 2
+            ) / (settings.image_share + settings.text_share + settings.cross_share)
         return similar, torch.sigmoid(settings.kappa * trainer.bits * similar / 2)
 
     return similarities
@@ -96,12 +137,21 @@ def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similar
 
 def _label_similarities(trainer: Trainer[CkdhSettings], rows: Tensor) -> Similarities:
     """The same of the labels: the target of the cosines, and S itself as the probability."""
-    similar = trainer.training_set.similarity(rows)
-    return cosine_target(similar, trainer.training_set.balanced), similar
+    training_set = trainer.training_set
+    similar = training_set.similarity(rows)
+    if trainer.settings.graded and training_set.labels is not None:
+        labels = training_set.labels[rows]
+        return cosine_target(cosine(labels, labels)), similar
+    return cosine_target(similar, training_set.balanced), similar
 
 
 def _terms(
-    trainer: Trainer[CkdhSettings], image: Tensor, text: Tensor, target: Tensor, probability: Tensor
+    trainer: Trainer[CkdhSettings],
+    weights: TermWeights,
+    image: Tensor,
+    text: Tensor,
+    target: Tensor,
+    probability: Tensor,
 ) -> dict[str, Tensor]:
     """The terms of the loss of the teacher (target 2S - 1, probability S) and of the student (S_T, P_T).
 
@@ -109,10 +159,10 @@ def _terms(
     """
     settings, mse = trainer.settings, functional.mse_loss
     return {
-        "likelihood": settings.likelihood
+        "likelihood": weights.likelihood
         * negative_log_likelihood(half_inner(image, text), probability, trainer.training_set.balanced),
-        "intra": settings.intra * (mse(cosine(image, image), target) + mse(cosine(text, text), target)),
-        "inter": settings.inter * mse(cosine(image, text), target),
+        "intra": weights.intra * (mse(cosine(image, image), target) + mse(cosine(text, text), target)),
+        "inter": weights.inter * mse(cosine(image, text), target),
         "quantisation": settings.quantisation * quantisation(image, text),
     }
 
@@ -181,6 +231,7 @@ METHOD = Method(
     "a graph-attention text teacher, whose similarity matrix the student learns (TCSVT 2024)",
     CkdhSettings,
     train_ckdh,
-    check=check_teacher,
+    check=check_ckdh,
     reconstruction=True,
+    version=2,  # the first had one set of weights for teacher and student, and other targets of the likelihood
 )

@@ -47,6 +47,17 @@ class SplitEvaluator:
         if self._can_search(codes):
             self.on_report(what, self.evaluate(codes))
 
+    def report_stream(self, what: str, encode: Encoder, seen: Tensor, stored: Tensor | None) -> None:
+        if self.dataset.labels is None:
+            return
+        codes = self.codes(encode)
+        if stored is not None:
+            packed = pack(stored.cpu().numpy())
+            rows, places = self.items.trained_rows[seen.numpy()], self.items.trained[seen.numpy()]
+            codes.packed["image"][np.searchsorted(self.items.rows, rows)] = packed
+            codes.packed["text"][places] = packed
+        self.on_report(what, evaluate_codes(codes, self.dataset.labels, self.split.query, self._database(seen)))
+
     def report_validation(self, what: str, encode: Encoder, seen: Tensor | None) -> None:
         codes = self._validation_codes(encode)
         if codes:
@@ -74,7 +85,7 @@ class SplitEvaluator:
     def _database(self, seen: Tensor | None) -> np.ndarray:
         if self.dataset.labels is None:
             return self.split.validation
-        train = self.split.train
+        train = self.split.train[self.dataset.labelled[self.split.train]]
         return train if seen is None else train[np.isin(train, self.items.trained_rows[seen.numpy()])]
 
 

@@ -134,6 +134,13 @@ def encode_texts(items: UsedItems, towers: Towers, vocabulary: list[str], cache:
     return torch.from_numpy(bag_of_words(items.texts, vocabulary)).float()
 
 
+def new_words(dataset: ImageTextDataset, split: Split, settings: Settings) -> list[str]:
+    """The words by which an update makes the student's bag larger: none for a text tower, or for words from a file."""
+    if settings.text != "bag" or settings.vocabulary:
+        return []
+    return build_vocabulary(texts_of(dataset, split.train), settings.words)
+
+
 def choose_vocabulary(dataset: ImageTextDataset, split: Split, settings: Settings) -> list[str]:
     """The words of the student's bag: those of a file, or the ones in most training texts; none with a text tower."""
     if settings.text != "bag":
@@ -144,20 +151,30 @@ def choose_vocabulary(dataset: ImageTextDataset, split: Split, settings: Setting
 
 
 def make_supervised_rows(
-    items: UsedItems, dataset: ImageTextDataset, teacher: TeacherFeatures, neighbours: float
+    items: UsedItems, dataset: ImageTextDataset, teacher: TeacherFeatures, settings: Settings
 ) -> SupervisedRows:
-    """The training rows as the teacher sees them."""
+    """The training rows as the teacher sees them, with the share `labelled` of their labels."""
     photos = np.unique(items.trained_photos)
-    labels = dataset.labels
+    labels = None
+    if dataset.labels is not None:
+        labels = torch.from_numpy(dataset.labels[items.trained_rows]).float()
+        known = photos[dataset.labelled[items.rows[photos]]]
+        labels[~np.isin(items.trained_photos, _keep_their_labels(known, settings))] = 0
     return SupervisedRows(
         photos=[items.photos[place] for place in photos],
         photo_of=torch.from_numpy(np.searchsorted(photos, items.trained_photos)),
         teacher_image=teacher.image[items.trained_photos],
         teacher_text=teacher.text[items.trained],
-        labels=None if labels is None else torch.from_numpy(labels[items.trained_rows]).float(),
+        labels=labels,
         label_names=dataset.label_names,
-        neighbours=neighbours,
+        neighbours=settings.neighbours,
     )
+
+
+def _keep_their_labels(photos: np.ndarray, settings: Settings) -> np.ndarray:
+    """The share `labelled` of the photos. A smaller share of the same seed is part of a larger one."""
+    order = np.random.default_rng(settings.seed).permutation(photos)
+    return order[: round(settings.labelled * len(photos))]
 
 
 def make_training_set(rows: SupervisedRows, items: UsedItems, features: Features, towers: Towers) -> TrainingSet:

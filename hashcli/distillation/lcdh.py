@@ -3,11 +3,11 @@
 Our reconstruction: of the paper only the abstract and summaries could be read. Known from them: CLIP features fused by
 attention and a fully connected layer, the teacher's similarity approximated by the online student through a logistic
 likelihood, two weights lambda1 and lambda2 (what they weigh is our guess), and the rounds of a stream. The teacher is
-trained on the whole training set before the stream begins. After each round the student encodes the anchors again, as
-it does the database in the end, so old codes may change; in an update (update.py) they stay.
+trained on the whole training set before the stream begins, or, by `teacher_data`, on each round's part as it comes.
+After each round the student encodes the anchors again, as it does the database in the end, so old codes may change; in
+an update (update.py) they stay.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from hashcli.distillation.features import Features
 from hashcli.distillation.losses import half_inner, info_nce, negative_log_likelihood, quantisation, signs
-from hashcli.distillation.settings import TeacherSettings, flag, number
+from hashcli.distillation.settings import TeacherSettings, choice, flag, number
 from hashcli.distillation.trainer import HashHeads, Method, Outputs, Trainer
+from hashcli.distillation.training_set import TrainingSet
 from hashcli.distillation.tuning import TeacherImages, check_teacher
 
 
@@ -30,6 +31,12 @@ class LcdhSettings(TeacherSettings):
     round_steps: int = number(200, 1, 10**6, "batches in each round, at least: a small round has more passes")
     teacher_share: float = number(
         0.5, 0, 1, "beta: the teacher's share in the target; 1 is the teacher alone, 0 labels alone"
+    )
+    kappa: float = number(
+        1.0, 0, 1e3, "how sharply the teacher's similarity becomes a probability; 1: as sharply as the student's does"
+    )
+    teacher_data: str = choice(
+        "all", ("all", "rounds"), "what the teacher learns: all pairs before the stream, or each round's as it comes"
     )
     lambda1: float = number(0.5, 0, 1e6, "weight: similarities within each modality")
     lambda2: float = number(0.5, 0, 1e6, "weight: similarities to the anchors of earlier rounds")
@@ -46,47 +53,78 @@ class OldItems:
 def train_lcdh(trainer: Trainer[LcdhSettings]) -> HashHeads:
     """Train the teacher, then the student chunk by chunk; of old data only a few anchors are kept.
 
-    With `distil = false` the student's similarities are the labels alone: the ablation.
+    With `distil = false` the student's similarities are the labels alone, and its stream is the rows that have labels:
+    the ablation. After each round the query set is searched for in the rows of the rounds so far, by the codes that
+    each got in its round (`stored codes`), and by codes that the student now gives them (`encoded anew`).
     """
     heads, training_set, settings = trainer.new_heads(), trainer.training_set, trainer.settings
-    teacher = _train_teacher(trainer) if settings.distil else None
+    teacher = OnlineTeacher(trainer) if settings.distil else None
+    if teacher and settings.teacher_data == "all":
+        teacher.train("lcdh-teacher", torch.arange(len(training_set)))
     generator = torch.Generator().manual_seed(settings.seed)
     order = torch.randperm(len(training_set), generator=generator)
     priority = torch.rand(len(training_set), generator=generator)
+    if not teacher:
+        order = order[torch.isin(order, training_set.labelled)]
     seen = order[:0]
     anchors = OldItems(seen, torch.empty(0, trainer.bits, device=training_set.image.device))
+    stored = torch.empty(len(training_set), trainer.bits, device=training_set.image.device)
     rounds = max(1, min(settings.rounds, len(order) // 2))  # one row alone has no pairs
     for round_number, chunk in enumerate(order.tensor_split(rounds), start=1):
+        if teacher and settings.teacher_data == "rounds":
+            teacher.train(f"lcdh-teacher-round-{round_number}", chunk)
 
-        def loss(rows: Tensor, anchors: OldItems = anchors) -> dict[str, Tensor]:
-            return _round_loss(trainer, heads, teacher, rows, anchors)
+        taught = teacher.codes if teacher else None
+
+        def loss(rows: Tensor, taught: Tensor | None = taught, anchors: OldItems = anchors) -> dict[str, Tensor]:
+            return _round_loss(trainer, heads, taught, rows, anchors)
 
         seen = torch.cat([seen, chunk])
-        passes = math.ceil(settings.round_steps / math.ceil(len(chunk) / settings.batch))
+        passes = trainer.passes(chunk, settings.round_steps)
         name = f"lcdh-round-{round_number}"
         trainer.train(name, heads.modules(), loss, heads.encode, rows=chunk, seen=seen, epochs=passes)
-        trainer.evaluator.report_validation(f"validation, round {round_number}", heads.encode, seen)
+        stored[chunk] = _codes(training_set, heads, chunk)
+        trainer.evaluator.report_stream(f"round {round_number}, stored codes", heads.encode, seen, stored[seen])
+        trainer.evaluator.report_stream(f"round {round_number}, encoded anew", heads.encode, seen, None)
         # A reservoir: an even sample of all rows seen so far. A row that has left it does not come back.
         candidates = torch.cat([anchors.rows, chunk])
         kept = candidates[priority[candidates].argsort()[: settings.anchors]]
-        with torch.no_grad():
-            image, text = (
-                torch.tanh(heads.image(training_set.image[kept])),
-                torch.tanh(heads.text(training_set.text[kept])),
-            )
-            anchors = OldItems(kept, signs(image + text))
+        anchors = OldItems(kept, _codes(training_set, heads, kept))
     return heads
 
 
-def _train_teacher(trainer: Trainer[LcdhSettings]) -> Tensor:
-    """H^T [m, r], the fused relaxed codes of all training rows."""
-    training_set, settings = trainer.training_set, trainer.settings
-    width = training_set.teacher_image.shape[1]
-    teacher = FusedTeacher(width, trainer.bits, heads=8, attend=settings.attention).to(training_set.image.device)
-    images = TeacherImages(training_set, settings)
+def _codes(training_set: TrainingSet, heads: HashHeads, rows: Tensor) -> Tensor:
+    """B, one code for a photo and its text together, -1 and +1 [n, r]."""
+    with torch.no_grad():
+        image, text = heads.image(training_set.image[rows]), heads.text(training_set.text[rows])
+        return signs(torch.tanh(image) + torch.tanh(text))
 
-    def loss(rows: Tensor) -> dict[str, Tensor]:
-        outputs, tokens = teacher(images.of_rows(rows), training_set.teacher_text[rows])
+
+class OnlineTeacher:
+    """LCDH's teacher as its student meets it: `codes` float32 [m, r] are H^T, its relaxed codes of all rows."""
+
+    codes: Tensor
+
+    def __init__(self, trainer: Trainer[LcdhSettings]) -> None:
+        training_set, settings = trainer.training_set, trainer.settings
+        width = training_set.teacher_image.shape[1]
+        fused = FusedTeacher(width, trainer.bits, heads=8, attend=settings.attention)
+        self._trainer, self._fused = trainer, fused.to(training_set.image.device)
+        self._images = TeacherImages(training_set, settings)
+
+    def train(self, name: str, rows: Tensor) -> None:
+        """Train on those of the rows that have labels."""
+        trainer, training_set = self._trainer, self._trainer.training_set
+        modules = nn.ModuleDict({"teacher": self._fused} | self._images.modules())
+        trainer.train_on_labels(name, modules, self._loss, self._encode, rows)
+        trainer.evaluator.report(name.replace("lcdh-", "lcdh's ").replace("-", " "), self._encode)
+        with torch.no_grad():
+            outputs, _ = self._fused(self._images.of_all_rows(), training_set.teacher_text)
+            self.codes = torch.tanh(outputs)
+
+    def _loss(self, rows: Tensor) -> dict[str, Tensor]:
+        training_set, settings = self._trainer.training_set, self._trainer.settings
+        outputs, tokens = self._fused(self._images.of_rows(rows), training_set.teacher_text[rows])
         relaxed = torch.tanh(outputs)
         return {
             "likelihood": negative_log_likelihood(
@@ -96,22 +134,31 @@ def _train_teacher(trainer: Trainer[LcdhSettings]) -> Tensor:
             "contrast": settings.contrast * info_nce(tokens[:, 0], tokens[:, 1]),
         }
 
-    def encode(features: Features) -> Outputs:
-        return {"pair": teacher(images.of_photos(features)[features.photo_of], features.teacher_text)[0]}
-
-    trainer.train("lcdh-teacher", nn.ModuleDict({"teacher": teacher} | images.modules()), loss, encode)
-    trainer.evaluator.report("lcdh's teacher", encode)
-    with torch.no_grad():
-        return torch.tanh(teacher(images.of_all_rows(), training_set.teacher_text)[0])
+    def _encode(self, features: Features) -> Outputs:
+        image = self._images.of_photos(features)[features.photo_of]
+        return {"pair": self._fused(image, features.teacher_text)[0]}
 
 
 def _target(trainer: Trainer[LcdhSettings], teacher: Tensor | None, rows: Tensor, others: Tensor) -> Tensor:
-    """S~ in [0, 1]^(rows x others): the logistic of the teacher's Theta, mixed with the labels by `teacher_share`."""
-    labels = trainer.training_set.similarity(rows, others)
+    """S~ in [0, 1]^(rows x others): the teacher's probability, mixed with the labels by `teacher_share`.
+
+    The probability is the logistic of kappa times the teacher's Theta, at the student's scale. Of a pair without labels
+    it is the target alone.
+    """
+    training_set, settings = trainer.training_set, trainer.settings
+    labels = training_set.similarity(rows, others)
     if teacher is None:
         return labels
-    share = trainer.settings.teacher_share
-    return share * torch.sigmoid(half_inner(teacher[rows], teacher[others])) + (1 - share) * labels
+    taught = torch.sigmoid(settings.kappa * _theta(teacher[rows], teacher[others]))
+    mixed = settings.teacher_share * taught + (1 - settings.teacher_share) * labels
+    known = training_set.known(rows, others)
+    return mixed if known is None else torch.where(known, mixed, taught)
+
+
+def _theta(a: Tensor, b: Tensor) -> Tensor:
+    """Theta = (lambda_r / r) a b^T, lambda_r = 4, 8, 10 for 16, 32, 64 bits as in OH-ELS, then 12 (ours)."""
+    bits = a.shape[1]
+    return float(np.interp(np.log2(bits), [4, 5, 6, 7], [4, 8, 10, 12]) / bits) * a @ b.T
 
 
 def _round_loss(
@@ -124,9 +171,7 @@ def _round_loss(
     target = _target(trainer, teacher, rows, rows)
 
     def likelihood(a: Tensor, b: Tensor, similar: Tensor) -> Tensor:
-        """Theta = (lambda_r / r) a b^T, lambda_r = 4, 8, 10 for 16, 32, 64 bits as in OH-ELS, then 12 (ours)."""
-        scale = np.interp(np.log2(trainer.bits), [4, 5, 6, 7], [4, 8, 10, 12]) / trainer.bits
-        return negative_log_likelihood(float(scale) * a @ b.T, similar, training_set.balanced)
+        return negative_log_likelihood(_theta(a, b), similar, training_set.balanced)
 
     terms = {
         "inter": likelihood(image, text, target),
@@ -169,5 +214,6 @@ METHOD = Method(
     train_lcdh,
     check=check_teacher,
     reconstruction=True,
+    version=2,  # the first had no kappa
     needs_teacher_texts=True,  # the teacher fuses a photo with its text
 )

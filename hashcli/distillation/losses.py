@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-CLAMP = 64.0  # of the likelihood's argument, as in MITH's code
-
 
 def label_similarity(labels: Tensor, others: Tensor) -> Tensor:
     """S in {0, 1}^(n x m): 1 where two items share a label. Labels are [n, classes] and [m, classes] of 0 and 1."""
     return (labels @ others.T > 0).float()
+
+
+def known_pairs(labels: Tensor, others: Tensor) -> Tensor:
+    """bool [n, m]: the pairs of which both have labels. Labels are [n, classes] and [m, classes]."""
+    return labels.any(dim=1)[:, None] & others.any(dim=1)
 
 
 def teacher_similarity(image: Tensor, text: Tensor, other_images: Tensor, other_texts: Tensor) -> Tensor:
@@ -24,15 +27,25 @@ def teacher_similarity(image: Tensor, text: Tensor, other_images: Tensor, other_
 
 
 def half_inner(a: Tensor, b: Tensor) -> Tensor:
-    """Theta = 1/2 a b^T, clamped: the argument of DCMH's likelihood. [n, r] and [m, r] to [n, m]."""
-    return (0.5 * a @ b.T).clamp(-CLAMP, CLAMP)
+    """Theta = 1/2 a b^T: the argument of DCMH's likelihood. [n, r] and [m, r] to [n, m].
+
+    It is not clamped, as it is in MITH's code: a clamp takes the gradient from pairs of long codes that are most wrong.
+    """
+    return 0.5 * a @ b.T
 
 
-def negative_log_likelihood(theta: Tensor, similarity: Tensor, balanced: bool = False) -> Tensor:
+def negative_log_likelihood(
+    theta: Tensor, similarity: Tensor, balanced: bool = False, known: Tensor | None = None
+) -> Tensor:
     """mean log(1 + exp(Theta)) - S Theta (DCMH, Jiang and Li 2017). S may be soft, in [0, 1].
 
     `balanced`: the similar pairs weigh as much as all others together, however few they are (HashNet, Cao et al. 2017).
+    `known`, bool like S: the mean is over these pairs alone, and 0 if there are none.
     """
+    if known is not None:
+        theta, similarity = theta[known], similarity[known]
+        if not len(theta):
+            return theta.sum()  # 0, with a gradient
     terms = functional.softplus(theta) - similarity * theta
     if balanced:
         share = similarity.mean().clamp(1e-4, 1 - 1e-4)

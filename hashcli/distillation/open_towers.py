@@ -55,9 +55,10 @@ def open_towers(settings: Settings, device: torch.device, student_image: ImageTo
         precision = "bfloat16"
     image, text = open_teacher(settings.teacher, device, precision)
     if student_image is None:
-        # The student computes in float32, as the hash model will.
+        # The student computes in float32, as the hash model will, and on the backbone of a hash model.
         is_the_teacher = settings.student == settings.teacher and precision == "float32"
-        student_image = image if is_the_teacher else open_image_tower(settings.student, device)
+        share = is_the_teacher and not _is_hash_model(settings.student)
+        student_image = image if share else open_image_tower(settings.student, device, backbone=True)
     student_text: TextTower | None = None
     if settings.text != "bag":
         is_the_teacher = settings.text == settings.teacher and precision == "float32"

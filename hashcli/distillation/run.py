@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,13 +25,15 @@ from hashcli.distillation.features import (
     encode_texts,
     make_supervised_rows,
     make_training_set,
+    new_words,
 )
-from hashcli.distillation.open_towers import Towers, choose_device, open_towers
+from hashcli.distillation.open_towers import Towers, choose_device, open_image_tower, open_towers
 from hashcli.distillation.registry import load_method
 from hashcli.distillation.run_folder import MetricRow, RunFolder, metric_rows, open_run, run_facts
 from hashcli.distillation.run_plan import RunPlan
-from hashcli.distillation.student import Student, choose_anchors, load_student, save_student
-from hashcli.distillation.towers import ExportedTower, OpenClipTextTower
+from hashcli.distillation.settings import Settings
+from hashcli.distillation.student import Student, choose_anchors, load_student, save_student, with_new_words
+from hashcli.distillation.towers import OUTPUTS, ExportedTower, ImageTower, OpenClipTextTower
 from hashcli.distillation.trainer import HashHeads, Method, Trainer, UnpairedMethod
 from hashcli.distillation.training_loop import EpochReport
 from hashcli.distillation.training_set import TrainingSet
@@ -112,8 +115,7 @@ def _open_and_check_towers(plan: RunPlan, method: Method[Any], student: Student 
         )
     if student and plan.update:
         check_update_settings(student, settings)
-        tuned = ExportedTower(plan.update, student.towers["student"]) if student.is_tuned else None
-        towers = open_towers(settings, device, tuned)
+        towers = open_towers(settings, device, _old_tower(plan.update, student, settings, device))
         check_update_towers(student, towers.keys())
         return towers
     towers = open_towers(settings, device)
@@ -127,6 +129,15 @@ def _open_and_check_towers(plan: RunPlan, method: Method[Any], student: Student 
         )
     method.check(settings, plan.dataset, towers.teacher_image)
     return towers
+
+
+def _old_tower(model: Path, student: Student, settings: Settings, device: torch.device) -> ImageTower | None:
+    """The image tower of a student to update, where its settings alone do not say which: a tuned tower, or a hash
+    model's outputs, from which students of version 0.2 learned. Else None."""
+    key = student.towers["student"]
+    if student.is_tuned:
+        return ExportedTower(model, key)
+    return open_image_tower(settings.student, device) if key.startswith(OUTPUTS) else None
 
 
 def _open_folder(plan: RunPlan, towers: Towers, student: Student | None) -> RunFolder:
@@ -146,10 +157,12 @@ def _encode(
     items = UsedItems.of_split(dataset, plan.split)
     callback.planned(2 * len(items.photos) + (2 if towers.student_text else 1) * len(items.texts))
     cache = FeatureCache(plan.cache, dataset.name, callback.advanced)
+    if student:
+        student = with_new_words(student, new_words(dataset, plan.split, settings))
     vocabulary = student.vocabulary if student else choose_vocabulary(dataset, plan.split, settings)
     text = encode_texts(items, towers, vocabulary, cache)
     teacher = encode_for_teacher(items, towers, cache)
-    training_rows = make_supervised_rows(items, dataset, teacher, settings.neighbours)
+    training_rows = make_supervised_rows(items, dataset, teacher, settings)
     if settings.tune_student != "head" and not student:
         tower = tunable(towers.student_image, "tune_student")
         on_epoch = partial(_on_epoch, folder, callback, 0)
@@ -175,6 +188,7 @@ def _train(
     trainer = Trainer(run.training_set, settings, bits, run.folder.checkpoints(bits), on_epoch, evaluator)
     if not run.student:
         return method.train(trainer)
+    evaluator.report("before the update", run.student.heads.encode)
     heads = update_student(trainer, run.student)
     callback.bits_kept(bits, *kept_bits(run.student, heads))
     return heads

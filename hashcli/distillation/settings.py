@@ -126,7 +126,7 @@ class Settings:
     )
     student: str = string(
         "lite-256",
-        "the student's image tower: a hash model's outputs, timm:NAME, timm:NAME/FILE or an open_clip model",
+        "the student's image tower: a hash model's backbone, timm:NAME, timm:NAME/FILE or an open_clip model",
         "a model's name",
     )
     text: str = string("bag", "the student's text tower: bag (of words), or a model", "bag or a model's name")
@@ -136,6 +136,11 @@ class Settings:
     epochs: int = number(30, 1, 10**6, "passes over the training set in each stage")
     batch: int = number(128, 2, 10**6, "texts, each with its photo, in a batch")
     learning_rate: float = number(1e-3, 1e-8, 1, "Adam's learning rate for the heads")
+    schedule: str = choice(
+        "constant",
+        ("constant", "cosine"),
+        "the learning rate over a stage; cosine: it rises over the first twentieth and falls to 0 at the end",
+    )
     validate_every: int = number(1, 0, 10**6, "epochs between validations; 0: only at the end of each stage")
     device: str = choice("auto", ("auto", "cpu", "cuda"), "where to train; auto: on cuda if it is available")
     precision: str = choice(
@@ -156,6 +161,15 @@ class Settings:
     # On Flickr8k's validation photos CKDH did as well with 0 as with 0.01, and worse with 0.05; its ablation did better
     # with every increase. Both were measured before the losses were balanced.
     neighbours: float = number(0.01, 0, 1, "without labels: the share of pairs of photos that count as similar")
+    labelled: float = number(
+        1.0,
+        0,
+        1,
+        "the share of the labelled training photos, drawn by the seed, whose labels are used; for experiments",
+    )
+    labelled_steps: int = number(
+        500, 1, 10**6, "batches in a stage on the photos with labels, at least, where others have none"
+    )
 
     tune_student: str = choice(
         "head", TUNING, "first fine-tune the student's image tower: no part, its last block, or all of it", fixed=True

@@ -107,7 +107,7 @@ def train_soda(trainer: Trainer[SodaSettings]) -> HashHeads:
     """
     heads = trainer.new_heads()
     if not trainer.settings.distil:
-        trainer.train(
+        trainer.train_on_labels(
             "soda-without-teacher", heads.modules(), lambda rows: _label_loss(trainer, heads, rows), heads.encode
         )
         return heads
@@ -117,7 +117,8 @@ def train_soda(trainer: Trainer[SodaSettings]) -> HashHeads:
 
         def joint_loss(rows: Tensor) -> dict[str, Tensor]:
             features = teacher.images.of_rows(rows)
-            terms = _teacher_loss(trainer, teacher, features, rows)
+            has_labels = torch.isin(rows, trainer.training_set.labelled)
+            terms = _teacher_loss(trainer, teacher, features[has_labels], rows[has_labels]) if has_labels.any() else {}
             student = _student_loss(trainer, heads, teacher.codes(features), rows)
             return {f"teacher {name}": term for name, term in terms.items()} | student
 
@@ -125,7 +126,7 @@ def train_soda(trainer: Trainer[SodaSettings]) -> HashHeads:
         trainer.train("soda-joint", modules, joint_loss, heads.encode)
         return heads
 
-    trainer.train(
+    trainer.train_on_labels(
         "soda-teacher",
         teacher.modules(),
         lambda rows: _teacher_loss(trainer, teacher, teacher.images.of_rows(rows), rows),
@@ -140,17 +141,20 @@ def train_soda(trainer: Trainer[SodaSettings]) -> HashHeads:
 
 
 def label_features(trainer: Trainer[SodaSettings]) -> Tensor:
-    """What the label network sees of each row's labels: float32 [m, width], by `label_input`."""
+    """What the label network sees of each row's labels: float32 [m, width], by `label_input`; 0 without labels."""
     training_set, settings = trainer.training_set, trainer.settings
     assert training_set.labels is not None
+    device = training_set.image.device
     names = [name.replace("_", " ") for name in training_set.label_names]
     if settings.label_input == "classes":
         return training_set.labels
     if settings.label_input == "mean":
         each = training_set.prompts([settings.prompt.replace("{}", name) for name in names])
-        return functional.normalize(training_set.labels @ each.to(training_set.labels.device))
+        return functional.normalize(training_set.labels @ each.to(device))
     sentence = "{}" if settings.label_input == "names" else settings.prompt
-    return training_set.prompts(label_prompts(training_set.labels.cpu(), names, sentence)).to(training_set.image.device)
+    rows = training_set.labelled
+    encoded = training_set.prompts(label_prompts(training_set.labels.cpu()[rows], names, sentence))
+    return encoded.new_zeros(len(training_set), encoded.shape[1]).index_copy(0, rows, encoded).to(device)
 
 
 def label_prompts(labels: Tensor, names: list[str], template: str) -> list[str]:
@@ -183,10 +187,13 @@ def _teacher_loss(
 def _student_loss(trainer: Trainer[SodaSettings], heads: HashHeads, codes: Tensor, rows: Tensor) -> dict[str, Tensor]:
     """The terms for the student's images and texts, given the teacher's codes of the images, -1 and +1 [batch, r].
 
-    Our reconstruction. Each modality is brought to the teacher's codes by itself.
+    Our reconstruction. Each modality is brought to the teacher's codes by itself. Of a pair without labels these codes
+    also say how similar it is.
     """
     settings, training_set = trainer.settings, trainer.training_set
-    similar, r = training_set.similarity(rows), codes.shape[1]
+    similar, known, r = training_set.similarity(rows), training_set.known(rows), codes.shape[1]
+    if known is not None:
+        similar = torch.where(known, similar, torch.sigmoid(half_inner(codes, codes)))
 
     def terms(outputs: Tensor) -> dict[str, Tensor]:
         relaxed = torch.tanh(outputs)

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from hashcli.distillation.heads import HashHead
 from hashcli.distillation.losses import signs
@@ -74,6 +75,19 @@ class Student:
         self.heads.modules().to(device)
         moved = {name: value if value is None else value.to(device) for name, value in vars(self.anchors).items()}
         return replace(self, anchors=Anchors(**moved))
+
+
+def with_new_words(student: Student, words: list[str]) -> Student:
+    """The same student with the words added to its bag. Its codes of old texts, which have none of them, stay as they
+    are: what the words mean is for the update to learn, from weights of 0.
+    """
+    new = [word for word in words if word not in set(student.vocabulary)]
+    anchors = replace(student.anchors, text=functional.pad(student.anchors.text, (0, len(new))))
+    first = student.heads.text.first
+    wider = nn.Linear(first.in_features + len(new), first.out_features, device=first.weight.device)
+    wider.load_state_dict({"weight": functional.pad(first.weight.detach(), (0, len(new))), "bias": first.bias.detach()})
+    student.heads.text.first = wider
+    return replace(student, vocabulary=[*student.vocabulary, *new], anchors=anchors)
 
 
 def choose_anchors(

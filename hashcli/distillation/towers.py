@@ -21,6 +21,7 @@ from hashcli.hashmodel.prefetch import batched, prefetch
 from hashcli.hashmodel.registry import find_model
 
 TEXT_BATCH = 64
+OUTPUTS = "hashmodel-"  # what the key of a hash model's outputs begins with
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -56,7 +57,7 @@ class HashModelTower:
 
     def __init__(self, name: str) -> None:
         self.model = HashModel(find_model(name), verify=True)
-        self.key = f"hashmodel-{self.model.fingerprint}"
+        self.key = f"{OUTPUTS}{self.model.fingerprint}"
         self.width = self.model.bits
         self.size = self.model.description.image.size
         self.resize = self.model.description.image.resize

@@ -1,5 +1,6 @@
 """What a method is given to train with, and what it gives back."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from hashcli.distillation.settings import Settings, UnpairedSettings
 from hashcli.distillation.towers import ImageTower
 from hashcli.distillation.training_loop import EpochReport, Stage, train_stage
 from hashcli.distillation.training_set import TrainingSet
+from hashcli.errors import HashcliError
 
 # Outputs before the sign, float32: "image" [n, bits] and "text" [t, bits]. A teacher may have "image" alone, or "pair"
 # [t, bits], one code for a photo and its text together.
@@ -39,6 +41,13 @@ class Evaluator(Protocol):
     def report(self, what: str, encode: Encoder) -> None:
         """Report all metrics of the query set as those of `what`."""
 
+    def report_stream(self, what: str, encode: Encoder, seen: Tensor, stored: Tensor | None) -> None:
+        """Report all metrics of the query set in a database of the training rows `seen`.
+
+        With `stored` [seen, bits], each has this code, for its photo and its text, in place of those of `encode`.
+        Nothing is reported without labels, since only held-out photos are searched for then.
+        """
+
     def report_validation(self, what: str, encode: Encoder, seen: Tensor | None) -> None:
         """Report all metrics of the validation photos; `seen` as in `validate`."""
 
@@ -50,6 +59,7 @@ class NoEvaluator:
         return {}
 
     def report(self, what: str, encode: Encoder) -> None: ...
+    def report_stream(self, what: str, encode: Encoder, seen: Tensor, stored: Tensor | None) -> None: ...
     def report_validation(self, what: str, encode: Encoder, seen: Tensor | None) -> None: ...
 
 
@@ -97,6 +107,31 @@ class Trainer(Generic[MethodSettings]):
         image, text = self.training_set.image, self.training_set.text
         return HashHeads(self.new_head(image.shape[1]), self.new_head(text.shape[1]))
 
+    def passes(self, rows: Tensor, batches: int) -> int:
+        """How many passes over rows make at least that many batches."""
+        return math.ceil(batches / math.ceil(len(rows) / self.settings.batch))
+
+    def train_on_labels(
+        self,
+        name: str,
+        modules: nn.ModuleDict,
+        loss: Callable[[Tensor], dict[str, Tensor]],
+        encode: Encoder,
+        among: Tensor | None = None,
+    ) -> None:
+        """Train a stage that needs labels: on the rows that have some, with more passes where these are few.
+
+        With `among`, only on such rows. Raises HashcliError if there are fewer than two.
+        """
+        rows, epochs = self.training_set.labelled, self.settings.epochs
+        if among is not None:
+            rows = among[torch.isin(among, rows)]
+        if len(rows) < 2:
+            raise HashcliError(f"{name}: fewer than two training photos have labels.", "Give more of them labels.")
+        if len(self.training_set.labelled) < len(self.training_set):
+            epochs = max(epochs, self.passes(rows, self.settings.labelled_steps))
+        self.train(name, modules, loss, encode, rows=rows, epochs=epochs)
+
     def train(
         self,
         name: str,
@@ -127,6 +162,7 @@ class Trainer(Generic[MethodSettings]):
             learning_rates=rates,
             validate=lambda: self.evaluator.validate(encode, seen),
             validate_every=settings.validate_every,
+            schedule=settings.schedule,
         )
         train_stage(stage, settings.seed, self.checkpoints, self.on_epoch)
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from hashcli.errors import HashcliError
 
+WARM_UP = 0.05  # the share of a stage in which the learning rate of the schedule "cosine" rises
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -29,6 +31,7 @@ class Stage:
     learning_rates: dict[str, float]  # by the names of `modules`
     validate: Callable[[], dict[str, float]] = dict
     validate_every: int = 1  # 0: only after the last
+    schedule: str = "constant"  # or cosine, as the setting
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,12 @@ def train_stage(stage: Stage, seed: int, checkpoints: Path | None, on_epoch: Cal
 def _train_epoch(stage: Stage, optimiser: torch.optim.Optimizer, seed: int, number: int) -> dict[str, float]:
     """Train on all items once. Returns the mean over the items of each term of the loss."""
     sums: dict[str, float] = {}
+    rates = [stage.learning_rates[name] for name in stage.modules]
+    batches = math.ceil(stage.row_count / stage.batch)
     for step, rows in enumerate(_batches(stage, seed, number)):
+        share = _share_of_rate(stage.schedule, (number * batches + step + 0.5) / (stage.epochs * batches))
+        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = share * rate
         terms = stage.loss(rows)
         total = torch.stack(list(terms.values())).sum()
         if not math.isfinite(total.item()):
@@ -88,6 +96,13 @@ def _train_epoch(stage: Stage, optimiser: torch.optim.Optimizer, seed: int, numb
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + value.item() * len(rows)
     return {name: value / stage.row_count for name, value in sums.items()}
+
+
+def _share_of_rate(schedule: str, done: float) -> float:
+    """The share of the learning rate when `done` of the stage is, from 0 to 1."""
+    if schedule == "constant":
+        return 1.0
+    return min(done / WARM_UP, (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2)
 
 
 def _validate_if_due(stage: Stage, epoch: int) -> dict[str, float]:

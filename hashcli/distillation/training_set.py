@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from hashcli.distillation.losses import label_similarity, teacher_similarity
+from hashcli.distillation.losses import known_pairs, label_similarity, teacher_similarity
 from hashcli.distillation.towers import ImageTower
 
 SAMPLE = 2000  # rows whose similarities to each other give the threshold
@@ -23,8 +23,9 @@ class SupervisedRows:
     """m training rows, each a photo with one of its texts, as the teacher sees them, and which are similar.
 
     `photos` are the files of p photos, and `photo_of` int64 [m] is each row's place among them. `teacher_image` and
-    `teacher_text` are float32 [m, teacher width] of unit length. `labels` is float32 [m, classes] of 0 and 1, or None.
-    `neighbours` is the share of pairs that are similar where there are no labels.
+    `teacher_text` are float32 [m, teacher width] of unit length. `labels` is float32 [m, classes] of 0 and 1, or None
+    where no row has any; a row of zeros alone has no labels. `neighbours` is the share of pairs that are similar where
+    there are no labels at all.
     """
 
     photos: Sequence[Path]
@@ -45,8 +46,8 @@ class SupervisedRows:
     def similarity(self, rows: Tensor, others: Tensor | None = None) -> Tensor:
         """S in {0, 1}^(rows x others), or among the rows themselves without others.
 
-        Rows that share a label are similar. Without labels, our reconstruction: rows of one photo, and the pairs that
-        the teacher finds most similar.
+        Rows that share a label are similar; where a row has no labels and others do, nothing is known of it, and S is
+        0. Without any labels, our reconstruction: rows of one photo, and the pairs that the teacher finds most similar.
         """
         others = rows if others is None else others
         if self.labels is not None:
@@ -56,6 +57,17 @@ class SupervisedRows:
         )
         same_photo = self.photo_of[rows][:, None] == self.photo_of[others]
         return ((similarity > self.similarity_threshold) | same_photo).float()
+
+    def known(self, rows: Tensor, others: Tensor | None = None) -> Tensor | None:
+        """bool [rows, others]: of which pairs it is known whether they are similar. None: of all."""
+        if self.labels is None or len(self.labelled) == len(self):
+            return None
+        return known_pairs(self.labels[rows], self.labels[rows if others is None else others])
+
+    @cached_property
+    def labelled(self) -> Tensor:
+        """int64: the rows that have labels; all rows, where none has and the teacher says which are similar."""
+        return torch.arange(len(self)) if self.labels is None else self.labels.any(dim=1).nonzero().flatten().cpu()
 
     @property
     def balanced(self) -> bool:

@@ -17,7 +17,7 @@ from hashcli.distillation.features import Features
 from hashcli.distillation.heads import HashHead
 from hashcli.distillation.losses import half_inner, info_nce, negative_log_likelihood
 from hashcli.distillation.settings import Settings, TeacherSettings
-from hashcli.distillation.towers import HashModelTower, ImageTower, TorchImageTower, tower_pixels
+from hashcli.distillation.towers import GraphTower, HashModelTower, ImageTower, TorchImageTower, tower_pixels
 from hashcli.distillation.training_loop import EpochReport, Stage, train_stage
 from hashcli.distillation.training_set import SupervisedRows, TrainingSet
 from hashcli.errors import HashcliError
@@ -31,7 +31,7 @@ _BLOCK = re.compile(r"(.*\b(?:resblocks|blocks|layers|stages|layer|features)\.?)
 def tunable(tower: ImageTower | None, setting: str) -> TorchImageTower:
     """The tower, if it is a torch module. Raises HashcliError, naming the setting, for any other."""
     if not isinstance(tower, TorchImageTower):
-        what = "a hash model's tower" if isinstance(tower, HashModelTower) else "features without a tower"
+        what = "a hash model's tower" if isinstance(tower, HashModelTower | GraphTower) else "features without a tower"
         raise HashcliError(
             f"{setting}: {what} cannot be tuned.", "Name an open_clip model, or timm:NAME for a student."
         )
@@ -136,8 +136,8 @@ def tune_student(
     def loss(photos: Tensor) -> dict[str, Tensor]:
         features = tuned([rows.photos[place] for place in photos.tolist()])
         relaxed = torch.tanh(head(features))
-        similar = rows.similarity(first[photos])
-        terms = {"likelihood": negative_log_likelihood(half_inner(relaxed, relaxed), similar)}
+        similar, known = rows.similarity(first[photos]), rows.known(first[photos])
+        terms = {"likelihood": negative_log_likelihood(half_inner(relaxed, relaxed), similar, known=known)}
         if texts.shape[1] == tower.width:
             terms["contrast"] = settings.contrast * info_nce(features, texts[photos])
         return terms

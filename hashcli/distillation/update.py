@@ -1,5 +1,8 @@
 """An update: a trained student learns new data without the old data.
 
+Where it reads texts as bags of words, the words of the new texts come into its bag first (student.with_new_words): a
+text of unknown words alone has one code with all others like it, and nothing can be learned of it.
+
 It is like a round of LCDH's stream, with the student's anchors in place of the old data. Our own design.
 """
 
@@ -10,6 +13,7 @@ from torch import Tensor
 
 from hashcli.distillation.losses import (
     half_inner,
+    known_pairs,
     label_similarity,
     modality_gap,
     negative_log_likelihood,
@@ -18,8 +22,9 @@ from hashcli.distillation.losses import (
     teacher_similarity,
 )
 from hashcli.distillation.settings import Settings, shown
-from hashcli.distillation.student import Student
+from hashcli.distillation.student import Anchors, Student
 from hashcli.distillation.trainer import HashHeads, Trainer
+from hashcli.distillation.training_set import SAMPLE, TrainingSet
 from hashcli.errors import HashcliError
 
 
@@ -56,20 +61,24 @@ def update_student(trainer: Trainer[Any], student: Student) -> HashHeads:
     heads, anchors = student.heads, student.anchors
     training_set, settings = trainer.training_set, trainer.settings
 
-    def old_similarity(rows: Tensor) -> Tensor:
-        """S between rows and anchors [n, anchors]."""
+    old_threshold = _old_threshold(training_set, anchors)
+
+    def old_similarity(rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """S between rows and anchors [n, anchors], and of which pairs it is known."""
         same_labels = training_set.label_names == student.label_names
         if training_set.labels is not None and anchors.labels is not None and same_labels:
-            return label_similarity(training_set.labels[rows], anchors.labels)
+            labels = training_set.labels[rows]
+            return label_similarity(labels, anchors.labels), known_pairs(labels, anchors.labels)
         image, text = training_set.teacher_image[rows], training_set.teacher_text[rows]
         similarity = teacher_similarity(image, text, anchors.teacher_image, anchors.teacher_text)
-        return (similarity > training_set.similarity_threshold).float()
+        return (similarity >= old_threshold).float(), None
 
-    def likelihood(a: Tensor, b: Tensor, similar: Tensor) -> Tensor:
-        return negative_log_likelihood(half_inner(a, b), similar, training_set.balanced)
+    def likelihood(a: Tensor, b: Tensor, pairs: tuple[Tensor, Tensor | None]) -> Tensor:
+        similar, known = pairs
+        return negative_log_likelihood(half_inner(a, b), similar, training_set.balanced, known)
 
     def loss(rows: Tensor) -> dict[str, Tensor]:
-        among, old = training_set.similarity(rows), old_similarity(rows)
+        among, old = (training_set.similarity(rows), training_set.known(rows)), old_similarity(rows)
         image, text = torch.tanh(heads.image(training_set.image[rows])), torch.tanh(heads.text(training_set.text[rows]))
         old_image, old_text = torch.tanh(heads.image(anchors.image)), torch.tanh(heads.text(anchors.text))
         kept = modality_gap(old_image, anchors.image_codes) + modality_gap(old_text, anchors.text_codes)
@@ -82,6 +91,18 @@ def update_student(trainer: Trainer[Any], student: Student) -> HashHeads:
 
     trainer.train("update", heads.modules(), loss, heads.encode)
     return heads
+
+
+def _old_threshold(training_set: TrainingSet, anchors: Anchors) -> float:
+    """The share `neighbours` of the pairs of a new row and an anchor is as similar as this, or more: at least one pair.
+
+    A threshold of pairs of new rows would leave none where the old items are of another kind. The likelihood would then
+    only drive the new codes away from the old ones, and the least costly way is one code for all new photos.
+    """
+    rows = torch.randperm(len(training_set), generator=torch.Generator().manual_seed(0))[:SAMPLE]
+    image, text = training_set.teacher_image[rows], training_set.teacher_text[rows]
+    similarity = teacher_similarity(image, text, anchors.teacher_image, anchors.teacher_text).flatten()
+    return float(similarity.topk(max(1, round(training_set.neighbours * len(similarity)))).values[-1])
 
 
 def kept_bits(student: Student, heads: HashHeads) -> tuple[float, float]:

@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_list_in_json_lines(folder: Path) -> None:
-    """A photo in two rows has the texts and labels of both. The one without a label is left out, as `missing` says."""
+    """A photo in two rows has the texts and labels of both. The one without a label is kept, as `missing` says."""
     rows = [
         {"image": "trip/c.JPG", "text": "a dog\non the beach", "labels": ["dog", "beach"]},
         {"image": "a.jpg", "texts": ["one", "two"], "labels": "sky; beach"},
@@ -34,12 +34,13 @@ def test_a_list_in_json_lines(folder: Path) -> None:
     (folder / "pairs.jsonl").write_text("\n\n".join(map(json.dumps, rows)))
     dataset = load_dataset(str(folder / "pairs.jsonl"))
     assert dataset.name == "own-pairs"
-    assert dataset.ids == ["trip/c.JPG", "a.jpg"]
-    assert dataset.texts == [["a dog on the beach"], ["one", "two", "three"]]
+    assert dataset.ids == ["trip/c.JPG", "a.jpg", "b.jpg"]
+    assert dataset.texts == [["a dog on the beach"], ["one", "two", "three"], ["no label"]]
     assert dataset.label_names == ["beach", "dog", "sky"]
     assert dataset.labels is not None
-    assert dataset.labels.tolist() == [[1, 1, 0], [1, 1, 1]]
-    assert dataset.missing == "1 of 3 photos are left out, having no labels"
+    assert dataset.labels.tolist() == [[1, 1, 0], [1, 1, 1], [0, 0, 0]]
+    assert dataset.labelled.tolist() == [True, True, False]
+    assert dataset.missing == "1 of 3 photos have no labels; they are trained on, and not searched"
     assert all(path.exists() for path in dataset.images)
 
 

@@ -123,6 +123,18 @@ def test_without_labels_the_held_out_photos_are_the_database() -> None:
     assert len(split.train) + len(split.validation) == 90
 
 
+def test_own_photos_without_labels_are_trained_on_and_nothing_else() -> None:
+    """Query, database and validation set are drawn from those with labels."""
+    dataset = bare("own-holiday", 100)
+    assert dataset.labels is not None
+    dataset.labels[:60] = 0
+    split = make_split(dataset, seed=0)
+    assert (len(split.query), len(split.database), len(split.validation), len(split.train)) == (4, 36, 4, 92)
+    assert min(*split.query, *split.database, *split.validation) >= 60
+    assert set(range(60)) < set(split.train.tolist())
+    assert split.protocol == "ours, 4 of 40 pairs as query"
+
+
 @pytest.mark.parametrize(("name", "count"), [("own-holiday", 1), ("mirflickr", 2)])
 def test_too_few_pairs(name: str, count: int) -> None:
     with pytest.raises(HashcliError, match="too few"):

@@ -24,7 +24,13 @@ PAIRED = [name for name in METHODS if load_method(name).needs_texts]  # the meth
 
 
 def make_training_set(
-    items: int, seed: int, *, labels: bool = True, classes: Sequence[int] = range(CLASSES), neighbours: float = 0.25
+    items: int,
+    seed: int,
+    *,
+    labels: bool = True,
+    classes: Sequence[int] = range(CLASSES),
+    neighbours: float = 0.25,
+    teacher_noise: float = 0.7,
 ) -> TrainingSet:
     """Items of one or two of the classes. Each class has its directions in both feature spaces and ten words."""
     world = np.random.default_rng(0)  # the same for training and test items
@@ -50,8 +56,8 @@ def make_training_set(
     return TrainingSet(
         photos=[Path(f"{row}.png") for row in range(items)],
         photo_of=torch.arange(items),
-        teacher_image=features(teacher_directions, 0.7),
-        teacher_text=features(teacher_directions, 0.7),
+        teacher_image=features(teacher_directions, teacher_noise),
+        teacher_text=features(teacher_directions, teacher_noise),
         image=features(image_directions, 1.0),
         text=torch.from_numpy(uses).float(),
         labels=torch.from_numpy(shown).float() if labels else None,

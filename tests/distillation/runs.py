@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from hashcli.datasets.dataset import ImageTextDataset
@@ -95,9 +94,3 @@ def all_settings() -> dict[str, Any]:
     for method in METHODS:
         together |= resolve_settings(method=method).to_json()
     return together
-
-
-def same_codes(one: Path, other: Path) -> bool:
-    """Whether two codes-BITS.npz hold the same."""
-    first, second = np.load(one), np.load(other)
-    return first.files == second.files and all(np.array_equal(first[name], second[name]) for name in first.files)

@@ -12,6 +12,7 @@ import torch
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.splits import Split
 from hashcli.distillation.features import Features, TeacherFeatures, UsedItems, make_supervised_rows
+from hashcli.distillation.resolve import resolve_settings
 
 
 def test_the_items_of_a_split_in_the_order_of_the_dataset() -> None:
@@ -37,13 +38,43 @@ def test_the_items_of_a_split_in_the_order_of_the_dataset() -> None:
     assert items.trained_rows.tolist() == [1, 1, 4]
 
     teacher = TeacherFeatures(torch.arange(4.0)[:, None], torch.arange(7.0)[:, None])
-    rows = make_supervised_rows(items, dataset, teacher, neighbours=0.1)
+    rows = make_supervised_rows(items, dataset, teacher, resolve_settings(method="ckdh", neighbours=0.1))
     assert [path.name for path in rows.photos] == ["b", "e"]
     assert rows.photo_of.tolist() == [0, 0, 1]
     assert rows.teacher_image.flatten().tolist() == [1, 1, 3]
     assert rows.teacher_text.flatten().tolist() == [1, 2, 6]
     assert rows.labels is not None
     assert rows.labels.tolist() == [[0, 1], [0, 1], [0, 0]]
+
+
+def test_labels_are_hidden_by_photo_and_by_seed() -> None:
+    """All texts of a photo keep their labels or lose them, and a smaller share is part of a larger one."""
+    dataset = ImageTextDataset(
+        "own",
+        [str(row) for row in range(40)],
+        [Path(str(row)) for row in range(40)],
+        [["one text", "another"]] * 40,
+        labels=np.ones((40, 3), np.uint8),
+        label_names=["a", "b", "c"],
+    )
+    rows = np.arange(40)
+    items = UsedItems.of_split(dataset, Split("ours", 0, rows[:5], rows[5:], rows[10:], rows[5:10], "checksum", []))
+    teacher = TeacherFeatures(torch.zeros(40, 1), torch.zeros(80, 1))
+
+    def labelled(share: float, seed: int = 0) -> set[int]:
+        made = make_supervised_rows(items, dataset, teacher, resolve_settings(method="soda", labelled=share, seed=seed))
+        assert made.labels is not None
+        assert set(made.labels.sum(dim=1).tolist()) <= {0.0, 3.0}
+        kept = made.photo_of[made.labelled].tolist()
+        assert sorted(kept) == sorted([*set(kept)] * 2)
+        return set(kept)
+
+    assert [len(labelled(share)) for share in (1.0, 0.5, 0.1, 0.0)] == [30, 15, 3, 0]
+    assert labelled(0.1) < labelled(0.5)
+    assert labelled(0.5) == labelled(0.5)
+    assert labelled(0.5) != labelled(0.5, seed=1)
+    assert dataset.labels is not None
+    assert dataset.labels.all()
 
 
 def test_a_part_of_the_features_has_its_photos_and_all_their_texts() -> None:

@@ -61,12 +61,39 @@ def test_the_cosine_that_codes_should_have() -> None:
 
 
 def test_the_likelihood_of_long_codes_is_finite() -> None:
-    """Theta is cut at 64: log(1 + exp(64)) is 64, and the codes of 1,024 bits that agree cost nothing when similar."""
+    """log(1 + exp(512)) is 512, and the codes of 1,024 bits that agree cost nothing when similar."""
     code = torch.ones(1, 1024)
     theta = losses.half_inner(code, code)
-    assert theta.item() == 64
-    assert losses.negative_log_likelihood(theta, torch.zeros(1, 1)).item() == pytest.approx(64)
+    assert theta.item() == 512
+    assert losses.negative_log_likelihood(theta, torch.zeros(1, 1)).item() == pytest.approx(512)
     assert losses.negative_log_likelihood(theta, torch.ones(1, 1)).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("bits", [16, 256, 1024])
+@pytest.mark.parametrize(("similar", "agree"), [(0.0, 1.0), (0.0, 0.75), (1.0, 0.25), (1.0, 0.0)])
+def test_a_wrong_pair_has_a_gradient_at_every_length(bits: int, similar: float, agree: float) -> None:
+    """A pair whose codes agree in the wrong share of their bits."""
+    code = torch.ones(1, bits)
+    code[0, round(agree * bits) :] = -1
+    code.requires_grad_()
+    theta = losses.half_inner(code, torch.ones(1, bits))
+    losses.negative_log_likelihood(theta, torch.full((1, 1), similar)).backward()  # type: ignore[no-untyped-call]
+    assert code.grad is not None
+    assert (code.grad * (0.5 - similar) > 0.1).all()  # it is driven to the other side
+
+
+def test_the_likelihood_of_pairs_that_are_known() -> None:
+    """The mean is over these alone; without any it is 0, with a gradient of 0."""
+    theta = torch.tensor([[1.0, -2.0], [0.5, 3.0]], requires_grad=True)
+    similar = torch.tensor([[1.0, 0], [0, 0]])
+    known = torch.tensor([[True, False], [False, True]])
+    expected = (np.log(1 + np.exp(1)) - 1 + np.log(1 + np.exp(3))) / 2
+    assert losses.negative_log_likelihood(theta, similar, known=known).item() == pytest.approx(expected)
+    nothing = losses.negative_log_likelihood(theta, similar, known=torch.zeros_like(known))
+    assert nothing.item() == 0
+    nothing.backward()  # type: ignore[no-untyped-call]
+    assert theta.grad is not None
+    assert not theta.grad.any()
 
 
 def test_cosine_and_modality_gap() -> None:

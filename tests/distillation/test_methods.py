@@ -17,6 +17,7 @@ from hashcli.distillation.features import Features
 from hashcli.distillation.towers import HashModelTower
 from hashcli.distillation.trainer import Encoder, NoEvaluator
 from hashcli.distillation.training_loop import EpochReport
+from hashcli.distillation.training_set import TrainingSet
 from hashcli.errors import HashcliError
 from tests.distillation.planted import (
     BITS,
@@ -56,6 +57,11 @@ def test_a_method_learns_both_directions(method: str) -> None:
         ("lcdh", {"attention": False}),
         ("lcdh", {"teacher_share": 1.0}),
         ("lcdh", {"teacher_share": 0.0}),
+        ("lcdh", {"teacher_data": "rounds"}),
+        ("ckdh", {"graded": True}),
+        ("ckdh", {"image_share": 0.0, "text_share": 0.0}),
+        ("ckdh", {"student_likelihood": 0.0}),
+        ("ckdh", {"schedule": "cosine"}),
     ],
 )
 def test_each_ablation_learns_and_is_not_the_method(method: str, settings: dict[str, Any]) -> None:
@@ -95,12 +101,21 @@ def test_the_stream_of_lcdh() -> None:
     passes: 34 rows are one batch of 64, or four of 10."""
     training_set = make_training_set(100, seed=1)
     seen: list[torch.Tensor] = []
+    before: list[torch.Tensor] = []
 
     class Rounds(NoEvaluator):
-        def report_validation(self, what: str, encode: Encoder, rows: torch.Tensor | None) -> None:
-            assert rows is not None
-            assert what == f"validation, round {len(seen) + 1}"
+        def report_stream(self, what: str, encode: Encoder, rows: torch.Tensor, stored: torch.Tensor | None) -> None:
+            number, codes = what.split(", ")
+            if stored is None:
+                assert (number, codes) == (f"round {len(seen)}", "encoded anew")
+                return
+            assert (number, codes) == (f"round {len(seen) + 1}", "stored codes")
+            assert stored.shape == (len(rows), BITS)
+            assert set(stored.unique().tolist()) <= {-1.0, 1.0}
+            if seen:
+                assert torch.equal(stored[: len(before[-1])], before[-1])  # old codes stay
             seen.append(rows)
+            before.append(stored)
 
     def passes(**settings: Any) -> list[int]:
         epochs: list[EpochReport] = []
@@ -114,6 +129,55 @@ def test_the_stream_of_lcdh() -> None:
     assert torch.equal(seen[1][:34], seen[0])
     seen.clear()
     assert passes(batch=10) == [2, 2, 2]
+
+
+def few_labels(training_set: TrainingSet, share: float) -> TrainingSet:
+    """The same with labels for the first rows alone."""
+    assert training_set.labels is not None
+    labels = training_set.labels.clone()
+    labels[round(share * len(labels)) :] = 0
+    return replace(training_set, labels=labels)
+
+
+@pytest.mark.parametrize("method", PAIRED)
+def test_pairs_without_labels_are_learned_from_the_teacher(method: str) -> None:
+    """With labels for a tenth of the rows, a student of a teacher that sees clearly is better than one without."""
+    training_set = few_labels(make_training_set(400, seed=1, teacher_noise=0.2), 0.1)
+    query, database = make_training_set(100, seed=2), make_training_set(300, seed=3)
+    settings: dict[str, Any] = {"epochs": 20, "labelled_steps": 100} | ({"round_steps": 60} if method == "lcdh" else {})
+    trainers = [make_trainer(method, training_set, distil=distil, **settings) for distil in (True, False)]
+    taught, alone = (mean_average_precisions(train(trainer), query, database) for trainer in trainers)
+    for direction, (value, chance) in taught.items():
+        assert value > chance + 0.2, (direction, value, chance)
+        assert value > alone[direction][0] + 0.02, (direction, value, alone[direction])
+
+
+@pytest.mark.parametrize("method", PAIRED)
+def test_without_a_teacher_rows_without_labels_have_no_part(method: str) -> None:
+    """Noise in their place makes the same student."""
+    training_set = few_labels(make_training_set(60, seed=1), 0.5)
+    noise = {}
+    for name in ("image", "text", "teacher_image", "teacher_text"):
+        noise[name] = getattr(training_set, name).clone()
+        noise[name][30:] = torch.rand(30, noise[name].shape[1])
+    settings: dict[str, Any] = {"distil": False, "epochs": 1, "labelled_steps": 2}
+    one, other = (
+        train(make_trainer(method, each, **settings)) for each in (training_set, replace(training_set, **noise))
+    )
+    assert weights(one.modules()) == weights(other.modules())
+
+
+def test_sodas_stages_are_joined_with_few_labels_too() -> None:
+    training_set = few_labels(make_training_set(100, seed=1), 0.02)
+    epochs: list[EpochReport] = []
+    train(make_trainer("soda", training_set, None, epochs.append, two_stages=False, epochs=2, batch=32))
+    assert all(np.isfinite(list(epoch.losses.values())).all() for epoch in epochs)
+
+
+@pytest.mark.parametrize("method", PAIRED)
+def test_labels_of_one_photo_are_too_few(method: str) -> None:
+    with pytest.raises(HashcliError, match="fewer than two training photos have labels"):
+        train(make_trainer(method, few_labels(make_training_set(100, seed=1), 0.01)))
 
 
 def test_label_prompts() -> None:
@@ -155,8 +219,9 @@ def test_the_terms_of_ckdh() -> None:
     def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.asarray((a @ b.T) / np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)))
 
-    trainer = make_trainer("ckdh", make_training_set(4, seed=1), intra=0.5, inter=2.0)
-    terms = ckdh._terms(trainer, *(torch.tensor(one) for one in (image, text, target, probability)))
+    trainer = make_trainer("ckdh", make_training_set(4, seed=1))
+    weights = ckdh.TermWeights(1.0, 0.5, 2.0)
+    terms = ckdh._terms(trainer, weights, *(torch.tensor(one) for one in (image, text, target, probability)))
     theta = image @ text.T / 2
     assert terms["likelihood"].item() == pytest.approx((np.log(1 + np.exp(theta)) - probability * theta).mean())
     within = ((cosine(image, image) - target) ** 2).mean() + ((cosine(text, text) - target) ** 2).mean()
@@ -244,7 +309,7 @@ def test_the_teacher_of_soda_encodes_the_teachers_features_of_images() -> None:
 def test_the_terms_of_a_round_of_lcdh(bits: int, scale: float) -> None:
     """With the teacher's logistic and the labels at 0.3 and 0.7, and anchors of other rows."""
     training_set = make_training_set(12, seed=1)
-    settings: dict[str, Any] = {"teacher_share": 0.3, "lambda1": 0.2, "lambda2": 0.4, "quantisation": 0.5}
+    settings: dict[str, Any] = {"teacher_share": 0.3, "kappa": 0.2, "lambda1": 0.2, "lambda2": 0.4, "quantisation": 0.5}
     trainer = replace(make_trainer("lcdh", training_set, **settings), bits=bits)
     heads = trainer.new_heads()
     heads.modules().eval()
@@ -253,7 +318,7 @@ def test_the_terms_of_a_round_of_lcdh(bits: int, scale: float) -> None:
     rows, anchors = torch.tensor([1, 2, 5, 7]), torch.tensor([0, 3, 4, 6, 8])
 
     def target(others: torch.Tensor) -> np.ndarray:
-        logistic = 1 / (1 + np.exp(-teacher[rows] @ teacher[others].T / 2))
+        logistic = 1 / (1 + np.exp(-0.2 * scale / bits * teacher[rows] @ teacher[others].T))
         return np.asarray(0.3 * logistic + 0.7 * training_set.similarity(rows, others).numpy())
 
     def scaled(a: np.ndarray, b: np.ndarray, similar: np.ndarray) -> float:
@@ -278,9 +343,9 @@ def test_the_terms_of_a_round_of_lcdh(bits: int, scale: float) -> None:
 
 
 def test_the_similarities_that_the_teacher_of_ckdh_gives() -> None:
-    """S_T is a quarter of each modality's cosines and of the two across; P_T its logistic. Both are symmetric."""
+    """S_T is the mean of each modality's cosines and of the two across, by their shares; P_T its logistic."""
     training_set = make_training_set(60, seed=1)
-    trainer = make_trainer("ckdh", training_set, epochs=1, kappa=0.5)
+    trainer = make_trainer("ckdh", training_set, epochs=1, kappa=0.5, image_share=3.0, text_share=1.0, cross_share=2.0)
     outputs: dict[str, torch.Tensor] = {}
 
     class Teacher(NoEvaluator):
@@ -299,6 +364,6 @@ def test_the_similarities_that_the_teacher_of_ckdh_gives() -> None:
     similar, probability = ckdh._train_teacher(replace(trainer, evaluator=Teacher()))(torch.arange(60))
     image, text = (np.tanh(outputs[kind].double().numpy()) for kind in ("image", "text"))
     image, text = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (image, text))
-    expected = (image @ image.T + text @ text.T + image @ text.T + text @ image.T) / 4
+    expected = (3 * image @ image.T + text @ text.T + image @ text.T + text @ image.T) / 6
     assert similar.numpy() == pytest.approx(expected, abs=1e-5)
     assert probability.numpy() == pytest.approx(1 / (1 + np.exp(-0.5 * BITS * expected / 2)), abs=1e-5)

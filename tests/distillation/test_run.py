@@ -15,6 +15,7 @@ from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.datasets.splits import read_split
 from hashcli.distillation.resolve import resolve_settings
 from hashcli.distillation.run import train_hash_models
+from hashcli.distillation.student import load_student
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.model import HashModel
 from tests.conftest import make_tiny_model
@@ -79,7 +80,8 @@ def test_a_run_leaves_hash_models_and_all_that_is_needed_to_check_them(
     assert last == {f"{direction} mAP@all": value for direction, value in final.items()}
     assert {row["direction"] for row in rows if row["of"] == f"{method}'s teacher"} == TEACHERS[method]
     rounds = {row["of"] for row in rows if "round" in row["of"]}
-    assert rounds == ({"validation, round 1", "validation, round 2"} if method == "lcdh" else set())
+    named = {f"round {number}, {codes}" for number in (1, 2) for codes in ("stored codes", "encoded anew")}
+    assert rounds == (named if method == "lcdh" else set())
 
     assert mirflickr.labels is not None
     relevant = (mirflickr.labels[split.query].astype(int) @ mirflickr.labels[split.database].T.astype(int)) > 0
@@ -100,6 +102,27 @@ def test_a_run_leaves_hash_models_and_all_that_is_needed_to_check_them(
         assert (model.bits, model.name) == (bits, f"run-{bits}")
         assert model.description.method == f"{method}, our reconstruction"
         assert "a reconstruction and not the authors' code" in (model.folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("method", ["soda", "ckdh", "lcdh"])
+def test_photos_without_labels_are_trained_on_and_never_searched(
+    mirflickr: ImageTextDataset, tiny_model: Path, tmp_path: Path, method: str
+) -> None:
+    """Half of the labels are missing, and of the others half are hidden, but not from the evaluation."""
+    assert mirflickr.labels is not None
+    own = replace(mirflickr, name="own-part", labels=mirflickr.labels.copy())
+    assert own.labels is not None
+    own.labels[::2] = 0
+    plan = small_plan(own, short_settings(method, tiny_model, labelled=0.5, labelled_steps=4), tmp_path)
+    train_hash_models(plan, Kept())
+    saved = np.load(plan.out / "codes-16.npz")
+    assert own.labels[saved["query"]].any(axis=1).all()
+    assert own.labels[saved["database"]].any(axis=1).all()
+    assert set(range(0, len(own.ids), 2)) < set(plan.split.train.tolist())
+    anchors = load_student(plan.out / "model-16").anchors
+    assert anchors.labels is not None
+    with_labels = int(own.labelled[plan.split.train].sum())
+    assert anchors.labels.any(dim=1).sum().item() == round(0.5 * with_labels)
 
 
 def test_a_split_and_a_vocabulary_can_be_given(mirflickr: ImageTextDataset, tiny_model: Path, tmp_path: Path) -> None:

@@ -39,3 +39,22 @@ def test_texts_of_one_photo_are_similar_whatever_the_teacher_finds() -> None:
     )
     assert torch.equal(twins.similarity(torch.arange(6)), expected)  # more similar than 1, by rounding errors
     assert torch.equal(replace(training_set, neighbours=1.0).similarity(torch.arange(6)), torch.ones(6, 6))
+
+
+def test_nothing_is_known_of_a_row_without_labels_where_others_have_some() -> None:
+    full = make_training_set(5, seed=1)
+    assert full.labels is not None
+    assert full.known(torch.arange(5)) is None
+    assert full.labelled.tolist() == [0, 1, 2, 3, 4]
+    labels = full.labels.clone()
+    labels[[1, 3]] = 0
+    part = replace(full, labels=labels)
+    assert part.labelled.tolist() == [0, 2, 4]
+    rows, others = torch.tensor([0, 1, 2]), torch.tensor([3, 4])
+    known = part.known(rows, others)
+    assert known is not None
+    assert known.tolist() == [[False, True], [False, False], [False, True]]
+    assert torch.equal(part.similarity(rows, others)[known], full.similarity(rows, others)[known])
+    without = make_training_set(5, seed=1, labels=False)
+    assert without.known(rows) is None
+    assert without.labelled.tolist() == [0, 1, 2, 3, 4]

@@ -14,8 +14,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from hashcli.datasets.dataset import ImageTextDataset
+from hashcli.distillation import open_towers
 from hashcli.distillation.run import train_hash_models
-from hashcli.distillation.student import FILE_NAME, load_student
+from hashcli.distillation.student import FILE_NAME, load_student, with_new_words
+from hashcli.distillation.towers import HashModelTower
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.model import HashModel
 from tests.conftest import make_tiny_model
@@ -58,7 +60,9 @@ def test_a_model_learns_new_pairs_and_its_old_codes_stay(
     assert HashModel(plan.out / "model-16").fingerprint != HashModel(old_model).fingerprint
     before, after = load_student(old_model), load_student(plan.out / "model-16")
     assert after.learned == before.learned + len(np.unique(plan.split.train))
-    assert after.vocabulary == before.vocabulary
+    assert after.vocabulary[: len(before.vocabulary)] == before.vocabulary
+    assert callback.evaluations[0] == (16, "before the update")
+    assert callback.evaluations[-1] == (16, "soda")
     with pytest.raises(HashcliError, match="another model to update"):
         train_hash_models(resumed(replace(plan, update=plan.out / "model-16")), Kept())
 
@@ -73,6 +77,45 @@ def test_a_model_trained_on_labels_learns_captions_without_labels(
     train_hash_models(plan, callback)
     assert callback.epochs == [(16, "update", 1)]
     assert load_student(plan.out / "model-16").anchors.labels is None
+
+
+def test_an_update_learns_words_that_the_model_did_not_know(
+    mirflickr: ImageTextDataset, old_model: Path, tmp_path: Path
+) -> None:
+    """To the old model texts of new words are all alike; it has the codes it had for all others."""
+    other_words = [[" ".join(f"new{word}" for word in text.split()) for text in own] for own in mirflickr.texts]
+    captions = replace(some_pairs(mirflickr, range(4, 58)), texts=other_words[4:58], labels=None, label_names=[])
+    plan = update_plan(old_model, captions, tmp_path, "new", epochs=10)
+    train_hash_models(plan, Kept())
+    before, after = load_student(old_model), load_student(plan.out / "model-16")
+    assert set(other_words[4][0].split()) <= set(after.vocabulary)
+    texts = [text for own in captions.texts for text in own]
+    old, new = (HashModel(model).encode_texts(texts) for model in (old_model, plan.out / "model-16"))
+    assert np.ptp(old, axis=0).max() < 1e-5
+    assert np.ptp(new, axis=0).max() > 1e-2
+
+    wider = with_new_words(before, [before.vocabulary[0], "neologism"])
+    assert wider.vocabulary == [*load_student(old_model).vocabulary, "neologism"]
+    outputs = wider.heads.text(wider.anchors.text)
+    assert np.array_equal(np.where(outputs.detach().numpy() > 0, 1, -1), before.anchors.text_codes.numpy())
+
+
+def test_a_student_of_a_hash_models_outputs_is_updated_on_them(
+    mirflickr: ImageTextDataset, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As version 0.2 trained it; a student that is trained now has the backbone's features."""
+    plan = small_plan(mirflickr, short_settings("ckdh", tiny_model, epochs=1), tmp_path, "old")
+    with monkeypatch.context() as before:
+        before.setattr(open_towers, "open_image_tower", lambda name, device, backbone: HashModelTower(name))
+        train_hash_models(plan, Kept())
+    old = load_student(plan.out / "model-16")
+    assert old.towers["student"].startswith("hashmodel-")
+    update = update_plan(plan.out / "model-16", some_pairs(mirflickr, range(4, 44)), tmp_path, "new", epochs=1)
+    train_hash_models(update, Kept())
+    assert load_student(update.out / "model-16").towers == old.towers
+    now = replace(plan, out=tmp_path / "now")
+    train_hash_models(now, Kept())
+    assert load_student(now.out / "model-16").towers["student"].startswith("backbone-")
 
 
 @pytest.mark.parametrize(
