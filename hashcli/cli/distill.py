@@ -14,7 +14,7 @@ from hashcli.cli.command import Command
 from hashcli.cli.console import print_table, say, stop_with, write_json
 from hashcli.cli.options import DatasetRoot, Download, Json, ProtocolName, open_dataset, whole_numbers
 from hashcli.cli.remedies import with_remedies
-from hashcli.cli.run_progress import SHOWN, RunProgress
+from hashcli.cli.run_progress import RunProgress, shown_rows
 from hashcli.errors import HashcliError, how_to_install
 
 if TYPE_CHECKING:
@@ -362,7 +362,7 @@ def _train_each(wanted: _Wanted, seeds: list[int], json: bool) -> None:
 
 
 def _print_rows(rows: "list[MetricRow]", json: bool) -> None:
-    shown = [row for row in rows if row["name"] in SHOWN and not row["of"].startswith("validation")]
+    shown = shown_rows(rows)
     if json:
         for row in rows:
             write_json(row)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from hashcli.cli.console import ProgressBar, detail, say
 
 if TYPE_CHECKING:
+    from hashcli.distillation.run_folder import MetricRow
     from hashcli.distillation.training_loop import EpochReport
     from hashcli.evaluation.ranking import Report
 
 SHOWN = ("mAP@all", "recall@10", "recall@10 of the 10 nearest")  # the metrics to read first
-_ROUND = re.compile(r"\bround[ -]\d+$")  # in the name of a stage, or of what was evaluated
+_ROUND = re.compile(r"\bround[ -](\d+)")  # in the name of a stage, or of what was evaluated
 
 
 class RunProgress(ProgressBar):
@@ -117,3 +118,15 @@ def _full(name: str, epoch: "EpochReport") -> str:
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in epoch.validation.items())
     validation = f"; validation: {metrics}" if metrics else ""
     return f"{name}, epoch {epoch.number} of {epoch.of}: {losses}{validation}"
+
+
+def shown_rows(rows: "list[MetricRow]") -> "list[MetricRow]":
+    """The rows to read first: of the rounds of a stream, only those of the last."""
+    last = max((int(of_round[1]) for row in rows if (of_round := _ROUND.match(row["of"]))), default=0)
+
+    def is_shown(row: "MetricRow") -> bool:
+        of_round = _ROUND.match(row["of"])
+        is_old = of_round is not None and int(of_round[1]) < last
+        return row["name"] in SHOWN and not row["of"].startswith("validation") and not is_old
+
+    return [row for row in rows if is_shown(row)]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hashcli.cli import messages
-from hashcli.cli.run_progress import RunProgress
+from hashcli.cli.run_progress import RunProgress, shown_rows
 
 
 class Terminal(io.StringIO):
@@ -108,3 +108,12 @@ def test_a_pipe_has_the_last_epoch_of_each_stage_in_full(log: Path, monkeypatch:
 def lines_of(output: str) -> list[str]:
     """The lines as they were at some time in a terminal, without its control sequences."""
     return [line.rstrip() for line in re.split(r"[\r\n]+|\x1b\[\d*A", re.sub(r"\x1b\[[0-9;?]*[mKhl]", "", output))]
+
+
+def test_of_the_rounds_of_a_stream_the_last_is_shown_in_the_end() -> None:
+    rows = [
+        {"of": of, "name": name}
+        for of in ("validation", "round 9, stored codes", "round 10, stored codes", "lcdh")
+        for name in ("mAP@all", "mAP@50")
+    ]
+    assert [row["of"] for row in shown_rows(rows)] == ["round 10, stored codes", "lcdh"]
