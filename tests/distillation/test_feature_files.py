@@ -20,6 +20,7 @@ from hashcli.distillation.open_towers import open_teacher
 from hashcli.distillation.resolve import resolve_settings
 from hashcli.distillation.run import train_hash_models
 from hashcli.distillation.run_plan import RunPlan
+from hashcli.distillation.towers import BackboneTower
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.model import HashModel
 from tests.distillation.runs import Kept, short_settings, small_mirflickr, small_plan
@@ -260,7 +261,7 @@ def test_a_student_learns_from_vectors(
     assert facts["towers"]["teacher"].startswith("features-")
     assert (plan.out / "model-16" / "model.json").exists()
     cached = [np.load(path).shape[1] for path in plan.cache.glob("*.npy")]
-    assert cached == [64]  # the student's view of the photos
+    assert cached == [BackboneTower(str(tiny_model)).width]  # the student's view of the photos
 
 
 def refusal(dataset: ImageTextDataset, tiny_model: Path, folder: Path, method: str, **settings: Any) -> str:

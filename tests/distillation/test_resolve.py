@@ -96,8 +96,8 @@ def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 
 def test_a_file_may_serve_several_methods_and_an_assignment_may_not(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
-    file.write_text('kappa = 0.7\nrounds = 3\nprompt = "a drawing of {}"\n')
-    assert resolve_settings(file, method="ckdh") == CkdhSettings(method="ckdh", kappa=0.7)
+    file.write_text('image_share = 0.7\nrounds = 3\nprompt = "a drawing of {}"\n')
+    assert resolve_settings(file, method="ckdh") == CkdhSettings(method="ckdh", image_share=0.7)
     assert resolve_settings(file, method="lcdh") == LcdhSettings(method="lcdh", rounds=3)
     with pytest.raises(
         HashcliError, match=r"^rounds=3: rounds is a setting of lcdh, and the method is soda\."
@@ -119,7 +119,7 @@ def test_settings_are_saved_and_read(method: str) -> None:
 
 def test_saved_settings_of_another_version() -> None:
     """Version 0.1 saved those of all methods; what has been added since has its default."""
-    saved: dict[str, Any] = {"method": "lcdh", "bits": [16], "rounds": 3, "kappa": 0.7, "no_longer_there": 1}
+    saved: dict[str, Any] = {"method": "lcdh", "bits": [16], "rounds": 3, "inter": 0.7, "no_longer_there": 1}
     assert settings_from_json(saved) == LcdhSettings(method="lcdh", bits=(16,), rounds=3)
     with pytest.raises(HashcliError, match="There is no method 'other'"):
         settings_from_json(saved | {"method": "other"})
@@ -181,7 +181,7 @@ def test_the_list_of_all_settings_has_each_shared_one_once() -> None:
     others = ("itq", "rank")  # whose bits have another default
     names = [one.name for one in describe_settings() if one.method not in others]
     twice = {name for name in names if names.count(name) > 1}
-    assert twice == {"tune_teacher"}  # of the three methods that train a teacher, and not of all
+    assert twice == {"tune_teacher", "kappa"}  # of several methods, and not of all
     assert {"epochs", "prompt", "kappa", "rounds"} <= set(names)
 
 

@@ -69,7 +69,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch() -> None:
 
 
 def test_one_pair_alone_is_refused() -> None:
-    with pytest.raises(HashcliError, match="too little to train on"):
+    with pytest.raises(HashcliError, match="fewer than two training photos have labels"):
         train(make_trainer("ckdh", make_training_set(1, seed=1)))
 
 
