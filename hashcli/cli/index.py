@@ -150,7 +150,7 @@ def _forget(folder: Path, paths: list[str], *, json: bool) -> None:
         write_json({"removed": photos, "texts_removed": texts})
     elif photos or texts:
         dropped = f"{photos} photos and {texts} texts" if texts else f"{photos} photos"
-        say(f"{dropped} dropped from the index in {folder}. They stay out until they are named again.")
+        say(f"{dropped} dropped from the index in {folder}. They stay out until they, or their folder, are named.")
     else:
         stop_with(f"The index in {folder} holds no photos or texts at or below that path.")
 

@@ -429,7 +429,7 @@ def test_what_is_left_out_is_remembered_and_listed(hashcli: Run, index: Path, ph
 
 def test_what_was_forgotten_is_listed(hashcli: Run, index: Path, photos: Path) -> None:
     done = hashcli("index", "--index", index, "--forget", photos / "trip")
-    assert "They stay out until they are named again" in done.stderr
+    assert "They stay out until they, or their folder, are named" in done.stderr
     assert counts(hashcli, "--index", index) == {"unchanged": len(PHOTOS) - 2}
     assert json_rows(hashcli("info", "--index", index, "--json"))[0]["forgotten"] == [str(photos / "trip")]
     assert counts(hashcli, "--index", index, photos / "trip") == {"added": 2}

@@ -122,8 +122,10 @@ class Exclusion:
         return replace(self, patterns=(*kept, *new))
 
     def without_named(self, paths: Iterable[str]) -> "Exclusion":
-        """Naming what was forgotten brings it back; naming a folder that it is in does not."""
-        return replace(self, forgotten=self.forgotten - set(paths))
+        """Naming what was forgotten, or a folder that it is in, brings it back."""
+        named = list(paths)
+        kept = (path for path in self.forgotten if not any(is_within(path, one) for one in named))
+        return replace(self, forgotten=frozenset(kept))
 
     def rules_in(self, folder: str, roots: Iterable[str]) -> Rules:
         """The rules for what is in a folder that was named, from the outermost root around it and the folders between.

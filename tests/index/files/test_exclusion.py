@@ -82,4 +82,5 @@ def test_what_is_no_pattern(pattern: str) -> None:
 
 def test_naming_what_was_forgotten_brings_it_back() -> None:
     exclusion = Exclusion(forgotten=frozenset({"/a/b", "/a/d"}))
-    assert exclusion.without_named(["/a", "/a/b", "/a/d/e"]).forgotten == {"/a/d"}
+    assert exclusion.without_named(["/a/b", "/a/d/e"]).forgotten == {"/a/d"}
+    assert exclusion.without_named(["/a"]).forgotten == set()
