@@ -29,6 +29,7 @@ _CROPS = (  # left, top, right and bottom edges, as shares of the whole, of what
     (0.0, 0.0, 1.0, 0.95),
 )
 _PARTS = ((0.0, 0.0, 1.0, 0.75), (0.0, 0.25, 1.0, 1.0))  # what no caption at the bottom, or at the top, hides
+KEYS_SHAPE = (len(_CROPS) + len(_PARTS), _KEY_BYTES)
 
 _BLOCK = 12  # pixels of a look
 _STRUCTURE = 4.0  # grey levels that a block must deviate from its mean, to show anything
