@@ -265,7 +265,7 @@ class _Groups:
                 width, height = _upright_size(path)
                 ranks.append((-(width or 0) * (height or 0), -file.state.size, file.state.mtime_ns, number))
         columns = np.array(ranks, np.int64).reshape(-1, 4).T
-        return columns[3, np.lexsort(columns[::-1])]
+        return np.asarray(columns[3, np.lexsort(columns[::-1])])
 
     def _are_same(self, first: int, second: int) -> bool:
         """Whether two show the same, unless EXIF proves that they are different shots. RAW is never the JPEG of it."""
@@ -288,16 +288,11 @@ class _Groups:
         if sum(map(len, files.values())) < 2:
             return []
         codes = {number: self._code_of(next(iter(files[number].values()))) for number in group}
-        sizes = {number: _upright_size(next(iter(files[number]))) for number in group}
+        away = {number: int(np.bitwise_count(codes[number] ^ codes[group[0]]).sum()) for number in group}
         return [
-            DuplicatePhoto(
-                path,
-                file.state.size,
-                *sizes[number],
-                distance=int(np.bitwise_count(codes[number] ^ codes[group[0]]).sum()),
-                identical=number == group[0],
-            )
+            DuplicatePhoto(path, file.state.size, width, height, away[number], number == group[0])
             for number in group
+            for width, height in (_upright_size(next(iter(files[number]))),)
             for path, file in files[number].items()
         ]
 
