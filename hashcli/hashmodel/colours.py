@@ -9,7 +9,7 @@ from PIL import ExifTags, Image, ImageCms, ImageStat
 
 _MOST_PROFILE = 4 << 20  # bytes: those of printers have up to 3 MB
 _SAME = 4  # grey levels: the many profiles of sRGB itself differ by less from each other
-_SENSOR_BITS = (10, 12, 14)  # of cameras, scanners and microscopes, which store them in 16
+SENSOR_BITS = (10, 12, 14)  # of cameras, scanners and microscopes, which store them in 16
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # of Pillow, by the colour space of a profile
 _LIGHT = 192  # grey levels: what is lighter on average is hard to see on white
@@ -136,7 +136,7 @@ def _to_8_bit(values: np.ndarray) -> np.ndarray:
     if low >= 0 and high <= 255 and (is_whole or high > 1):
         return np.asarray(np.nan_to_num(values).clip(0, 255), np.uint8)
     if low >= 0 and is_whole and high <= 65535:
-        most = next((2**bits - 1 for bits in _SENSOR_BITS if high < 2**bits), 0)
+        most = next((2**bits - 1 for bits in SENSOR_BITS if high < 2**bits), 0)
         scaled = values.astype(np.uint32) * 255 // most if most else values // 257
         return np.asarray(scaled, np.uint8)
     if low >= 0 and high <= 1:
