@@ -15,7 +15,7 @@ from PIL.JpegImagePlugin import jpeg_factory
 
 from hashcli.errors import reason_of
 from hashcli.hashmodel import jpeg, jxl
-from hashcli.hashmodel.colours import in_srgb, on_background, plain
+from hashcli.hashmodel.colours import CODE_POINTS, in_srgb, on_background, plain
 from hashcli.hashmodel.damage import load_onto, mended, padded, salvaged
 from hashcli.hashmodel.deep_colours import add_lower_bytes, is_deep, is_dim, take_lower_bytes
 from hashcli.hashmodel.description import Interpolation, Resize
@@ -27,6 +27,7 @@ from hashcli.hashmodel.formats import (
     is_jxl,
     is_raw,
     pillow_formats,
+    png_chunk,
 )
 from hashcli.hashmodel.memory import decoding_budget, machine_memory
 from hashcli.plain_files import check_plain
@@ -174,7 +175,10 @@ def _open_as(head: bytes, file: str | os.PathLike[str] | BytesIO) -> Image.Image
             return jpeg_factory(file)  # type: ignore[arg-type]  # a path is as good as an open file
         except SyntaxError as error:
             raise UnidentifiedImageError(str(error)) from error
-    return Image.open(file, formats=pillow_formats(head))
+    image = Image.open(file, formats=pillow_formats(head))
+    if code_points := png_chunk(head, b"cICP"):  # which Pillow does not read
+        image.info[CODE_POINTS] = code_points
+    return image
 
 
 def _memory_to_open(head: bytes) -> int:
