@@ -175,6 +175,7 @@ def _on_disk(indexed: dict[str, IndexedFile]) -> _Picture:
     files: dict[str, IndexedFile] = {}
     stale: list[str] = []
     inodes: set[tuple[int, int]] = set()
+    content = next(iter(indexed.values())).hash
     for path, file in indexed.items():
         try:
             state = os.stat(path)
@@ -182,7 +183,7 @@ def _on_disk(indexed: dict[str, IndexedFile]) -> _Picture:
             if is_same and (state.st_dev, state.st_ino) in inodes:
                 continue
             if is_same and len(indexed) > 1:  # these will be called the same byte for byte
-                is_same = hash_of_content(path) == file.hash
+                is_same = hash_of_content(path) == content
         except OSError:
             is_same = False
         if is_same:
