@@ -310,18 +310,16 @@ def _has_several_scans(image: Image.Image) -> bool:
 
 
 def _memory(image: Image.Image) -> int:
-    """The bytes that decoding an image takes, about: its own pixels, those of its conversion, and copies of both."""
-    pixels = image.width * image.height
+    """The bytes that decoding an image takes, about: its file, its pixels, those of its conversion, and copies."""
     is_grey = image.mode in ("I", "F") or image.mode.startswith("I;16")
-    each = 1 if image.mode in ("1", "L", "P") else 4
-    each += 12 if is_grey else 0 if image.mode in ("RGB", "RGBA") else 4
-    each += 4 if is_deep(image) else 0
-    if image.format == "JPEG2000":
-        return each * pixels + jpeg2000.memory(image)
-    if image.format not in _READ_WHOLE:
-        return each * pixels
+    converted = {"RGB": 0, "RGBA": 0, "LA": 8, "PA": 8}.get(image.mode, 20 if is_grey else 4)
+    each = (1 if image.mode in ("1", "L", "P") else 4) + converted + (4 if is_deep(image) else 0)
+    if image.format in _READ_WHOLE:
+        each += 12
+    elif image.format == "JPEG2000":
+        each += jpeg2000.BYTES * len(image.getbands())
     path = image.info.get(_FILE)
-    return (each + 8) * pixels + (os.path.getsize(path) if isinstance(path, str | bytes) else 0)
+    return each * image.width * image.height + (os.path.getsize(path) if isinstance(path, str | bytes) else 0)
 
 
 def _open_raw(path: str | os.PathLike[str]) -> Image.Image:

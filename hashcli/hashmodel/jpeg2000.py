@@ -1,18 +1,15 @@
-"""Very large JPEG 2000 files, decoded at half of their size or less: the library takes some 20 bytes for each pixel.
+"""Very large JPEG 2000 files, decoded at half of their size or less: the library takes some 20 bytes a pixel.
 
 After ITU-T T.800, annex A (markers) and section B.5 (sizes of resolution levels).
 """
 
 from PIL import Image
 
+BYTES = 5  # that decoding takes for each pixel and colour, beside the image itself
+
 _MOST_PIXELS = 50_000_000  # decoded; smaller pictures are decoded whole
 _HEAD = 1 << 20  # bytes, within which a file says how many levels it has
 _START, _CODING_STYLE = b"\xff\x4f\xff\x51", b"\xff\x52"
-
-
-def memory(image: Image.Image) -> int:
-    """The bytes that decoding takes beside the image itself."""
-    return 5 * len(image.getbands()) * image.width * image.height
 
 
 def decode_smaller(image: Image.Image) -> None:

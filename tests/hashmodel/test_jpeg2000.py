@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hashcli.hashmodel import images, jpeg2000
+from hashcli.hashmodel import jpeg2000
 from hashcli.hashmodel.images import load_pixels, load_thumbnail
 from tests.conftest import SKIMAGE
 
@@ -37,9 +37,3 @@ def test_no_smaller_than_its_levels_allow(tmp_path: Path, photo: Image.Image, mo
     assert load_thumbnail(tmp_path / "photo.jp2", 1000).size == (226, 150)
     photo.save(tmp_path / "photo.jp2", num_resolutions=1)
     assert load_thumbnail(tmp_path / "photo.jp2", 1000).size == (451, 300)
-
-
-def test_its_memory_counts_what_the_library_takes(tmp_path: Path, photo: Image.Image) -> None:
-    photo.save(tmp_path / "photo.jp2")
-    with images.opened(tmp_path / "photo.jp2") as image:
-        assert images._memory(image) == 19 * 451 * 300
