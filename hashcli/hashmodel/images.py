@@ -33,6 +33,7 @@ from hashcli.hashmodel.memory import decoding_budget, machine_memory
 from hashcli.plain_files import check_plain
 
 MAX_PIXELS = 250_000_000  # 1 GB when decoded
+MAX_SLOW_PIXELS = 50_000_000  # where Pillow decodes in Python, as for QOI, which takes a second for each million
 MAX_SCANS = 100  # of a JPEG; photos have about 10
 MAX_SCANNED = 4_000_000_000  # pixels times scans, each of which is worked through whole
 
@@ -233,6 +234,12 @@ def _draft(image: Image.Image, size: int) -> None:
     """Have an image decoded smaller where its format allows it, and refuse one that is too large nevertheless."""
     image.draft(None, (size, size))  # a JPEG decodes up to 8 times smaller, and that much faster
     _check_size(*image.size)
+    tiles = getattr(image, "tile", None)
+    if tiles and tiles[0].codec_name in Image.DECODERS and image.width * image.height > MAX_SLOW_PIXELS:
+        raise UnreadableImageError(
+            f"{image.width} x {image.height} pixels, more than the {MAX_SLOW_PIXELS // 10**6} megapixels allowed for "
+            f"{image.format}"
+        )
     jpeg2000.decode_smaller(image)
 
 
