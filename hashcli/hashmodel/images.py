@@ -15,8 +15,9 @@ from PIL.JpegImagePlugin import jpeg_factory
 
 from hashcli.errors import reason_of
 from hashcli.hashmodel import jpeg, jxl
-from hashcli.hashmodel.colours import in_srgb, on_background, plain
+from hashcli.hashmodel.colours import CODE_POINTS, in_srgb, on_background, plain
 from hashcli.hashmodel.damage import load_onto, mended, padded, salvaged
+from hashcli.hashmodel.deep_colours import add_lower_bytes, is_deep, is_dim, take_lower_bytes
 from hashcli.hashmodel.description import Interpolation, Resize
 from hashcli.hashmodel.formats import (
     UnreadableImageError,
@@ -26,6 +27,7 @@ from hashcli.hashmodel.formats import (
     is_jxl,
     is_raw,
     pillow_formats,
+    png_chunk,
 )
 from hashcli.hashmodel.memory import decoding_budget, machine_memory
 from hashcli.plain_files import check_plain
@@ -173,7 +175,10 @@ def _open_as(head: bytes, file: str | os.PathLike[str] | BytesIO) -> Image.Image
             return jpeg_factory(file)  # type: ignore[arg-type]  # a path is as good as an open file
         except SyntaxError as error:
             raise UnidentifiedImageError(str(error)) from error
-    return Image.open(file, formats=pillow_formats(head))
+    image = Image.open(file, formats=pillow_formats(head))
+    if code_points := png_chunk(head, b"cICP"):  # which Pillow does not read
+        image.info[CODE_POINTS] = code_points
+    return image
 
 
 def _memory_to_open(head: bytes) -> int:
@@ -201,7 +206,10 @@ def _decoded(image: Image.Image, size: int, resized: Callable[[Image.Image], Ima
     try:
         with decoding_budget().reserved(memory):
             if not image.info.get(_CUT):
+                deep = is_deep(image)
                 image.load()  # a TIFF is turned upright here, and its orientation tag is reset
+                if deep and is_dim(image):
+                    _add_lower_bytes(image)
                 return _finished(image, resized)
     except Exception as error:
         is_sound = isinstance(error, MemoryError | Image.DecompressionBombError)
@@ -210,6 +218,15 @@ def _decoded(image: Image.Image, size: int, resized: Callable[[Image.Image], Ima
     image.close()  # to free what was decoded; its metadata can still be read
     with decoding_budget().reserved(2 * memory):  # it is decoded twice, to compare
         return _finished(_salvaged(image, size), resized)
+
+
+def _add_lower_bytes(image: Image.Image) -> None:
+    path: Any = image.info.get(_FILE)
+    if path:
+        with _open_as(first_bytes(path), path) as lower:
+            take_lower_bytes(lower)
+            lower.load()
+            add_lower_bytes(image, lower)
 
 
 def _finished(image: Image.Image, resized: Callable[[Image.Image], Image.Image]) -> Image.Image:
@@ -287,9 +304,10 @@ def _has_several_scans(image: Image.Image) -> bool:
 def _memory(image: Image.Image) -> int:
     """The bytes that decoding an image takes, about: its own pixels, those of its conversion, and copies of both."""
     pixels = image.width * image.height
-    is_deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
+    is_grey = image.mode in ("I", "F") or image.mode.startswith("I;16")
     each = 1 if image.mode in ("1", "L", "P") else 4
-    each += 12 if is_deep else 0 if image.mode in ("RGB", "RGBA") else 4
+    each += 12 if is_grey else 0 if image.mode in ("RGB", "RGBA") else 4
+    each += 4 if is_deep(image) else 0
     if image.format not in _READ_WHOLE:
         return each * pixels
     path = image.info.get(_FILE)
