@@ -55,7 +55,7 @@ class DistillCommand(Command):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         following = [*args, "-"][1:]
         for place, (arg, value) in enumerate(zip(args, following, strict=True)):
-            if arg == "--settings" and value.startswith("-"):
+            if arg == "--settings" and value.startswith("-") and not ctx.resilient_parsing:
                 args = [*args[: place + 1], ALL, *args[place + 1 :]]
                 break
         return super().parse_args(ctx, args)
@@ -73,9 +73,9 @@ class DistillCommand(Command):
 COMMAND = DistillCommand  # for cli/__init__.py
 
 
-def _print_settings(method: str | None) -> None:
-    """Print the list of settings and exit; does nothing without --settings."""
-    if method is None:
+def _print_settings(ctx: typer.Context, method: str | None) -> None:
+    """Print the list of settings and exit; does nothing without --settings, and for the shell's completion."""
+    if method is None or ctx.resilient_parsing:
         return
     _require_extra()
     from hashcli.distillation.registry import METHODS, load_method

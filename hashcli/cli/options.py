@@ -52,7 +52,7 @@ def complete_protocol(ctx: typer.Context, incomplete: str) -> list[str]:
 
     given = DATASETS.get(ctx.params.get("dataset") or "")
     protocols = (protocol.name for source in ([given] if given else DATASETS.values()) for protocol in source.protocols)
-    return [name for name in dict.fromkeys(protocols) if name.casefold().startswith(incomplete.casefold())]
+    return [name for name in dict.fromkeys(protocols) if name.startswith(incomplete)]
 
 
 DeviceOption = Annotated[
