@@ -5,12 +5,12 @@ photos and texts. The terminal and Python get the same answers because both call
 """
 
 import logging
-import math
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -23,7 +23,7 @@ from hashcli.hashmodel.prefetch import batched
 from hashcli.hashmodel.registry import find_model
 from hashcli.index.catalog import Catalog, IndexedModel, Item, Kind
 from hashcli.index.catalog_file import IndexNotFoundError
-from hashcli.index.code_index import BlockwiseCodes, CodeIndex, FaissCodeIndex
+from hashcli.index.code_index import BlockwiseCodes, Candidates, CodeIndex, FaissCodeIndex
 from hashcli.index.files.dates import date_label
 from hashcli.index.filter import CompiledFilter, Filter, wall_clock
 from hashcli.index.locations import is_index, locate
@@ -345,30 +345,33 @@ class Index:
         outputs: np.ndarray,
         options: "_SearchOptions",
     ) -> list[Neighbours]:
-        """The best items of one kind for each query, and whatever has the same code as one of them, as copies have.
-        Within a snapshot.
-
-        Where more is needed than a search for k has found, such as with many copies, it is searched for more."""
+        """The best items of one kind for each query, and all that have the same code as one of them, as copies have.
+        Within a snapshot."""
         among = self._taken_by(options.where, kind, len(code_index)) if options.where else None
         if among is not None and len(among) != len(code_index):  # files that belong to another catalog
             code_index = self._codes_of_catalog(kind)
         codes = pack(outputs)
         limits = [self._limit(kind, query, options.limit) for query in queries]
         found: dict[int, Neighbours] = {}
+        beyond: list[tuple[int, int]] = []  # place of the query, and row in what was found for it
         k, count = options.k, max(options.k, options.reranked)
-        waiting = list(range(len(queries)))
-        while waiting:
-            unfinished = []
-            for place, candidates in zip(waiting, code_index.search(codes[waiting], k, count, among), strict=True):
+        searched = list(range(len(queries)))
+        while searched:
+            too_few = []
+            for place, candidates in zip(searched, code_index.search(codes[searched], k, count, among), strict=True):
                 ranked = rank(candidates, outputs[place], options.reranked, limits[place])
                 if options.all_copies:
                     found[place] = ranked.first(options.k)
                     continue
-                found[place] = ranked.with_first_codes(options.k)
-                if not _has_all_copies(found[place], ranked, limits[place], reach(candidates, k, count)):
-                    unfinished.append(place)
-            waiting = unfinished
+                found[place] = best = ranked.with_first_codes(options.k)
+                known_to = reach(candidates, k, count)
+                if len(best.ids) == len(ranked.ids) and known_to < _largest(ranked, limits[place]):
+                    too_few.append(place)  # many copies, which leave too few photos
+                else:
+                    beyond += ((place, row) for row in np.flatnonzero(best.distances > known_to).tolist())
+            searched = too_few
             k = count = 4 * count
+        _add_same_codes(found, beyond, lambda codes: code_index.search(codes, 1, 1, among))
         return [found[place] for place in range(len(queries))]
 
     def _results(
@@ -592,13 +595,28 @@ def _agree(neighbours: Neighbours, items: dict[int, Item]) -> bool:
     )
 
 
-def _has_all_copies(chosen: Neighbours, ranked: Neighbours, limit: DistanceLimit, known_to: float) -> bool:
-    """Whether those chosen of the ranked candidates are enough, and have all their copies with them. Up to the distance
-    `known_to`, there are no other candidates."""
+def _largest(ranked: Neighbours, limit: DistanceLimit) -> float:
+    """The largest distance an answer may have."""
     largest = None if ranked.nearest_distance is None else limit.largest(ranked.nearest_distance)
-    if known_to >= (math.inf if largest is None else largest):
-        return True
-    return len(chosen.ids) < len(ranked.ids) and bool(chosen.distances.max() <= known_to)
+    return inf if largest is None else largest
+
+
+def _add_same_codes(
+    found: dict[int, Neighbours], beyond: list[tuple[int, int]], search: Callable[[np.ndarray], list[Candidates]]
+) -> None:
+    """Add to what was found for queries, by their places, the items that have the code of one of some rows (place, row)
+    and were not among the candidates: of those that were furthest away, only some were."""
+    if not beyond:
+        return
+    codes = np.stack([found[place].codes[row] for place, row in beyond])
+    for (place, row), same in zip(beyond, search(codes), strict=True):
+        known = found[place]
+        ids = np.setdiff1d(same.ids[same.distances == 0], known.ids)
+        found[place] = known._replace(
+            ids=np.concatenate([known.ids, ids]),
+            distances=np.concatenate([known.distances, np.full(len(ids), known.distances[row])]),
+            codes=np.concatenate([known.codes, np.repeat(known.codes[row : row + 1], len(ids), axis=0)]),
+        )
 
 
 class _ProgressFunction(UpdateCallback):

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hashcli import Filter, HashcliError, Query
@@ -96,6 +97,28 @@ def test_more_copies_than_candidates(
     assert [result.copies for result in found] == [300, 300, 300, 0]
     assert len(opened.search(query, k=1000, reranked=reranked)) == len(PHOTOS)
     assert len(opened.search(query, k=1000, reranked=reranked, all_copies=True)) == len(PHOTOS) + 900
+
+
+@pytest.mark.parametrize("derived_files", [True, False])
+def test_copies_among_the_furthest_candidates_all_count(index: IndexFolder, opened: Index, derived_files: bool) -> None:
+    """Of items that tie at the largest distance, a search for k finds only some. Here two photos do, in hundreds of
+    copies each, and the second answer is one of them."""
+    output = np.arange(1, 65, dtype=np.float32)  # all bits 1; the first matter least
+    bits = [output > 0, output > 2, output < 63]
+    codes = [np.packbits(of_code, bitorder="little") for of_code in bits]
+    with Catalog.create_or_open(index.folder) as catalog:
+        first, second, third, *others = (photo.id for photo in catalog.photos().values())
+        with catalog.changing_items():
+            catalog.remove(others)
+            for id_, code in zip((first, second, third), codes, strict=True):
+                catalog.set_code(id_, code)
+            for number in range(200):
+                for id_ in (third, second, *([first] if number < 10 else [])):
+                    catalog.add_copy(id_, f"/copies/{id_}-{number}.png", FileState(1, 2**62), NO_FACTS)
+        if derived_files:
+            refresh_derived_files(catalog, index.folder)
+    found = opened.search(Query(output=output), k=2, reranked=0)
+    assert [(result.distance, result.copies) for result in found] == [(0, 10), (2, 200)]
 
 
 def test_different_photos_with_the_same_code_are_different_answers(
