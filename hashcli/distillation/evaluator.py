@@ -11,7 +11,7 @@ from hashcli.datasets.splits import Split
 from hashcli.distillation.features import Features, UsedItems
 from hashcli.distillation.trainer import Encoder
 from hashcli.evaluation.ranking import Report
-from hashcli.evaluation.retrieval import DatasetCodes, evaluate_codes, headline
+from hashcli.evaluation.retrieval import DatasetCodes, EvaluatedRows, evaluate_codes, evaluate_fully, headline
 from hashcli.hashmodel.codes import pack
 
 Reports = dict[str, Report]  # by direction
@@ -69,8 +69,9 @@ class SplitEvaluator:
         return _encode(encode, self.features, self.items.rows)
 
     def evaluate(self, codes: DatasetCodes) -> Reports:
-        """All metrics of the query set, by direction."""
-        return evaluate_codes(codes, self.dataset.labels, self.split.query, self.split.database)
+        """All metrics of the query set by direction, as of `evaluate_fully`: in the unseen database too."""
+        rows = EvaluatedRows(self.split.query, self.split.database, self.split.unseen)
+        return evaluate_fully(codes, self.dataset.labels, rows)
 
     def _validation_codes(self, encode: Encoder) -> DatasetCodes | None:
         if not len(self.split.validation):

@@ -1,6 +1,6 @@
 """Cross-modal retrieval on a dataset: query codes of one modality, database codes of the other."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,26 @@ from hashcli.parsing import parse_json
 from hashcli.plain_files import read_plain
 
 UNSEEN = ", unseen database"  # ends the name of a direction in which only items are found that were not trained on
+HEADLINE = "mAP@all"  # of the other directions than the main ones, only this is shown to people
+
+
+def is_main(direction: str, directions: Collection[str]) -> bool:
+    """Whether a direction is one of the field's, on the protocol's database: from photos to texts or back; or, of
+    `directions` that are of one kind of code alone, that kind to itself.
+    """
+    query, _, database = direction.partition(" to ")
+    return not direction.endswith(UNSEEN) and (query != database or "image to text" not in directions)
+
+
+def main_results(reports: dict[str, Report]) -> dict[str, Report]:
+    """The reports to show to people: of other directions than the main ones, only the mAP@all."""
+    shown = {}
+    for direction, report in reports.items():
+        metrics = report.metrics
+        if not is_main(direction, reports):
+            metrics = [metric for metric in metrics if metric.name == HEADLINE]
+        shown[direction] = Report(metrics, report.curves)
+    return shown
 
 
 @dataclass(frozen=True)

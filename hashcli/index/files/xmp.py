@@ -4,6 +4,7 @@ Only the properties named here are kept while the XML is read, so that memory do
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,7 @@ _DATES = (  # the most reliable first
 )
 _WANTED = frozenset((*_PERSONS, *_KEYWORDS, *_TEXTS, *_DATES))
 MAX_BYTES = 16 << 20  # the masks of a raw converter can take a few megabytes
+_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _DEEPEST = 200  # elements within each other
 _MOST_VALUES = 2000  # of one photo
 _CHARACTER = re.compile("&#(?:(\\d{1,7})|[xX]([\\da-fA-F]{1,6}));|[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
@@ -74,6 +76,24 @@ def read_xmp(packet: bytes) -> Xmp:
         return [value for name in names for value in wanted.get(name, [])]
 
     return Xmp(values_of(_TEXTS), values_of(_KEYWORDS), values_of(_PERSONS), values_of(_DATES), problem)
+
+
+def rest_of_xmp(packet: bytes, segments: Iterable[bytes]) -> bytes:
+    """The second packet of a JPEG whose XMP did not fit into one segment, from the segments of APP1; b"" for none.
+
+    Each part of it begins with the digest that the first packet names, the length of the whole, and its place in it
+    (XMP specification, part 3, section 1.1.3.1). It ends before the first part that is missing, or after MAX_BYTES.
+    """
+    parts: dict[int, bytes] = {}
+    start = len(_EXTENSION)
+    for segment in segments:
+        digest, place = segment[start : start + 32], segment[start + 36 : start + 40]
+        if segment.startswith(_EXTENSION) and len(place) == 4 and digest in packet:
+            parts[int.from_bytes(place)] = segment[start + 40 :]
+    whole = bytearray()
+    while len(whole) < MAX_BYTES and (part := parts.get(len(whole))):
+        whole += part
+    return bytes(whole[:MAX_BYTES])
 
 
 def _allowed(found: re.Match[str]) -> str:
