@@ -135,20 +135,17 @@ def make_plan(
         hidden=options.hidden,
         texts=options.texts,
         unchanged=known.unchanged,
-        look_out_for=around,
+        look_out_for=() if options.hidden else around,  # without it, the next update may not find them
         on_progress=lambda count: on_progress(len(given.found.files) + count),
     )
-    for path in known.unchanged(given.found.files, given.found.sidecars):
-        del given.found.files[path]
+    _drop_unchanged(given.found, known)
     folders = given.folders | scanned.mounts
     for folder, device in folders.items():  # its disk may have been removed during the scan
         if not os.path.isdir(folder) or _is_unreachable(folder, device, neighbours):
             unreachable.add(folder)
     scanned_roots = {folder: device for folder, device in given.folders.items() if folder not in unreachable}
 
-    inner = _inner_roots(scanned, {**roots, **given.folders}, scanned_roots) if not options.hidden else set()
-    inner -= unreachable
-
+    inner = _inner_roots(scanned, {**roots, **given.folders}, scanned_roots) - unreachable
     not_found = {
         path: file
         for path, file in known.not_found()
@@ -156,8 +153,7 @@ def make_plan(
     }
     left_out = {path: not_found.pop(path) for path in [*not_found] if _is_left_out(path, not_found[path], scanned)}
     missing, still_there = _look_for(not_found)
-    for path in known.unchanged(still_there.files, still_there.sidecars):
-        del still_there.files[path]
+    _drop_unchanged(still_there, known)
     missing |= left_out
     found = _joined(_joined(given.found, scanned), still_there)
     before = dict(known.changed())
@@ -255,6 +251,11 @@ class _PhotosWithMetadata:
         if files:
             found.beside[path] = files
         found.files[path] = with_metadata_files(FileState.of(state), files)
+
+
+def _drop_unchanged(found: ScannedFiles, known: KnownFiles) -> None:
+    for path in known.unchanged(found.files, found.sidecars):
+        del found.files[path]
 
 
 def _leave_out(found: ScannedFiles, by_pattern: Mapping[str, str]) -> None:
