@@ -126,7 +126,9 @@ def print_facts(facts: Mapping[str, str | Sequence[str]]) -> None:
 
 
 def _folded(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) if len(text) > width else [text]
+    if len(text) <= width or os.path.isabs(text):  # a path is to be copied as it is
+        return [text]
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def from_here(path: str) -> str:
