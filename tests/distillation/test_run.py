@@ -17,6 +17,7 @@ from hashcli.distillation.resolve import resolve_settings
 from hashcli.distillation.run import train_hash_models
 from hashcli.distillation.student import load_student
 from hashcli.errors import HashcliError
+from hashcli.evaluation.retrieval import encode_dataset
 from hashcli.hashmodel.model import HashModel
 from tests.conftest import make_tiny_model
 from tests.distillation.runs import Kept, resumed, short_settings, small_mirflickr, small_plan, some_pairs, update_plan
@@ -233,6 +234,25 @@ def test_a_stopped_run_ends_like_one_that_was_not_stopped(
     assert read[0] == read[1]
 
 
+@pytest.mark.parametrize("method", ["ckdh", "lcdh"])
+def test_captions_that_are_not_evaluated_are_trained_on(
+    mirflickr: ImageTextDataset, tiny_model: Path, tmp_path: Path, method: str
+) -> None:
+    """Two captions a photo, of which the first is evaluated: the codes are of these, by hashcli evaluate as well."""
+    texts = [[*own, f"another of {row}"] for row, own in enumerate(mirflickr.texts)]
+    dataset = replace(mirflickr, texts=texts, searched=1)
+    plan = replace(small_plan(dataset, short_settings(method, tiny_model), tmp_path), baselines=True)
+    rows = train_hash_models(plan, Kept())
+    assert load_student(plan.out / "model-16").learned == 2 * len(plan.split.train)
+    saved = np.load(plan.out / "codes-16.npz")
+    assert np.array_equal(saved["text_rows"], saved["rows"])
+    model = HashModel(plan.out / "model-16")
+    again = encode_dataset(model, dataset, saved["rows"], lambda count: None)
+    assert np.array_equal(again.packed["text"], saved["texts"])
+    of = {row["of"] for row in rows}
+    assert {"ITQ of the teacher", "validation", method} < of
+
+
 def test_captions_without_labels(tiny_model: Path, mirflickr: ImageTextDataset, tmp_path: Path) -> None:
     """Recall of one's own photo or caption, and the similarities are the teacher's."""
     dataset = replace(mirflickr, name="captions", labels=None, label_names=[])
@@ -260,6 +280,25 @@ def test_an_open_clip_teacher_and_a_student_with_a_torch_tower(
     assert not saved["towers"]["student"].endswith("-bfloat16")
     size = 32 if student == "the teacher" else 160
     assert HashModel(plan.out / "model-16").description.image.size == size
+
+
+@pytest.mark.parametrize("student", ["timm:test_resnet/random", "hash model"])
+def test_the_model_of_a_student_of_small_photos_reduces_them_too(
+    mirflickr: ImageTextDataset, tiny_model: Path, tmp_path: Path, student: str
+) -> None:
+    """The run itself compares the exported model's outputs with the trained ones. An update keeps the size."""
+    pytest.importorskip("timm", exc_type=ImportError)
+    tuned = {"tune_student": "last", "tune_epochs": 1} if student.startswith("timm:") else {}
+    name = str(tiny_model) if student == "hash model" else student
+    settings = short_settings("soda", tiny_model, epochs=1, student=name, student_size=5, **tuned)
+    plan = small_plan(some_pairs(mirflickr, range(40)), settings, tmp_path)
+    train_hash_models(plan, Kept())
+    assert HashModel(plan.out / "model-16", verify=True).description.image.size == 5
+    update = update_plan(plan.out / "model-16", some_pairs(mirflickr, range(30, 58)), tmp_path, "new", epochs=1)
+    train_hash_models(update, Kept())
+    assert HashModel(update.out / "model-16", verify=True).description.image.size == 5
+    with pytest.raises(HashcliError, match="has student_size 5, which 6 cannot replace"):
+        train_hash_models(update_plan(plan.out / "model-16", mirflickr, tmp_path, "other", student_size=6), Kept())
 
 
 def test_both_halves_of_an_open_clip_model_in_a_student(mirflickr: ImageTextDataset, tmp_path: Path) -> None:
