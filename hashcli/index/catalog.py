@@ -410,6 +410,7 @@ class Catalog:
                 self._db.execute(f"UPDATE items SET mtime_ns = 0 WHERE kind = 0 AND path IN ({named})")
                 self._db.execute("DELETE FROM items WHERE id IN damaged")
                 self._db.execute("DROP TABLE damaged")
+                self._set_check_values("mtime_ns = ?", 0)
         return len(damaged)
 
     def _damaged_rows(self) -> list[int]:
@@ -610,12 +611,12 @@ class Catalog:
         Raises DamagedRowsError if one of the rows is not what was written.
         """
         is_sound = SOUND_ROW.format(width=self._code_width)
-        query = f"SELECT {is_sound}, check_value, mtime_ns, {CHECKED_COLUMNS} FROM items WHERE id = ?"
+        query = f"SELECT {is_sound}, check_value, {CHECKED_COLUMNS} FROM items WHERE id = ?"
         items = {}
         for id_ in ids:
             if row := self._db.execute(query, (id_,)).fetchone():
-                is_sound, expected, mtime_ns, *columns = row
-                _, path, content_hash, text, code, line, photo, taken, taken_from = columns
+                is_sound, expected, *columns = row
+                _, path, content_hash, text, code, line, photo, taken, taken_from, mtime_ns = columns
                 is_checked = self._has_check_values and code is not None
                 if not is_sound or (is_checked and expected != check_value(*columns)):
                     raise DamagedRowsError(self._folder)

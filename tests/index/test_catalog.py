@@ -15,6 +15,7 @@ from hashcli.index.catalog_file import (
     CHECKED_COLUMNS,
     TO_BE_READ,
     DamagedIndexError,
+    DamagedRowsError,
     IndexNotFoundError,
     UnusableIndexFolderError,
     check_value,
@@ -201,6 +202,23 @@ def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path
     assert wrong_check_values(folder) == 0
     with Catalog.create_or_open(folder, versions.append):
         assert versions == [version]  # once
+
+
+def test_check_values_without_the_time_of_the_file_are_made_anew(folder: Path) -> None:
+    """As they were before 0.3 was released. A damaged row is not taken for a sound one."""
+    make_catalog(folder, "a.jpg", "b.jpg")
+    with sqlite3.connect(folder / "catalog.sqlite") as db:
+        db.create_function("check_value", -1, check_value)
+        db.execute(f"UPDATE items SET check_value = check_value({CHECKED_COLUMNS.removesuffix(', mtime_ns')})")
+        db.execute("UPDATE items SET path = 'c.jpg' WHERE id = 2")
+        db.execute("PRAGMA user_version = 3")
+    with Catalog.open(folder) as catalog:
+        assert len(catalog.items([1, 2])) == 2
+    with Catalog.create_or_open(folder) as catalog:
+        assert len(catalog.items([1])) == 1
+        with pytest.raises(DamagedRowsError):
+            catalog.items([2])
+    assert wrong_check_values(folder) == 1
 
 
 def wrong_check_values(folder: Path) -> int:
