@@ -17,7 +17,7 @@ from torch.nn import functional
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.distillation.features import Features
 from hashcli.distillation.heads import HashHead
-from hashcli.distillation.losses import cosine, cosine_target, half_inner, negative_log_likelihood, quantisation
+from hashcli.distillation.losses import cosine, cosine_target, negative_log_likelihood, quantisation, theta
 from hashcli.distillation.settings import TeacherSettings, flag, number
 from hashcli.distillation.towers import ImageTower
 from hashcli.distillation.trainer import HashHeads, Method, Outputs, Trainer
@@ -93,7 +93,7 @@ def train_ckdh(trainer: Trainer[CkdhSettings]) -> HashHeads:
 def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similarities]:
     """Train the teacher. Returns the function that gives its similarities among the rows of a batch."""
     training_set, settings = trainer.training_set, trainer.settings
-    image_head = trainer.new_head(training_set.teacher_image.shape[1])
+    image_head = trainer.new_image_head(training_set.teacher_image)
     width = training_set.text.shape[1]
     text_teacher = GraphTextTeacher(
         width, trainer.bits, dropout=0.3, neighbours=settings.graph_neighbours, attend=settings.graph_attention
@@ -118,7 +118,7 @@ def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similar
         image_outputs = torch.tanh(image_head(images.of_all_rows()))
 
     def similarities(rows: Tensor) -> Similarities:
-        """S_T, the mean of the cosines within each modality and across both, and P_T = sigmoid(kappa r S_T / 2).
+        """S_T, the mean of the cosines within each modality and across both, and P_T = sigmoid(kappa sharpness S_T).
 
         Our reconstruction. With kappa 1 the likelihood asks for the same cosines as the other terms.
         """
@@ -130,7 +130,7 @@ def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similar
                 + settings.text_share * cosine(text, text)
                 + settings.cross_share * (across + across.T) / 2
             ) / (settings.image_share + settings.text_share + settings.cross_share)
-        return similar, torch.sigmoid(settings.kappa * trainer.bits * similar / 2)
+        return similar, torch.sigmoid(settings.kappa * settings.sharpness * similar)
 
     return similarities
 
@@ -160,7 +160,7 @@ def _terms(
     settings, mse = trainer.settings, functional.mse_loss
     return {
         "likelihood": weights.likelihood
-        * negative_log_likelihood(half_inner(image, text), probability, trainer.training_set.balanced),
+        * negative_log_likelihood(theta(image, text, settings.sharpness), probability, trainer.training_set.balanced),
         "intra": weights.intra * (mse(cosine(image, image), target) + mse(cosine(text, text), target)),
         "inter": weights.inter * mse(cosine(image, text), target),
         "quantisation": settings.quantisation * quantisation(image, text),

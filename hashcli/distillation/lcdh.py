@@ -10,12 +10,11 @@ an update (update.py) they stay.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hashcli.distillation.features import Features
-from hashcli.distillation.losses import half_inner, info_nce, negative_log_likelihood, quantisation, signs
+from hashcli.distillation.losses import info_nce, negative_log_likelihood, quantisation, signs, theta
 from hashcli.distillation.settings import TeacherSettings, choice, flag, number
 from hashcli.distillation.trainer import HashHeads, Method, Outputs, Trainer
 from hashcli.distillation.training_set import TrainingSet
@@ -128,7 +127,7 @@ class OnlineTeacher:
         relaxed = torch.tanh(outputs)
         return {
             "likelihood": negative_log_likelihood(
-                half_inner(relaxed, relaxed), training_set.similarity(rows), training_set.balanced
+                theta(relaxed, relaxed, settings.sharpness), training_set.similarity(rows), training_set.balanced
             ),
             "quantisation": settings.quantisation * quantisation(relaxed),
             "contrast": settings.contrast * info_nce(tokens[:, 0], tokens[:, 1]),
@@ -149,16 +148,10 @@ def _target(trainer: Trainer[LcdhSettings], teacher: Tensor | None, rows: Tensor
     labels = training_set.similarity(rows, others)
     if teacher is None:
         return labels
-    taught = torch.sigmoid(settings.kappa * _theta(teacher[rows], teacher[others]))
+    taught = torch.sigmoid(settings.kappa * theta(teacher[rows], teacher[others], settings.sharpness))
     mixed = settings.teacher_share * taught + (1 - settings.teacher_share) * labels
     known = training_set.known(rows, others)
     return mixed if known is None else torch.where(known, mixed, taught)
-
-
-def _theta(a: Tensor, b: Tensor) -> Tensor:
-    """Theta = (lambda_r / r) a b^T, lambda_r = 4, 8, 10 for 16, 32, 64 bits as in OH-ELS, then 12 (ours)."""
-    bits = a.shape[1]
-    return float(np.interp(np.log2(bits), [4, 5, 6, 7], [4, 8, 10, 12]) / bits) * a @ b.T
 
 
 def _round_loss(
@@ -171,7 +164,7 @@ def _round_loss(
     target = _target(trainer, teacher, rows, rows)
 
     def likelihood(a: Tensor, b: Tensor, similar: Tensor) -> Tensor:
-        return negative_log_likelihood(_theta(a, b), similar, training_set.balanced)
+        return negative_log_likelihood(theta(a, b, settings.sharpness), similar, training_set.balanced)
 
     terms = {
         "inter": likelihood(image, text, target),
