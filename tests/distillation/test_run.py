@@ -262,6 +262,25 @@ def test_an_open_clip_teacher_and_a_student_with_a_torch_tower(
     assert HashModel(plan.out / "model-16").description.image.size == size
 
 
+@pytest.mark.parametrize("student", ["timm:test_resnet/random", "hash model"])
+def test_the_model_of_a_student_of_small_photos_reduces_them_too(
+    mirflickr: ImageTextDataset, tiny_model: Path, tmp_path: Path, student: str
+) -> None:
+    """The run itself compares the exported model's outputs with the trained ones. An update keeps the size."""
+    pytest.importorskip("timm", exc_type=ImportError)
+    tuned = {"tune_student": "last", "tune_epochs": 1} if student.startswith("timm:") else {}
+    name = str(tiny_model) if student == "hash model" else student
+    settings = short_settings("soda", tiny_model, epochs=1, student=name, student_size=5, **tuned)
+    plan = small_plan(some_pairs(mirflickr, range(40)), settings, tmp_path)
+    train_hash_models(plan, Kept())
+    assert HashModel(plan.out / "model-16", verify=True).description.image.size == 5
+    update = update_plan(plan.out / "model-16", some_pairs(mirflickr, range(30, 58)), tmp_path, "new", epochs=1)
+    train_hash_models(update, Kept())
+    assert HashModel(update.out / "model-16", verify=True).description.image.size == 5
+    with pytest.raises(HashcliError, match="has student_size 5, which 6 cannot replace"):
+        train_hash_models(update_plan(plan.out / "model-16", mirflickr, tmp_path, "other", student_size=6), Kept())
+
+
 def test_both_halves_of_an_open_clip_model_in_a_student(mirflickr: ImageTextDataset, tmp_path: Path) -> None:
     """Its text tower, which the run has checked against torch, is in the hash model; an update goes on with it."""
     pytest.importorskip("open_clip", exc_type=ImportError)
