@@ -42,14 +42,17 @@ class CkdhSettings(TeacherSettings):
     graph_attention: bool = flag(True, "false: the text teacher sees each text alone, an ablation")
     graph_neighbours: int = number(10, 1, 10**6, "nearest texts of a batch that are a text's neighbours in the graph")
     likelihood: float = number(1.0, 0, 1e6, "weight: similar images and texts should have similar codes")
-    intra: float = number(0.5, 0, 1e6, "weight: cosines within each modality should be as the target says")
-    inter: float = number(1.0, 0, 1e6, "weight: cosines between the modalities should be as the target says")
+    intra: float = number(0.05, 0, 1e6, "weight: cosines within each modality should be as the target says")
+    inter: float = number(0.1, 0, 1e6, "weight: cosines between the modalities should be as the target says")
     student_likelihood: float = number(1.0, 0, 1e6, "the same as `likelihood`, for the student")
-    student_intra: float = number(0.5, 0, 1e6, "the same as `intra`, for the student")
-    student_inter: float = number(1.0, 0, 1e6, "the same as `inter`, for the student")
+    student_intra: float = number(0.05, 0, 1e6, "the same as `intra`, for the student")
+    student_inter: float = number(0.1, 0, 1e6, "the same as `inter`, for the student")
     image_share: float = number(1.0, 0, 1e6, "the part of cosines among images in the teacher's similarity")
     text_share: float = number(1.0, 0, 1e6, "the part of cosines among texts in the teacher's similarity")
     cross_share: float = number(2.0, 0, 1e6, "the part of cosines between images and texts in the teacher's similarity")
+    teacher_share: float = number(
+        0.5, 0, 1, "the teacher's share in what the student learns of pairs with labels; 0 is labels alone"
+    )
     kappa: float = number(
         1.0, 0, 1e3, "how sharply the teacher's similarity becomes a probability; 1: as sharply as the student's does"
     )
@@ -68,7 +71,7 @@ def check_ckdh(settings: CkdhSettings, dataset: ImageTextDataset, teacher: Image
 
 
 def train_ckdh(trainer: Trainer[CkdhSettings]) -> HashHeads:
-    """The teacher learns from the labels (or, without them, from its own features); the student from the teacher alone.
+    """The teacher learns from the labels (or, without them, from its own features); the student from both.
 
     With `distil = false` the student learns from the labels as the teacher would: the ablation.
     """
@@ -76,7 +79,7 @@ def train_ckdh(trainer: Trainer[CkdhSettings]) -> HashHeads:
     settings, training_set = trainer.settings, trainer.training_set
     distil = settings.distil
     weights = TermWeights(settings.student_likelihood, settings.student_intra, settings.student_inter)
-    similarities = _train_teacher(trainer) if distil else lambda rows: _label_similarities(trainer, rows)
+    similarities = _taught_similarities(trainer) if distil else lambda rows: _label_similarities(trainer, rows)
 
     def loss(rows: Tensor) -> dict[str, Tensor]:
         image = torch.tanh(heads.image(training_set.image[rows]))
@@ -88,6 +91,25 @@ def train_ckdh(trainer: Trainer[CkdhSettings]) -> HashHeads:
     else:
         trainer.train_on_labels("ckdh-without-teacher", heads.modules(), loss, heads.encode)
     return heads
+
+
+def _taught_similarities(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similarities]:
+    """Train the teacher. Returns the function that gives what the student is to learn of the rows of a batch.
+
+    Where labels say whether a pair is similar, it is the teacher's similarity mixed with theirs. Our reconstruction.
+    """
+    teacher, share, training_set = _train_teacher(trainer), trainer.settings.teacher_share, trainer.training_set
+
+    def similarities(rows: Tensor) -> Similarities:
+        taught = teacher(rows)
+        if training_set.labels is None:
+            return taught
+        of_labels, known = _label_similarities(trainer, rows), training_set.known(rows)
+        shares = share if known is None else torch.where(known, share, 1.0)
+        target, probability = (shares * a + (1 - shares) * b for a, b in zip(taught, of_labels, strict=True))
+        return target, probability
+
+    return similarities
 
 
 def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similarities]:

@@ -64,7 +64,7 @@ def choice(default: str, choices: tuple[str, ...], meaning: str, *, fixed: bool 
     return _declare(default, meaning, ", ".join(choices), parse, fixed)
 
 
-def flag(default: bool, meaning: str) -> Any:
+def flag(default: bool, meaning: str, *, fixed: bool = False) -> Any:
     """True or false."""
 
     def parse(value: Any) -> Any:
@@ -72,7 +72,7 @@ def flag(default: bool, meaning: str) -> Any:
             raise ValueError("true or false")
         return value
 
-    return _declare(default, meaning, "true, false", parse, fixed=False)
+    return _declare(default, meaning, "true, false", parse, fixed)
 
 
 def string(default: str, meaning: str, allowed: str = "text", *, fixed: bool = False) -> Any:
@@ -131,6 +131,12 @@ class Settings:
         "features:FILE, with which no hash model is written",
         "a model's name",
     )
+    student_layers: bool = flag(
+        True,
+        "a hash model's student sees several layers of its backbone, and what its last layer reads; false: its last "
+        "features alone",
+        fixed=True,
+    )
     student_size: int = number(
         0,
         0,
@@ -164,7 +170,9 @@ class Settings:
     hidden: int = number(512, 1, 10**5, "width of the hash heads' hidden layer", fixed=True)
     dropout: float = number(0.3, 0, 0.99, "dropout in the hash heads' hidden layer", fixed=True)
     image_dropout: float = number(0.5, 0, 0.99, "the share of a photo's features that a hash head does not see")
-    text_dropout: float = number(0.1, 0, 0.99, "the share of a text's words, or features, that a hash head does not see")
+    text_dropout: float = number(
+        0.1, 0, 0.99, "the share of a text's words, or features, that a hash head does not see"
+    )
     # 1,386 is MIRFlickr's number of tags.
     words: int = number(1386, 1, 10**6, "the largest number of words in the bag of words", fixed=True)
     vocabulary: str = string(

@@ -54,9 +54,10 @@ class SodaSettings(TeacherSettings):
         True, "the student learns the teacher's codes of images and labels together; false: of images alone"
     )
     balance: float = number(0.01, 0, 1e6, "weight: each bit should be 1 for half of the items")
-    instance: float = number(1.0, 0, 1e6, "weight: the student's outputs should be close to the teacher's code")
+    instance: float = number(0.3, 0, 1e6, "weight: the student's outputs should be close to the teacher's code")
+    pairs: float = number(1.0, 0, 1e6, "weight: the student's outputs of similar images and texts should be close")
     relation: float = number(
-        1.0, 0, 1e6, "weight: a student's output should be as similar to the teacher's other codes as its own code is"
+        0.3, 0, 1e6, "weight: a student's output should be as similar to the teacher's other codes as its own code is"
     )
 
 
@@ -206,8 +207,7 @@ def _student_loss(trainer: Trainer[SodaSettings], heads: HashHeads, codes: Tenso
     if known is not None:
         similar = torch.where(known, similar, torch.sigmoid(theta(codes, codes, settings.sharpness)))
 
-    def terms(outputs: Tensor) -> dict[str, Tensor]:
-        relaxed = torch.tanh(outputs)
+    def terms(relaxed: Tensor) -> dict[str, Tensor]:
         return {
             "likelihood": negative_log_likelihood(theta(codes, relaxed, settings.sharpness), similar)
             + 0.5 * negative_log_likelihood(theta(relaxed, relaxed, settings.sharpness), similar),
@@ -216,8 +216,10 @@ def _student_loss(trainer: Trainer[SodaSettings], heads: HashHeads, codes: Tenso
             "quantisation": settings.quantisation * quantisation(relaxed),
         }
 
-    image, text = terms(heads.image(training_set.image[rows])), terms(heads.text(training_set.text[rows]))
-    return {name: image[name] + text[name] for name in image}
+    image, text = torch.tanh(heads.image(training_set.image[rows])), torch.tanh(heads.text(training_set.text[rows]))
+    of_image, of_text = terms(image), terms(text)
+    pairs = negative_log_likelihood(theta(image, text, settings.sharpness), similar)
+    return {name: of_image[name] + of_text[name] for name in of_image} | {"pairs": settings.pairs * pairs}
 
 
 def _label_loss(trainer: Trainer[SodaSettings], heads: HashHeads, rows: Tensor) -> dict[str, Tensor]:

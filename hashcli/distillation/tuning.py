@@ -137,7 +137,9 @@ def tune_student(
         features = tuned([rows.photos[place] for place in photos.tolist()])
         relaxed = torch.tanh(head(features))
         similar, known = rows.similarity(first[photos]), rows.known(first[photos])
-        terms = {"likelihood": negative_log_likelihood(theta(relaxed, relaxed, settings.sharpness), similar, known=known)}
+        terms = {
+            "likelihood": negative_log_likelihood(theta(relaxed, relaxed, settings.sharpness), similar, known=known)
+        }
         if texts.shape[1] == tower.width:
             terms["contrast"] = settings.contrast * info_nce(features, texts[photos])
         return terms

@@ -106,7 +106,7 @@ def test_a_student_of_a_hash_models_outputs_is_updated_on_them(
     """As version 0.2 trained it; a student that is trained now has the backbone's features."""
     plan = small_plan(mirflickr, short_settings("ckdh", tiny_model, epochs=1), tmp_path, "old")
     with monkeypatch.context() as before:
-        before.setattr(open_towers, "open_image_tower", lambda name, device, backbone: HashModelTower(name))
+        before.setattr(open_towers, "open_image_tower", lambda name, device, of_hash_model: HashModelTower(name))
         train_hash_models(plan, Kept())
     old = load_student(plan.out / "model-16")
     assert old.towers["student"].startswith("hashmodel-")
