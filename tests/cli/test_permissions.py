@@ -66,7 +66,7 @@ def test_an_index_that_cannot_be_used(restricted: Run, tmp_path: Path, tiny_mode
     restricted("index", "--index", "ix", "--model", tiny_model, "photos")
     (tmp_path / "ix" / name).chmod(0)
     done = restricted("index", "--index", "ix", "photos", status=1)
-    assert str(tmp_path / "ix") in done.stderr
+    assert str(tmp_path / "ix" / name) in done.stderr
     assert "permissions" in done.stderr
     if name != "lock":
         done = restricted("search", "--index", "ix", "a cat", status=1)
