@@ -40,11 +40,13 @@ class StandardisedHead(nn.Module):
     def __init__(self, head: HashHead, rows: Tensor) -> None:
         super().__init__()
         self.head = head
-        deviation = rows.std(dim=0).clamp(min=1e-6)
+        deviation = rows.std(dim=0)
         self.mean: Tensor
         self.scale: Tensor
         self.register_buffer("mean", rows.mean(dim=0))
-        self.register_buffer("scale", self.LENGTH / (deviation * rows.shape[1] ** 0.5))
+        scale = self.LENGTH / (deviation * rows.shape[1] ** 0.5)
+        # What hardly varies says nothing here, and would count for too much in a row where it did.
+        self.register_buffer("scale", torch.where(deviation > 1e-3 * deviation.mean(), scale, 0))
 
     def forward(self, features: Tensor) -> Tensor:
         return cast(Tensor, self.head((features - self.mean) * self.scale))

@@ -37,6 +37,7 @@ class LcdhSettings(TeacherSettings):
     teacher_data: str = choice(
         "all", ("all", "rounds"), "what the teacher learns: all pairs before the stream, or each round's as it comes"
     )
+    averaged: bool = flag(True, "the student's weights are the mean over the rounds, so that it forgets less")
     lambda1: float = number(0.5, 0, 1e6, "weight: similarities within each modality")
     lambda2: float = number(0.5, 0, 1e6, "weight: similarities to the anchors of earlier rounds")
 
@@ -81,7 +82,10 @@ def train_lcdh(trainer: Trainer[LcdhSettings]) -> HashHeads:
         seen = torch.cat([seen, chunk])
         passes = trainer.passes(chunk, settings.round_steps)
         name = f"lcdh-round-{round_number}"
+        before = {key: value.clone() for key, value in heads.modules().state_dict().items()}
         trainer.train(name, heads.modules(), loss, heads.encode, rows=chunk, seen=seen, epochs=passes)
+        if settings.averaged:
+            _move_part_of_the_way(heads, before, 1 / round_number)
         stored[chunk] = _codes(training_set, heads, chunk)
         trainer.evaluator.report_stream(f"round {round_number}, stored codes", heads.encode, seen, stored[seen])
         trainer.evaluator.report_stream(f"round {round_number}, encoded anew", heads.encode, seen, None)
@@ -90,6 +94,13 @@ def train_lcdh(trainer: Trainer[LcdhSettings]) -> HashHeads:
         kept = candidates[priority[candidates].argsort()[: settings.anchors]]
         anchors = OldItems(kept, _codes(training_set, heads, kept))
     return heads
+
+
+def _move_part_of_the_way(heads: HashHeads, before: dict[str, Tensor], share: float) -> None:
+    """Leave only a share of a round's changes of the weights: with 1/t in round t, they are the mean over the rounds."""
+    with torch.no_grad():
+        for name, value in heads.modules().state_dict().items():
+            value.copy_(torch.lerp(before[name], value, share))
 
 
 def _codes(training_set: TrainingSet, heads: HashHeads, rows: Tensor) -> Tensor:

@@ -51,6 +51,8 @@ def test_a_method_learns_both_directions(method: str) -> None:
         ("soda", {"label_input": "names"}),
         ("soda", {"label_input": "mean"}),
         ("soda", {"label_input": "classes"}),
+        ("soda", {"label_codes": False}),
+        ("soda", {"pairs": 0.0}),
         ("ckdh", {"distil": False}),
         ("ckdh", {"graph_attention": False}),
         ("lcdh", {"distil": False}),
@@ -61,7 +63,9 @@ def test_a_method_learns_both_directions(method: str) -> None:
         ("ckdh", {"graded": True}),
         ("ckdh", {"image_share": 0.0, "text_share": 0.0}),
         ("ckdh", {"student_likelihood": 0.0}),
-        ("ckdh", {"schedule": "cosine"}),
+        ("ckdh", {"teacher_share": 1.0}),
+        ("ckdh", {"teacher_share": 0.0}),
+        ("ckdh", {"schedule": "constant"}),
     ],
 )
 def test_each_ablation_learns_and_is_not_the_method(method: str, settings: dict[str, Any]) -> None:
