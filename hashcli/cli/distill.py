@@ -110,7 +110,7 @@ def run(
         str | None,
         typer.Option(
             help="The light student's image tower: a hash model, timm:NAME, timm:NAME/FILE or an open_clip model; "
-            "for itq and rank also none.",
+            "for itq and rank also none, for the others features:FILE.",
             show_default="lite-256",
         ),
     ] = None,

@@ -62,7 +62,8 @@ class UsedItems:
     """The photos of a split with their texts.
 
     `rows` int64 [n] are the photos' rows in the dataset, in ascending order. `photo_of` int64 [t] is each text's place
-    among the photos, and `trained` int64 [m] are the places of the texts that are trained on.
+    among the photos, `trained` int64 [m] are the places of the texts that are trained on, and `searched` int64 those of
+    the texts that are evaluated. All texts are one or the other, or both.
     """
 
     rows: np.ndarray
@@ -70,17 +71,25 @@ class UsedItems:
     texts: list[str]
     photo_of: np.ndarray
     trained: np.ndarray
+    searched: np.ndarray
 
     @classmethod
     def of_split(cls, dataset: ImageTextDataset, split: Split) -> "UsedItems":
         rows = np.unique(np.concatenate([split.query, split.database, split.train, split.validation]))
-        photo_of = np.arange(len(rows)).repeat([len(dataset.texts[row]) for row in rows])
+        is_trained = np.isin(rows, split.train)
+        texts = [
+            dataset.texts[row] if trained else dataset.searched_texts(row)
+            for row, trained in zip(rows, is_trained, strict=True)
+        ]
+        photo_of = np.arange(len(rows)).repeat([len(of_photo) for of_photo in texts])
+        places = np.concatenate([np.empty(0, np.int64), *(np.arange(len(of_photo)) for of_photo in texts)])
         return cls(
             rows=rows,
             photos=[dataset.images[row] for row in rows],
-            texts=texts_of(dataset, rows),
+            texts=[text for of_photo in texts for text in of_photo],
             photo_of=photo_of,
-            trained=np.flatnonzero(np.isin(rows[photo_of], split.train)),
+            trained=np.flatnonzero(is_trained[photo_of]),
+            searched=np.flatnonzero(places < (dataset.searched or np.inf)),
         )
 
     @property

@@ -17,6 +17,7 @@ from hashcli.distillation.resolve import resolve_settings
 from hashcli.distillation.run import train_hash_models
 from hashcli.distillation.student import load_student
 from hashcli.errors import HashcliError
+from hashcli.evaluation.retrieval import encode_dataset
 from hashcli.hashmodel.model import HashModel
 from tests.conftest import make_tiny_model
 from tests.distillation.runs import Kept, resumed, short_settings, small_mirflickr, small_plan, some_pairs, update_plan
@@ -231,6 +232,25 @@ def test_a_stopped_run_ends_like_one_that_was_not_stopped(
         assert one == other
     read = [(plan.out / "metrics.json").read_text() for plan in (whole, stopped)]
     assert read[0] == read[1]
+
+
+@pytest.mark.parametrize("method", ["ckdh", "lcdh"])
+def test_captions_that_are_not_evaluated_are_trained_on(
+    mirflickr: ImageTextDataset, tiny_model: Path, tmp_path: Path, method: str
+) -> None:
+    """Two captions a photo, of which the first is evaluated: the codes are of these, by hashcli evaluate as well."""
+    texts = [[*own, f"another of {row}"] for row, own in enumerate(mirflickr.texts)]
+    dataset = replace(mirflickr, texts=texts, searched=1)
+    plan = replace(small_plan(dataset, short_settings(method, tiny_model), tmp_path), baselines=True)
+    rows = train_hash_models(plan, Kept())
+    assert load_student(plan.out / "model-16").learned == 2 * len(plan.split.train)
+    saved = np.load(plan.out / "codes-16.npz")
+    assert np.array_equal(saved["text_rows"], saved["rows"])
+    model = HashModel(plan.out / "model-16")
+    again = encode_dataset(model, dataset, saved["rows"], lambda count: None)
+    assert np.array_equal(again.packed["text"], saved["texts"])
+    of = {row["of"] for row in rows}
+    assert {"ITQ of the teacher", "validation", method} < of
 
 
 def test_captions_without_labels(tiny_model: Path, mirflickr: ImageTextDataset, tmp_path: Path) -> None:
