@@ -51,7 +51,7 @@ class CkdhSettings(TeacherSettings):
     text_share: float = number(1.0, 0, 1e6, "the part of cosines among texts in the teacher's similarity")
     cross_share: float = number(2.0, 0, 1e6, "the part of cosines between images and texts in the teacher's similarity")
     teacher_share: float = number(
-        0.5, 0, 1, "the teacher's share in what the student learns of pairs with labels; 0 is labels alone"
+        0.2, 0, 1, "the teacher's share in what the student learns of pairs with labels; 0 is labels alone"
     )
     kappa: float = number(
         1.0, 0, 1e3, "how sharply the teacher's similarity becomes a probability; 1: as sharply as the student's does"
