@@ -97,7 +97,7 @@ def train_lcdh(trainer: Trainer[LcdhSettings]) -> HashHeads:
 
 
 def _move_part_of_the_way(heads: HashHeads, before: dict[str, Tensor], share: float) -> None:
-    """Leave only a share of a round's changes of the weights: with 1/t in round t, they are the mean over the rounds."""
+    """Leave a share of a round's changes of the weights: with 1/t in round t, they are the mean over the rounds."""
     with torch.no_grad():
         for name, value in heads.modules().state_dict().items():
             value.copy_(torch.lerp(before[name], value, share))
