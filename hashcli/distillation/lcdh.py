@@ -27,7 +27,7 @@ class LcdhSettings(TeacherSettings):
 
     attention: bool = flag(True, "false: the teacher joins image and text without attention, an ablation")
     rounds: int = number(5, 1, 10**6, "parts of the stream, each trained on before the next is seen")
-    round_steps: int = number(200, 1, 10**6, "batches in each round, at least: a small round has more passes")
+    round_steps: int = number(400, 1, 10**6, "batches in each round, at least: a small round has more passes")
     teacher_share: float = number(
         0.5, 0, 1, "beta: the teacher's share in the target; 1 is the teacher alone, 0 labels alone"
     )
@@ -218,6 +218,6 @@ METHOD = Method(
     train_lcdh,
     check=check_teacher,
     reconstruction=True,
-    version=2,  # the first had no kappa
+    version=2,  # the first (0.2) had other heads, another likelihood, and did not average the rounds
     needs_teacher_texts=True,  # the teacher fuses a photo with its text
 )
