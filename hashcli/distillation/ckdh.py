@@ -255,5 +255,5 @@ METHOD = Method(
     train_ckdh,
     check=check_ckdh,
     reconstruction=True,
-    version=2,  # the first had one set of weights for teacher and student, and other targets of the likelihood
+    version=2,  # the first (0.2) had other heads, and other targets and weights of the terms
 )

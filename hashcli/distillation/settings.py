@@ -279,4 +279,6 @@ def text_parts(text: str) -> tuple[bool, str]:
 
 def shown(value: Any) -> str:
     """A setting's value as a person would write it."""
+    if isinstance(value, bool):
+        return str(value).lower()
     return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

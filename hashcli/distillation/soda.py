@@ -247,5 +247,5 @@ METHOD = Method(
     train_soda,
     check=check_soda,
     reconstruction=True,
-    version=2,  # the first trained its teacher on the student's features, and had no other
+    version=2,  # the first (0.2) had no teacher but the student's features, other heads and another likelihood
 )

@@ -114,6 +114,8 @@ class Trainer(Generic[MethodSettings]):
         """The student's heads, drawn from the seed."""
         torch.manual_seed(self.settings.seed)
         image, text = self.training_set.image, self.training_set.text
+        if not self.settings.distil:  # then rows without labels have no part, not even in what features vary
+            image = image[self.training_set.labelled]
         return HashHeads(self.new_image_head(image), self.new_head(text.shape[1], self.settings.text_dropout))
 
     def passes(self, rows: Tensor, batches: int) -> int:

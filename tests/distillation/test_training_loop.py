@@ -33,7 +33,7 @@ def test_one_seed_gives_one_result_and_another_seed_another() -> None:
 
 @pytest.mark.parametrize("method", PAIRED)
 def test_a_run_stopped_after_any_epoch_ends_with_the_weights_of_one_that_was_not(method: str, tmp_path: Path) -> None:
-    """It is stopped, and started anew, after each and every epoch."""
+    """It is stopped, and started anew, after each and every epoch: within LCDH's rounds, too, and between them."""
     training_set = make_training_set(100, seed=1)
     epochs: list[EpochReport] = []
     uninterrupted = train(make_trainer(method, training_set, None, epochs.append, **short(method)))
