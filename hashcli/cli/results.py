@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from hashcli.index.results import SearchResult, SearchResults
 
 
+_WIDE = 60  # columns of a terminal in which a table has room for dates
+
+
 class Style(Enum):
     """What stdout carries."""
 
@@ -45,10 +48,12 @@ def choose_style(*, json: bool, paths: bool, print0: bool, show: bool) -> Style:
 
 @dataclass(frozen=True)
 class Answer:
-    """The results of one query. `number` is its line in a batch, from 1; None if there is no batch."""
+    """The results of one query. `number` is its line in a batch, from 1; None if there is no batch. `by_date` says
+    whether they were sorted by their dates."""
 
     number: int | None
     results: "SearchResults"
+    by_date: bool = False
 
     @property
     def query(self) -> str:
@@ -104,6 +109,8 @@ def _json(number: int | None, result: "SearchResult") -> dict[str, object]:
     row |= {name: value for name in ("text", "line", "photo") if (value := getattr(result, name)) is not None}
     if result.text is None:
         row |= _date(result)
+    if result.copies:
+        row["copies"] = result.copies
     if result.is_missing:
         row["missing"] = True
     return row
@@ -115,6 +122,14 @@ def _date(result: "SearchResult") -> dict[str, object]:
         return {"taken": local_time(result.taken), "date_from": result.taken_from}
     modified = None if result.modified is None else local_time(result.modified)
     return {"modified": modified, "date_from": "modified"}
+
+
+def _day(result: "SearchResult") -> str:
+    """The day of a photo; in brackets if that is only when the file was last changed."""
+    if result.text is not None or result.date is None:
+        return ""
+    day = local_time(result.date).partition("T")[0]
+    return f"({day})" if result.taken is None else day
 
 
 def _place(result: "SearchResult") -> str:
@@ -137,9 +152,14 @@ def _print_table(answer: Answer) -> None:
     if answer.number is not None:
         console.print(f"{answer.number}  {printable(answer.query)}", markup=False, highlight=False)
     has_texts = any(result.text is not None for result in answer.results)
+    has_dates = console.width >= _WIDE and (
+        answer.by_date or any(result.taken is not None for result in answer.results)
+    )
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("rank", justify="right")
     table.add_column("distance", justify="right")
+    if has_dates:
+        table.add_column("date")
     if has_texts:
         table.add_column("text", overflow="fold", ratio=2)
     table.add_column("from" if has_texts else "photo", overflow="fold", ratio=1 if has_texts else None)
@@ -147,6 +167,9 @@ def _print_table(answer: Answer) -> None:
         path = Text(_place(result), style=f"link {Path(result.path).as_uri()}")
         if result.is_missing:
             path.append("  (no longer there)", style="red")
+        if result.copies:
+            path.append(f"  +{result.copies} identical", style="dim")
         words = [Text(*_text(result))] if has_texts else []
-        table.add_row(str(result.rank), str(result.distance), *words, path)
+        date = [Text(_day(result))] if has_dates else []
+        table.add_row(str(result.rank), str(result.distance), *date, *words, path)
     console.print(table)

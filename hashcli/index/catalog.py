@@ -137,7 +137,7 @@ class IndexedFile:
 
 class Item(NamedTuple):
     """An item as answers show it, and its code. For a text: its file, the line in it (from 1), and the photo it is
-    about, if any. `mtime_ns` is the time of its file when it was last read."""
+    about, if any. `mtime_ns` is the time of its file when it was last read, and `hash` that of the file's content."""
 
     path: str
     text: str | None
@@ -147,6 +147,15 @@ class Item(NamedTuple):
     taken_from: int | None
     mtime_ns: int
     code: bytes | None
+    hash: bytes
+
+    @property
+    def content(self) -> tuple[str | None, str | bytes]:
+        """What copies of it have in common: photos the content of their files, texts their words and what these are
+        about; a description inside a photo is about every copy of it."""
+        if self.photo is None or self.photo == self.path:
+            return self.text, self.hash
+        return self.text, self.photo
 
 
 class PhotoFacts(NamedTuple):
@@ -301,6 +310,15 @@ class Catalog:
             self._set("fingerprint", model.fingerprint)
             self._set("bits", model.bits)
 
+    @property
+    def refreshed(self) -> int | None:
+        """When an update last came to its end, in seconds since 1970; None if only an older hashcli has done one."""
+        seconds = self._get("refreshed")
+        return seconds if isinstance(seconds, int) else None
+
+    def set_refreshed(self, seconds: int) -> None:
+        self._set("refreshed", seconds)
+
     def roots(self) -> dict[str, int]:
         """The folders that were indexed, each with the number of the device it was on."""
         rows = self._db.execute("SELECT path, device FROM roots ORDER BY path")
@@ -392,6 +410,7 @@ class Catalog:
                 self._db.execute(f"UPDATE items SET mtime_ns = 0 WHERE kind = 0 AND path IN ({named})")
                 self._db.execute("DELETE FROM items WHERE id IN damaged")
                 self._db.execute("DROP TABLE damaged")
+                self._set_check_values("mtime_ns = ?", 0)
         return len(damaged)
 
     def _damaged_rows(self) -> list[int]:
@@ -588,17 +607,18 @@ class Catalog:
         Raises DamagedRowsError if one of the rows is not what was written.
         """
         is_sound = SOUND_ROW.format(width=self._code_width)
-        query = f"SELECT {is_sound}, check_value, mtime_ns, {CHECKED_COLUMNS} FROM items WHERE id = ?"
+        query = f"SELECT {is_sound}, check_value, {CHECKED_COLUMNS} FROM items WHERE id = ?"
         items = {}
         for id_ in ids:
             if row := self._db.execute(query, (id_,)).fetchone():
-                is_sound, expected, mtime_ns, *columns = row
-                _, path, _, text, code, line, photo, taken, taken_from = columns
+                is_sound, expected, *columns = row
+                _, path, content_hash, text, code, line, photo, taken, taken_from, mtime_ns = columns
                 is_checked = self._has_check_values and code is not None
                 if not is_sound or (is_checked and expected != check_value(*columns)):
                     raise DamagedRowsError(self._folder)
                 photo = photo and self._from_stored(photo)
-                items[id_] = Item(self._from_stored(path), text, line, photo, taken, taken_from, mtime_ns, code)
+                place = self._from_stored(path), text, line, photo
+                items[id_] = Item(*place, taken, taken_from, mtime_ns, code, content_hash)
         return items
 
     def filter_fields(self, kind: Kind) -> Iterator[FilterFields]:

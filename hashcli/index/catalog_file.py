@@ -16,7 +16,7 @@ from hashcli.errors import HashcliError, did_you_mean_path
 from hashcli.plain_files import check_plain
 
 FILE_NAME = "catalog.sqlite"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # items
 #   kind         0 a photo, 1 a text
@@ -66,7 +66,8 @@ CREATE TABLE items (
 CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
 {_EXCLUDES_AND_FORGOTTEN}
 """
-CHECKED_COLUMNS = "kind, path, hash, text, code, line, photo, taken, taken_from"
+_CHECKED_IN_3 = "kind, path, hash, text, code, line, photo, taken, taken_from"
+CHECKED_COLUMNS = f"{_CHECKED_IN_3}, mtime_ns"
 
 # What every row must be, whoever wrote it: SQLite keeps any value in any column. {width} is that of a code in bytes.
 SOUND_ROW = """
@@ -117,7 +118,12 @@ _MIGRATIONS = {
     ALTER TABLE items ADD COLUMN check_value INTEGER;
     UPDATE items SET beside = {TO_BE_READ} WHERE kind = 0;
     {_EXCLUDES_AND_FORGOTTEN.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")}
-    UPDATE items SET check_value = check_value({CHECKED_COLUMNS}) WHERE code IS NOT NULL;
+    UPDATE items SET check_value = check_value({_CHECKED_IN_3}) WHERE code IS NOT NULL;
+    """,
+    # Rows that are damaged stay so.
+    3: f"""
+    UPDATE items SET check_value = check_value({CHECKED_COLUMNS})
+        WHERE code IS NOT NULL AND check_value = check_value({_CHECKED_IN_3});
     """,
 }
 
@@ -141,8 +147,8 @@ _AS_NOW = {
 
 
 def has_check_values(db: sqlite3.Connection) -> bool:
-    """Whether rows have check values: an older catalog that is only read has none."""
-    return int(db.execute("PRAGMA user_version").fetchone()[0]) >= 3
+    """Whether rows have check values, of all that is checked now: an older catalog that is only read has none."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0]) == SCHEMA_VERSION
 
 
 def check_value(*columns: str | bytes | int | None) -> int:

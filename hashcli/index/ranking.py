@@ -1,5 +1,6 @@
 """From the candidates of a code index to the answers to one query: their order, and how far away they may be."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -29,8 +30,8 @@ class DistanceLimit(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """The answers to one query, best first: item ids int64 [k], Hamming distances in bits int64 [k], and packed codes
-    uint8 [k, bits / 8].
+    """The items near a query, best first: their ids int64 [n], Hamming distances in bits int64 [n], and packed codes
+    uint8 [n, bits / 8].
 
     `nearest_distance` is that of the nearest item of all, even if it is too far away to be an answer; None without
     items.
@@ -41,17 +42,34 @@ class Neighbours(NamedTuple):
     codes: np.ndarray
     nearest_distance: int | None
 
+    def first(self, k: int) -> "Neighbours":
+        """The k best."""
+        return self._replace(ids=self.ids[:k], distances=self.distances[:k], codes=self.codes[:k])
 
-def rank(candidates: Candidates, output: np.ndarray, k: int, reranked: int, limit: DistanceLimit) -> Neighbours:
-    """The k best candidates for a query's float output [bits].
+    def with_first_codes(self, k: int) -> "Neighbours":
+        """All that have one of the k best codes that differ: the k best photos, with all copies of them, are among
+        these, as copies have the same code."""
+        codes = np.ascontiguousarray(self.codes)
+        keys = codes.view(f"V{codes.shape[1]}")[:, 0].tolist() if len(codes) else []
+        wanted = set[bytes]()
+        for key in keys:
+            wanted.add(key)
+            if len(wanted) == k:
+                break
+        rows = [row for row, key in enumerate(keys) if key in wanted]
+        return self._replace(ids=self.ids[rows], distances=self.distances[rows], codes=self.codes[rows])
+
+
+def rank(candidates: Candidates, output: np.ndarray, reranked: int, limit: DistanceLimit) -> Neighbours:
+    """The candidates for a query's float output [bits], best first.
 
     They are ordered by Hamming distance, equal distances by the asymmetric score (the query's output times the item's
     -1 and +1), then by id. The first `reranked` of them are then ordered by that score alone. Candidates beyond the
     limit are left out first.
     """
     ids, distances, codes = candidates
-    if not len(ids) or k <= 0:
-        return Neighbours(ids[:0], distances[:0], codes[:0], None)
+    if not len(ids):
+        return Neighbours(ids, distances, codes, None)
     nearest = int(distances.min())
     largest = limit.largest(nearest)
     if largest is not None:
@@ -60,5 +78,14 @@ def rank(candidates: Candidates, output: np.ndarray, k: int, reranked: int, limi
     scores = unpack(codes) @ output  # [candidates]
     order = np.lexsort((ids, -scores, distances))
     head = order[:reranked]
-    best = np.concatenate([head[np.lexsort((ids[head], -scores[head]))], order[reranked:]])[:k]
+    best = np.concatenate([head[np.lexsort((ids[head], -scores[head]))], order[reranked:]])
     return Neighbours(ids[best], distances[best], codes[best], nearest)
+
+
+def reach(candidates: Candidates, k: int, count: int) -> float:
+    """The distance up to which these candidates, of a `CodeIndex.search` with `k` and `count`, are all that there
+    are."""
+    if len(candidates.ids) < count:
+        return math.inf
+    ordered = np.sort(candidates.distances)
+    return float(max(ordered[k - 1], ordered[-1] - 1))

@@ -24,6 +24,8 @@ class SearchResult:
     modified    when the file was last changed, in seconds since 1970 of local time: filters by date use it for a photo
                 that does not say when it was taken
     is_missing  whether the file is gone: it was moved or deleted after the index was last brought up to date
+    copies      how many identical copies of it are not answers of their own: photos with the same content, or the same
+                words about one photo
     """
 
     rank: int
@@ -38,6 +40,12 @@ class SearchResult:
     taken_from: str | None = None
     modified: int | None = None
     is_missing: bool = False
+    copies: int = 0
+
+    @property
+    def date(self) -> int | None:
+        """`taken` or, of a photo that does not say when it was taken, `modified`."""
+        return self.modified if self.taken is None else self.taken
 
     @property
     def similarity(self) -> float:
@@ -61,7 +69,8 @@ class WhyNone(Enum):
 
 @dataclass(frozen=True)
 class SearchResults(Sequence[SearchResult]):
-    """The answers to one query, best first: a sequence of `SearchResult`. Each kind searched has its own ranks.
+    """The answers to one query: a sequence of `SearchResult`, best first unless they were sorted otherwise. Each kind
+    searched has its own ranks.
 
     query               what was searched for
     results             the answers, as a tuple

@@ -6,11 +6,13 @@ photos and texts. The terminal and Python get the same answers because both call
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -21,12 +23,12 @@ from hashcli.hashmodel.prefetch import batched
 from hashcli.hashmodel.registry import find_model
 from hashcli.index.catalog import Catalog, IndexedModel, Item, Kind
 from hashcli.index.catalog_file import IndexNotFoundError
-from hashcli.index.code_index import BlockwiseCodes, CodeIndex, FaissCodeIndex
+from hashcli.index.code_index import BlockwiseCodes, Candidates, CodeIndex, FaissCodeIndex
 from hashcli.index.files.dates import date_label
 from hashcli.index.filter import CompiledFilter, Filter, wall_clock
 from hashcli.index.locations import is_index, locate
 from hashcli.index.query import EncodedQuery, Query, encode
-from hashcli.index.ranking import RERANKED, DistanceLimit, Neighbours, rank
+from hashcli.index.ranking import RERANKED, DistanceLimit, Neighbours, rank, reach
 from hashcli.index.results import SearchResult, SearchResults, WhyNone
 from hashcli.index.summary import UpdateOptions, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
@@ -40,6 +42,7 @@ _KINDS = {"image": Kind.IMAGE, "text": Kind.TEXT}
 
 KindName = Literal["image", "text"]
 Kinds = KindName | Sequence[KindName]
+Sort = Literal["rank", "date"]
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 Progress = Callable[[int, int], None] | UpdateCallback | None
 
@@ -79,7 +82,8 @@ class IndexInfo:
     `texts_from` counts the texts by what they come from; `texts_left_out` are texts about photos that cameras and
     programs are known to write by themselves; `waiting` counts items that have no code yet; `roots` are the
     folders that an update without paths looks into; `excludes` are the patterns of what it leaves out, and `forgotten`
-    the files and folders in its roots that were dropped; `bytes` is its size on disk.
+    the files and folders in its roots that were dropped; `refreshed` is when an update last came to its end, in seconds
+    since 1970, None if only an older hashcli has done one; `bytes` is its size on disk.
     """
 
     folder: Path
@@ -91,6 +95,7 @@ class IndexInfo:
     roots: list[str]
     excludes: list[str]
     forgotten: list[str]
+    refreshed: int | None
     model: str | None
     fingerprint: str | None
     bits: int | None
@@ -170,6 +175,8 @@ class Index:
         where: Filter | None = None,
         limit: DistanceLimit | None = None,
         reranked: int = RERANKED,
+        all_copies: bool = False,
+        sort: Sort = "rank",
     ) -> SearchResults:
         """The k items nearest to a query, best first.
 
@@ -179,13 +186,19 @@ class Index:
         Hamming distance are found first, and the first `reranked` of them are then ordered by the finer asymmetric
         score, so the distances need not rise.
 
+        Identical copies are one answer, the oldest file of those that are still there, and `copies` counts the others;
+        with `all_copies`, each is an answer of its own. With `sort="date"`, the k best photos come newest first, by
+        when they were taken or else last changed; their `rank` still says how good they are.
+
         Raises HashcliError when the query cannot be encoded, when there is no index or an empty one, when its hash
-        model is gone or has been replaced, for a k below 1, and for an unknown kind.
+        model is gone or has been replaced, for a k below 1, and for an unknown kind or order.
 
             index.search("dog on a beach", k=5)
             index.search(Query(images="dog.jpg"), kinds="text", where=Filter(folders="~/Pictures/family"))
         """
-        (results,) = self.search_many([query], k, kinds=kinds, where=where, limit=limit, reranked=reranked)
+        (results,) = self.search_many(
+            [query], k, kinds=kinds, where=where, limit=limit, reranked=reranked, all_copies=all_copies, sort=sort
+        )
         if results.error:
             raise results.error
         return results
@@ -199,6 +212,8 @@ class Index:
         where: Filter | None = None,
         limit: DistanceLimit | None = None,
         reranked: int = RERANKED,
+        all_copies: bool = False,
+        sort: Sort = "rank",
     ) -> Iterator[SearchResults]:
         """`search` for each of many queries, in their order. It takes less time than one after the other: they are
         encoded together, and searched on all cores.
@@ -216,8 +231,11 @@ class Index:
             raise HashcliError(f"{wrong}.")
         if limit is not None and not isinstance(limit, DistanceLimit):
             raise TypeError(f"limit must be a hashcli.DistanceLimit, such as DistanceLimit(60), not {limit!r}")
+        if sort not in get_args(Sort):
+            raise HashcliError(f"Results cannot be sorted by {sort!r}.", 'Choose "rank" or "date".')
         compiled = where.compiled() if where else CompiledFilter()
-        return self._answers(queries, _SearchOptions(k, _kinds(kinds), compiled, limit, reranked))
+        options = _SearchOptions(k, _kinds(kinds), compiled, limit, reranked, all_copies, by_date=sort == "date")
+        return self._answers(queries, options)
 
     def load_model(self) -> HashModel:
         """The hash model that made the codes. Raises HashcliError when it is gone or has been replaced."""
@@ -295,7 +313,7 @@ class Index:
             results = tuple(
                 result
                 for kind, of_kind in found.items()
-                for result in self._results(kind, of_kind.neighbours[place], of_kind.items)
+                for result in self._results(kind, of_kind.neighbours[place], of_kind.items, options)
             )
             nearest = (of_kind.neighbours[place].nearest_distance for of_kind in found.values())
             distances = [distance for distance in nearest if distance is not None]
@@ -303,7 +321,7 @@ class Index:
             yield SearchResults(query, results, min(distances, default=None), None if results else why_none)
 
     def _found(self, kind: Kind, queries: list[Query], outputs: np.ndarray, options: "_SearchOptions") -> "_FoundItems":
-        """The best items of one kind for each query. Within a snapshot.
+        """The best items of one kind for each query, with their copies. Within a snapshot.
 
         Whatever is to be shown is compared with its row in the catalog. If the derived files are damaged, the catalog's
         own codes are searched. Raises DamagedRowsError if it is the row that is damaged.
@@ -329,35 +347,69 @@ class Index:
         outputs: np.ndarray,
         options: "_SearchOptions",
     ) -> list[Neighbours]:
-        """The best items of one kind for each query. Within a snapshot."""
+        """The best items of one kind for each query, and all that have the same code as one of them, as copies have.
+        Within a snapshot."""
         among = self._taken_by(options.where, kind, len(code_index)) if options.where else None
         if among is not None and len(among) != len(code_index):  # files that belong to another catalog
             code_index = self._codes_of_catalog(kind)
-        count = max(options.k, options.reranked)
-        candidates = code_index.search(pack(outputs), options.k, count, among)
-        return [
-            rank(found, output, options.k, options.reranked, self._limit(kind, query, options.limit))
-            for found, output, query in zip(candidates, outputs, queries, strict=True)
-        ]
+        codes = pack(outputs)
+        limits = [self._limit(kind, query, options.limit) for query in queries]
+        found: dict[int, Neighbours] = {}
+        beyond: list[tuple[int, int]] = []  # place of the query, and row in what was found for it
+        k, count = options.k, max(options.k, options.reranked)
+        searched = list(range(len(queries)))
+        while searched:
+            too_few = []
+            for place, candidates in zip(searched, code_index.search(codes[searched], k, count, among), strict=True):
+                ranked = rank(candidates, outputs[place], options.reranked, limits[place])
+                if options.all_copies:
+                    found[place] = ranked.first(options.k)
+                    continue
+                found[place] = best = ranked.with_first_codes(options.k)
+                known_to = reach(candidates, k, count)
+                if len(best.ids) == len(ranked.ids) and known_to < _largest(ranked, limits[place]):
+                    too_few.append(place)  # many copies, which leave too few photos
+                else:
+                    beyond += ((place, row) for row in np.flatnonzero(best.distances > known_to).tolist())
+            searched = too_few
+            k = count = 4 * count
+        _add_same_codes(found, beyond, lambda codes: code_index.search(codes, 1, 1, among))
+        return [found[place] for place in range(len(queries))]
 
-    def _results(self, kind: Kind, neighbours: Neighbours, items: dict[int, Item]) -> Iterator[SearchResult]:
-        pairs = zip(neighbours.ids.tolist(), neighbours.distances.tolist(), strict=True)
-        for number, (id_, distance) in enumerate(pairs, start=1):
-            item = items[id_]
-            yield SearchResult(
-                rank=number,
-                kind=kind.name.lower(),
-                path=item.path,
-                distance=distance,
-                bits=self.indexed_model.bits,
-                text=item.text,
-                line=item.line,
-                photo=item.photo,
-                taken=item.taken,
-                taken_from=date_label(item.taken_from),
-                modified=int(wall_clock(item.mtime_ns / 1e9)),
-                is_missing=not os.path.exists(item.path),
-            )
+    def _results(
+        self, kind: Kind, neighbours: Neighbours, items: dict[int, Item], options: "_SearchOptions"
+    ) -> list[SearchResult]:
+        """The answers to one query, in the order asked for."""
+        groups: dict[Hashable, list[tuple[Item, int]]] = {}  # of copies, with their distances
+        for id_, distance in zip(neighbours.ids.tolist(), neighbours.distances.tolist(), strict=True):
+            groups.setdefault(id_ if options.all_copies else items[id_].content, []).append((items[id_], distance))
+        results = [
+            self._result(kind, number, copies) for number, copies in enumerate(islice(groups.values(), options.k), 1)
+        ]
+        if options.by_date and kind is Kind.IMAGE:
+            results.sort(key=lambda result: result.date or 0, reverse=True)
+        return results
+
+    def _result(self, kind: Kind, number: int, copies: list[tuple[Item, int]]) -> SearchResult:
+        """The answer of a rank: of some copies the oldest file, as for duplicates, that is there."""
+        copies = sorted(copies, key=lambda copy: (copy[0].mtime_ns, copy[0].path))
+        there = next((copy for copy in copies if os.path.exists(copy[0].path)), None)
+        item, distance = there or copies[0]
+        return SearchResult(
+            rank=number,
+            kind=kind.name.lower(),
+            path=item.path,
+            distance=distance,
+            bits=self.indexed_model.bits,
+            text=item.text,
+            line=item.line,
+            photo=item.photo,
+            taken=item.taken,
+            taken_from=date_label(item.taken_from),
+            modified=int(wall_clock(item.mtime_ns / 1e9)),
+            is_missing=there is None,
+            copies=len(copies) - 1,
+        )
 
     def _limit(self, kind: Kind, query: Query, limit: DistanceLimit | None) -> DistanceLimit:
         """How far away an answer may be: the given limit, or for words how near the model says that a photo must be."""
@@ -430,6 +482,7 @@ class Index:
                 roots=list(self.catalog.roots()),
                 excludes=self.catalog.excludes(),
                 forgotten=self.catalog.forgotten(),
+                refreshed=self.catalog.refreshed,
                 model=model.source if model else None,
                 fingerprint=model.fingerprint if model else None,
                 bits=model.bits if model else None,
@@ -522,11 +575,14 @@ class _SearchOptions:
     where: CompiledFilter
     limit: DistanceLimit | None
     reranked: int
+    all_copies: bool
+    by_date: bool
 
 
 @dataclass(frozen=True)
 class _FoundItems:
-    """The best items of one kind for each query, what the catalog says of them, and how many were searched."""
+    """The best items of one kind for each query, with their copies; what the catalog says of them; and how many were
+    searched."""
 
     neighbours: list[Neighbours]
     items: dict[int, Item]
@@ -539,6 +595,30 @@ def _agree(neighbours: Neighbours, items: dict[int, Item]) -> bool:
         id_ in items and items[id_].code == code.tobytes()
         for id_, code in zip(neighbours.ids.tolist(), neighbours.codes, strict=True)
     )
+
+
+def _largest(ranked: Neighbours, limit: DistanceLimit) -> float:
+    """The largest distance an answer may have."""
+    largest = None if ranked.nearest_distance is None else limit.largest(ranked.nearest_distance)
+    return inf if largest is None else largest
+
+
+def _add_same_codes(
+    found: dict[int, Neighbours], beyond: list[tuple[int, int]], search: Callable[[np.ndarray], list[Candidates]]
+) -> None:
+    """Add to what was found for queries, by their places, the items that have the code of one of some rows (place, row)
+    and were not among the candidates: of those that were furthest away, only some were."""
+    if not beyond:
+        return
+    codes = np.stack([found[place].codes[row] for place, row in beyond])
+    for (place, row), same in zip(beyond, search(codes), strict=True):
+        known = found[place]
+        ids = np.setdiff1d(same.ids[same.distances == 0], known.ids)
+        found[place] = known._replace(
+            ids=np.concatenate([known.ids, ids]),
+            distances=np.concatenate([known.distances, np.full(len(ids), known.distances[row])]),
+            codes=np.concatenate([known.codes, np.repeat(known.codes[row : row + 1], len(ids), axis=0)]),
+        )
 
 
 class _ProgressFunction(UpdateCallback):

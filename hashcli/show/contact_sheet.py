@@ -153,6 +153,7 @@ def _card(id_: str, result: "SearchResult", thumbnail: _Thumbnail | Exception | 
     taken = "" if result.taken is None else local_time(result.taken).partition("T")[0]
     facts = [f"Answer {result.rank} of {of}", f"{result.distance} of {result.bits} bits differ"]
     facts += [f"taken {taken}"] if taken else []
+    facts += [f"{result.copies} identical cop{'y' if result.copies == 1 else 'ies'}"] if result.copies else []
     content = ""
     if isinstance(thumbnail, _Thumbnail):
         content += _image(thumbnail, _name(result.picture or result.path))
@@ -166,7 +167,7 @@ def _card(id_: str, result: "SearchResult", thumbnail: _Thumbnail | Exception | 
         f' data-path="{_copied(result.path)}" data-shown="{path}">{content}</button>'
         f'<p class="name"><a href="{link}" target="_blank" rel="noopener" title="{path}">{name}</a></p>'
         f'<p class="facts" id="{id_}"><span class="rank">{result.rank}</span> {result.distance} bits'
-        f"{f' · {taken}' if taken else ''}</p></li>\n"
+        f"{f' · {taken}' if taken else ''}{f' · +{result.copies}' if result.copies else ''}</p></li>\n"
     )
 
 

@@ -152,7 +152,8 @@ def _caption(result: "SearchResult", location: str) -> "RenderableType":
 
     from rich.text import Text
 
-    caption = Text.assemble((str(result.rank), "bold"), (f"  {result.distance} bits", "dim"))
+    copies = f"  +{result.copies} identical" if result.copies else ""
+    caption = Text.assemble((str(result.rank), "bold"), (f"  {result.distance} bits{copies}", "dim"))
     if result.text is not None:
         caption.append(f"\n{printable(result.text)}")
     return caption.append(f"\n{printable(location)}", style=f"link {Path(result.path).as_uri()}")

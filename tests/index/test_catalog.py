@@ -15,6 +15,7 @@ from hashcli.index.catalog_file import (
     CHECKED_COLUMNS,
     TO_BE_READ,
     DamagedIndexError,
+    DamagedRowsError,
     IndexNotFoundError,
     UnusableIndexFolderError,
     check_value,
@@ -61,8 +62,8 @@ def test_what_is_put_in_comes_out(folder: Path, tmp_path: Path) -> None:
         ids, codes = catalog.codes(Kind.IMAGE)
         assert (ids.tolist(), codes.tolist()) == ([1], [[1, 2]])
         assert catalog.items([1, 3, 99]) == {
-            1: Item(photo, None, None, None, 7, None, STATE.mtime_ns, CODE.tobytes()),
-            3: Item(sidecar, "beside", 1, photo, None, None, STATE.mtime_ns, bytes(2)),
+            1: Item(photo, None, None, None, 7, None, STATE.mtime_ns, CODE.tobytes(), HASH),
+            3: Item(sidecar, "beside", 1, photo, None, None, STATE.mtime_ns, bytes(2), HASH),
         }
         of_photo = FilterFields("a.jpg", 7, STATE.mtime_ns)
         assert list(catalog.filter_fields(Kind.IMAGE)) == [of_photo]
@@ -185,7 +186,9 @@ def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path
     content = (folder / "catalog.sqlite").read_bytes()
     taken, mtime_ns = (None, 0) if version == 1 else (7, STATE.mtime_ns)
     with Catalog.open(folder) as catalog:
-        assert catalog.items([1]) == {1: Item(path, None, None, None, taken, None, STATE.mtime_ns, CODE.tobytes())}
+        assert catalog.items([1]) == {
+            1: Item(path, None, None, None, taken, None, STATE.mtime_ns, CODE.tobytes(), HASH)
+        }
         assert catalog.count_texts() == {}
         assert (catalog.excludes(), catalog.forgotten()) == ([], [])
     assert (folder / "catalog.sqlite").read_bytes() == content
@@ -199,6 +202,23 @@ def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path
     assert wrong_check_values(folder) == 0
     with Catalog.create_or_open(folder, versions.append):
         assert versions == [version]  # once
+
+
+def test_check_values_without_the_time_of_the_file_are_made_anew(folder: Path) -> None:
+    """As they were before 0.3 was released. A damaged row is not taken for a sound one."""
+    make_catalog(folder, "a.jpg", "b.jpg")
+    with sqlite3.connect(folder / "catalog.sqlite") as db:
+        db.create_function("check_value", -1, check_value)
+        db.execute(f"UPDATE items SET check_value = check_value({CHECKED_COLUMNS.removesuffix(', mtime_ns')})")
+        db.execute("UPDATE items SET path = 'c.jpg' WHERE id = 2")
+        db.execute("PRAGMA user_version = 3")
+    with Catalog.open(folder) as catalog:
+        assert len(catalog.items([1, 2])) == 2
+    with Catalog.create_or_open(folder) as catalog:
+        assert len(catalog.items([1])) == 1
+        with pytest.raises(DamagedRowsError):
+            catalog.items([2])
+    assert wrong_check_values(folder) == 1
 
 
 def wrong_check_values(folder: Path) -> int:
