@@ -364,16 +364,19 @@ def test_the_terms_of_sodas_student(all_labelled: bool) -> None:
 
 @pytest.mark.parametrize("two_stages", [True, False])
 def test_sodas_student_learns_from_what_its_teacher_sees_of_the_images(two_stages: bool) -> None:
-    """Noise in place of the teacher's features of the images makes a worse student; without a teacher, the same one."""
-    training_set = make_training_set(400, seed=1)
+    """With few labels, noise in place of the teacher's features of the images makes a worse student; without a teacher,
+    the same one."""
+    training_set = few_labels(make_training_set(400, seed=1, teacher_noise=0.2), 0.1)
     noise = torch.randn(training_set.teacher_image.shape, generator=torch.Generator().manual_seed(0))
     blind = replace(training_set, teacher_image=torch.nn.functional.normalize(noise))
     query, database = make_training_set(100, seed=2), make_training_set(300, seed=3)
-    good, bad = (train(make_trainer("soda", one, two_stages=two_stages)) for one in (training_set, blind))
+    settings: dict[str, Any] = {"two_stages": two_stages, "labelled_steps": 100}
+    good, bad = (train(make_trainer("soda", one, **settings)) for one in (training_set, blind))
     worse = mean_average_precisions(bad, query, database)
     for direction, (value, _) in mean_average_precisions(good, query, database).items():
         assert value > worse[direction][0] + 0.05
-    alone = [train(make_trainer("soda", one, distil=False, epochs=1)) for one in (training_set, blind)]
+    without: dict[str, Any] = {"distil": False, "epochs": 1, "labelled_steps": 2}
+    alone = [train(make_trainer("soda", one, **without)) for one in (training_set, blind)]
     assert weights(alone[0].modules()) == weights(alone[1].modules())
 
 
