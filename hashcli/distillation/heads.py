@@ -40,7 +40,7 @@ class StandardisedHead(nn.Module):
     def __init__(self, head: HashHead, rows: Tensor) -> None:
         super().__init__()
         self.head = head
-        deviation = rows.std(dim=0)
+        deviation = rows.std(dim=0) if len(rows) > 1 else rows.new_zeros(rows.shape[1])
         self.mean: Tensor
         self.scale: Tensor
         self.register_buffer("mean", rows.mean(dim=0))

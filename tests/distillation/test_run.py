@@ -98,7 +98,8 @@ def test_a_run_leaves_hash_models_and_all_that_is_needed_to_check_them(
         assert np.array_equal(saved["rows"], saved["text_rows"])  # one text each
         images, texts = saved["photos"], saved["texts"]
         assert images.shape == (58, bits // 8)
-        expected, validation = {}, {}
+        expected: dict[str, Any] = {}
+        validation: dict[str, Any] = {}
         for name, queries, part, values in (
             ("", split.query, split.database, expected),
             (", unseen database", split.query, split.unseen, expected),

@@ -68,9 +68,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch() -> None:
         train(make_trainer("ckdh", training_set))
 
 
-def test_one_pair_alone_is_refused() -> None:
+def test_one_pair_alone_is_refused(recwarn: pytest.WarningsRecorder) -> None:
     with pytest.raises(HashcliError, match="fewer than two training photos have labels"):
         train(make_trainer("ckdh", make_training_set(1, seed=1)))
+    assert not recwarn.list
 
 
 def test_a_batch_of_one_is_left_out_and_losses_are_reported() -> None:
