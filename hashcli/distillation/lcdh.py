@@ -10,12 +10,11 @@ an update (update.py) they stay.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hashcli.distillation.features import Features
-from hashcli.distillation.losses import half_inner, info_nce, negative_log_likelihood, quantisation, signs
+from hashcli.distillation.losses import info_nce, negative_log_likelihood, quantisation, signs, theta
 from hashcli.distillation.settings import TeacherSettings, choice, flag, number
 from hashcli.distillation.trainer import HashHeads, Method, Outputs, Trainer
 from hashcli.distillation.training_set import TrainingSet
@@ -28,7 +27,7 @@ class LcdhSettings(TeacherSettings):
 
     attention: bool = flag(True, "false: the teacher joins image and text without attention, an ablation")
     rounds: int = number(5, 1, 10**6, "parts of the stream, each trained on before the next is seen")
-    round_steps: int = number(200, 1, 10**6, "batches in each round, at least: a small round has more passes")
+    round_steps: int = number(400, 1, 10**6, "batches in each round, at least: a small round has more passes")
     teacher_share: float = number(
         0.5, 0, 1, "beta: the teacher's share in the target; 1 is the teacher alone, 0 labels alone"
     )
@@ -38,6 +37,7 @@ class LcdhSettings(TeacherSettings):
     teacher_data: str = choice(
         "all", ("all", "rounds"), "what the teacher learns: all pairs before the stream, or each round's as it comes"
     )
+    averaged: bool = flag(True, "the student's weights are the mean over the rounds, so that it forgets less")
     lambda1: float = number(0.5, 0, 1e6, "weight: similarities within each modality")
     lambda2: float = number(0.5, 0, 1e6, "weight: similarities to the anchors of earlier rounds")
 
@@ -82,7 +82,10 @@ def train_lcdh(trainer: Trainer[LcdhSettings]) -> HashHeads:
         seen = torch.cat([seen, chunk])
         passes = trainer.passes(chunk, settings.round_steps)
         name = f"lcdh-round-{round_number}"
+        before = {key: value.clone() for key, value in heads.modules().state_dict().items()}
         trainer.train(name, heads.modules(), loss, heads.encode, rows=chunk, seen=seen, epochs=passes)
+        if settings.averaged:
+            _move_part_of_the_way(heads, before, 1 / round_number)
         stored[chunk] = _codes(training_set, heads, chunk)
         trainer.evaluator.report_stream(f"round {round_number}, stored codes", heads.encode, seen, stored[seen])
         trainer.evaluator.report_stream(f"round {round_number}, encoded anew", heads.encode, seen, None)
@@ -91,6 +94,13 @@ def train_lcdh(trainer: Trainer[LcdhSettings]) -> HashHeads:
         kept = candidates[priority[candidates].argsort()[: settings.anchors]]
         anchors = OldItems(kept, _codes(training_set, heads, kept))
     return heads
+
+
+def _move_part_of_the_way(heads: HashHeads, before: dict[str, Tensor], share: float) -> None:
+    """Leave a share of a round's changes of the weights: with 1/t in round t, they are the mean over the rounds."""
+    with torch.no_grad():
+        for name, value in heads.modules().state_dict().items():
+            value.copy_(torch.lerp(before[name], value, share))
 
 
 def _codes(training_set: TrainingSet, heads: HashHeads, rows: Tensor) -> Tensor:
@@ -128,7 +138,7 @@ class OnlineTeacher:
         relaxed = torch.tanh(outputs)
         return {
             "likelihood": negative_log_likelihood(
-                half_inner(relaxed, relaxed), training_set.similarity(rows), training_set.balanced
+                theta(relaxed, relaxed, settings.sharpness), training_set.similarity(rows), training_set.balanced
             ),
             "quantisation": settings.quantisation * quantisation(relaxed),
             "contrast": settings.contrast * info_nce(tokens[:, 0], tokens[:, 1]),
@@ -149,16 +159,10 @@ def _target(trainer: Trainer[LcdhSettings], teacher: Tensor | None, rows: Tensor
     labels = training_set.similarity(rows, others)
     if teacher is None:
         return labels
-    taught = torch.sigmoid(settings.kappa * _theta(teacher[rows], teacher[others]))
+    taught = torch.sigmoid(settings.kappa * theta(teacher[rows], teacher[others], settings.sharpness))
     mixed = settings.teacher_share * taught + (1 - settings.teacher_share) * labels
     known = training_set.known(rows, others)
     return mixed if known is None else torch.where(known, mixed, taught)
-
-
-def _theta(a: Tensor, b: Tensor) -> Tensor:
-    """Theta = (lambda_r / r) a b^T, lambda_r = 4, 8, 10 for 16, 32, 64 bits as in OH-ELS, then 12 (ours)."""
-    bits = a.shape[1]
-    return float(np.interp(np.log2(bits), [4, 5, 6, 7], [4, 8, 10, 12]) / bits) * a @ b.T
 
 
 def _round_loss(
@@ -171,7 +175,7 @@ def _round_loss(
     target = _target(trainer, teacher, rows, rows)
 
     def likelihood(a: Tensor, b: Tensor, similar: Tensor) -> Tensor:
-        return negative_log_likelihood(_theta(a, b), similar, training_set.balanced)
+        return negative_log_likelihood(theta(a, b, settings.sharpness), similar, training_set.balanced)
 
     terms = {
         "inter": likelihood(image, text, target),
@@ -214,6 +218,6 @@ METHOD = Method(
     train_lcdh,
     check=check_teacher,
     reconstruction=True,
-    version=2,  # the first had no kappa
+    version=2,  # the first (0.2) had other heads, another likelihood, and did not average the rounds
     needs_teacher_texts=True,  # the teacher fuses a photo with its text
 )
