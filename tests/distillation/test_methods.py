@@ -339,7 +339,7 @@ def test_the_terms_of_sodas_student(all_labelled: bool) -> None:
     training_set = make_training_set(8, seed=1)
     if not all_labelled:
         training_set = few_labels(training_set, 6 / 8)
-    settings = {"instance": 2.0, "relation": 3.0, "quantisation": 0.5, "pairs": 4.0, "sharpness": 3.0}
+    settings: dict[str, Any] = {"instance": 2.0, "relation": 3.0, "quantisation": 0.5, "pairs": 4.0, "sharpness": 3.0}
     trainer = make_trainer("soda", training_set, **settings)
     heads = trainer.new_heads()
     heads.modules().eval()
@@ -357,7 +357,7 @@ def test_the_terms_of_sodas_student(all_labelled: bool) -> None:
         "instance": sum(2 * ((h - codes) ** 2).sum() / (4 * BITS) for h in both),
         "relation": sum(3 * (((h @ codes.T - codes @ codes.T) / BITS) ** 2).mean() for h in both),
         "quantisation": sum(0.5 * ((h - np.where(h > 0, 1, -1)) ** 2).mean() for h in both),
-        "pairs": 4 * likelihood(*both, similar, 3),
+        "pairs": 4 * likelihood(both[0], both[1], similar, 3),
     }
     assert terms == pytest.approx(expected, rel=1e-4)
 
@@ -412,7 +412,7 @@ def test_the_teacher_of_soda_encodes_the_teachers_features_of_images() -> None:
 def test_the_terms_of_a_round_of_lcdh(bits: int, sharpness: float) -> None:
     """With the teacher's logistic and the labels at 0.3 and 0.7, and anchors of other rows."""
     training_set = make_training_set(12, seed=1)
-    settings = {"teacher_share": 0.3, "kappa": 0.2, "lambda1": 0.2, "lambda2": 0.4, "quantisation": 0.5}
+    settings: dict[str, Any] = {"teacher_share": 0.3, "kappa": 0.2, "lambda1": 0.2, "lambda2": 0.4, "quantisation": 0.5}
     trainer = replace(make_trainer("lcdh", training_set, sharpness=sharpness, **settings), bits=bits)
     heads = trainer.new_heads()
     heads.modules().eval()
@@ -445,7 +445,13 @@ def test_the_terms_of_a_round_of_lcdh(bits: int, sharpness: float) -> None:
 def test_the_similarities_that_the_teacher_of_ckdh_gives() -> None:
     """S_T is the mean of each modality's cosines and of the two across, by their shares; P_T its logistic."""
     training_set = make_training_set(60, seed=1)
-    settings = {"kappa": 0.5, "sharpness": 3.0, "image_share": 3.0, "text_share": 1.0, "cross_share": 2.0}
+    settings: dict[str, Any] = {
+        "kappa": 0.5,
+        "sharpness": 3.0,
+        "image_share": 3.0,
+        "text_share": 1.0,
+        "cross_share": 2.0,
+    }
     trainer = make_trainer("ckdh", training_set, epochs=1, **settings)
     outputs: dict[str, torch.Tensor] = {}
 
