@@ -52,13 +52,13 @@ class RandomIndex:
         taken = shuffled.choice([None, moment, 2**40])
         mtime_ns = shuffled.choice([0, moment * 10**9, moment * 10**9 - 1])
         code = np.frombuffer(shuffled.randbytes(32), np.uint8)
-        catalog.add_photo(path, FileState(1, mtime_ns), bytes(16), code, PhotoFacts(taken))
+        catalog.add_photo(path, FileState(1, mtime_ns), number.to_bytes(16), code, PhotoFacts(taken))
         self.times[path] = taken, mtime_ns
         self.paths["image"].append(path)
         captions = f"{self.folder}/captions {number}.csv"
         about = shuffled.choice([path, None])
         text = Text(1, "a text", about)
-        catalog.set_texts(captions, FileState(1, moment * 10**9), bytes(16), [(text, code.tobytes())])
+        catalog.set_texts(captions, FileState(1, moment * 10**9), number.to_bytes(16), [(text, code.tobytes())])
         self.times[captions] = None, moment * 10**9
         self.paths["text"].append(about or captions)
 
