@@ -32,6 +32,7 @@ from hashcli.datasets.splits import Split, make_split
 from hashcli.distillation.feature_files import PREFIX
 from hashcli.distillation.lcdh import LcdhSettings
 from hashcli.errors import HashcliError
+from hashcli.evaluation.compare import Spread
 from hashcli.evaluation.retrieval import UNSEEN
 
 SHARES = (0.03, 0.1, 0.3, 1.0)  # of the labels, in table b
@@ -259,14 +260,14 @@ def cell(values: dict[int, float], full: dict[int, float] | None = None) -> str:
     if not values:
         return ""
     if full is None:
-        return spread(list(values.values()))
-    lost = [value - full[seed] for seed, value in values.items() if seed in full]
-    return f"{np.mean(list(values.values())):.3f}" + (f" ({spread(lost, '+')})" if lost else "")
+        return shown(Spread(values))
+    lost = Spread(values).minus(Spread(full))
+    return f"{Spread(values).mean:.3f}" + (f" ({shown(lost, '+')})" if lost else "")
 
 
-def spread(values: Sequence[float], sign: str = "") -> str:
-    mean = f"{np.mean(values):{sign}.3f}"
-    return f"{mean} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else mean
+def shown(spread: Spread, sign: str = "") -> str:
+    mean = f"{spread.mean:{sign}.3f}"
+    return mean if spread.deviation is None else f"{mean} ± {spread.deviation:.3f}"
 
 
 def heading(table: Table, title: str) -> list[str]:

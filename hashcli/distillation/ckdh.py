@@ -175,7 +175,8 @@ def _terms(
     target: Tensor,
     probability: Tensor,
 ) -> dict[str, Tensor]:
-    """The terms of the loss of the teacher (target 2S - 1, probability S) and of the student (S_T, P_T).
+    """The terms of the loss of the teacher (target 2S - 1, probability S) and of the student (S_T and P_T, mixed with
+    the former where there are labels).
 
     Our reconstruction of "log-likelihood, intra- and inter-modality similarities", with the shared quantisation term.
     """

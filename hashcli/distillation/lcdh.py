@@ -3,7 +3,9 @@
 Our reconstruction: of the paper only the abstract and summaries could be read. Known from them: CLIP features fused by
 attention and a fully connected layer, the teacher's similarity approximated by the online student through a logistic
 likelihood, two weights lambda1 and lambda2 (what they weigh is our guess), and the rounds of a stream. The teacher is
-trained on the whole training set before the stream begins, or, by `teacher_data`, on each round's part as it comes.
+trained on the whole training set before the stream begins, or, by `teacher_data`, on each round's part as it comes. In
+the latter case only the first round's photos say how the student's features vary, and in the former all training
+photos; the vocabulary of the bag of words is of all training texts in both.
 After each round the student encodes the anchors again, as it does the database in the end, so old codes may change; in
 an update (update.py) they stay.
 """
@@ -57,20 +59,22 @@ def train_lcdh(trainer: Trainer[LcdhSettings]) -> HashHeads:
     the ablation. After each round the query set is searched for in the rows of the rounds so far, by the codes that
     each got in its round (`stored codes`), and by codes that the student now gives them (`encoded anew`).
     """
-    heads, training_set, settings = trainer.new_heads(), trainer.training_set, trainer.settings
-    teacher = OnlineTeacher(trainer) if settings.distil else None
-    if teacher and settings.teacher_data == "all":
-        teacher.train("lcdh-teacher", torch.arange(len(training_set)))
+    training_set, settings = trainer.training_set, trainer.settings
     generator = torch.Generator().manual_seed(settings.seed)
     order = torch.randperm(len(training_set), generator=generator)
     priority = torch.rand(len(training_set), generator=generator)
-    if not teacher:
+    if not settings.distil:
         order = order[torch.isin(order, training_set.labelled)]
+    rounds = max(1, min(settings.rounds, len(order) // 2))  # one row alone has no pairs
+    chunks = order.tensor_split(rounds)
+    heads = trainer.new_heads(chunks[0] if settings.teacher_data == "rounds" else None)
+    teacher = OnlineTeacher(trainer) if settings.distil else None
+    if teacher and settings.teacher_data == "all":
+        teacher.train("lcdh-teacher", torch.arange(len(training_set)))
     seen = order[:0]
     anchors = OldItems(seen, torch.empty(0, trainer.bits, device=training_set.image.device))
     stored = torch.empty(len(training_set), trainer.bits, device=training_set.image.device)
-    rounds = max(1, min(settings.rounds, len(order) // 2))  # one row alone has no pairs
-    for round_number, chunk in enumerate(order.tensor_split(rounds), start=1):
+    for round_number, chunk in enumerate(chunks, start=1):
         if teacher and settings.teacher_data == "rounds":
             teacher.train(f"lcdh-teacher-round-{round_number}", chunk)
 

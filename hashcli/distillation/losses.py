@@ -31,8 +31,8 @@ def theta(a: Tensor, b: Tensor, sharpness: float) -> Tensor:
 
     Of codes it is (sharpness / r) a b^T: DCMH's Theta has a sharpness of r/2, OH-ELS (AAAI-26) 4, 8 and 10 for 16, 32
     and 64 bits. The sharper it is, the sooner a pair counts as settled and teaches nothing more. Of relaxed codes the
-    papers take the inner product; with the cosine (ours) a pair need not be saturated to count. Nothing is clamped, as
-    in MITH's code: a clamp takes the gradient from the pairs that are most wrong.
+    papers take the inner product; with the cosine (ours) a pair need not be saturated to count. MITH's code clamps it,
+    and this does not: a clamp takes the gradient from the pairs that are most wrong.
     """
     return sharpness * cosine(a, b)
 

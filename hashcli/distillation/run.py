@@ -201,7 +201,7 @@ def _train(
 def _evaluate(run: PreparedRun, bits: int, evaluator: SplitEvaluator, heads: HashHeads) -> Evaluation:
     """Evaluate the student on the query set, and keep its codes."""
     plan = run.plan
-    evaluator.report_validation("validation", heads.encode, None)
+    evaluator.report_validation("validation", heads.encode)
     codes = evaluator.codes(heads.encode)
     reports = evaluator.evaluate(codes)
     evaluator.on_report(plan.settings.method, reports)

@@ -3,7 +3,7 @@
     stage 1   teacher's features of the image ──> teacher's image head ──┐
                                                                          ├──> one Hamming space
               label prompt ──> teacher's text tower ──> label head ──────┘
-    stage 2   the teacher's codes of the images, now fixed ──> student's image head and text head
+    stage 2   the teacher's codes of images and labels, now fixed ──> student's image head and text head
 
 Our reconstruction: of the paper only the abstract and summaries could be read. Known from them: the label prompt, the
 two stages, "directly narrowing the modality gap", and the image's Hamming space as the student's prior knowledge. Ours
@@ -197,10 +197,10 @@ def _teacher_loss(
 
 
 def _student_loss(trainer: Trainer[SodaSettings], heads: HashHeads, codes: Tensor, rows: Tensor) -> dict[str, Tensor]:
-    """The terms for the student's images and texts, given the teacher's codes of the images, -1 and +1 [batch, r].
+    """The terms for the student's images and texts, given the teacher's codes of the rows, -1 and +1 [batch, r].
 
-    Our reconstruction. Each modality is brought to the teacher's codes by itself. Of a pair without labels these codes
-    also say how similar it is.
+    Our reconstruction. Each modality is brought to the teacher's codes by itself, and by the pairs to the other. Of a
+    pair without labels these codes also say how similar it is.
     """
     settings, training_set = trainer.settings, trainer.training_set
     similar, known, r = training_set.similarity(rows), training_set.known(rows), codes.shape[1]

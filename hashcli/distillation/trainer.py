@@ -48,8 +48,8 @@ class Evaluator(Protocol):
         Nothing is reported without labels, since only held-out photos are searched for then.
         """
 
-    def report_validation(self, what: str, encode: Encoder, seen: Tensor | None) -> None:
-        """Report all metrics of the validation photos; `seen` as in `validate`."""
+    def report_validation(self, what: str, encode: Encoder) -> None:
+        """Report all metrics of the validation photos, in a database of all training rows."""
 
 
 class NoEvaluator:
@@ -60,7 +60,7 @@ class NoEvaluator:
 
     def report(self, what: str, encode: Encoder) -> None: ...
     def report_stream(self, what: str, encode: Encoder, seen: Tensor, stored: Tensor | None) -> None: ...
-    def report_validation(self, what: str, encode: Encoder, seen: Tensor | None) -> None: ...
+    def report_validation(self, what: str, encode: Encoder) -> None: ...
 
 
 NO_EVALUATOR = NoEvaluator()
@@ -110,13 +110,17 @@ class Trainer(Generic[MethodSettings]):
         """A hash head for a tower's features of photos, of which those of the training rows are given [m, width]."""
         return StandardisedHead(self.new_head(features.shape[1], self.settings.image_dropout), features)
 
-    def new_heads(self) -> HashHeads:
-        """The student's heads, drawn from the seed."""
+    def new_heads(self, rows: Tensor | None = None) -> HashHeads:
+        """The student's heads, drawn from the seed.
+
+        The photos of these training rows say how features vary; without `rows`, those of all that are trained on.
+        """
         torch.manual_seed(self.settings.seed)
         image, text = self.training_set.image, self.training_set.text
-        if not self.settings.distil:  # then rows without labels have no part, not even in what features vary
-            image = image[self.training_set.labelled]
-        return HashHeads(self.new_image_head(image), self.new_head(text.shape[1], self.settings.text_dropout))
+        if rows is None and not self.settings.distil:  # then rows without labels have no part, not even in this
+            rows = self.training_set.labelled
+        seen = image if rows is None else image[rows]
+        return HashHeads(self.new_image_head(seen), self.new_head(text.shape[1], self.settings.text_dropout))
 
     def passes(self, rows: Tensor, batches: int) -> int:
         """How many passes over rows make at least that many batches."""

@@ -392,7 +392,7 @@ class Catalog:
             raise DamagedIndexError(self._folder, found)
 
     def mend_pages(self) -> None:
-        """Make anew what SQLite looks texts up by, if it is not as the rows say. Otherwise the same as `check_pages`."""
+        """Make anew what SQLite looks texts up by, if it is not as the rows say. Else the same as `check_pages`."""
         if self._integrity_check().endswith(_INDEX_OF_TEXTS):
             with explaining_errors(self._folder):
                 self._db.execute("REINDEX texts_by_path")

@@ -137,6 +137,30 @@ def test_the_stream_of_lcdh() -> None:
     assert passes(batch=10) == [2, 2, 2]
 
 
+@pytest.mark.parametrize("distil", [True, False])
+def test_a_stream_learns_nothing_of_rounds_to_come(distil: bool) -> None:
+    """With `teacher_data=rounds`, other items in the later rounds leave the codes of the first one as they were."""
+    training_set = make_training_set(90, seed=1)
+    first = torch.randperm(90, generator=torch.Generator().manual_seed(0))[:30]  # the stream's order, by its seed
+    changed = {}
+    for name in ("image", "text", "teacher_image", "teacher_text"):
+        values = getattr(training_set, name)
+        changed[name] = torch.rand(values.shape, generator=torch.Generator().manual_seed(2))
+        changed[name][first] = values[first]
+    stored: list[torch.Tensor] = []
+
+    class FirstRound(NoEvaluator):
+        def report_stream(self, what: str, encode: Encoder, rows: torch.Tensor, codes: torch.Tensor | None) -> None:
+            if what == "round 1, stored codes":
+                assert codes is not None
+                stored.append(codes)
+
+    for one in (training_set, replace(training_set, **changed)):
+        trainer = make_trainer("lcdh", one, teacher_data="rounds", distil=distil, epochs=1, round_steps=2)
+        train(replace(trainer, evaluator=FirstRound()))
+    assert torch.equal(stored[0], stored[1])
+
+
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.asarray((a @ b.T) / np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)))
 
