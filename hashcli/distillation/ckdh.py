@@ -42,11 +42,18 @@ class CkdhSettings(TeacherSettings):
     graph_attention: bool = flag(True, "false: the text teacher sees each text alone, an ablation")
     graph_neighbours: int = number(10, 1, 10**6, "nearest texts of a batch that are a text's neighbours in the graph")
     likelihood: float = number(1.0, 0, 1e6, "weight: similar images and texts should have similar codes")
-    intra: float = number(0.05, 0, 1e6, "weight: cosines within each modality should be as the target says")
-    inter: float = number(0.1, 0, 1e6, "weight: cosines between the modalities should be as the target says")
+    intra: float = number(0.5, 0, 1e6, "weight: cosines within each modality should be as the target says")
+    inter: float = number(1.0, 0, 1e6, "weight: cosines between the modalities should be as the target says")
     student_likelihood: float = number(1.0, 0, 1e6, "the same as `likelihood`, for the student")
-    student_intra: float = number(0.05, 0, 1e6, "the same as `intra`, for the student")
-    student_inter: float = number(0.1, 0, 1e6, "the same as `inter`, for the student")
+    student_intra: float = number(0.5, 0, 1e6, "the same as `intra`, for the student")
+    student_inter: float = number(1.0, 0, 1e6, "the same as `inter`, for the student")
+    label_cosines: float = number(
+        0.1,
+        0,
+        1e6,
+        "with labels, what `intra`, `inter`, `student_intra` and `student_inter` are multiplied by: labels ask for "
+        "cosines of 1 and -1, which codes of items with several labels cannot all have",
+    )
     image_share: float = number(1.0, 0, 1e6, "the part of cosines among images in the teacher's similarity")
     text_share: float = number(1.0, 0, 1e6, "the part of cosines among texts in the teacher's similarity")
     cross_share: float = number(2.0, 0, 1e6, "the part of cosines between images and texts in the teacher's similarity")
@@ -54,7 +61,7 @@ class CkdhSettings(TeacherSettings):
         0.2, 0, 1, "the teacher's share in what the student learns of pairs with labels; 0 is labels alone"
     )
     kappa: float = number(
-        1.0, 0, 1e3, "how sharply the teacher's similarity becomes a probability; 1: as sharply as the student's does"
+        3.0, 0, 1e3, "how sharply the teacher's similarity becomes a probability; 1: as sharply as the student's does"
     )
     graded: bool = flag(
         False, "true: labels ask for a cosine by how many of them two items share, and not by whether they do"
@@ -142,7 +149,8 @@ def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similar
     def similarities(rows: Tensor) -> Similarities:
         """S_T, the mean of the cosines within each modality and across both, and P_T = sigmoid(kappa sharpness S_T).
 
-        Our reconstruction. With kappa 1 the likelihood asks for the same cosines as the other terms.
+        Our reconstruction. With kappa 1 the likelihood asks for the same cosines as the other terms, and with
+        more for larger ones, which found more captions.
         """
         with torch.no_grad():
             image, text = image_outputs[rows], torch.tanh(text_teacher(training_set.text[rows]))
@@ -181,11 +189,12 @@ def _terms(
     Our reconstruction of "log-likelihood, intra- and inter-modality similarities", with the shared quantisation term.
     """
     settings, mse = trainer.settings, functional.mse_loss
+    of_cosines = 1.0 if trainer.training_set.labels is None else settings.label_cosines
     return {
         "likelihood": weights.likelihood
         * negative_log_likelihood(theta(image, text, settings.sharpness), probability, trainer.training_set.balanced),
-        "intra": weights.intra * (mse(cosine(image, image), target) + mse(cosine(text, text), target)),
-        "inter": weights.inter * mse(cosine(image, text), target),
+        "intra": of_cosines * weights.intra * (mse(cosine(image, image), target) + mse(cosine(text, text), target)),
+        "inter": of_cosines * weights.inter * mse(cosine(image, text), target),
         "quantisation": settings.quantisation * quantisation(image, text),
     }
 

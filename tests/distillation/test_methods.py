@@ -342,18 +342,22 @@ def test_what_the_label_network_of_soda_sees() -> None:
     assert seen(label_input="classes") == labels.tolist()
 
 
-def test_the_terms_of_ckdh() -> None:
+@pytest.mark.parametrize(("labels", "share"), [(False, 1.0), (True, 0.2)])
+def test_the_terms_of_ckdh(labels: bool, share: float) -> None:
+    """With labels, those of the cosines have a share of their weights."""
     rng = np.random.default_rng(0)
     image, text = rng.uniform(-1, 1, (4, BITS)), rng.uniform(-1, 1, (4, BITS))
     target, probability = rng.uniform(-1, 1, (4, 4)), rng.uniform(0, 1, (4, 4))
 
-    trainer = make_trainer("ckdh", make_training_set(4, seed=1), sharpness=3.0)
+    training_set = make_training_set(4, seed=1, labels=labels)
+    trainer = make_trainer("ckdh", training_set, sharpness=3.0, label_cosines=0.2)
     weights = ckdh.TermWeights(1.0, 0.5, 2.0)
     terms = ckdh._terms(trainer, weights, *(torch.tensor(one) for one in (image, text, target, probability)))
-    assert terms["likelihood"].item() == pytest.approx(likelihood(image, text, probability, sharpness=3))
+    if labels:  # without, similar pairs weigh as much as all others
+        assert terms["likelihood"].item() == pytest.approx(likelihood(image, text, probability, sharpness=3))
     within = ((cosine(image, image) - target) ** 2).mean() + ((cosine(text, text) - target) ** 2).mean()
-    assert terms["intra"].item() == pytest.approx(0.5 * within)
-    assert terms["inter"].item() == pytest.approx(2 * ((cosine(image, text) - target) ** 2).mean())
+    assert terms["intra"].item() == pytest.approx(share * 0.5 * within)
+    assert terms["inter"].item() == pytest.approx(share * 2 * ((cosine(image, text) - target) ** 2).mean())
 
 
 @pytest.mark.parametrize("all_labelled", [True, False])
