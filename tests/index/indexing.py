@@ -152,7 +152,7 @@ def described(path: Path, description: str = "", comment: bytes = b"", taken: st
     photo.save(path, exif=exif.tobytes())
 
 
-# The catalog's tables as versions 0.1 and 0.2 made them.
+# The catalog's tables as schemas 1 and 2 had them, and schema 3 at first.
 _OLD_TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE roots (path TEXT PRIMARY KEY, device INTEGER NOT NULL) WITHOUT ROWID;
@@ -173,19 +173,26 @@ ALTER TABLE items ADD COLUMN photo TEXT;
 ALTER TABLE items ADD COLUMN taken INTEGER;
 CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
 """
+_ADDED_IN_3 = """
+ALTER TABLE items ADD COLUMN ctime_ns INTEGER;
+ALTER TABLE items ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE items ADD COLUMN check_value INTEGER;
+CREATE TABLE excludes (number INTEGER PRIMARY KEY, pattern TEXT NOT NULL UNIQUE);
+CREATE TABLE forgotten (path TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
 
 
 def to_version(version: int, index_folder: Path) -> None:
     """Make the catalog anew as an older hashcli would have made it."""
     db = sqlite3.connect(index_folder / "old.sqlite", isolation_level=None)
     db.execute("ATTACH ? AS new", (str(index_folder / FILE_NAME),))
-    db.executescript(_OLD_TABLES + (_ADDED_IN_2 if version == 2 else ""))
-    columns = "id, kind, path, size, mtime_ns, hash, text, code" + (", line, photo, taken" if version == 2 else "")
+    db.executescript(_OLD_TABLES + (_ADDED_IN_2 if version >= 2 else "") + (_ADDED_IN_3 if version >= 3 else ""))
+    columns = "id, kind, path, size, mtime_ns, hash, text, code" + (", line, photo, taken" if version >= 2 else "")
     db.executescript(
         f"""
         INSERT INTO meta SELECT * FROM new.meta;
         INSERT INTO roots SELECT * FROM new.roots;
-        INSERT INTO items SELECT {columns} FROM new.items;
+        INSERT INTO items ({columns}) SELECT {columns} FROM new.items;
         PRAGMA user_version = {version};
         """
     )

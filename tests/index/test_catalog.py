@@ -178,7 +178,7 @@ def test_a_folder_where_none_can_be_made(tmp_path: Path) -> None:
         Catalog.create_or_open(tmp_path / "file" / "ix")
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path, tmp_path: Path, version: int) -> None:
     make_catalog(folder, "a.jpg")
     to_version(version, folder)

@@ -10,6 +10,7 @@ from hashcli.index import near_codes
 from hashcli.index.duplicates import look_at
 from hashcli.index.likeness import Look, alike_by_keys, keys_of, look_of, same_picture
 from tests.conftest import PHOTOS, SKIMAGE
+from tests.hashmodel.test_deep_colours import save_png
 
 
 def look(path: str | Path) -> Look:
@@ -77,6 +78,15 @@ def test_a_photo_without_a_twentieth_at_some_sides_is_the_same(tmp_path: Path, e
     assert same_picture(whole, cropped)
     assert same_picture(cropped, whole)
     assert are_candidates(whole, cropped)
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_a_photo_of_10_or_12_bits_in_16_looks_like_that_of_8(tmp_path: Path, bits: int) -> None:
+    photo = np.asarray(Image.open(SKIMAGE / "coffee.png").convert("RGB")).astype(np.uint16)
+    save_png(tmp_path / "deep.png", photo << (bits - 8))
+    plain, deep = look(SKIMAGE / "coffee.png"), look(tmp_path / "deep.png")
+    assert same_picture(plain, deep)
+    assert are_candidates(plain, deep)
 
 
 def test_keys_of_many_pictures_are_not_compared_with_every_other(monkeypatch: pytest.MonkeyPatch) -> None:
