@@ -26,15 +26,16 @@ the right caption.
 import argparse
 import os
 import shutil
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
 import torch
 from lite_256.card import FAILURES_FILE, card, describe
-from lite_256.data import CLASS_TEXTS, Data, cached, read_data
+from lite_256.data import CLASS_TEXTS, Data, Sources, cached, read_data
 from lite_256.failures import draw_failures
-from lite_256.folder import Outputs, run_folder, write_folder
-from lite_256.hash_layers import HashTrainingSet, ImageHead, Sentences, TextHead, load_hash, train_hash
+from lite_256.folder import MEASURED_PHOTOS, MEASURED_TEXTS, Outputs, run_folder, write_folder
+from lite_256.hash_layers import HashPairs, HashTrainingSet, ImageHead, Sentences, TextHead, load_hash, train_hash
 from lite_256.image_tower import export_backbone, image_features
 from lite_256.measure import bit_health, check_graphs, equal_bits, measure, measure_match
 from lite_256.projections import (
@@ -47,7 +48,7 @@ from lite_256.projections import (
     teacher_sentences,
     unit,
 )
-from lite_256.settings import CLASS_SHARE
+from lite_256.settings import CLASS_SHARE, PAIRS
 from lite_256.text_tower import sentence_vectors
 
 
@@ -58,36 +59,47 @@ def train(data: Data, work: Path, seed: int) -> tuple[ImageHead, TextHead, Path,
     print("Image features", flush=True)
     backbone = export_backbone(data, work, seed)
     features = image_features(data, backbone, work, seed)
-    centre = (sentences["train"].mean(0) + sentences["coco"].mean(0)) / 2
-    centred = {part: unit(vectors - centre) for part, vectors in sentences.items()}
+    centre = (sentences["train"].mean(0) + sentences["coco captions"].mean(0)) / 2
+    centred = {
+        part: torch.where(vectors.any(1, keepdim=True), unit(vectors - centre), 0)
+        for part, vectors in sentences.items()
+    }
+    loose = [
+        centred["coco captions"],
+        centred["flickr30k captions"],
+        torch.cat([centred[part] for part in CLASS_TEXTS]),
+    ]
+    words = torch.from_numpy(data.words)
     print("Projections", flush=True)
-    projection_set = make_projection_training_set(features, centred["train"])
-    classes = torch.cat([centred[part] for part in CLASS_TEXTS])
-    text_map = fit_text_map(projection_set, torch.cat([centred["coco"], classes]), work, seed)
+    projection_set = make_projection_training_set(features, centred, words)
+    text_map = fit_text_map(projection_set, torch.cat(loose), work, seed)
     folds = fit_projections(projection_set, text_map, work, seed)
-    guesses, guessed = make_guesses(features, class_names(sentences), projection_set, folds)
+    guesses, guessed = make_guesses(features, class_names(sentences), folds)
     images, texts = ImageHead(guesses), TextHead(centre)
     print("Hash layers", flush=True)
-    captions, *loose = (
-        Sentences(vectors, teacher_sentences(vectors, text_map))
-        for vectors in (centred["train"], centred["coco"], classes)
+    in_both = [Sentences(vectors, teacher_sentences(vectors, text_map)) for vectors in loose]
+    pairs = {
+        part: HashPairs(
+            guessed[part],
+            Sentences(centred[part], teacher_sentences(centred[part], text_map)),
+            centred[f"{part}, other colours"],
+        )
+        for part in PAIRS
+    }
+    hash_set = HashTrainingSet(
+        pairs, guessed["general"], guessed["tagged"], words, projection_set.words, in_both, text_map
     )
-    hash_set = HashTrainingSet(guessed["train"], guessed["general"], captions, loose, text_map)
     fit = partial(train_hash, images.hash, texts.hash, hash_set, seed)
     load_hash(images.hash, texts.hash, cached(work / "hash.npy", fit))
-    photo_sets = [part for part in ("dev", "mirflickr") if part in features]
-    text_sets = [part for part in ("dev", "queries") if part in sentences]
     with torch.no_grad():
         heads = Outputs(
-            {part: images(features[part][0]) for part in photo_sets},
-            {part: texts(sentences[part]) for part in text_sets},
+            {part: images(features[part][0]) for part in MEASURED_PHOTOS},
+            {part: texts(sentences[part]) for part in MEASURED_TEXTS},
         )
+    share = {"dev": CLASS_SHARE["train"], "held out": CLASS_SHARE["coco"], "mirflickr": CLASS_SHARE["general"]}
     teacher = Outputs(
-        {
-            part: teacher_photos(guessed[part][0], CLASS_SHARE[like])
-            for part, like in zip(photo_sets, CLASS_SHARE, strict=False)
-        },
-        {part: teacher_sentences(centred[part], text_map) for part in text_sets},
+        {part: teacher_photos(guessed[part][0], share[part]) for part in MEASURED_PHOTOS},
+        {part: teacher_sentences(centred[part], text_map) for part in MEASURED_TEXTS},
     )
     return images, texts, backbone, heads, teacher
 
@@ -97,13 +109,20 @@ def parse_arguments() -> argparse.Namespace:
         description="Train models/lite-256 again. The file's first lines say how it works."
     )
     parser.add_argument("--flickr8k", type=Path, required=True, help="folder of Flickr8k in its classic layout")
-    parser.add_argument("--general-photos", type=Path, required=True, help="folder of .jpg photos of anything")
-    held_out = Path(__file__).parent / "lite_256" / "held_out.txt"
     parser.add_argument(
-        "--held-out", type=Path, default=held_out, help="lists those of them to leave out, a path a line"
+        "--pairs",
+        type=Path,
+        required=True,
+        help="folder of photos with captions.jsonl: image and text on each line",
+    )
+    parser.add_argument("--general-photos", type=Path, required=True, help="folder of .jpg photos of anything")
+    left_out = Path(__file__).parent / "lite_256" / "left_out.txt"
+    parser.add_argument(
+        "--left-out", type=Path, default=left_out, help="lists those of them to leave out, a path a line"
     )
     parser.add_argument("--coco-captions", type=Path, required=True, help="captions in COCO's JSON layout")
-    parser.add_argument("--mirflickr", type=Path, help="MIRFlickr-25K, only to measure on: mirflickr/ and annotations")
+    parser.add_argument("--flickr30k-captions", type=Path, required=True, help="a file with a caption on each line")
+    parser.add_argument("--mirflickr", type=Path, required=True, help="MIRFlickr-25K: mirflickr/ and its annotations")
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made on the way; 1 GB")
     parser.add_argument("--out", type=Path, required=True, help="the hash model folder to write or replace")
     parser.add_argument("--seed", type=int, default=0)
@@ -117,9 +136,7 @@ def main() -> None:
     torch.use_deterministic_algorithms(True)
     work = arguments.work / f"seed-{arguments.seed}"
     work.mkdir(parents=True, exist_ok=True)
-    data = read_data(
-        arguments.flickr8k, arguments.general_photos, arguments.coco_captions, arguments.mirflickr, arguments.held_out
-    )
+    data = read_data(Sources(**{field.name: getattr(arguments, field.name) for field in fields(Sources)}))
     images, texts, backbone, heads, teacher = train(data, work, arguments.seed)
     print("The folder", flush=True)
     part = arguments.out.with_name(f".{arguments.out.name}.part")
@@ -133,7 +150,7 @@ def main() -> None:
     bits_equal = equal_bits(outputs, images, texts, data, work)
     failed = draw_failures(part, part / FAILURES_FILE)
     (part / "README.md").write_text(card(metrics, match, data, bits_equal, failed, part), encoding="utf-8")
-    describe(metrics, None if match is None else match[0]).write(part)
+    describe(metrics, match[0]).write(part)
     shutil.rmtree(arguments.out, ignore_errors=True)
     part.rename(arguments.out)
     for metric in metrics:

@@ -13,81 +13,85 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lite_256.settings import Floats
+from lite_256.settings import CAPTIONS, Floats
+from lite_256.words import LABELS, WORDS, labelled, other_colours, words_of
+
+CLASS_TEXTS = ("class names", "class photos", "class definitions")
+LOOSE = ("coco captions", "flickr30k captions", *CLASS_TEXTS)  # sentences that belong to no photo that is trained on
+MIRFLICKR_PHOTOS = 1000  # the first, to measure on
+TAGGED_PHOTOS = 10_000  # others, to train on
+LOOSE_SENTENCES = 40_000  # of Flickr30k's captions
 
 
 @dataclass(frozen=True)
 class Data:
-    """Photos by set name, and captions by set name: `CAPTIONS` in a row for each photo of a captioned set.
+    """Photos and texts by set name.
 
-    `held_out` general photos were left out.
+    The captions of a set stand in a row for each photo, as many as CAPTIONS says. `words` tells which of WORDS fit the
+    photos of "tagged", [photos, words], and `labels` which of LABELS those of "mirflickr", [photos, labels].
+    `left_out` general photos are not trained on.
     """
 
     photos: dict[str, list[Path]]
     texts: dict[str, list[str]]
-    labels: npt.NDArray[np.bool_] | None  # [MIRFlickr photos, len(MIRFLICKR_QUERIES)]
-    held_out: int
+    words: npt.NDArray[np.bool_]
+    labels: npt.NDArray[np.bool_]
+    left_out: int
 
 
-MIRFLICKR_PHOTOS = 1000
-MIRFLICKR_QUERIES = {
-    "animals": "animals",
-    "baby": "a baby",
-    "bird": "a bird",
-    "car": "a car",
-    "clouds": "clouds",
-    "dog": "a dog",
-    "female": "a woman",
-    "flower": "a flower",
-    "food": "food",
-    "indoor": "an indoor scene",
-    "lake": "a lake",
-    "male": "a man",
-    "night": "a scene at night",
-    "people": "people",
-    "plant_life": "plants",
-    "portrait": "a portrait of a face",
-    "river": "a river",
-    "sea": "the sea",
-    "sky": "the sky",
-    "structures": "buildings",
-    "sunset": "a sunset",
-    "transport": "vehicles",
-    "tree": "a tree",
-    "water": "water",
-}
+@dataclass(frozen=True)
+class Sources:
+    """Where the data are."""
+
+    flickr8k: Path  # in its classic layout
+    pairs: Path  # photos.jsonl's folder: a line with `image` and `text` for each photo
+    general_photos: Path
+    left_out: Path  # lists general photos by their paths in that folder, one a line
+    coco_captions: Path  # in COCO's JSON layout
+    flickr30k_captions: Path  # one a line
+    mirflickr: Path  # mirflickr/ with its tags, and mirflickr25k_annotations_v080/
 
 
-def read_data(
-    flickr8k: Path, general_photos: Path, coco_captions: Path, mirflickr: Path | None, held_out: Path
-) -> Data:
-    """`held_out` lists general photos, by their paths in that folder, one a line."""
-    names = {part: (flickr8k / f"Flickr_8k.{part}Images.txt").read_text().split() for part in ("train", "dev")}
-    captions = flickr8k_captions(flickr8k / "Flickr8k.token.txt")
-    photos = {part: [flickr8k / "Flicker8k_Dataset" / name for name in names[part]] for part in names}
-    left_out = {general_photos / line for line in held_out.read_text().split()}
-    general = sorted(general_photos.rglob("*.jpg"))
+def read_data(sources: Sources) -> Data:
+    photos, texts = flickr8k(sources.flickr8k)
+    pairs = [json.loads(line) for line in (sources.pairs / "captions.jsonl").read_text(encoding="utf-8").splitlines()]
+    for part, rows in (("held out", pairs[::5]), ("coco", [pair for at, pair in enumerate(pairs) if at % 5])):
+        photos[part] = [sources.pairs / pair["image"] for pair in rows]
+        texts[part] = [pair["text"].strip() for pair in rows]
+    for part in CAPTIONS:
+        texts[f"{part}, other colours"] = other_colours(texts[part])
+    left_out = {sources.general_photos / line for line in sources.left_out.read_text().split()}
+    general = sorted(sources.general_photos.rglob("*.jpg"))
     photos["general"] = [photo for photo in general if photo not in left_out]
-    texts = {part: [text for name in names[part] for text in captions[name]] for part in names}
-    annotations = json.loads(coco_captions.read_text(encoding="utf-8"))["annotations"]
-    texts["coco"] = [
+    annotations = json.loads(sources.coco_captions.read_text(encoding="utf-8"))["annotations"]
+    texts["coco captions"] = [
         annotation["caption"].strip() for annotation in sorted(annotations, key=lambda one: int(one["id"]))
     ]
+    known = set(texts["train"])
+    more = sorted(set(sources.flickr30k_captions.read_text(encoding="utf-8").splitlines()) - known)
+    texts["flickr30k captions"] = more[:: max(1, len(more) // LOOSE_SENTENCES)][:LOOSE_SENTENCES]
     texts |= class_texts()
-    labels = None
-    if mirflickr is not None:
-        photos["mirflickr"] = [mirflickr / "mirflickr" / f"im{i}.jpg" for i in range(1, MIRFLICKR_PHOTOS + 1)]
-        texts["queries"] = [f"a photo of {what}" for what in MIRFLICKR_QUERIES.values()]
-        labels = mirflickr_labels(mirflickr / "mirflickr25k_annotations_v080")
-    return Data(photos, texts, labels, held_out=len(general) - len(photos["general"]))
+    texts["words"] = [*WORDS, *[f"a photo of {word}" for word in WORDS]]
+    texts["queries"] = [f"a photo of {label}" for label in LABELS.values()]
+    measured = range(1, MIRFLICKR_PHOTOS + 1)
+    tagged = sorted(np.random.default_rng(0).choice(np.arange(measured.stop, 25_001), TAGGED_PHOTOS, replace=False))
+    for part, numbers in (("mirflickr", measured), ("tagged", tagged)):
+        photos[part] = [sources.mirflickr / "mirflickr" / f"im{number}.jpg" for number in numbers]
+    with_label = [labelled(sources.mirflickr, label) for label in LABELS]
+    labels = np.array([[number in those for those in with_label] for number in measured])
+    words = words_of(sources.mirflickr, [int(number) for number in tagged])
+    return Data(photos, texts, words, labels, left_out=len(general) - len(photos["general"]))
 
 
-def flickr8k_captions(path: Path) -> dict[str, list[str]]:
+def flickr8k(folder: Path) -> tuple[dict[str, list[Path]], dict[str, list[str]]]:
+    """The photos and captions of its train and dev parts."""
     captions: dict[str, list[str]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in (folder / "Flickr8k.token.txt").read_text(encoding="utf-8").splitlines():
         key, text = line.split("\t")
         captions.setdefault(key.split("#")[0], []).append(text.strip())
-    return captions
+    names = {part: (folder / f"Flickr_8k.{part}Images.txt").read_text().split() for part in ("train", "dev")}
+    photos = {part: [folder / "Flicker8k_Dataset" / name for name in names[part]] for part in names}
+    return photos, {part: [text for name in names[part] for text in captions[name]] for part in names}
 
 
 def class_texts() -> dict[str, list[str]]:
@@ -105,9 +109,6 @@ def class_texts() -> dict[str, list[str]]:
     return dict(zip(CLASS_TEXTS, (list(names), sentences, defined), strict=True))
 
 
-CLASS_TEXTS = ("class names", "class photos", "class definitions")
-
-
 def package_folder(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
@@ -119,14 +120,6 @@ def read_pairs(path: Path) -> Iterable[tuple[str, str]]:
     for line in path.read_text(encoding="utf-8").splitlines():
         key, _, value = line.partition("\t")
         yield key, value
-
-
-def mirflickr_labels(folder: Path) -> npt.NDArray[np.bool_]:
-    labels = np.zeros((MIRFLICKR_PHOTOS, len(MIRFLICKR_QUERIES)), bool)
-    for column, label in enumerate(MIRFLICKR_QUERIES):
-        photos = np.array((folder / f"{label}.txt").read_text().split(), int) - 1
-        labels[photos[photos < MIRFLICKR_PHOTOS], column] = True
-    return labels
 
 
 def cached(path: Path, make: Callable[[], Floats]) -> Tensor:

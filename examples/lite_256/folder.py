@@ -8,18 +8,20 @@ import torch
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from lite_256.data import Data
 from lite_256.hash_layers import ImageHead, TextHead
-from lite_256.image_tower import Backbone, export, open_session, run_images
-from lite_256.settings import BITS, FEATURES, MAX_TOKENS, NAME
+from lite_256.image_tower import BACKBONE_OUTPUTS, Backbone, Colours, export, open_session, run_images
+from lite_256.settings import BITS, MAX_TOKENS, NAME, SIZE
 from lite_256.text_tower import TextGraph, load_tokenizer, minilm_folder, run_text
 
 
 def write_folder(images: ImageHead, texts: TextHead, backbone: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
-    export(images, torch.zeros(2, FEATURES), folder / "head.onnx", "features", "output")
+    with torch.no_grad():
+        outputs = Backbone().eval()(torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8))
+    export(Head(images), dict(zip(BACKBONE_OUTPUTS, outputs, strict=True)), ["output"], folder / "head.onnx")
     join_graphs(backbone, folder / "head.onnx", folder / "image.onnx")
     (folder / "head.onnx").unlink()
     graph = TextGraph(load_file(minilm_folder() / "model.safetensors"))
@@ -29,11 +31,25 @@ def write_folder(images: ImageHead, texts: TextHead, backbone: Path, folder: Pat
     (folder / "student.safetensors").chmod(0o644)  # the library leaves it readable by its owner alone
 
 
+class Head(nn.Module):
+    """What the backbone gives to the outputs of the hash layer, [n, BITS]."""
+
+    def __init__(self, images: ImageHead) -> None:
+        super().__init__()
+        self.colours, self.images = Colours(), images
+
+    def forward(self, features: Tensor, seen: Tensor, small: Tensor) -> Tensor:
+        outputs: Tensor = self.images(torch.cat([features, self.colours(seen, small)], 1))
+        return outputs
+
+
 def join_graphs(backbone: Path, head: Path, target: Path) -> None:
     first = onnx.load(backbone)
     second = onnx.compose.add_prefix(onnx.load(head), "head.", rename_outputs=False)
     second.ir_version = first.ir_version
-    joined = onnx.compose.merge_models(first, second, [("features", "head.features")], name="image")
+    joined = onnx.compose.merge_models(
+        first, second, [(name, f"head.{name}") for name in BACKBONE_OUTPUTS], name="image"
+    )
     onnx.checker.check_model(joined, full_check=True)
     onnx.save(joined, target)
 
@@ -55,6 +71,10 @@ def trainable_weights(images: ImageHead, texts: TextHead) -> dict[str, Tensor]:
     return {name: (v.half() if v.ndim > 1 else v.float()).contiguous() for name, v in weights.items()}
 
 
+MEASURED_PHOTOS = ("dev", "held out", "mirflickr")
+MEASURED_TEXTS = ("dev", "dev, other colours", "held out", "held out, other colours", "queries")
+
+
 @dataclass(frozen=True)
 class Outputs:
     """What the finished folder gives, by set name, each [n, BITS]."""
@@ -67,8 +87,7 @@ def run_folder(folder: Path, data: Data) -> Outputs:
     images, texts = open_session(folder / "image.onnx"), open_session(folder / "text.onnx")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_truncation(MAX_TOKENS)
-    measured = [pair for pair in (("dev", "dev"), ("mirflickr", "queries")) if pair[0] in data.photos]
     return Outputs(
-        {part: torch.from_numpy(run_images(images, data.photos[part])) for part, _ in measured},
-        {part: torch.from_numpy(run_text(texts, tokenizer, data.texts[part])) for _, part in measured},
+        {part: torch.from_numpy(run_images(images, data.photos[part])) for part in MEASURED_PHOTOS},
+        {part: torch.from_numpy(run_text(texts, tokenizer, data.texts[part])) for part in MEASURED_TEXTS},
     )

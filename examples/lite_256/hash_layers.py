@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from hashcli.distillation.itq import itq_rotation, principal_directions
 from hashcli.distillation.losses import balance, code_scores, ranking_divergence
 from hashcli.distillation.rank import start_layer
-from lite_256.projections import Guesses, map_text, teacher_photos, unit
+from lite_256.projections import Guesses, map_text, right_share, teacher_photos, unit
 from lite_256.settings import (
     BITS,
     CAPTIONS,
@@ -67,19 +68,32 @@ class Sentences:
 
 
 @dataclass(frozen=True)
+class HashPairs:
+    """Views of photos, each [photos, 2 * WIDTH], and their captions, CAPTIONS in a row for each photo. `others` are the
+    captions with other colours, centred; zero for captions without colours."""
+
+    views: list[Tensor]
+    captions: Sentences
+    others: Tensor
+
+
+@dataclass(frozen=True)
 class HashTrainingSet:
     """The hash layers' training set."""
 
-    train: list[Tensor]  # views, each [photos, 2 * WIDTH]
-    general: list[Tensor]
-    captions: Sentences  # CAPTIONS in a row for each photo in `train`
+    pairs: dict[str, HashPairs]
+    general: list[Tensor]  # views, each [photos, 2 * WIDTH]
+    tagged: list[Tensor]
+    fitting: Tensor  # which words fit the tagged photos, bool [photos, words]
+    words: Tensor  # their vectors, bare and in a sentence, [2, words, WIDTH]
     loose: list[Sentences]  # that belong to no photo we have
     text_map: Tensor
 
 
 def start_from_itq(images: nn.Linear, texts: nn.Linear, training_set: HashTrainingSet, seed: int) -> None:
-    guesses = torch.cat([training_set.train[0], training_set.general[0]])
-    sentences = torch.cat([training_set.captions.vectors, *[loose.vectors for loose in training_set.loose]])
+    pairs = training_set.pairs.values()
+    guesses = torch.cat([*[one.views[0] for one in pairs], training_set.general[0]])
+    sentences = torch.cat([*[one.captions.vectors for one in pairs], *[one.vectors for one in training_set.loose]])
     some = torch.randperm(len(sentences), generator=torch.Generator().manual_seed(seed))[: 2 * len(guesses)]
     samples = torch.cat([guesses[:, :WIDTH], map_text(sentences[some], training_set.text_map)])
     training = (samples - samples.mean(0)).numpy()
@@ -125,47 +139,90 @@ def hash_losses(
 
     pair: a photo's own caption scores highest, and the other way round. teacher: the scores of all sentences for a
     photo, and of all photos for a sentence, as softmax distributions, are near the teacher's (KL divergence).
-    captions: two captions of a photo have like codes. balance: the mean of every bit is near zero.
+    captions: two captions of a photo have like codes. colours: a caption scores higher for its photo than with other
+    colours in it. words: photos that a word fits score highest for it. balance: the mean of every bit is near zero.
 
     A score compares the query's floats with the signs of what is searched, or signs with signs.
     """
-    pairs = HASH_BATCH["train"]
-    photos = torch.randint(len(training_set.train[0]), (pairs,))
-    view, general_view = (
-        views[int(torch.randint(len(views), ()))] for views in (training_set.train, training_set.general)
-    )
-    batch = {"train": view[photos], "general": some(general_view, HASH_BATCH["general"])}
-    guesses = torch.cat(list(batch.values()))
-    teacher_images = torch.cat([teacher_photos(rows, CLASS_SHARE[part]) for part, rows in batch.items()])
-    number = torch.randint(CAPTIONS, (pairs,))
-    other = (number + torch.randint(1, CAPTIONS, (pairs,))) % CAPTIONS
-    drawn = [
-        training_set.captions[photos * CAPTIONS + number],
-        *[one.some(HASH_BATCH["loose"]) for one in training_set.loose],
-    ]
-    target = teacher_images @ torch.cat([sentences.teacher for sentences in drawn]).T * TEACHER_SCALE
-
-    image_outputs, text_outputs = images(guesses), texts(torch.cat([sentences.vectors for sentences in drawn]))
-    other_outputs = texts(training_set.captions.vectors[photos * CAPTIONS + other])
+    batch = draw_batch(training_set)
+    pairs = len(batch.photos)
+    target = batch.teacher_images @ batch.sentences.teacher.T * TEACHER_SCALE
+    image_outputs, text_outputs = images(batch.guesses), texts(batch.sentences.vectors)
     length = int(torch.multinomial(torch.tensor(list(PREFIXES.values())), 1))
     bits = list(PREFIXES)[length]
     symmetric = bool(torch.rand(()) < SYMMETRIC_SHARE)
-    by_text, by_image = code_scores(image_outputs[:, :bits], text_outputs[:, :bits], symmetric=symmetric)
-    by_caption, _ = code_scores(other_outputs[:, :bits], text_outputs[:pairs, :bits], symmetric=symmetric)
+    score = partial(code_scores, symmetric=symmetric)
+    by_text, by_image = score(image_outputs[:, :bits], text_outputs[:, :bits])
+    several = len(batch.second_captions)
+    by_caption, _ = score(texts(batch.second_captions)[:, :bits], text_outputs[:several, :bits])
+    by_word, _ = score(image_outputs[-len(batch.fitting) :, :bits], texts(batch.words)[:, :bits])
+    with_colours = torch.nonzero(batch.others.any(1))[:, 0]
+    recoloured, _ = score(image_outputs[with_colours, :bits], texts(batch.others[with_colours])[:, :bits])
+    own = by_text[with_colours, with_colours]
     pair_scale, teacher_scale = scales[:, length]
     return {
         "pair": (
-            right_first(by_text[:pairs, :pairs] * pair_scale, photos)
-            + right_first(by_image[:pairs, :pairs] * pair_scale, photos)
+            right_first(by_text[:pairs, :pairs] * pair_scale, batch.photos)
+            + right_first(by_image[:pairs, :pairs] * pair_scale, batch.photos)
         )
         / 2,
         "teacher": (
             ranking_divergence(by_text * teacher_scale, target.T) + ranking_divergence(by_image * teacher_scale, target)
         )
         / 2,
-        "captions": right_first(by_caption * pair_scale, photos),
+        "captions": right_first(by_caption * pair_scale, batch.photos[:several]),
+        "colours": functional.softplus((recoloured.diagonal() - own) * pair_scale).mean(),
+        "words": right_share(by_word * pair_scale, batch.fitting.T),
         "balance": balance(image_outputs.tanh(), text_outputs.tanh()),
     }
+
+
+@dataclass(frozen=True)
+class HashBatch:
+    """Photos: first those with captions, with the number of each in `photos`; last the tagged ones. Sentences: first a
+    caption of each, then others. `second_captions` are others of the first photos, of the sets that have several."""
+
+    guesses: Tensor
+    teacher_images: Tensor
+    photos: Tensor
+    sentences: Sentences
+    second_captions: Tensor
+    others: Tensor
+    fitting: Tensor
+    words: Tensor
+
+
+def draw_batch(training_set: HashTrainingSet) -> HashBatch:
+    guesses, photos, sentences, second, others = [], [], [], [], []
+    for number, (part, pairs) in enumerate(training_set.pairs.items()):
+        rows = torch.randint(len(pairs.views[0]), (HASH_BATCH[part],))
+        several = CAPTIONS[part]
+        caption = torch.randint(several, (len(rows),))
+        guesses.append((a_view(pairs.views)[rows], part))
+        photos.append(rows + number * 1_000_000)
+        sentences.append(pairs.captions[rows * several + caption])
+        others.append(pairs.others[rows * several + caption])
+        if several > 1:
+            other = (caption + torch.randint(1, several, (len(rows),))) % several
+            second.append(pairs.captions.vectors[rows * several + other])
+    guesses.append((some(a_view(training_set.general), HASH_BATCH["general"]), "general"))
+    tagged = torch.randint(len(training_set.fitting), (HASH_BATCH["tagged"],))
+    guesses.append((a_view(training_set.tagged)[tagged], "tagged"))
+    sentences += [one.some(HASH_BATCH["loose"]) for one in training_set.loose]
+    return HashBatch(
+        torch.cat([rows for rows, _ in guesses]),
+        torch.cat([teacher_photos(rows, CLASS_SHARE[part]) for rows, part in guesses]),
+        torch.cat(photos),
+        Sentences(*(torch.cat([getattr(one, name) for one in sentences]) for name in ("vectors", "teacher"))),
+        torch.cat(second),
+        torch.cat(others),
+        training_set.fitting[tagged],
+        training_set.words[int(torch.randint(2, ()))],
+    )
+
+
+def a_view(views: list[Tensor]) -> Tensor:
+    return views[int(torch.randint(len(views), ()))]
 
 
 def some(rows: Tensor, n: int) -> Tensor:

@@ -15,11 +15,15 @@ from lite_256.data import CLASS_TEXTS, cached
 from lite_256.image_tower import Backbone
 from lite_256.settings import (
     CAPTIONS,
+    COLOURS,
     DROPOUT,
     FEATURES,
     FOLDS,
     HIDDEN,
+    HISTOGRAMS,
     MIDDLE,
+    OTHER_COLOURS,
+    PAIRS,
     PROJECTION_BATCH,
     PROJECTION_STEPS,
     STAY,
@@ -27,6 +31,7 @@ from lite_256.settings import (
     TEXT_MAP_STEPS,
     TOP,
     WIDTH,
+    WORDS,
     Floats,
 )
 from lite_256.text_tower import int8
@@ -58,63 +63,90 @@ def map_text(sentences: Tensor, text_map: Tensor) -> Tensor:
     return unit(sentences + sentences @ text_map)
 
 
-def projection() -> nn.Sequential:
-    """Standardised features [n, FEATURES] -> [n, WIDTH]."""
-    return nn.Sequential(
-        nn.Dropout(DROPOUT),
-        nn.Linear(FEATURES, HIDDEN),
-        nn.GELU(),
-        nn.Dropout(DROPOUT),
-        nn.Linear(HIDDEN, WIDTH),
-    )
+class Projection(nn.Module):
+    """Standardised features [n, FEATURES] -> [n, WIDTH], by one hidden layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(FEATURES, HIDDEN), nn.Linear(HIDDEN, WIDTH)
+
+    def forward(self, features: Tensor) -> Tensor:
+        seen, colours = features.split((TOP + MIDDLE, COLOURS), 1)
+        kept = [self._drop(seen, "features"), self._drop(colours, "colours")]
+        hidden = functional.gelu(self.up(torch.cat(kept, 1)))
+        projected: Tensor = self.down(self._drop(hidden, "hidden"))
+        return projected
+
+    def _drop(self, values: Tensor, kind: str) -> Tensor:
+        return functional.dropout(values, DROPOUT[kind], self.training)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Photos with captions: views, each [photos, FEATURES], standardised; captions [photos, captions, WIDTH], centred.
+
+    `others` are the captions with other colours, and zero for captions without colours.
+    """
+
+    views: list[Tensor]
+    captions: Tensor
+    others: Tensor
+
+    def __getitem__(self, photos: Tensor) -> "Pairs":
+        return Pairs([view[photos] for view in self.views], self.captions[photos], self.others[photos])
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """Photos with words: views, each [photos, FEATURES], standardised; which words fit them, bool [photos, words]."""
+
+    views: list[Tensor]
+    words: Tensor
+
+    def __getitem__(self, photos: Tensor) -> "Tagged":
+        return Tagged([view[photos] for view in self.views], self.words[photos])
 
 
 @dataclass(frozen=True)
 class ProjectionTrainingSet:
-    """The projections' training set: views, each [photos, FEATURES]; captions [photos, CAPTIONS, WIDTH], centred."""
+    """The projections' training set. `words` are the vectors of the words of `tagged`, bare and in a sentence,
+    [2, words, WIDTH], centred."""
 
-    views: list[Tensor]
-    captions: Tensor
+    pairs: dict[str, Pairs]
+    tagged: Tagged
+    words: Tensor
 
-    def of(self, photos: Tensor) -> "ProjectionTrainingSet":
-        return ProjectionTrainingSet([view[photos] for view in self.views], self.captions[photos])
-
-
-def infonce(scores: Tensor) -> Tensor:
-    """-log of the softmax share of the right one, both ways. Row and column i belong together."""
-    right = torch.arange(len(scores))
-    return (functional.cross_entropy(scores, right) + functional.cross_entropy(scores.T, right)) / 2
+    def without(self, fold: int) -> "ProjectionTrainingSet":
+        """Without a fold of the photos of each set."""
+        pairs = {part: one[fold_of(one.captions) != fold] for part, one in self.pairs.items()}
+        tagged = self.tagged[fold_of(self.tagged.words) != fold]
+        return ProjectionTrainingSet(pairs, tagged, self.words)
 
 
 def train_projection(
-    training_set: ProjectionTrainingSet, text_map: Tensor, seed: int, others: Tensor | None = None
-) -> nn.Sequential:
-    """A projection that tells the right caption from others. With `others`, sentences to leave where they are, the
-    text map learns too."""
+    training_set: ProjectionTrainingSet, text_map: Tensor, seed: int, loose: Tensor | None = None
+) -> Projection:
+    """A projection that tells the right caption from others. With `loose`, sentences to leave where they are, the text
+    map learns too."""
     torch.manual_seed(seed)
-    layers = projection()
-    scale = nn.Parameter(torch.tensor(3.0))
+    layers = Projection()
+    log_scale = nn.Parameter(torch.tensor(3.0))
     groups = [
         {"params": layers.parameters(), "lr": 1.5e-3, "weight_decay": 1e-2},
-        {"params": [scale], "lr": 5e-3, "weight_decay": 0.0},
+        {"params": [log_scale], "lr": 5e-3, "weight_decay": 0.0},
     ]
-    if others is not None:
+    if loose is not None:
         groups.append({"params": [text_map], "lr": 1e-3, "weight_decay": 0.0})
-    steps = PROJECTION_STEPS if others is None else TEXT_MAP_STEPS
+    steps = PROJECTION_STEPS if loose is None else TEXT_MAP_STEPS
     optimiser = torch.optim.AdamW(groups)
     rates = [group["lr"] for group in groups]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=steps, pct_start=0.1)
-    photos = len(training_set.captions)
-    for step in range(steps):
-        at = step % (photos // PROJECTION_BATCH)
-        if at == 0:
-            order = torch.randperm(photos)
-        rows = order[at * PROJECTION_BATCH : (at + 1) * PROJECTION_BATCH]
-        view = training_set.views[int(torch.randint(len(training_set.views), ()))]
-        sentences = map_text(training_set.captions[rows, torch.randint(CAPTIONS, (len(rows),))], text_map)
-        loss = infonce(unit(layers(view[rows])) @ sentences.T * scale.exp().clamp(max=100))
-        if others is not None:
-            drawn = others[torch.randint(len(others), (PROJECTION_BATCH,))]
+    for _ in range(steps):
+        scale = log_scale.exp().clamp(max=100)
+        loss = pair_loss(layers, text_map, scale, training_set.pairs)
+        loss = loss + WORDS * word_loss(layers, text_map, scale, training_set)
+        if loose is not None:
+            drawn = loose[torch.randint(len(loose), (256,))]
             loss = loss + STAY * (drawn @ text_map).square().sum(1).mean()
         optimiser.zero_grad()
         torch.autograd.backward(loss)
@@ -123,32 +155,69 @@ def train_projection(
     return layers.eval()
 
 
-def fit_text_map(training_set: ProjectionTrainingSet, others: Tensor, work: Path, seed: int) -> Tensor:
+def pair_loss(layers: Projection, text_map: Tensor, scale: Tensor, pairs: dict[str, Pairs]) -> Tensor:
+    """InfoNCE both ways, of a batch of all sets together: -log of the softmax share of the right one.
+
+    Among the captions that a photo must not choose is its own in other colours, OTHER_COLOURS times.
+    """
+    drawn = [draw(one, PROJECTION_BATCH[part]) for part, one in pairs.items()]
+    photos, captions, others = (torch.cat(rows) for rows in zip(*drawn, strict=True))
+    projected = unit(layers(photos))
+    right = torch.arange(len(photos))
+    same = (captions @ captions.T > 0.9999) & ~torch.eye(len(photos), dtype=torch.bool)
+    scores = (projected @ map_text(captions, text_map).T * scale).masked_fill(same, -torch.inf)
+    recoloured = (projected * map_text(others, text_map)).sum(1) * scale + math.log(OTHER_COLOURS)
+    recoloured = recoloured.masked_fill((others == 0).all(1), -torch.inf)
+    by_photo = functional.cross_entropy(torch.cat([scores, recoloured[:, None]], 1), right)
+    return (by_photo + functional.cross_entropy(scores.T, right)) / 2
+
+
+def draw(pairs: Pairs, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """`n` photos of a view, and a caption of each, as it is and in other colours."""
+    rows = torch.randperm(len(pairs.captions))[:n]
+    view = pairs.views[int(torch.randint(len(pairs.views), ()))]
+    captions = torch.randint(pairs.captions.shape[1], (len(rows),))
+    return view[rows], pairs.captions[rows, captions], pairs.others[rows, captions]
+
+
+def word_loss(layers: Projection, text_map: Tensor, scale: Tensor, training_set: ProjectionTrainingSet) -> Tensor:
+    """Of each word, -log of the softmax shares of the photos of a batch that it fits, their mean."""
+    rows = torch.randint(len(training_set.tagged.words), (PROJECTION_BATCH["tagged"],))
+    tagged = training_set.tagged[rows]
+    words = training_set.words[int(torch.randint(2, ()))]
+    projected = unit(layers(tagged.views[int(torch.randint(len(tagged.views), ()))]))
+    return right_share(map_text(words, text_map) @ projected.T * scale, tagged.words.T)
+
+
+def right_share(scores: Tensor, fitting: Tensor) -> Tensor:
+    """The mean over words of that of -log softmax over the photos that fit; scores and bool [words, photos]."""
+    asked = fitting.any(1)
+    return -((scores.log_softmax(1) * fitting).sum(1)[asked] / fitting.sum(1)[asked]).mean()
+
+
+def fit_text_map(training_set: ProjectionTrainingSet, loose: Tensor, work: Path, seed: int) -> Tensor:
     """[WIDTH, WIDTH], U of `map_text`."""
 
     def fit() -> Floats:
         text_map = nn.Parameter(torch.zeros(WIDTH, WIDTH))
-        train_projection(training_set, text_map, seed, others)
+        train_projection(training_set, text_map, seed, loose)
         learned: Floats = text_map.detach().numpy()
         return learned
 
     return cached(work / "text-map.npy", fit)
 
 
-def fit_projections(
-    training_set: ProjectionTrainingSet, text_map: Tensor, work: Path, seed: int
-) -> list[nn.Sequential]:
+def fit_projections(training_set: ProjectionTrainingSet, text_map: Tensor, work: Path, seed: int) -> list[Projection]:
     """One for each fold, from the photos of all others."""
 
     def fit(fold: int) -> Floats:
-        unseen = fold_of(training_set.captions) == fold
-        layers = train_projection(training_set.of(~unseen), text_map, seed + fold)
+        layers = train_projection(training_set.without(fold), text_map, seed + fold)
         flat: Floats = parameters_to_vector(layers.parameters()).detach().numpy()
         return flat
 
     folds = []
     for fold in range(FOLDS):
-        layers = projection().eval()
+        layers = Projection().eval()
         vector_to_parameters(cached(work / f"projection-{fold}.npy", partial(fit, fold)), layers.parameters())
         folds.append(layers)
     return folds
@@ -161,13 +230,13 @@ def fold_of(photos: Tensor) -> Tensor:
 class Guesses(nn.Module):
     """FEATURES -> [a, c], two unit vectors side by side: the trained projections' mean and the classes' names."""
 
-    def __init__(self, folds: Sequence[nn.Sequential], mean: Tensor, deviation: Tensor, names: Tensor) -> None:
+    def __init__(self, folds: Sequence[Projection], mean: Tensor, deviation: Tensor, names: Tensor) -> None:
         super().__init__()
         classifier = Backbone().net._fc
-        up = torch.cat([layers[1].weight.data for layers in folds]) / deviation
-        self.up = Int8Linear(up, torch.cat([layers[1].bias.data for layers in folds]) - up @ mean)
-        down = torch.cat([layers[4].weight.data for layers in folds], 1)
-        self.down = Int8Linear(down, torch.stack([layers[4].bias.data for layers in folds]).sum(0))
+        up = torch.cat([layers.up.weight.data for layers in folds]) / deviation
+        self.up = Int8Linear(up, torch.cat([layers.up.bias.data for layers in folds]) - up @ mean)
+        down = torch.cat([layers.down.weight.data for layers in folds], 1)
+        self.down = Int8Linear(down, torch.stack([layers.down.bias.data for layers in folds]).sum(0))
         self.classifier = Int8Linear(classifier.weight / TEMPERATURE, classifier.bias / TEMPERATURE)
         self.names = Int8Linear(names.T, torch.zeros(WIDTH))
 
@@ -183,33 +252,41 @@ class Guesses(nn.Module):
 
 
 def make_guesses(
-    features: dict[str, list[Tensor]],
-    names: Tensor,
-    training_set: ProjectionTrainingSet,
-    folds: Sequence[nn.Sequential],
+    features: dict[str, list[Tensor]], names: Tensor, folds: Sequence[Projection]
 ) -> tuple[Guesses, dict[str, list[Tensor]]]:
     """The module, and [a, c] for every view of every set of photos.
 
     A projection knows the photos it was trained on too well for a hash layer to learn from it. So a training photo gets
     its `a` from the projection that has not seen it; the module, and so every other photo, gets the mean of all.
     """
-    guesses = Guesses(folds, *feature_statistics(features), names)
+    mean, deviation = feature_statistics(features)
+    guesses = Guesses(folds, mean, deviation, names)
     guesses.centre(torch.cat([features[part][0] for part in ("train", "general")]))
     with torch.no_grad():
         guessed = {part: [guesses(view) for view in views] for part, views in features.items()}
-        for view, guess in zip(training_set.views, guessed["train"], strict=True):
-            for fold, layers in enumerate(folds):
-                unseen = fold_of(view) == fold
-                guess[unseen, :WIDTH] = unit(layers(view[unseen]))
+        for part in (*PAIRS, "tagged"):
+            for view, guess in zip(features[part], guessed[part], strict=True):
+                for fold, layers in enumerate(folds):
+                    unseen = fold_of(view) == fold
+                    guess[unseen, :WIDTH] = unit(layers((view[unseen] - mean) / deviation))
     return guesses, guessed
 
 
-def make_projection_training_set(features: dict[str, list[Tensor]], captions: Tensor) -> ProjectionTrainingSet:
-    """`captions` are those of "train", centred."""
+def make_projection_training_set(
+    features: dict[str, list[Tensor]], sentences: dict[str, Tensor], words: Tensor
+) -> ProjectionTrainingSet:
+    """`sentences` are centred; `words`, bool, says which fit the photos of "tagged"."""
     mean, deviation = feature_statistics(features)
-    return ProjectionTrainingSet(
-        [(view - mean) / deviation for view in features["train"]], captions.view(-1, CAPTIONS, WIDTH)
-    )
+    views = {part: [(view - mean) / deviation for view in features[part]] for part in (*PAIRS, "tagged")}
+    pairs = {
+        part: Pairs(
+            views[part],
+            sentences[part].view(-1, CAPTIONS[part], WIDTH),
+            sentences[f"{part}, other colours"].view(-1, CAPTIONS[part], WIDTH),
+        )
+        for part in PAIRS
+    }
+    return ProjectionTrainingSet(pairs, Tagged(views["tagged"], words), sentences["words"].view(2, -1, WIDTH))
 
 
 def class_names(sentences: dict[str, Tensor]) -> Tensor:
@@ -218,11 +295,11 @@ def class_names(sentences: dict[str, Tensor]) -> Tensor:
 
 
 def feature_statistics(features: dict[str, list[Tensor]]) -> tuple[Tensor, Tensor]:
-    """The mean of each feature and the deviation of all of its layer, both [FEATURES]."""
-    mean = torch.cat([features[part][0] for part in ("train", "general")]).mean(0)
-    centred = features["general"][0] - mean
-    layers = centred.split((TOP, MIDDLE), dim=1)
-    return mean, torch.cat([layer.std().expand(layer.shape[1]) for layer in layers])
+    """The mean of each feature and the deviation of all of its kind, both [FEATURES]."""
+    both = torch.cat([features[part][0] for part in ("train", "general")])
+    mean = both.mean(0)
+    kinds = (both - mean).split((TOP, MIDDLE, *[COLOURS // HISTOGRAMS] * HISTOGRAMS), dim=1)
+    return mean, torch.cat([kind.std().expand(kind.shape[1]) for kind in kinds])
 
 
 def teacher_photos(guesses: Tensor, share: float) -> Tensor:

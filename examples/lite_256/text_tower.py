@@ -160,7 +160,7 @@ def load_tokenizer() -> Tokenizer:
 
 
 def run_text(session: onnxruntime.InferenceSession, tokenizer: Tokenizer, texts: Sequence[str]) -> Floats:
-    """`texts` through a text graph, in batches of like length: little padding."""
+    """`texts` through a text graph, in batches of like length: little padding. Empty ones give zeros."""
     ids = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
     order = np.argsort([len(tokens) for tokens in ids], kind="stable")
     outputs: list[Floats] = []
@@ -172,6 +172,7 @@ def run_text(session: onnxruntime.InferenceSession, tokenizer: Tokenizer, texts:
         outputs.append(session.run(None, {"input_ids": padded, "attention_mask": mask.astype(np.int64)})[0])
     vectors = np.empty((len(texts), outputs[0].shape[1]), np.float32)
     vectors[order] = np.concatenate(outputs)
+    vectors[[not text for text in texts]] = 0
     return vectors
 
 
