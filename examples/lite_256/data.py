@@ -44,7 +44,7 @@ class Sources:
     """Where the data are."""
 
     flickr8k: Path  # in its classic layout
-    pairs: Path  # photos.jsonl's folder: a line with `image` and `text` for each photo
+    pairs: Path  # photos with captions.jsonl, which has a line with `image` and `text` for each
     general_photos: Path
     left_out: Path  # lists general photos by their paths in that folder, one a line
     coco_captions: Path  # in COCO's JSON layout

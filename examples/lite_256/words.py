@@ -127,10 +127,14 @@ def other_colours(captions: list[str]) -> list[str]:
     drawn = random.Random(0)
     changed = []
     for caption in captions:
-        named = {colour.lower().replace("gray", "grey") for colour in _COLOUR.findall(caption)}
+        *parts, end = _COLOUR.split(caption)  # text and colours by turns
+        named = {_colour(part) for part in parts[1::2]}
         others = [colour for colour in COLOURS if colour not in named]
         new = {colour: drawn.choice(others) for colour in sorted(named)}
-        changed.append(
-            _COLOUR.sub(lambda found, new=new: new[found[0].lower().replace("gray", "grey")], caption) if named else ""
-        )
+        parts[1::2] = [new[_colour(part)] for part in parts[1::2]]
+        changed.append("".join([*parts, end]) if named else "")
     return changed
+
+
+def _colour(word: str) -> str:
+    return word.lower().replace("gray", "grey")

@@ -128,7 +128,9 @@ _MIGRATIONS = {
 }
 
 # Catalogs of version 3 had fewer columns at first, in another order: they are taken back to version 2.
-_FIRST_SCHEMA_3 = _SCHEMA.replace("    taken_from INTEGER,\n", "").replace("    beside INTEGER NOT NULL DEFAULT 0,\n", "")
+_FIRST_SCHEMA_3 = _SCHEMA.replace("    taken_from INTEGER,\n", "").replace(
+    "    beside INTEGER NOT NULL DEFAULT 0,\n", ""
+)
 _FROM_FIRST_3_TO_2 = "".join(
     f"ALTER TABLE items DROP COLUMN {column};" for column in ("ctime_ns", "left_out", "check_value")
 )
