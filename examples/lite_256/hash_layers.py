@@ -110,8 +110,8 @@ def train_hash(images: nn.Linear, texts: nn.Linear, training_set: HashTrainingSe
     """Train both hash layers on the signs they give. Returns their parameters as `load_hash` takes them."""
     start_from_itq(images, texts, training_set, seed)
     torch.manual_seed(seed)
-    # Of a score, for the pair loss and for the teacher's, at each length of a code.
-    log_scales = nn.Parameter(torch.full((2, len(PREFIXES)), 2.5))
+    # Of a score, for the losses of pairs, of the teacher and of words, at each length of a code.
+    log_scales = nn.Parameter(torch.full((3, len(PREFIXES)), 2.5))
     layers = [*images.parameters(), *texts.parameters()]
     rates = [5e-3, 1e-2]
     optimiser = torch.optim.AdamW([{"params": layers}, {"params": [log_scales]}], weight_decay=0.0)
@@ -159,7 +159,7 @@ def hash_losses(
     with_colours = torch.nonzero(batch.others.any(1))[:, 0]
     recoloured, _ = score(image_outputs[with_colours, :bits], texts(batch.others[with_colours])[:, :bits])
     own = by_text[with_colours, with_colours]
-    pair_scale, teacher_scale = scales[:, length]
+    pair_scale, teacher_scale, word_scale = scales[:, length]
     return {
         "pair": (
             right_first(by_text[:pairs, :pairs] * pair_scale, batch.photos)
@@ -172,7 +172,7 @@ def hash_losses(
         / 2,
         "captions": right_first(by_caption * pair_scale, batch.photos[:several]),
         "colours": functional.softplus((recoloured.diagonal() - own) * pair_scale).mean(),
-        "words": right_share(by_word * pair_scale, batch.fitting.T),
+        "words": right_share(by_word * word_scale, batch.fitting.T),
         "balance": balance(image_outputs.tanh(), text_outputs.tanh()),
     }
 
