@@ -16,7 +16,7 @@ from hashcli.errors import HashcliError, did_you_mean_path
 from hashcli.plain_files import check_plain
 
 FILE_NAME = "catalog.sqlite"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 # items
 #   kind         0 a photo, 1 a text
@@ -38,10 +38,13 @@ SCHEMA_VERSION = 4
 #   check_value  of what answers show (CHECKED_COLUMNS), to notice a damaged row; NULL while there is no code
 # excludes     what scans leave out, as patterns of .gitignore; in the order in which they hold
 # forgotten    files and folders within a root that were dropped, and are not to come back unless they are named
+# changes      while the index is published: items that have changed since, and those that are gone, by their ids; of
+#              photos also the path that they had
 _EXCLUDES_AND_FORGOTTEN = """
 CREATE TABLE excludes (number INTEGER PRIMARY KEY, pattern TEXT NOT NULL UNIQUE);
 CREATE TABLE forgotten (path TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+_CHANGES = "CREATE TABLE changes (id INTEGER PRIMARY KEY, path TEXT);"
 _SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE roots (path TEXT PRIMARY KEY, device INTEGER NOT NULL) WITHOUT ROWID;
@@ -65,6 +68,7 @@ CREATE TABLE items (
 );
 CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
 {_EXCLUDES_AND_FORGOTTEN}
+{_CHANGES}
 """
 _CHECKED_IN_3 = "kind, path, hash, text, code, line, photo, taken, taken_from"
 CHECKED_COLUMNS = f"{_CHECKED_IN_3}, mtime_ns"
@@ -125,6 +129,7 @@ _MIGRATIONS = {
     UPDATE items SET check_value = check_value({CHECKED_COLUMNS})
         WHERE code IS NOT NULL AND check_value = check_value({_CHECKED_IN_3});
     """,
+    4: _CHANGES,
 }
 
 # Catalogs of version 3 had fewer columns at first, in another order: they are taken back to version 2.
@@ -155,7 +160,7 @@ _FIRST_3_AS_NOW = "CREATE TEMP VIEW items AS SELECT *, NULL AS taken_from, 0 AS 
 
 def has_check_values(db: sqlite3.Connection) -> bool:
     """Whether rows have check values, of all that is checked now: an older catalog that is only read has none."""
-    return int(db.execute("PRAGMA user_version").fetchone()[0]) == SCHEMA_VERSION
+    return int(db.execute("PRAGMA user_version").fetchone()[0]) >= 4
 
 
 def check_value(*columns: str | bytes | int | None) -> int:
