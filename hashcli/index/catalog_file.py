@@ -16,7 +16,7 @@ from hashcli.errors import HashcliError, did_you_mean_path
 from hashcli.plain_files import check_plain
 
 FILE_NAME = "catalog.sqlite"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # items
 #   kind         0 a photo, 1 a text
@@ -36,6 +36,7 @@ SCHEMA_VERSION = 3
 #   beside       of a photo, a check value of the states of the files beside it that say something about it, such as
 #                .xmp sidecars; 0 if there are none, and TO_BE_READ, which none has, to have the photo read once more
 #   check_value  of what answers show (CHECKED_COLUMNS), to notice a damaged row; NULL while there is no code
+#   latitude, longitude   where a photo was taken, in ten-millionths of a degree; NULL if it does not say
 # excludes     what scans leave out, as patterns of .gitignore; in the order in which they hold
 # forgotten    files and folders within a root that were dropped, and are not to come back unless they are named
 _EXCLUDES_AND_FORGOTTEN = """
@@ -61,12 +62,15 @@ CREATE TABLE items (
     taken_from INTEGER,
     left_out INTEGER NOT NULL DEFAULT 0,
     beside INTEGER NOT NULL DEFAULT 0,
-    check_value INTEGER
+    check_value INTEGER,
+    latitude INTEGER,
+    longitude INTEGER
 );
 CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
 {_EXCLUDES_AND_FORGOTTEN}
 """
-CHECKED_COLUMNS = "kind, path, hash, text, code, line, photo, taken, taken_from"
+_CHECKED_IN_3 = "kind, path, hash, text, code, line, photo, taken, taken_from"
+CHECKED_COLUMNS = f"{_CHECKED_IN_3}, latitude, longitude"
 
 # What every row must be, whoever wrote it: SQLite keeps any value in any column. {width} is that of a code in bytes.
 SOUND_ROW = """
@@ -77,6 +81,8 @@ AND typeof(line) IN ('integer', 'null') AND typeof(photo) IN ('text', 'blob', 'n
 AND NOT instr(CAST(coalesce(photo, '') AS BLOB), x'00')
 AND typeof(taken) IN ('integer', 'null') AND typeof(ctime_ns) IN ('integer', 'null')
 AND typeof(taken_from) IN ('integer', 'null') AND typeof(left_out) = 'integer' AND typeof(beside) = 'integer'
+AND (latitude IS NULL AND longitude IS NULL OR typeof(latitude) = 'integer' AND typeof(longitude) = 'integer'
+    AND latitude BETWEEN -900000000 AND 900000000 AND longitude BETWEEN -1800000000 AND 1800000000)
 """
 
 TO_BE_READ = -1  # in the column `beside`
@@ -117,12 +123,19 @@ _MIGRATIONS = {
     ALTER TABLE items ADD COLUMN check_value INTEGER;
     UPDATE items SET beside = {TO_BE_READ} WHERE kind = 0;
     {_EXCLUDES_AND_FORGOTTEN.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")}
-    UPDATE items SET check_value = check_value({CHECKED_COLUMNS}) WHERE code IS NOT NULL;
+    UPDATE items SET check_value = check_value({_CHECKED_IN_3}) WHERE code IS NOT NULL;
+    """,
+    # Older versions did not look for places: each photo is read once more, and not encoded.
+    3: f"""
+    ALTER TABLE items ADD COLUMN latitude INTEGER;
+    ALTER TABLE items ADD COLUMN longitude INTEGER;
+    UPDATE items SET beside = {TO_BE_READ} WHERE kind = 0;
     """,
 }
 
 # How a reader, which must not migrate, sees the catalogs of older versions.
-_NEW_IN_3 = "NULL AS ctime_ns, NULL AS taken_from, 0 AS left_out, 0 AS beside, NULL AS check_value"
+_NEW_IN_4 = "NULL AS latitude, NULL AS longitude"
+_NEW_IN_3 = f"NULL AS ctime_ns, NULL AS taken_from, 0 AS left_out, 0 AS beside, NULL AS check_value, {_NEW_IN_4}"
 _NO_EXCLUDES_AND_FORGOTTEN = """
 CREATE TEMP VIEW excludes AS SELECT 0 AS number, '' AS pattern WHERE false;
 CREATE TEMP VIEW forgotten AS SELECT '' AS path WHERE false;
@@ -137,6 +150,7 @@ _AS_NOW = {
     CREATE TEMP VIEW items AS SELECT *, {_NEW_IN_3} FROM main.items;
     {_NO_EXCLUDES_AND_FORGOTTEN}
     """,
+    3: f"CREATE TEMP VIEW items AS SELECT *, {_NEW_IN_4} FROM main.items;",
 }
 
 
@@ -146,7 +160,11 @@ def has_check_values(db: sqlite3.Connection) -> bool:
 
 
 def check_value(*columns: str | bytes | int | None) -> int:
-    """The check value of a row, from its CHECKED_COLUMNS as they are stored: their CRC-32."""
+    """The check value of a row, from its CHECKED_COLUMNS as they are stored: their CRC-32. Without a place, it is what
+    it was before there were places."""
+    before = _CHECKED_IN_3.count(",") + 1
+    if columns[before:] == (None, None):
+        columns = columns[:before]
     return zlib.crc32(ascii(columns).encode())
 
 

@@ -33,13 +33,22 @@ class Neighbours(NamedTuple):
     uint8 [k, bits / 8].
 
     `nearest_distance` is that of the nearest item of all, even if it is too far away to be an answer; None without
-    items.
+    items. The first `by_words` of them come first for words that stand in or beside them.
     """
 
     ids: np.ndarray
     distances: np.ndarray
     codes: np.ndarray
     nearest_distance: int | None
+    by_words: int = 0
+
+    def cut(self, k: int) -> "Neighbours":
+        """The first k of them."""
+        return self._replace(ids=self.ids[:k], distances=self.distances[:k], codes=self.codes[:k])
+
+
+UNKNOWN = -1  # in the place of a distance from a query that is nowhere, as the hash model knows no word of it
+NOTHING = Neighbours(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 0), np.uint8), None)
 
 
 def rank(candidates: Candidates, output: np.ndarray, k: int, reranked: int, limit: DistanceLimit) -> Neighbours:
@@ -62,3 +71,14 @@ def rank(candidates: Candidates, output: np.ndarray, k: int, reranked: int, limi
     head = order[:reranked]
     best = np.concatenate([head[np.lexsort((ids[head], -scores[head]))], order[reranked:]])[:k]
     return Neighbours(ids[best], distances[best], codes[best], nearest)
+
+
+def before(first: Neighbours, others: Neighbours, k: int) -> Neighbours:
+    """The k best of both, where those of the first come before the others."""
+    rest = np.flatnonzero(~np.isin(others.ids, first.ids))[: k - len(first.ids)]
+    if not len(rest):
+        return first._replace(nearest_distance=others.nearest_distance, by_words=len(first.ids))
+    ids, distances, codes = (
+        np.concatenate([mine, theirs[rest]]) for mine, theirs in zip(first[:3], others[:3], strict=True)
+    )
+    return Neighbours(ids, distances, codes, others.nearest_distance, len(first.ids))

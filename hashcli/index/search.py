@@ -26,10 +26,11 @@ from hashcli.index.files.dates import date_label
 from hashcli.index.filter import CompiledFilter, Filter, wall_clock
 from hashcli.index.locations import is_index, locate
 from hashcli.index.query import EncodedQuery, Query, encode
-from hashcli.index.ranking import RERANKED, DistanceLimit, Neighbours, rank
+from hashcli.index.ranking import NOTHING, RERANKED, UNKNOWN, DistanceLimit, Neighbours, before, rank
 from hashcli.index.results import SearchResult, SearchResults, WhyNone
 from hashcli.index.summary import UpdateOptions, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
+from hashcli.index.words import QueryWords, WordHits, Words
 
 if TYPE_CHECKING:
     from hashcli.hashmodel.device import Device
@@ -42,6 +43,7 @@ KindName = Literal["image", "text"]
 Kinds = KindName | Sequence[KindName]
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 Progress = Callable[[int, int], None] | UpdateCallback | None
+WordsName = Literal["first", "only", "off"]
 
 
 class EmptyIndexError(HashcliError):
@@ -169,6 +171,7 @@ class Index:
         kinds: Kinds = "image",
         where: Filter | None = None,
         limit: DistanceLimit | None = None,
+        words: WordsName = "first",
         reranked: int = RERANKED,
     ) -> SearchResults:
         """The k items nearest to a query, best first.
@@ -179,13 +182,18 @@ class Index:
         Hamming distance are found first, and the first `reranked` of them are then ordered by the finer asymmetric
         score, so the distances need not rise.
 
+        Photos that hold the words of the query in their texts, names or folders come first (see `index/words.py`),
+        however far away they are unless there is a limit. With `words="only"` no others are answers, and with
+        `words="off"` nothing is looked for by words.
+
         Raises HashcliError when the query cannot be encoded, when there is no index or an empty one, when its hash
         model is gone or has been replaced, for a k below 1, and for an unknown kind.
 
             index.search("dog on a beach", k=5)
             index.search(Query(images="dog.jpg"), kinds="text", where=Filter(folders="~/Pictures/family"))
         """
-        (results,) = self.search_many([query], k, kinds=kinds, where=where, limit=limit, reranked=reranked)
+        options = {"kinds": kinds, "where": where, "limit": limit, "words": words, "reranked": reranked}
+        (results,) = self.search_many([query], k, **options)  # type: ignore[arg-type]
         if results.error:
             raise results.error
         return results
@@ -198,6 +206,7 @@ class Index:
         kinds: Kinds = "image",
         where: Filter | None = None,
         limit: DistanceLimit | None = None,
+        words: WordsName = "first",
         reranked: int = RERANKED,
     ) -> Iterator[SearchResults]:
         """`search` for each of many queries, in their order. It takes less time than one after the other: they are
@@ -217,7 +226,10 @@ class Index:
         if limit is not None and not isinstance(limit, DistanceLimit):
             raise TypeError(f"limit must be a hashcli.DistanceLimit, such as DistanceLimit(60), not {limit!r}")
         compiled = where.compiled() if where else CompiledFilter()
-        return self._answers(queries, _SearchOptions(k, _kinds(kinds), compiled, limit, reranked))
+        options = _SearchOptions(k, _kinds(kinds), compiled, limit, reranked, _words(words))
+        if options.words is Words.ONLY and options.kinds != [Kind.IMAGE]:
+            raise HashcliError("Only photos are found by their words.", "Look for photos, or by meaning.")
+        return self._answers(queries, options)
 
     def load_model(self) -> HashModel:
         """The hash model that made the codes. Raises HashcliError when it is gone or has been replaced."""
@@ -251,18 +263,15 @@ class Index:
 
     def _answers_to_block(self, queries: list[Query], options: "_SearchOptions") -> Iterator[SearchResults]:
         encoded = self._encode(queries)
-        found = [
-            (query, one.output)
+        asked = [
+            _AskedQuery(query, one.output, QueryWords.of(query, one.unknown_words))
             for query, one in zip(queries, encoded, strict=True)
-            if isinstance(one, EncodedQuery) and one.output is not None
+            if isinstance(one, EncodedQuery)
         ]
-        outputs = np.array([output for _, output in found], np.float32)  # [found, bits]
-        answers = iter(self._neighbours([query for query, _ in found], outputs, options) if found else ())
+        answers = iter(self._neighbours(asked, options) if asked else ())
         for query, one in zip(queries, encoded, strict=True):
             if isinstance(one, HashcliError):
                 yield SearchResults(query, error=one)
-            elif one.output is None:
-                yield SearchResults(query, why_none=WhyNone.NO_KNOWN_WORDS, unknown_words=one.unknown_words)
             else:
                 yield replace(next(answers), unknown_words=one.unknown_words)
 
@@ -278,36 +287,37 @@ class Index:
             return HashcliError(f"The query's output has the shape {list(output.shape)}, not the index's [{bits}].")
         return EncodedQuery(output)
 
-    def _neighbours(
-        self, queries: list[Query], outputs: np.ndarray, options: "_SearchOptions"
-    ) -> Iterator[SearchResults]:
-        """The results of queries with their float outputs [queries, bits]."""
+    def _neighbours(self, asked: "list[_AskedQuery]", options: "_SearchOptions") -> Iterator[SearchResults]:
+        """The results of queries."""
         with self.catalog.snapshot():
             if self.catalog.model != self.indexed_model:
                 raise HashcliError(
                     f"The index in {self.folder} has just been given another hash model.", "Run the search again."
                 )
-            found = {kind: self._found(kind, queries, outputs, options) for kind in options.kinds}
+            found = {kind: self._found(kind, asked, options) for kind in options.kinds}
         is_empty = not any(of_kind.searched for of_kind in found.values())
-        for place, query in enumerate(queries):
-            results = tuple(
-                result
-                for kind, of_kind in found.items()
-                for result in self._results(kind, of_kind.neighbours[place], of_kind.items)
-            )
+        for place, one in enumerate(asked):
+            results = tuple(result for kind, of_kind in found.items() for result in self._results(kind, of_kind, place))
             nearest = (of_kind.neighbours[place].nearest_distance for of_kind in found.values())
             distances = [distance for distance in nearest if distance is not None]
-            why_none = WhyNone.TOO_FAR if distances else WhyNone.NO_ITEMS if is_empty else WhyNone.FILTERED
-            yield SearchResults(query, results, min(distances, default=None), None if results else why_none)
+            why_none = WhyNone.TOO_FAR if distances else WhyNone.FILTERED
+            if is_empty:
+                why_none = WhyNone.NO_ITEMS
+            elif options.words is Words.ONLY:
+                why_none = WhyNone.NO_WORDS
+            elif one.output is None:
+                why_none = WhyNone.NO_KNOWN_WORDS
+            yield SearchResults(one.query, results, min(distances, default=None), None if results else why_none)
 
-    def _found(self, kind: Kind, queries: list[Query], outputs: np.ndarray, options: "_SearchOptions") -> "_FoundItems":
+    def _found(self, kind: Kind, asked: "list[_AskedQuery]", options: "_SearchOptions") -> "_FoundItems":
         """The best items of one kind for each query. Within a snapshot.
 
         Whatever is to be shown is compared with its row in the catalog. If the derived files are damaged, the catalog's
         own codes are searched. Raises DamagedRowsError if it is the row that is damaged.
         """
         code_index = self._code_index(kind)
-        neighbours = self._nearest(kind, code_index, queries, outputs, options)
+        hits = self._hits(asked) if kind is Kind.IMAGE and options.words is not Words.OFF else {}
+        neighbours = self._nearest(kind, code_index, asked, hits, options)
         items = self.catalog.items({id_ for one in neighbours for id_ in one.ids.tolist()})
         if not all(_agree(one, items) for one in neighbours):
             logging.getLogger("hashcli").warning(
@@ -315,38 +325,90 @@ class Index:
                 "longer. The next update makes them anew."
             )
             code_index = self._codes_of_catalog(kind)
-            neighbours = self._nearest(kind, code_index, queries, outputs, options)
+            neighbours = self._nearest(kind, code_index, asked, hits, options)
             items = self.catalog.items({id_ for one in neighbours for id_ in one.ids.tolist()})
-        return _FoundItems(neighbours, items, len(code_index))
+        return _FoundItems(neighbours, items, hits, len(code_index))
 
     def _nearest(
         self,
         kind: Kind,
         code_index: CodeIndex | BlockwiseCodes,
-        queries: list[Query],
-        outputs: np.ndarray,
+        asked: "list[_AskedQuery]",
+        hits: dict[int, WordHits],
         options: "_SearchOptions",
     ) -> list[Neighbours]:
-        """The best items of one kind for each query. Within a snapshot."""
+        """The best items of one kind for each query; `hits` are what is found by words, by the place of the query.
+        Within a snapshot."""
         among = self._taken_by(options.where, kind, len(code_index)) if options.where else None
         if among is not None and len(among) != len(code_index):  # files that belong to another catalog
             code_index = self._codes_of_catalog(kind)
-        count = max(options.k, options.reranked)
-        candidates = code_index.search(pack(outputs), options.k, count, among)
-        return [
-            rank(found, output, options.k, options.reranked, self._limit(kind, query, options.limit))
-            for found, output, query in zip(candidates, outputs, queries, strict=True)
+        nowhere = np.zeros(self.indexed_model.bits, np.float32)
+        outputs = np.array([nowhere if one.output is None else one.output for one in asked], np.float32)
+        candidates = code_index.search(pack(outputs), options.k, max(options.k, options.reranked), among)
+        neighbours = [
+            rank(found, output, options.k, options.reranked, self._limit(kind, one.query, options.limit))
+            for found, output, one in zip(candidates, outputs, asked, strict=True)
         ]
+        for place, one in enumerate(asked):
+            if one.output is None:  # none is nearer than another
+                neighbours[place] = NOTHING
+        if hits:
+            ids = code_index.ids
+        for place, of_query in hits.items():
+            rows = np.flatnonzero(np.isin(ids, of_query.ids)) if len(of_query.ids) else of_query.ids
+            rows = rows if among is None else rows[among[rows]]
+            first = self._first(code_index, asked[place], rows, neighbours[place].nearest_distance, options)
+            neighbours[place] = before(first, neighbours[place], options.k)
+        if options.words is Words.ONLY:
+            neighbours = [one.cut(one.by_words) for one in neighbours]
+        return neighbours
 
-    def _results(self, kind: Kind, neighbours: Neighbours, items: dict[int, Item]) -> Iterator[SearchResult]:
+    def _first(
+        self,
+        code_index: CodeIndex | BlockwiseCodes,
+        asked: "_AskedQuery",
+        rows: np.ndarray,
+        nearest: int | None,
+        options: "_SearchOptions",
+    ) -> Neighbours:
+        """Of the items in these rows, which come first for their words, the best in the order of all answers; or, if
+        the hash model knows no word, those that were indexed first."""
+        output = asked.output
+        if output is None:
+            rows, output = rows[: options.k], np.zeros(self.indexed_model.bits, np.float32)
+        among = np.zeros(len(code_index), bool)
+        among[rows] = True
+        limit = DistanceLimit(options.limit.largest(nearest) if options.limit and nearest is not None else None)
+        (found,) = code_index.search(pack(output[None]), options.k, max(options.k, options.reranked), among)
+        first = rank(found, output, options.k, options.reranked, limit)
+        if asked.output is None:
+            order = np.argsort(first.ids)
+            first = Neighbours(first.ids[order], np.full(len(order), UNKNOWN), first.codes[order], None)
+        return first
+
+    def _hits(self, asked: "list[_AskedQuery]") -> dict[int, WordHits]:
+        """What is found by words, by the place of the query: by the derived file or, if that is not of the catalog's
+        generation, by the catalog. Queries without words are left out."""
+        words = {place: one.words for place, one in enumerate(asked) if one.words.wanted}
+        if not words:
+            return {}
+        from hashcli.index.word_index import holders_of
+
+        needed = {word for of_query in words.values() for word in (*of_query.wanted, *of_query.unwanted)}
+        holders = holders_of(needed, self.folder, self.catalog)
+        return {place: WordHits(of_query, holders) for place, of_query in words.items()}
+
+    def _results(self, kind: Kind, found: "_FoundItems", place: int) -> Iterator[SearchResult]:
+        neighbours = found.neighbours[place]
         pairs = zip(neighbours.ids.tolist(), neighbours.distances.tolist(), strict=True)
         for number, (id_, distance) in enumerate(pairs, start=1):
-            item = items[id_]
+            item = found.items[id_]
+            latitude, longitude = item.place or (None, None)
             yield SearchResult(
                 rank=number,
                 kind=kind.name.lower(),
                 path=item.path,
-                distance=distance,
+                distance=None if distance == UNKNOWN else distance,
                 bits=self.indexed_model.bits,
                 text=item.text,
                 line=item.line,
@@ -354,6 +416,9 @@ class Index:
                 taken=item.taken,
                 taken_from=date_label(item.taken_from),
                 modified=int(wall_clock(item.mtime_ns / 1e9)),
+                latitude=latitude,
+                longitude=longitude,
+                words=found.hits[place].held_by(id_) if number <= neighbours.by_words else (),
                 is_missing=not os.path.exists(item.path),
             )
 
@@ -396,6 +461,7 @@ class Index:
         written, and DamagedSearchFilesError if searches have to do without the files derived from it.
         """
         from hashcli.index.filter_table import FilterTable
+        from hashcli.index.word_index import word_index_is_current
 
         with self.catalog.snapshot():
             self.catalog.check_pages()
@@ -413,6 +479,8 @@ class Index:
                 )
                 if not is_current and (len(ids) or kind is Kind.IMAGE):
                     raise DamagedSearchFilesError(self.folder)
+            if model and not word_index_is_current(self.folder, self.catalog):
+                raise DamagedSearchFilesError(self.folder)
 
     def info(self) -> IndexInfo:
         """What the index holds. Raises HashcliError when there is no index, or a damaged one."""
@@ -520,14 +588,26 @@ class _SearchOptions:
     where: CompiledFilter
     limit: DistanceLimit | None
     reranked: int
+    words: Words
+
+
+@dataclass(frozen=True)
+class _AskedQuery:
+    """A query, its float output [bits], None if the hash model knows no word of it, and its words."""
+
+    query: Query
+    output: np.ndarray | None
+    words: QueryWords
 
 
 @dataclass(frozen=True)
 class _FoundItems:
-    """The best items of one kind for each query, what the catalog says of them, and how many were searched."""
+    """The best items of one kind for each query, what the catalog says of them, what was found by words, by the place
+    of the query, and how many were searched."""
 
     neighbours: list[Neighbours]
     items: dict[int, Item]
+    hits: dict[int, WordHits]
     searched: int
 
 
@@ -576,6 +656,14 @@ def _kinds(names: Kinds) -> list[Kind]:
     if not names:
         raise HashcliError("No kind of item was chosen.", 'Choose "image" or "text", or both.')
     return [_KINDS[name] for name in names]
+
+
+def _words(name: str) -> Words:
+    if name not in list(Words):
+        raise HashcliError(
+            f"words cannot be {name!r}.{did_you_mean(str(name), Words)}", 'Choose "first", "only" or "off".'
+        )
+    return Words(name)
 
 
 def _canonical(paths: Paths | None) -> list[str]:

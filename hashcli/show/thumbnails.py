@@ -152,7 +152,8 @@ def _caption(result: "SearchResult", location: str) -> "RenderableType":
 
     from rich.text import Text
 
-    caption = Text.assemble((str(result.rank), "bold"), (f"  {result.distance} bits", "dim"))
+    distance = "" if result.distance is None else f"  {result.distance} bits"
+    caption = Text.assemble((str(result.rank), "bold"), (distance, "dim"), ("  ".join(["", *result.words]), "italic"))
     if result.text is not None:
         caption.append(f"\n{printable(result.text)}")
     return caption.append(f"\n{printable(location)}", style=f"link {Path(result.path).as_uri()}")

@@ -12,8 +12,10 @@ import termios
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.conftest import SKIMAGE, Run, json_rows
+from tests.index.files.test_metadata import gps
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,20 @@ def test_a_terminal_shows_texts_in_a_table(album: Path, environment: dict[str, s
     shown = re.sub(r"\x1b\][^\x1b]*\x1b\\|\x1b\[[0-9;]*m", "", shown)  # links and weights
     assert re.search(r"text +from", shown)
     assert re.search(r"1 +\d+ +a cat looks at you +.*chelsea\.txt:1", shown)
+
+
+def test_a_terminal_shows_places_where_they_are_asked_for(tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / "p").mkdir()
+    place = gps((48, 51, 24), "N", (2, 21, 8), "E")
+    Image.open(SKIMAGE / "chelsea.png").resize((60, 40)).save(tmp_path / "p" / "paris.jpg", exif=place)
+    shutil.copy(SKIMAGE / "coins.png", tmp_path / "p")
+    command = [sys.executable, "-m", "hashcli", "index", "p", "--index", "ix"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    arguments = ("a cat", "--all", "--index", "ix")
+    assert "geo:" not in on_terminal(tmp_path, environment, *arguments)
+    shown = on_terminal(tmp_path, environment, *arguments, "--near", "48.86,2.35", NO_COLOR="1")
+    assert re.search(r"\x1b\]8;[^;]*;geo:48.85667,2.35222\x1b", shown)  # a link
+    assert "coins" not in shown
 
 
 def test_a_page_of_pictures(hashcli: Run, album: Path, tmp_path: Path) -> None:

@@ -175,12 +175,26 @@ CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
 """
 
 
+_ADDED_IN_3 = """
+ALTER TABLE items ADD COLUMN ctime_ns INTEGER;
+ALTER TABLE items ADD COLUMN taken_from INTEGER;
+ALTER TABLE items ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE items ADD COLUMN beside INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE items ADD COLUMN check_value INTEGER;
+CREATE TABLE excludes (number INTEGER PRIMARY KEY, pattern TEXT NOT NULL UNIQUE);
+CREATE TABLE forgotten (path TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+
+
 def to_version(version: int, index_folder: Path) -> None:
-    """Make the catalog anew as an older hashcli would have made it."""
+    """Make the catalog anew as an older hashcli would have made it; its rows have no places."""
     db = sqlite3.connect(index_folder / "old.sqlite", isolation_level=None)
     db.execute("ATTACH ? AS new", (str(index_folder / FILE_NAME),))
-    db.executescript(_OLD_TABLES + (_ADDED_IN_2 if version == 2 else ""))
-    columns = "id, kind, path, size, mtime_ns, hash, text, code" + (", line, photo, taken" if version == 2 else "")
+    added = (_ADDED_IN_2, _ADDED_IN_3)[: version - 1]
+    db.executescript(_OLD_TABLES + "".join(added))
+    columns = "id, kind, path, size, mtime_ns, hash, text, code"
+    columns += ", line, photo, taken" if version >= 2 else ""
+    columns += ", ctime_ns, taken_from, left_out, beside, check_value" if version >= 3 else ""
     db.executescript(
         f"""
         INSERT INTO meta SELECT * FROM new.meta;

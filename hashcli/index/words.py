@@ -1,0 +1,132 @@
+"""The words of queries and of what is said about photos: how they are told apart, and which photos come first.
+
+A photo comes first if its texts, its name and its folders together hold every word of the query but small ones, or one
+of its names: a word that the hash model does not know, or that has three digits, as IMG_4711 and receipt-2021 have.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property, lru_cache, partial, reduce
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from hashcli.index.query import Query
+
+_ACCENTS = re.compile("[\u0300-\u036f]")
+_ASCII_WORD = re.compile("[a-z0-9]+")
+_NAME = re.compile(r"\d{3}")
+_SMALL_WORDS = frozenset(
+    """
+    a about after all an and any are as at be been before being both but by can did do does each for from had has have
+    he her here him his how i if in into is it its just me more most my no not of off on one onto or other our out over
+    own photo photograph picture image s she so some such than that the their them then there these they this those
+    through to too under up very was we were what when where which while who whom whose why will with without you your
+    """.split()  # noqa: SIM905 - a list of a hundred strings would be a page long
+)
+
+
+class Words(StrEnum):
+    """What the words of a query do beside its meaning: photos that hold them come first, are the only answers, or are
+    not looked for."""
+
+    FIRST = "first"
+    ONLY = "only"
+    OFF = "off"
+
+
+@dataclass(frozen=True)
+class QueryWords:
+    """The words of a query: those to look for, which of these are names, and those to keep away from."""
+
+    wanted: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
+    unwanted: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, query: "Query", unknown: Iterable[str] = ()) -> "QueryWords":
+        """Of a query, of which a hash model does not know some words."""
+        parts = [(part.weight > 0, _content_words(str(part.content))) for part in query.parts if not part.is_image]
+        wanted, unwanted = (
+            tuple(dict.fromkeys(word for is_wanted, words in parts if is_wanted is which for word in words))
+            for which in (True, False)
+        )
+        not_known = {word for text in unknown for word in words_of(text)}
+        return cls(wanted, frozenset(word for word in wanted if word in not_known or _NAME.search(word)), unwanted)
+
+
+@dataclass(frozen=True)
+class WordHits:
+    """The photos that hold the words of a query; `holders` are the ids of those that hold each word, int64 [n] in
+    ascending order."""
+
+    words: QueryWords
+    holders: Mapping[str, np.ndarray]
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """Of the photos that come first, int64 [n] in ascending order."""
+        wanted, holders = self.words.wanted, self.holders
+        first = reduce(partial(np.intersect1d, assume_unique=True), (holders[word] for word in wanted))
+        for name in self.words.names:
+            first = np.union1d(first, holders[name])
+        for word in self.words.unwanted:
+            first = np.setdiff1d(first, holders[word], assume_unique=True)
+        return np.asarray(first)
+
+    def held_by(self, id_: int) -> tuple[str, ...]:
+        """The words to look for that a photo holds."""
+        return tuple(word for word in self.words.wanted if _is_among(id_, self.holders[word]))
+
+
+def words_of(text: str) -> Iterator[str]:
+    """The words of a text, without accents and in lower case; a plural in s is its singular. Signs, among them - and _,
+    stand between words."""
+    text = text.lower()
+    if not text.isascii():
+        text = _ACCENTS.sub("", unicodedata.normalize("NFKD", text).casefold())
+    if text.isascii():
+        yield from map(_singular, _ASCII_WORD.findall(text))
+    else:
+        yield from map(_singular, "".join(char if _is_letter(char) else " " for char in text).split())
+
+
+def _content_words(text: str) -> list[str]:
+    return [word for word in words_of(text) if word not in _SMALL_WORDS]
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word[-1] == "s" and word[-2] != "s" else word
+
+
+@lru_cache(1 << 14)
+def _is_letter(char: str) -> bool:
+    """Or a digit, or a sign that belongs to the letter before it, as vowels do in Hindi."""
+    return unicodedata.category(char)[0] in "LNM"
+
+
+def _is_among(id_: int, ids: np.ndarray) -> bool:
+    place = int(np.searchsorted(ids, id_))
+    return place < len(ids) and int(ids[place]) == id_
+
+
+def holders_in(documents: Iterable[tuple[int, Sequence[str]]], words: Iterable[str]) -> dict[str, np.ndarray]:
+    """The ids of the photos that hold each of some words, by going through all that is said about every photo: an id,
+    in ascending order, and its texts."""
+    found: dict[str, list[int]] = {word: [] for word in words}
+    for id_, texts in documents:
+        for word in {word for text in texts if _may_hold(text, found) for word in words_of(text)} & found.keys():
+            found[word].append(id_)
+    return {word: np.array(ids, np.int64) for word, ids in found.items()}
+
+
+def _may_hold(text: str, words: Iterable[str]) -> bool:
+    """False only if it does not: in a tenth of the time that its words take."""
+    if not text.isascii():
+        return True
+    text = text.lower()
+    return any(word in text for word in words)
