@@ -46,27 +46,42 @@ class Neighbours(NamedTuple):
         """The first k of them."""
         return self._replace(ids=self.ids[:k], distances=self.distances[:k], codes=self.codes[:k])
 
+    def in_order_of_ids(self) -> "Neighbours":
+        """Without distances, as the query is nowhere."""
+        order = np.argsort(self.ids)
+        return Neighbours(self.ids[order], np.full(len(order), UNKNOWN), self.codes[order], None)
+
 
 UNKNOWN = -1  # in the place of a distance from a query that is nowhere, as the hash model knows no word of it
 NOTHING = Neighbours(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 0), np.uint8), None)
 
 
-def rank(candidates: Candidates, output: np.ndarray, k: int, reranked: int, limit: DistanceLimit) -> Neighbours:
+# A function of six numbers and arrays, of which each caller has other ones.
+def rank(
+    candidates: Candidates,
+    output: np.ndarray,
+    k: int,
+    reranked: int,
+    limit: DistanceLimit,
+    evidence: np.ndarray | None = None,
+) -> Neighbours:
     """The k best candidates for a query's float output [bits].
 
     They are ordered by Hamming distance, equal distances by the asymmetric score (the query's output times the item's
-    -1 and +1), then by id. The first `reranked` of them are then ordered by that score alone. Candidates beyond the
-    limit are left out first.
+    -1 and +1, and the `evidence` of words, float64 [candidates], times the length of the output), then by id. The first
+    `reranked` of them are then ordered by that score alone. Candidates beyond the limit are left out first.
     """
     ids, distances, codes = candidates
     if not len(ids) or k <= 0:
         return Neighbours(ids[:0], distances[:0], codes[:0], None)
     nearest = int(distances.min())
     largest = limit.largest(nearest)
+    scores = unpack(codes) @ output  # [candidates]
+    if evidence is not None:
+        scores = scores + evidence * np.linalg.norm(output)
     if largest is not None:
         near = distances <= largest
-        ids, distances, codes = ids[near], distances[near], codes[near]
-    scores = unpack(codes) @ output  # [candidates]
+        ids, distances, codes, scores = ids[near], distances[near], codes[near], scores[near]
     order = np.lexsort((ids, -scores, distances))
     head = order[:reranked]
     best = np.concatenate([head[np.lexsort((ids[head], -scores[head]))], order[reranked:]])[:k]

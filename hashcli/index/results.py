@@ -25,7 +25,7 @@ class SearchResult:
     modified    when the file was last changed, in seconds since 1970 of local time: filters by date use it for a photo
                 that does not say when it was taken
     latitude, longitude   of a photo: where it was taken, in degrees, north and east positive; None if nothing says so
-    words       if it comes first for them: the words of the query that stand in the texts about it, its name or folders
+    words       of a photo: the words of the query that stand in the texts about it, its name or its folders
     is_missing  whether the file is gone: it was moved or deleted after the index was last brought up to date
     """
 

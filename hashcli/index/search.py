@@ -183,8 +183,8 @@ class Index:
         score, so the distances need not rise.
 
         Photos that hold the words of the query in their texts, names or folders come first (see `index/words.py`),
-        however far away they are unless there is a limit. With `words="only"` no others are answers, and with
-        `words="off"` nothing is looked for by words.
+        however far away they are unless there is a limit; those that hold some of them gain by it. With `words="only"`
+        only photos that come first are answers, and with `words="off"` nothing is looked for by words.
 
         Raises HashcliError when the query cannot be encoded, when there is no index or an empty one, when its hash
         model is gone or has been replaced, for a k below 1, and for an unknown kind.
@@ -264,7 +264,7 @@ class Index:
     def _answers_to_block(self, queries: list[Query], options: "_SearchOptions") -> Iterator[SearchResults]:
         encoded = self._encode(queries)
         asked = [
-            _AskedQuery(query, one.output, QueryWords.of(query, one.unknown_words))
+            _AskedQuery(query, one.output, self._words_of(query, options))
             for query, one in zip(queries, encoded, strict=True)
             if isinstance(one, EncodedQuery)
         ]
@@ -280,6 +280,11 @@ class Index:
         to_encode = [query for query in queries if query.output is None]
         encoded = iter(encode(self.load_model(), to_encode) if to_encode else ())
         return [next(encoded) if query.output is None else self._checked(query.output) for query in queries]
+
+    def _words_of(self, query: Query, options: "_SearchOptions") -> QueryWords:
+        if query.output is not None or options.words is Words.OFF or Kind.IMAGE not in options.kinds:
+            return QueryWords()
+        return QueryWords.of(query, self.load_model().reads_whole)
 
     def _checked(self, output: np.ndarray) -> EncodedQuery | HashcliError:
         bits = self.indexed_model.bits
@@ -316,7 +321,7 @@ class Index:
         own codes are searched. Raises DamagedRowsError if it is the row that is damaged.
         """
         code_index = self._code_index(kind)
-        hits = self._hits(asked) if kind is Kind.IMAGE and options.words is not Words.OFF else {}
+        hits = self._hits(asked) if kind is Kind.IMAGE else {}
         neighbours = self._nearest(kind, code_index, asked, hits, options)
         items = self.catalog.items({id_ for one in neighbours for id_ in one.ids.tolist()})
         if not all(_agree(one, items) for one in neighbours):
@@ -345,46 +350,23 @@ class Index:
         nowhere = np.zeros(self.indexed_model.bits, np.float32)
         outputs = np.array([nowhere if one.output is None else one.output for one in asked], np.float32)
         candidates = code_index.search(pack(outputs), options.k, max(options.k, options.reranked), among)
-        neighbours = [
-            rank(found, output, options.k, options.reranked, self._limit(kind, one.query, options.limit))
-            for found, output, one in zip(candidates, outputs, asked, strict=True)
-        ]
-        for place, one in enumerate(asked):
-            if one.output is None:  # none is nearer than another
-                neighbours[place] = NOTHING
-        if hits:
-            ids = code_index.ids
-        for place, of_query in hits.items():
-            rows = np.flatnonzero(np.isin(ids, of_query.ids)) if len(of_query.ids) else of_query.ids
-            rows = rows if among is None else rows[among[rows]]
-            first = self._first(code_index, asked[place], rows, neighbours[place].nearest_distance, options)
-            neighbours[place] = before(first, neighbours[place], options.k)
-        if options.words is Words.ONLY:
-            neighbours = [one.cut(one.by_words) for one in neighbours]
+        searched = _Searched(code_index, among)
+        neighbours = []
+        for place, (one, found) in enumerate(zip(asked, candidates, strict=True)):
+            of_query, best = hits.get(place), NOTHING
+            if one.output is not None:
+                evidence = of_query.evidence(found.ids, len(code_index)) if of_query else None
+                limit = self._limit(kind, one.query, options.limit)
+                best = rank(found, one.output, options.k, options.reranked, limit, evidence)
+            if of_query and len(of_query.ids):
+                limit = options.limit or DistanceLimit()
+                largest = None if best.nearest_distance is None else limit.largest(best.nearest_distance)
+                first = searched.first(of_query, outputs[place], replace(options, limit=DistanceLimit(largest)))
+                if one.output is None:  # none is nearer than another
+                    first = first.in_order_of_ids()
+                best = before(first, best, options.k)
+            neighbours.append(best.cut(best.by_words) if options.words is Words.ONLY else best)
         return neighbours
-
-    def _first(
-        self,
-        code_index: CodeIndex | BlockwiseCodes,
-        asked: "_AskedQuery",
-        rows: np.ndarray,
-        nearest: int | None,
-        options: "_SearchOptions",
-    ) -> Neighbours:
-        """Of the items in these rows, which come first for their words, the best in the order of all answers; or, if
-        the hash model knows no word, those that were indexed first."""
-        output = asked.output
-        if output is None:
-            rows, output = rows[: options.k], np.zeros(self.indexed_model.bits, np.float32)
-        among = np.zeros(len(code_index), bool)
-        among[rows] = True
-        limit = DistanceLimit(options.limit.largest(nearest) if options.limit and nearest is not None else None)
-        (found,) = code_index.search(pack(output[None]), options.k, max(options.k, options.reranked), among)
-        first = rank(found, output, options.k, options.reranked, limit)
-        if asked.output is None:
-            order = np.argsort(first.ids)
-            first = Neighbours(first.ids[order], np.full(len(order), UNKNOWN), first.codes[order], None)
-        return first
 
     def _hits(self, asked: "list[_AskedQuery]") -> dict[int, WordHits]:
         """What is found by words, by the place of the query: by the derived file or, if that is not of the catalog's
@@ -418,7 +400,7 @@ class Index:
                 modified=int(wall_clock(item.mtime_ns / 1e9)),
                 latitude=latitude,
                 longitude=longitude,
-                words=found.hits[place].held_by(id_) if number <= neighbours.by_words else (),
+                words=found.hits[place].held_by(id_) if place in found.hits else (),
                 is_missing=not os.path.exists(item.path),
             )
 
@@ -598,6 +580,30 @@ class _AskedQuery:
     query: Query
     output: np.ndarray | None
     words: QueryWords
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """Codes, and which of them a filter takes, bool [n]; None for all."""
+
+    code_index: CodeIndex | BlockwiseCodes
+    among: np.ndarray | None
+
+    @cached_property
+    def _ids(self) -> np.ndarray:
+        return self.code_index.ids
+
+    def first(self, hits: WordHits, output: np.ndarray, options: _SearchOptions) -> Neighbours:
+        """Of the items that come first for their words, the best for a query's output; without one, which is 0, those
+        that were indexed first."""
+        rows = np.searchsorted(self._ids, hits.ids)
+        rows = rows[self._ids[np.minimum(rows, len(self._ids) - 1)] == hits.ids] if len(self._ids) else rows[:0]
+        rows = rows if self.among is None else rows[self.among[rows]]
+        among = np.zeros(len(self.code_index), bool)
+        among[rows if output.any() else rows[: options.k]] = True
+        (found,) = self.code_index.search(pack(output[None]), options.k, max(options.k, options.reranked), among)
+        evidence = hits.evidence(found.ids, len(self.code_index))
+        return rank(found, output, options.k, options.reranked, options.limit or DistanceLimit(), evidence)
 
 
 @dataclass(frozen=True)

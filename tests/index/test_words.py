@@ -15,7 +15,7 @@ from hashcli.index.catalog import Catalog
 from hashcli.index.derived_files import TRAILER, write_file
 from hashcli.index.search import DamagedSearchFilesError, Index
 from hashcli.index.word_index import BUILD_NAME, FILE_NAME, WordIndex, write_word_index
-from hashcli.index.words import QueryWords, words_of
+from hashcli.index.words import QueryWords, WordHits, words_of
 from tests.conftest import PHOTOS
 from tests.index.indexing import IndexFolder
 
@@ -42,11 +42,12 @@ def test_words_of_a_text(text: str, words: str) -> None:
 
 
 def test_words_of_a_query() -> None:
-    of_query = QueryWords.of(Query(["a dog on the Beach", ("dogs 2019", 2.0)], without_texts=["Snow"]), ["Beach"])
-    assert of_query == QueryWords(("dog", "beach", "2019"), frozenset({"beach", "2019"}), ("snow",))
-    assert QueryWords.of(Query("what is it")).wanted == ()
-    assert QueryWords.of(Query(output=np.ones(8))).wanted == ()
-    assert QueryWords.of(Query("2 dogs, IMG_47")).names == frozenset()
+    query = Query(["a dog on the Beaches", ("dogs 2019", 2.0)], without_texts=["Snow"])
+    of_query = QueryWords.of(query, lambda word: not word.startswith("beach"))
+    assert of_query == QueryWords(("dog", "beache", "2019"), frozenset({"beache", "2019"}), ("snow",))
+    for nothing in (Query("what is it"), Query(output=np.ones(8))):
+        assert QueryWords.of(nothing, lambda _: True).wanted == ()
+    assert QueryWords.of(Query("2 dogs, IMG_47"), lambda _: True).names == frozenset()
 
 
 def found(index: IndexFolder, query: str | Query, k: int = ALL, **options: Any) -> list[str]:
@@ -57,11 +58,12 @@ def found(index: IndexFolder, query: str | Query, k: int = ALL, **options: Any) 
 def held(index: IndexFolder, query: str | Query, **options: Any) -> dict[str, tuple[str, ...]]:
     """The photos that come first, and the words of the query that they hold."""
     with Index(index.folder) as opened:
+        first = opened.search(query, ALL, **{"words": "only"} | options) if options.get("words") != "off" else []
         results = opened.search(query, ALL, **options)
-    first = {Path(result.path).name: result.words for result in results if result.words}
-    assert list(first) == [Path(result.path).name for result in results][: len(first)]
+    if "words" not in options and "kinds" not in options:
+        assert [result.path for result in results][: len(first)] == [result.path for result in first]
     assert [result.rank for result in results] == list(range(1, len(results) + 1))
-    return first
+    return {Path(result.path).name: result.words for result in first}
 
 
 @pytest.fixture
@@ -80,13 +82,38 @@ def test_photos_that_hold_all_words_come_first(told: IndexFolder) -> None:
     assert len(everything) == ALL
     assert held(told, "a dog") == {name: ("dog",) for name in everything if name in ("brick.png", "grass.png")}
     assert found(told, "a dog")[2:] == [name for name in everything if name not in ("brick.png", "grass.png")]
+    assert held(told, "dogs at a rocket") == {}
     assert held(told, "dogs at a wall") == {"brick.png": ("dog", "wall")}
     assert held(told, "a wall with our dog, and a house") == {"brick.png": ("wall", "dog", "house")}  # of two texts
     assert held(told, "a dog and a cat") == {}
     assert held(told, "zoe's dog") == {"grass.png": ("zoe", "dog")}
     assert found(told, "a dog", k=1) == found(told, "a dog")[:1]
-    for which in ({"words": "off"}, {"kinds": "text", "limit": DistanceLimit()}):
-        assert held(told, "a dog", **which) == {}
+    with Index(told.folder) as index:
+        for which in ({"words": "off"}, {"kinds": "text", "limit": DistanceLimit()}):
+            assert not any(result.words for result in index.search("a dog", ALL, **which))
+
+
+def test_photos_that_hold_some_words_gain(told: IndexFolder) -> None:
+    """The tiny model knows both words. Nothing comes first: no photo holds both."""
+    query = "a cat and a rocket"
+    with Index(told.folder) as index:
+        by_meaning = [Path(result.path).name for result in index.search(query, ALL, words="off")]
+        results = index.search(query, ALL)
+        assert list(index.search(query, ALL, words="only")) == []
+    words = {Path(result.path).name: result.words for result in results if result.words}
+    assert words == {"rocket.jpg": ("rocket",)}
+    places = [[Path(result.path).name for result in results].index("rocket.jpg"), by_meaning.index("rocket.jpg")]
+    assert places[0] <= places[1]
+    others = [Path(result.path).name for result in results if not result.words]
+    assert others == [name for name in by_meaning if name != "rocket.jpg"]
+
+
+def test_the_evidence_of_words() -> None:
+    words = QueryWords(("dog", "beach", "sea", "nowhere"))
+    holders = {"dog": np.array([3, 5]), "beach": np.array([5]), "sea": np.arange(20), "nowhere": np.array([], int)}
+    evidence = WordHits(words, holders).evidence(np.array([7, 5, 3]), 200)
+    # 200 photos: a tenth of them, over those that hold the word; the sea is on every tenth and says nothing
+    np.testing.assert_allclose(evidence, [0, 0.2 * (np.log(20 / 2) + np.log(20 / 1)), 0.2 * np.log(20 / 2)])
 
 
 def test_names_come_first_whatever_else_is_looked_for(told: IndexFolder) -> None:
@@ -97,17 +124,18 @@ def test_names_come_first_whatever_else_is_looked_for(told: IndexFolder) -> None
     assert held(told, "rocket") == {"rocket.jpg": ("rocket",)}
     assert held(told, "trip") == {"rocket.jpg": ("trip",), "moon.png": ("trip",)}
     assert held(told, "Nowhere") == {}
+    assert held(told, "a cat in Oberstdorf, Nowhere") == {"moon.png": ("oberstdorf",)}
+    assert held(told, "a cat, a trip to Oberstdorf") == {"moon.png": ("trip", "oberstdorf")}  # of names, all
 
 
 def test_words_that_the_model_does_not_know_have_no_distance(told: IndexFolder) -> None:
     with Index(told.folder) as index:
-        results = index.search("Oberstdorf trip")
-        assert [(Path(result.path).name, result.distance, result.similarity) for result in results] == [
-            ("moon.png", None, None),
-            ("rocket.jpg", None, None),
-        ] or [Path(result.path).name for result in results] == ["rocket.jpg", "moon.png"]
-        assert results.unknown_words == ("Oberstdorf", "trip")
-        assert results.why_none is None
+        results = index.search("trip")
+        shown = [(Path(result.path).name, result.distance, result.similarity, result.words) for result in results]
+        assert sorted(shown) == [("moon.png", None, None, ("trip",)), ("rocket.jpg", None, None, ("trip",))]
+        assert (results.unknown_words, results.why_none, results.nearest_distance) == (("trip",), None, None)
+        ids = {path: file.id for path, file in index.catalog.photos().items()}
+        assert [ids[result.path] for result in results] == sorted(ids[result.path] for result in results)
         nothing = index.search("Nowhere")
         assert (list(nothing), nothing.why_none) == ([], WhyNone.NO_KNOWN_WORDS)
         assert [result.distance for result in index.search("Oberstdorf", 1)] == [None]
@@ -140,9 +168,14 @@ def test_many_queries_are_each_answered_by_their_words(told: IndexFolder) -> Non
 def test_folders_count_from_the_root_on(new_index: IndexFolder, album: Path, tmp_path: Path) -> None:
     new_index.update(album / "trip")
     assert set(held(new_index, "trip")) == {"rocket.jpg", "moon.png"}
-    assert held(new_index, "photos") == held(new_index, tmp_path.name) == {}
-    new_index.update(album)  # of which the first root is a part
-    assert len(held(new_index, f"{album.name} trip")) == 2
+    (album / "trip").rename(album / "trip 2019")
+    new_index.update(album)
+    assert set(held(new_index, "2019")) == {"rocket.jpg", "moon.png"}
+    album = album.rename(album.with_name("Oberstdorf"))
+    new_index.update(album)
+    new_index.update(album.parent / "Oberstdorf" / "trip 2019")
+    assert set(held(new_index, "Oberstdorf 2019")) == {"rocket.jpg", "moon.png"}  # from the outer root on
+    assert held(new_index, tmp_path.name) == {}
     new_index.update()
     with Index(new_index.folder) as index:
         index.check()
