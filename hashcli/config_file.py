@@ -25,9 +25,11 @@ def config_path() -> Path | None:
 def read_config() -> dict[str, Any]:
     """The settings in the config file, as TOML gives them; empty if there is no file. Raises ConfigFileError."""
     path = config_path()
-    if path is None or (not path.exists() and "HASHCLI_CONFIG" not in os.environ):
+    if path is None:
         return {}
     try:
+        if "HASHCLI_CONFIG" not in os.environ and not path.exists():
+            return {}
         return parse_toml(path.read_bytes().decode())
     except OSError as error:
         raise ConfigFileError(f"{path} cannot be read: {(error.strerror or '').lower()}.") from error

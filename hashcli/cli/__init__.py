@@ -80,13 +80,15 @@ def _run() -> None:
 
 def _stop_for(error: Exception) -> NoReturn:
     """Say in a line or two what is wrong, without a traceback, and exit."""
+    is_denied = isinstance(error, PermissionError) or isinstance(error.__cause__, PermissionError)
+    check = "Check its permissions, and those of the folders that it is in." if is_denied else ""
     if isinstance(error, HashcliError):
         is_usage = isinstance(error, UsageError | ConfigFileError)
-        stop_with(error.problem, error.remedy, status=2 if is_usage else 1)
+        stop_with(error.problem, error.remedy or check, status=2 if is_usage else 1)
     if isinstance(error, OSError):
         if error.errno == errno.EBADF and not error.filename:
             stop_with("stdin or stdout is closed.")
-        stop_with(f"{error.filename or 'input or output'}: {reason_of(error)}.")
+        stop_with(f"{error.filename or 'input or output'}: {reason_of(error)}.", check)
     log_traceback()
     stop_with(f"{type(error).__name__}: {error}", "This should not happen; --debug shows where it comes from.")
 

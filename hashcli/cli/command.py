@@ -35,6 +35,7 @@ class Command(TyperCommand):
         if not (ctx.resilient_parsing or {"-h", "--help"} & set(args)):
             from hashcli.cli import config
 
+            _check_working_folder()
             ctx.default_map = config.defaults(ctx)
         rest = super().parse_args(ctx, args)
         for names in _ALTERNATIVES:
@@ -82,6 +83,19 @@ def _folded(line: str, width: int) -> Iterator[str]:
         command = "     " + command[end:]
     yield command
     yield from (f"      {text}" for text in remark)
+
+
+def _check_working_folder() -> None:
+    """End the program if the working directory was deleted: libraries fail in odd ways without one."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        here = os.environ.get("PWD", "")  # of the shell: the system has no name for it any more
+        name = "" if os.path.exists(here) else f", {here},"
+        stop_with(
+            f"The folder in which hashcli was started{name} was deleted or moved.",
+            "Change to a folder that is there, for example: cd ~",
+        )
 
 
 def _message_options() -> list[TyperOption]:

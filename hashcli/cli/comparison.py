@@ -29,6 +29,7 @@ class ComparingCommand(Command):
 
 
 Form = Literal["table", "json", "latex"]  # a table has tabs in a pipe
+_UNSEEN_ROW = "  in the unseen database"
 
 
 def compare_runs(
@@ -121,22 +122,39 @@ def _escaped(text: str) -> str:
 def _blocks(comparison: "Comparison", between: str) -> Iterable[tuple[str, list[list[str]]]]:
     """For each direction and metric a title and its rows: a name, and a cell for each code length.
 
-    A row of gains follows the row that it belongs to, and chance ends the block.
+    Below the row of a name are its gains and the same in the unseen database, and chance ends the block.
     """
-    titles = dict.fromkeys((one.direction, one.metric) for one in _read_first(comparison))
+    from hashcli.evaluation.retrieval import UNSEEN
+
+    shown = _read_first(comparison)
+    titles = dict.fromkeys((one.direction.removesuffix(UNSEEN), one.metric) for one in shown)
     for direction, metric in titles:
-        block = [one for one in _read_first(comparison) if (one.direction, one.metric) == (direction, metric)]
+        seen, unseen = (
+            [one for one in shown if (one.direction, one.metric) == (way, metric)]
+            for way in (direction, direction + UNSEEN)
+        )
         rows = []
-        for name in dict.fromkeys(map(_name, block)):
-            own = {one.bits: one for one in block if _name(one) == name}
-            rows.append([name, *_cells(comparison, own, lambda one: _figure(one.values, between))])
-            baseline = next((one.baseline for one in own.values() if one.gain), None)
-            if baseline:
-                gains = _cells(comparison, own, lambda one: _figure(one.gain, between, "+") if one.gain else "")
-                rows.append([f"  gain over {baseline}", *gains])
-        chances = {one.bits: one for one in block}
-        rows.append(["chance", *_cells(comparison, chances, lambda one: _short(one.chance))])
+        for name in dict.fromkeys(map(_name, [*seen, *unseen])):
+            rows += _rows_of(comparison, name, [one for one in seen if _name(one) == name], between)
+            rows += _rows_of(comparison, _UNSEEN_ROW, [one for one in unseen if _name(one) == name], between)
+        for name, block in (("chance", seen), (_UNSEEN_ROW, unseen)):
+            if block:
+                chances = {one.bits: one for one in block}
+                rows.append([name, *_cells(comparison, chances, lambda one: _short(one.chance))])
         yield f"{direction}, {metric}", rows
+
+
+def _rows_of(comparison: "Comparison", name: str, own: "list[ComparedMetric]", between: str) -> list[list[str]]:
+    """The values of one name at each code length and, if there are any, their gains; nothing without values."""
+    if not own:
+        return []
+    by_bits = {one.bits: one for one in own}
+    rows = [[name, *_cells(comparison, by_bits, lambda one: _figure(one.values, between))]]
+    baseline = next((one.baseline for one in own if one.gain), None)
+    if baseline:
+        gains = _cells(comparison, by_bits, lambda one: _figure(one.gain, between, "+") if one.gain else "")
+        rows.append([f"  gain over {baseline}", *gains])
+    return rows
 
 
 def _cells(

@@ -110,7 +110,7 @@ def run(
         str | None,
         typer.Option(
             help="The light student's image tower: a hash model, timm:NAME, timm:NAME/FILE or an open_clip model; "
-            "for itq and rank also none.",
+            "for itq and rank also none, for the others features:FILE.",
             show_default="lite-256",
         ),
     ] = None,
@@ -304,6 +304,11 @@ def _say_how_to_use(dataset: Path, plan: "RunPlan") -> None:
         if (model / "model.json").is_file():
             index = quote(str(plan.out / f"index-{kind}-{bits}"))
             say(f"To use the {what}: hashcli index {photos} --model {quote(str(model))} --index {index}")
+    if (heads := plan.out / f"heads-{bits}").is_dir():
+        say(
+            "No hash model was written, since vectors in a file cannot encode new photos. The trained heads, for "
+            f"vectors of the same kind: {heads}"
+        )
 
 
 def _require_extra() -> None:

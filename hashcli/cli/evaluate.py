@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     Reports = dict[str, Report]  # by direction
 
-HEADLINE = "mAP@all"  # of the other directions of search than the main ones, only this is shown
-
 EXAMPLES = """Examples:\n
 hashcli evaluate --dataset mirflickr --root ~/data/mirflickr25k\n
 hashcli evaluate --dataset flickr8k --root ~/data/flickr8k --model ./my-model --json\n
@@ -128,12 +126,13 @@ def run(
         assert dataset
         opened = open_dataset(dataset, root, protocol, download=download)
         evaluation = _evaluate_model(model, opened, [make_split(opened, one, protocol) for one in seeds], cuts)
-    rows = _rows(evaluation.repeats)
     if json:
-        _print_json(evaluation, rows)
+        _print_json(evaluation, _rows(evaluation.repeats))
     else:
         say(", ".join(f"{key} {value}" for key, value in evaluation.facts.items()))
-        _print_rows([row for row in rows if _is_main(row["direction"]) or row["metric"] == HEADLINE])
+        from hashcli.evaluation.retrieval import main_results
+
+        _print_rows(_rows([main_results(reports) for reports in evaluation.repeats]))
     if plots:
         _draw(plots, evaluation)
     if export:
@@ -265,11 +264,6 @@ def _rows(repeats: "list[Reports]") -> list[dict[str, Any]]:
     ]
 
 
-def _is_main(direction: str) -> bool:
-    """Whether it is one of the field's directions, on the protocol's database."""
-    return direction in ("image to text", "text to image", "code to code")
-
-
 def _print_json(evaluation: _Evaluation, rows: list[dict[str, Any]]) -> None:
     from hashcli.evaluation.repeats import mean_curves
 
@@ -318,11 +312,12 @@ def _draw(folder: Path, evaluation: _Evaluation) -> None:
         plot_precision_recall_over_ranks,
     )
     from hashcli.evaluation.repeats import mean_curves
+    from hashcli.evaluation.retrieval import is_main
 
     folder.mkdir(parents=True, exist_ok=True)
     facts, repeats = evaluation.facts, evaluation.repeats
     drawn = []
-    drawn_directions = [direction for direction in repeats[0] if _is_main(direction)]
+    drawn_directions = [direction for direction in repeats[0] if is_main(direction, repeats[0])]
     curves = {direction: mean_curves([reports[direction] for reports in repeats]) for direction in drawn_directions}
     if all(curves.values()):
         about = [facts.get("model") or facts.get("method"), facts.get("dataset"), f"{facts['bits']} bits"]

@@ -1,5 +1,6 @@
 """hashcli models: the hash models that are installed."""
 
+import os
 import sys
 from shlex import quote
 from typing import Any
@@ -43,6 +44,6 @@ def run(json: Json = False) -> None:
         for one in cells:
             print("\t".join(one))
     home = user_models()
-    make = "" if home.is_dir() else f"mkdir -p {quote(str(home))} && "
+    make = "" if os.path.isdir(home) else f"mkdir -p {quote(str(home))} && "
     say(f"hashcli finds your own models in {home}")
     say(f"To add one: {make}cp -r runs/mine/model-256 {quote(str(home / 'mine'))}")

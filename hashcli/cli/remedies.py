@@ -30,8 +30,9 @@ _REMEDIES = {
     "RootMissingError": "Give --root, the folder that holds its official files: it is remembered. "
     "With --download, what the publisher offers freely is fetched into {home}",
     "RunExistsError": "Continue it with --resume, or choose another --out.",
-    "SearchFilesError": "Nothing is lost: free some disk space and run {index} again.",
-    "UnusableIndexFolderError": "Choose another folder with --index.",
+    "SearchFilesError": "Nothing is lost: free some disk space, or check the permissions of the folder; then "
+    "run {index} again.",
+    "UnusableIndexFolderError": "Check its permissions, or choose another folder with --index.",
 }
 
 

@@ -10,7 +10,7 @@ from hashcli.cli.console import ProgressBar, detail, say
 if TYPE_CHECKING:
     from hashcli.distillation.run_folder import MetricRow
     from hashcli.distillation.training_loop import EpochReport
-    from hashcli.evaluation.ranking import Report
+    from hashcli.evaluation.ranking import MetricValue, Report
 
 SHOWN = ("mAP@all", "recall@10", "recall@10 of the 10 nearest")  # the metrics to read first
 _ROUND = re.compile(r"\bround[ -](\d+)")  # in the name of a stage, or of what was evaluated
@@ -65,11 +65,13 @@ class RunProgress(ProgressBar):
             self._end_stage()
         # In a terminal, the last stage's line has the validation.
         tell = detail if of_round or (self._is_terminal and what == "validation") else say
-        for direction, report in reports.items():
-            for metric in report.metrics:
-                if metric.name in SHOWN:
-                    value = f"{metric.name} {metric.value:.4f}, chance {metric.chance:.4f}"
-                    tell(f"{bits} bits, {what}, {direction}: {value}")
+        from hashcli.evaluation.retrieval import UNSEEN, is_main
+
+        for direction in [one for one in reports if is_main(one, reports)]:
+            unseen = {one.name: one.value for one in _read_first(reports.get(f"{direction}{UNSEEN}"))}
+            for one in _read_first(reports[direction]):
+                also = f", unseen {unseen[one.name]:.4f}" if one.name in unseen else ""
+                tell(f"{bits} bits, {what}, {direction}: {one.name} {one.value:.4f}{also}, chance {one.chance:.4f}")
 
     def bits_kept(self, bits: int, image: float, text: float) -> None:
         self._end_stage()
@@ -85,6 +87,10 @@ class RunProgress(ProgressBar):
         if self._stage and self._is_terminal:
             say(f"{self._stage.name}: {self._stage.short()}")
         self._stage = None
+
+
+def _read_first(report: "Report | None") -> "list[MetricValue]":
+    return [metric for metric in report.metrics if metric.name in SHOWN] if report else []
 
 
 class _Stage:

@@ -3,8 +3,9 @@
 The train and val parts together; photos without an object are dropped, which leaves 122,218 of the 123,287. The
 releases of 2014 and 2017 hold the same photos, differently divided.
 
-The hashing papers rank one caption of the five a photo has, so the protocol COCO keeps the first; COCO-ALL keeps them
-all, for a text database five times as large. COCO-5K and COCO-1K are those of image-text matching (Karpathy and
+The hashing papers rank one caption of the five a photo has, so the protocol COCO evaluates the first; COCO-ALL
+evaluates them all, in a text database five times as large. Both train on all captions of a training photo, as the code
+of DCHMT does, which draws one of them each time. COCO-5K and COCO-1K are those of image-text matching (Karpathy and
 Fei-Fei, CVPR 2015): five captions, no labels, and Karpathy's 5,000 test photos; for 1K in five folds, of which the seed
 chooses one, so that seeds 0 to 4 give the mean over all.
 """

@@ -15,6 +15,7 @@ class ImageTextDataset:
 
     `labels` is uint8 [n, classes] of 0 and 1, or None; a row of zeros alone is a photo without labels.
     `parts` are the publisher's own splits: the rows of each, int64.
+    Of each photo only the first `searched` texts are evaluated, or all for None; the others are for training alone.
     `missing` says what of the official data is not on disk; it is empty when all is there.
     """
 
@@ -26,6 +27,11 @@ class ImageTextDataset:
     label_names: list[str] = field(default_factory=list)
     parts: dict[str, np.ndarray] = field(default_factory=dict)
     missing: str = ""
+    searched: int | None = None
+
+    def searched_texts(self, row: int) -> list[str]:
+        """The texts of a photo that are evaluated."""
+        return self.texts[row][: self.searched]
 
     @property
     def labelled(self) -> np.ndarray:

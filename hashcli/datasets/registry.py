@@ -63,7 +63,7 @@ def load_dataset(
     load = chosen.load if chosen and chosen.load else source.load
     dataset = load(Path(root).expanduser())
     if chosen and chosen.texts is not None:
-        dataset = replace(dataset, texts=[texts[: chosen.texts] for texts in dataset.texts])
+        dataset = replace(dataset, searched=chosen.texts)
     return dataset
 
 

@@ -18,7 +18,7 @@ class Protocol:
     many of the first label. The training set is then filled up to `train` from all photos that are left.
 
     `load` reads the dataset where this protocol keeps other pairs than the dataset's own loader does. Of each photo,
-    only the first `texts` are used, if that is not None.
+    only the first `texts` are evaluated, if that is not None; of a training photo, all are trained on.
 
     Where the dataset has its publisher's parts, these decide and the sizes only inform. The test part is then divided
     into `folds` of equal size in the order of the dataset, and the seed, modulo their number, chooses one as query set.

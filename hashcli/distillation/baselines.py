@@ -20,7 +20,9 @@ def baseline_codes(items: UsedItems, features: Features, bits: int, seed: int) -
         "ITQ of the teacher": itq(training, image, text, bits, seed),
     }
     return {
-        what: DatasetCodes(items.rows, items.text_rows, {"image": image_codes, "text": text_codes})
+        what: DatasetCodes(items.rows, items.text_rows, {"image": image_codes, "text": text_codes}).some_texts(
+            items.searched
+        )
         for what, (image_codes, text_codes) in codes.items()
     }
 

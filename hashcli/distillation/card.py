@@ -9,6 +9,7 @@ from hashcli.distillation.feature_files import PREFIX
 from hashcli.distillation.registry import load_method
 from hashcli.distillation.settings import Settings
 from hashcli.evaluation.ranking import Report
+from hashcli.evaluation.retrieval import main_results
 from hashcli.hashmodel.description import ReportedMetric
 
 
@@ -60,7 +61,7 @@ def _reported_metrics(evaluation: Evaluation) -> list[ReportedMetric]:
     source = f"{evaluation.dataset.name}, {split.protocol}, seed {split.seed}, ties by row"
     return [
         ReportedMetric(f"{direction} {metric.name}", source, round(metric.value, 4), round(metric.chance, 4))
-        for direction, report in evaluation.reports.items()
+        for direction, report in main_results(evaluation.reports).items()
         for metric in report.metrics
     ]
 
@@ -137,7 +138,7 @@ def _unpaired_card(name: str, settings: Settings, evaluation: Evaluation, fitted
 def _table(evaluation: Evaluation) -> list[str]:
     rows = [
         f"| {direction} | {one.name} | {one.value:.4f} | {one.chance:.4f} |"
-        for direction, report in evaluation.reports.items()
+        for direction, report in main_results(evaluation.reports).items()
         for one in report.metrics
     ]
     return ["| direction | metric | result | chance |", "|---|---|---|---|", *rows]

@@ -11,7 +11,7 @@ from hashcli.datasets.splits import Split
 from hashcli.distillation.features import Features, UsedItems
 from hashcli.distillation.trainer import Encoder
 from hashcli.evaluation.ranking import Report
-from hashcli.evaluation.retrieval import DatasetCodes, evaluate_codes, headline
+from hashcli.evaluation.retrieval import DatasetCodes, EvaluatedRows, evaluate_codes, evaluate_fully, headline
 from hashcli.hashmodel.codes import pack
 
 Reports = dict[str, Report]  # by direction
@@ -35,8 +35,10 @@ class SplitEvaluator:
         self.dataset, self.split, self.items, self.features, self.on_report = dataset, split, items, features, on_report
         used = [split.validation] if dataset.labels is None else [split.validation, split.train]
         self.validation_rows = np.unique(np.concatenate(used))
-        places = torch.from_numpy(np.searchsorted(items.rows, self.validation_rows))
-        self.validation_features = features.part(places)
+        places = np.searchsorted(items.rows, self.validation_rows)
+        self.validation_features = features.part(torch.from_numpy(places))
+        of_validation = np.flatnonzero(np.isin(items.photo_of, places))
+        self._validation_searched = np.flatnonzero(np.isin(of_validation, items.searched))
 
     def validate(self, encode: Encoder, seen: Tensor | None) -> dict[str, float]:
         codes = self._validation_codes(encode)
@@ -50,12 +52,13 @@ class SplitEvaluator:
     def report_stream(self, what: str, encode: Encoder, seen: Tensor, stored: Tensor | None) -> None:
         if self.dataset.labels is None:
             return
-        codes = self.codes(encode)
+        codes = _encode(encode, self.features, self.items.rows)
         if stored is not None:
             packed = pack(stored.cpu().numpy())
             rows, places = self.items.trained_rows[seen.numpy()], self.items.trained[seen.numpy()]
             codes.packed["image"][np.searchsorted(self.items.rows, rows)] = packed
             codes.packed["text"][places] = packed
+        codes = codes.some_texts(self.items.searched)
         self.on_report(what, evaluate_codes(codes, self.dataset.labels, self.split.query, self._database(seen)))
 
     def report_validation(self, what: str, encode: Encoder, seen: Tensor | None) -> None:
@@ -65,17 +68,18 @@ class SplitEvaluator:
             self.on_report(what, evaluate_codes(codes, self.dataset.labels, self.split.validation, database))
 
     def codes(self, encode: Encoder) -> DatasetCodes:
-        """Codes of all items that the run uses."""
-        return _encode(encode, self.features, self.items.rows)
+        """Codes of all photos that the run uses, and of their texts that are evaluated."""
+        return _encode(encode, self.features, self.items.rows).some_texts(self.items.searched)
 
     def evaluate(self, codes: DatasetCodes) -> Reports:
-        """All metrics of the query set, by direction."""
-        return evaluate_codes(codes, self.dataset.labels, self.split.query, self.split.database)
+        """All metrics of the query set by direction, as of `evaluate_fully`: in the unseen database too."""
+        rows = EvaluatedRows(self.split.query, self.split.database, self.split.unseen)
+        return evaluate_fully(codes, self.dataset.labels, rows)
 
     def _validation_codes(self, encode: Encoder) -> DatasetCodes | None:
         if not len(self.split.validation):
             return None
-        codes = _encode(encode, self.validation_features, self.validation_rows)
+        codes = _encode(encode, self.validation_features, self.validation_rows).some_texts(self._validation_searched)
         return codes if self._can_search(codes) else None
 
     def _can_search(self, codes: DatasetCodes) -> bool:

@@ -16,9 +16,10 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from hashcli.distillation.card import ModelCard
 from hashcli.distillation.export_check import check_outputs
 from hashcli.distillation.features import Features
-from hashcli.distillation.onnx_graphs import append_head, export_bag, export_image_encoder
+from hashcli.distillation.onnx_graphs import append_head, export_bag, export_head, export_image_encoder
 from hashcli.distillation.text_export import export_text_encoder
 from hashcli.distillation.text_tokenizer import FINAL_SIGMA
+from hashcli.distillation.token_bag import bag_of
 from hashcli.distillation.towers import (
     GraphTower,
     HashModelTower,
@@ -40,9 +41,10 @@ UNKNOWN = "[UNK]"
 class StudentEncoders:
     """All parts of a student, or of a teacher with hash layers.
 
-    Without a text tower, texts are bags of the vocabulary's words. On the example texts it is tried whether a text
-    tower of open_clip keeps its codes with int8 weights. With `text_of`, a hash-model folder, the text half is the one
-    that the folder holds, and the text tower and its hash head are not written again.
+    Without a text tower, texts are bags of the vocabulary's words; with one, those stand beside its features. On the
+    example texts it is tried whether a text tower of open_clip keeps its codes with int8 weights. With `text_of`, a
+    hash-model folder, the text half is the one that the folder holds, and the text tower and its hash head are not
+    written again.
     """
 
     heads: HashHeads
@@ -71,6 +73,17 @@ def export_hash_model(folder: Path, student: StudentEncoders, card: ModelCard) -
         metrics=card.metrics,
     ).write(folder)
     return HashModel(folder, verify=True)
+
+
+def export_heads(folder: Path, heads: HashHeads, vocabulary: Sequence[str]) -> None:
+    """Write image.onnx and text.onnx, from `features` [n, width] as the heads see them to `output` [n, bits]; and
+    words.txt, the words of the bag, if there is one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    export_head(heads.image, folder / "image.onnx")
+    export_head(heads.text, folder / "text.onnx")
+    if vocabulary:
+        (folder / "words.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
 
 
 def check_export(
@@ -104,12 +117,13 @@ def _export_text(folder: Path, student: StudentEncoders) -> int:
     path = folder / "text.onnx"
     if student.text_of:
         return _copy_text(student.text_of, folder)
+    bag = bag_of(student.text_tower, student.vocabulary)
     if isinstance(student.text_tower, OpenClipTextTower):
-        return export_text_encoder(student.text_tower, student.heads.text, folder, student.examples).max_tokens
+        return export_text_encoder(student.text_tower, student.heads.text, folder, student.examples, bag).max_tokens
     if isinstance(student.text_tower, HashModelTower):
         source = student.text_tower.model
         encoder = source.description.text
-        append_head(onnx.load(source.folder / encoder.file), student.heads.text, path)
+        append_head(onnx.load(source.folder / encoder.file), student.heads.text, path, bag)
         shutil.copy(source.folder / encoder.tokenizer, folder / "tokenizer.json")
         return encoder.max_tokens
     _bag_tokenizer(student.vocabulary).save(str(folder / "tokenizer.json"))

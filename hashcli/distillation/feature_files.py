@@ -1,4 +1,4 @@
-"""A teacher from files: vectors of photos and of texts that another program has computed, found by name and by text.
+"""Towers from files: vectors of photos and of texts that another program has computed, found by name and by text.
 
     features:FILE    features:FILE,FILE,...    features:FOLDER, for all such files in it
 
@@ -70,7 +70,7 @@ class NamedVectors:
 
 @dataclass
 class VectorImageTower:
-    """The teacher's vectors of photos, in place of an image tower.
+    """Vectors of photos, in place of an image tower.
 
     A photo's name is its path, or the end of it, from any folder on: `1.jpg`, `beach/1.jpg`. The longest that is known
     counts.
@@ -108,7 +108,7 @@ class VectorImageTower:
 
 @dataclass
 class VectorTextTower:
-    """The teacher's vectors of texts, in place of a text tower. White space in a text makes no difference."""
+    """Vectors of texts, in place of a text tower. White space in a text makes no difference."""
 
     key: str
     width: int
@@ -133,8 +133,8 @@ class _Table:
     vectors: np.ndarray
 
 
-def vector_towers(name: str) -> tuple[VectorImageTower, VectorTextTower]:
-    """The towers of a name that starts with PREFIX.
+def vector_towers(name: str, of: Kind = "photo") -> tuple[VectorImageTower, VectorTextTower]:
+    """The towers of a name that starts with PREFIX. The files must hold at least vectors `of` one kind.
 
     Raises HashcliError naming a file that cannot be used, and what in it: an array that is missing or has the wrong
     shape, vectors that are zero or not finite, names with two different vectors, widths that differ.
@@ -145,8 +145,8 @@ def vector_towers(name: str) -> tuple[VectorImageTower, VectorTextTower]:
         for one in _tables(where, arrays):
             found[one.kind].append(one)
     everything = found["photo"] + found["text"]
-    if not found["photo"]:
-        raise HashcliError(f"{source} holds no vectors of photos.", f"It needs the arrays {_needed('photo')}.")
+    if not found[of]:
+        raise HashcliError(f"{source} holds no vectors of {of}s.", f"It needs the arrays {_needed(of)}.")
     first, width = everything[0].where, everything[0].vectors.shape[1]
     for one in everything:
         if (other := one.vectors.shape[1]) != width:

@@ -16,7 +16,8 @@ from hashcli.datasets.vocabulary import bag_of_words, build_vocabulary, read_voc
 from hashcli.distillation.feature_cache import FeatureCache
 from hashcli.distillation.feature_files import VectorImageTower, VectorTextTower
 from hashcli.distillation.open_towers import Towers
-from hashcli.distillation.settings import Settings
+from hashcli.distillation.settings import Settings, text_parts
+from hashcli.distillation.token_bag import bag_of, join
 from hashcli.distillation.towers import ImageTower, TextTower
 from hashcli.distillation.training_set import SupervisedRows, TrainingSet
 from hashcli.errors import HashcliError
@@ -27,8 +28,8 @@ class Features:
     """What the towers see of n photos and their t texts.
 
     All are float32: `teacher_image` [n, teacher width] and `teacher_text` [t, teacher width] of unit length, `image`
-    [n, width of the student's image tower], `text` [t, words] or [t, width of its text tower]. `photo_of` int64 [t] is
-    each text's place among `photos`, the n files.
+    [n, width of the student's image tower], `text` [t, words], [t, width of its text tower] or both joined. `photo_of`
+    int64 [t] is each text's place among `photos`, the n files.
     """
 
     photos: Sequence[Path]
@@ -61,7 +62,8 @@ class UsedItems:
     """The photos of a split with their texts.
 
     `rows` int64 [n] are the photos' rows in the dataset, in ascending order. `photo_of` int64 [t] is each text's place
-    among the photos, and `trained` int64 [m] are the places of the texts that are trained on.
+    among the photos, `trained` int64 [m] are the places of the texts that are trained on, and `searched` int64 those of
+    the texts that are evaluated. All texts are one or the other, or both.
     """
 
     rows: np.ndarray
@@ -69,17 +71,25 @@ class UsedItems:
     texts: list[str]
     photo_of: np.ndarray
     trained: np.ndarray
+    searched: np.ndarray
 
     @classmethod
     def of_split(cls, dataset: ImageTextDataset, split: Split) -> "UsedItems":
         rows = np.unique(np.concatenate([split.query, split.database, split.train, split.validation]))
-        photo_of = np.arange(len(rows)).repeat([len(dataset.texts[row]) for row in rows])
+        is_trained = np.isin(rows, split.train)
+        texts = [
+            dataset.texts[row] if trained else dataset.searched_texts(row)
+            for row, trained in zip(rows, is_trained, strict=True)
+        ]
+        photo_of = np.arange(len(rows)).repeat([len(of_photo) for of_photo in texts])
+        places = np.concatenate([np.empty(0, np.int64), *(np.arange(len(of_photo)) for of_photo in texts)])
         return cls(
             rows=rows,
             photos=[dataset.images[row] for row in rows],
-            texts=texts_of(dataset, rows),
+            texts=[text for of_photo in texts for text in of_photo],
             photo_of=photo_of,
-            trained=np.flatnonzero(np.isin(rows[photo_of], split.train)),
+            trained=np.flatnonzero(is_trained[photo_of]),
+            searched=np.flatnonzero(places < (dataset.searched or np.inf)),
         )
 
     @property
@@ -107,11 +117,13 @@ class TeacherFeatures:
 
 
 def check_vectors(items: UsedItems, towers: Towers) -> None:
-    """Raises HashcliError if the teacher is vectors in files, and some item has none."""
-    if isinstance(towers.teacher_image, VectorImageTower):
-        towers.teacher_image.look_up([*map(str, items.photos)])
-    if isinstance(towers.teacher_text, VectorTextTower) and not towers.knows_photos_alone:
-        towers.teacher_text.encode_texts(items.texts)
+    """Raises HashcliError if teacher or student is vectors in files, and some item has none."""
+    for image in (towers.teacher_image, towers.student_image):
+        if isinstance(image, VectorImageTower):
+            image.look_up([*map(str, items.photos)])
+    for text in (None if towers.knows_photos_alone else towers.teacher_text, towers.student_text):
+        if isinstance(text, VectorTextTower):
+            text.encode_texts(items.texts)
 
 
 def encode_for_teacher(items: UsedItems, towers: Towers, cache: FeatureCache) -> TeacherFeatures:
@@ -128,26 +140,35 @@ def encode_photos(items: UsedItems, tower: ImageTower, cache: FeatureCache) -> T
 
 
 def encode_texts(items: UsedItems, towers: Towers, vocabulary: list[str], cache: FeatureCache) -> Tensor:
-    """What the student sees of all texts: its text tower's features, or bags of the vocabulary's words."""
-    if towers.student_text:
-        return unit_rows(cache.texts(towers.student_text, items.texts))
-    return torch.from_numpy(bag_of_words(items.texts, vocabulary)).float()
+    """What the student sees of all texts: its text tower's features, bags of the vocabulary's words, or both joined."""
+    features = unit_rows(cache.texts(towers.student_text, items.texts)) if towers.student_text else None
+    if features is not None and not towers.student_bag:
+        return features
+    bag = bag_of(towers.student_text, vocabulary)
+    bags = torch.from_numpy(bag.bags(items.texts) if bag else bag_of_words(items.texts, vocabulary)).float()
+    return bags if features is None else join(features, bags)
 
 
 def new_words(dataset: ImageTextDataset, split: Split, settings: Settings) -> list[str]:
-    """The words by which an update makes the student's bag larger: none for a text tower, or for words from a file."""
-    if settings.text != "bag" or settings.vocabulary:
+    """The words by which an update makes the student's bag larger: none without a bag, or for words from a file."""
+    if not text_parts(settings.text)[0] or settings.vocabulary:
         return []
     return build_vocabulary(texts_of(dataset, split.train), settings.words)
 
 
 def choose_vocabulary(dataset: ImageTextDataset, split: Split, settings: Settings) -> list[str]:
-    """The words of the student's bag: those of a file, or the ones in most training texts; none with a text tower."""
-    if settings.text != "bag":
+    """The words of the student's bag: those of a file, or the ones in most training texts; none without a bag."""
+    if not text_parts(settings.text)[0]:
         return []
     if settings.vocabulary:
         return read_vocabulary(Path(settings.vocabulary))
     return build_vocabulary(texts_of(dataset, split.train), settings.words)
+
+
+def distinct_words(words: list[str], tower: TextTower | None) -> list[str]:
+    """The words that a bag can hold: beside a text tower, those that its tokenizer can tell apart."""
+    bag = bag_of(tower, words)
+    return bag.words if bag else words
 
 
 def make_supervised_rows(

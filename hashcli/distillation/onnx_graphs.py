@@ -22,6 +22,7 @@ from hashcli.distillation.stored_graphs import save_graph
 from hashcli.errors import HashcliError
 
 if TYPE_CHECKING:
+    from hashcli.distillation.token_bag import TokenBag
     from hashcli.distillation.towers import TorchImageTower
 
 OPSET = 17
@@ -68,19 +69,27 @@ def trace(module: nn.Module, inputs: dict[str, tuple[Tensor, dict[int, str]]]) -
         return onnx.load(path)
 
 
-def append_head(tower: onnx.ModelProto, layer: OutputLayer, path: Path) -> None:
-    """Save a graph whose outputs, brought to unit length, are fed to the output layer."""
-    save_graph(with_output_layer(tower, layer), path)
+def append_head(tower: onnx.ModelProto, layer: OutputLayer, path: Path, bag: "TokenBag | None" = None) -> None:
+    """Save the graph of `with_output_layer`."""
+    save_graph(with_output_layer(tower, layer, bag), path)
 
 
-def with_output_layer(tower: onnx.ModelProto, layer: OutputLayer) -> onnx.ModelProto:
-    """The graph whose outputs, brought to unit length, are fed to the output layer."""
+def with_output_layer(tower: onnx.ModelProto, layer: OutputLayer, bag: "TokenBag | None" = None) -> onnx.ModelProto:
+    """The graph whose outputs, brought to unit length, are fed to the output layer; joined with a bag of words, if one
+    is given.
+    """
     model = onnx.ModelProto()
     model.CopyFrom(tower)
     prefix = f"head{len(model.graph.node)}_"  # no name of a head that the graph may have already begins so
     _rename_output(model.graph, "output", f"{prefix}tower")
-    nodes, weights = _layer_nodes(layer, f"{prefix}unit", prefix)
     model.graph.node.append(helper.make_node("LpNormalization", [f"{prefix}tower"], [f"{prefix}unit"], axis=-1, p=2))
+    seen = f"{prefix}unit"
+    if bag:
+        seen = f"{prefix}joined"
+        nodes, weights = bag.joined_nodes(f"{prefix}unit", seen, f"{prefix}bag_")
+        model.graph.node.extend(nodes)
+        model.graph.initializer.extend(weights)
+    nodes, weights = _layer_nodes(layer, seen, prefix)
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(weights)
     _set_output(model.graph, layer.bits)
@@ -126,6 +135,42 @@ def _rename_output(graph: onnx.GraphProto, old: str, new: str) -> None:
 def _set_output(graph: onnx.GraphProto, width: int) -> None:
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", width]))
+
+
+def enlarge_pixels(model: onnx.ModelProto, size: int, to: int) -> onnx.ModelProto:
+    """An image graph for `pixels` uint8 [n, to, to, 3] as one for [n, size, size, 3], which it enlarges bilinearly."""
+    smaller = onnx.ModelProto()
+    smaller.CopyFrom(model)
+    graph = smaller.graph
+    for node in graph.node:
+        node.input[:] = ["enlarged_pixels" if name == "pixels" else name for name in node.input]
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["small_real"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["small_real"], ["small_planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Shape", ["small_planes"], ["small_count"], start=0, end=1),
+        helper.make_node("Concat", ["small_count", "enlarged_to"], ["enlarged_shape"], axis=0),
+        helper.make_node("Resize", ["small_planes", "", "", "enlarged_shape"], ["enlarged_planes"], mode="linear"),
+        helper.make_node("Round", ["enlarged_planes"], ["enlarged_whole"]),
+        helper.make_node("Cast", ["enlarged_whole"], ["enlarged_bytes"], to=TensorProto.UINT8),
+        helper.make_node("Transpose", ["enlarged_bytes"], ["enlarged_pixels"], perm=[0, 2, 3, 1]),
+    ]
+    others = list(graph.node)
+    del graph.node[:], graph.input[:]
+    graph.node.extend([*nodes, *others])
+    graph.input.append(helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", size, size, 3]))
+    graph.initializer.append(numpy_helper.from_array(np.array([3, to, to], np.int64), "enlarged_to"))
+    return smaller
+
+
+def export_head(head: OutputLayer, path: Path) -> None:
+    """A head alone: `features` float32 [n, width], as it sees them, to `output` [n, bits]."""
+    nodes, weights = _layer_nodes(head, "features", "head_")
+    inputs = [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", None])]
+    outputs = [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", head.bits])]
+    graph = helper.make_graph(nodes, "head", inputs, outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
 
 
 def export_bag(layer: OutputLayer, words: int, path: Path) -> None:

@@ -8,7 +8,7 @@ A tower's name is one of
     local-dir:FOLDER            open_clip, from a folder
     timm:NAME                   a timm image backbone, with the weights of its publisher (students only)
     timm:NAME/FILE              the same, with weights from a file
-    features:FILE               vectors that another program has computed (teachers only); see feature_files.py
+    features:FILE               vectors that another program has computed; see feature_files.py
 With `random` in place of PRETRAINED or FILE, the weights stay untrained, for tests and ablations.
 """
 
@@ -17,21 +17,39 @@ from pathlib import Path
 
 import torch
 
-from hashcli.distillation.feature_files import PREFIX, VectorTextTower, vector_towers
+from hashcli.distillation.feature_files import PREFIX, VectorImageTower, VectorTextTower, vector_towers
 from hashcli.distillation.pretrained_towers import HUB, LOCAL, open_clip_towers, timm_tower
-from hashcli.distillation.settings import Settings
-from hashcli.distillation.towers import BackboneTower, HashModelTower, ImageTower, Precision, TextTower
+from hashcli.distillation.settings import BAG, Settings, text_parts
+from hashcli.distillation.text_export import check_text_tower
+from hashcli.distillation.towers import (
+    BackboneTower,
+    HashModelTower,
+    ImageTower,
+    OpenClipTextTower,
+    Precision,
+    TextTower,
+    at_student_size,
+)
 from hashcli.errors import HashcliError
 
 
 @dataclass(frozen=True)
 class Towers:
-    """The encoders of a run. `student_text` is None for a bag of words."""
+    """The encoders of a run.
+
+    `student_text` is None for a bag of words alone; `student_bag` says whether there is a bag.
+    """
 
     teacher_image: ImageTower
     teacher_text: TextTower
     student_image: ImageTower
     student_text: TextTower | None
+    student_bag: bool = False
+
+    @property
+    def student_is_vectors(self) -> bool:
+        """Whether a half of the student is vectors in files, so that it cannot become a hash model."""
+        return isinstance(self.student_image, VectorImageTower) or isinstance(self.student_text, VectorTextTower)
 
     @property
     def knows_photos_alone(self) -> bool:
@@ -40,16 +58,16 @@ class Towers:
 
     def keys(self) -> dict[str, str]:
         """What identifies their features, as run.json and a hash model keep it."""
-        student_text = self.student_text.key if self.student_text else "bag"
+        parts = [BAG] if self.student_bag or not self.student_text else []
+        student_text = "+".join([*parts, self.student_text.key] if self.student_text else parts)
         return {"teacher": self.teacher_image.key, "student": self.student_image.key, "student's text": student_text}
 
 
 def open_towers(settings: Settings, device: torch.device, student_image: ImageTower | None = None) -> Towers:
     """All towers of a run. `student_image` is a tower that is open already, in place of the named one.
 
-    Raises HashcliError for a tower that cannot be had, and for a student that is vectors in a file.
+    Raises HashcliError for a tower that cannot be had.
     """
-    check_student_names(settings)
     precision: Precision = "float32"
     if settings.precision == "bfloat16" or (settings.precision == "auto" and device.type == "cuda"):
         precision = "bfloat16"
@@ -59,21 +77,22 @@ def open_towers(settings: Settings, device: torch.device, student_image: ImageTo
         is_the_teacher = settings.student == settings.teacher and precision == "float32"
         share = is_the_teacher and not _is_hash_model(settings.student)
         student_image = image if share else open_image_tower(settings.student, device, backbone=True)
+        if settings.student_size:
+            student_image = at_student_size(student_image, settings.student_size)
     student_text: TextTower | None = None
-    if settings.text != "bag":
-        is_the_teacher = settings.text == settings.teacher and precision == "float32"
-        student_text = text if is_the_teacher else open_teacher(settings.text, device)[1]
-    return Towers(image, text, student_image, student_text)
+    has_bag, text_name = text_parts(settings.text)
+    if text_name:
+        is_the_teacher = text_name == settings.teacher and precision == "float32"
+        student_text = text if is_the_teacher else open_text_tower(text_name, device)
+    return Towers(image, text, student_image, student_text, has_bag)
 
 
-def check_student_names(settings: Settings) -> None:
-    """Raise HashcliError for a student that is vectors in a file."""
-    for half, name in (("student", settings.student), ("text", settings.text)):
-        if name.startswith(PREFIX):
-            raise HashcliError(
-                f"{half}: vectors in a file cannot encode new photos and texts, as a student must.",
-                "Only a teacher can be named so. Choose a hash model for the student.",
-            )
+def open_text_tower(name: str, device: torch.device | str = "cpu") -> TextTower:
+    """A student's text tower. Raises HashcliError for files that hold no vectors of texts."""
+    tower = vector_towers(name, of="text")[1] if name.startswith(PREFIX) else open_teacher(name, device)[1]
+    if isinstance(tower, OpenClipTextTower):
+        check_text_tower(tower)  # now, and not when the trained student is written
+    return tower
 
 
 def open_teacher(
@@ -96,7 +115,7 @@ def open_image_tower(name: str, device: torch.device | str = "cpu", *, backbone:
 
 
 def _is_hash_model(name: str) -> bool:
-    return not name.startswith((LOCAL, HUB, "timm:")) and ("/" not in name or Path(name).is_dir())
+    return not name.startswith((LOCAL, HUB, PREFIX, "timm:")) and ("/" not in name or Path(name).is_dir())
 
 
 def choose_device(setting: str) -> torch.device:

@@ -13,13 +13,14 @@ from hashcli.distillation.baselines import baseline_codes
 from hashcli.distillation.callbacks import RunCallback
 from hashcli.distillation.card import Evaluation, make_card
 from hashcli.distillation.evaluator import Reports, SplitEvaluator
-from hashcli.distillation.export import StudentEncoders, check_export, export_hash_model
+from hashcli.distillation.export import StudentEncoders, check_export, export_hash_model, export_heads
 from hashcli.distillation.feature_cache import FeatureCache
 from hashcli.distillation.features import (
     Features,
     UsedItems,
     check_vectors,
     choose_vocabulary,
+    distinct_words,
     encode_for_teacher,
     encode_photos,
     encode_texts,
@@ -158,8 +159,11 @@ def _encode(
     callback.planned(2 * len(items.photos) + (2 if towers.student_text else 1) * len(items.texts))
     cache = FeatureCache(plan.cache, dataset.name, callback.advanced)
     if student:
-        student = with_new_words(student, new_words(dataset, plan.split, settings))
-    vocabulary = student.vocabulary if student else choose_vocabulary(dataset, plan.split, settings)
+        words = [*student.vocabulary, *new_words(dataset, plan.split, settings)]
+        student = with_new_words(student, distinct_words(words, towers.student_text))
+        vocabulary = student.vocabulary
+    else:
+        vocabulary = distinct_words(choose_vocabulary(dataset, plan.split, settings), towers.student_text)
     text = encode_texts(items, towers, vocabulary, cache)
     teacher = encode_for_teacher(items, towers, cache)
     training_rows = make_supervised_rows(items, dataset, teacher, settings)
@@ -206,7 +210,12 @@ def _evaluate(run: PreparedRun, bits: int, evaluator: SplitEvaluator, heads: Has
 
 
 def _export(run: PreparedRun, bits: int, heads: HashHeads, evaluation: Evaluation) -> None:
-    """Write the hash-model folder, and check that it gives the trained outputs."""
+    """Write the hash-model folder, and check that it gives the trained outputs. Of a student on vectors in files, only
+    the heads can be written.
+    """
+    if run.towers.student_is_vectors:
+        export_heads(run.folder.heads(bits), heads, run.vocabulary)
+        return
     settings = replace(run.plan.settings, bits=(bits,))
     few = run.features.part(torch.arange(min(CHECKED, len(run.items.photos))))
     texts = run.items.texts[: min(CHECKED, len(few.text))]

@@ -4,7 +4,7 @@ It holds `run.json` (everything that decides the run), `split.json`, `checkpoint
 `metrics.json`, `tensorboard/` where TensorBoard is installed, `codes-BITS.npz` (packed codes, labels and split, from
 which every metric can be computed again), and a hash-model folder `model-BITS` for each code length. A run of a method
 without pairs has no codes; its checkpoints are the teacher's hash layers, and its hash models are named `teacher-BITS`
-and `student-BITS`.
+and `student-BITS`. A student on vectors in files has `heads-BITS` in place of a hash model.
 """
 
 import hashlib
@@ -69,6 +69,10 @@ class RunFolder:
 
     def model(self, bits: int, kind: str = "model") -> Path:
         return self.path / f"{kind}-{bits}"
+
+    def heads(self, bits: int) -> Path:
+        """The folder for the heads of a student that cannot become a hash model."""
+        return self.path / f"heads-{bits}"
 
     def log_epoch(self, bits: int, epoch: EpochReport) -> None:
         """Log an epoch once: a run killed between its log and its checkpoint trains that epoch again."""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 TUNING = ("head", "last", "full")
+BAG = "bag"  # a value of the setting `text`
 
 
 @dataclass(frozen=True)
@@ -126,10 +127,22 @@ class Settings:
     )
     student: str = string(
         "lite-256",
-        "the student's image tower: a hash model's backbone, timm:NAME, timm:NAME/FILE or an open_clip model",
+        "the student's image tower: a hash model's backbone, timm:NAME, timm:NAME/FILE or an open_clip model; or "
+        "features:FILE, with which no hash model is written",
         "a model's name",
     )
-    text: str = string("bag", "the student's text tower: bag (of words), or a model", "bag or a model's name")
+    student_size: int = number(
+        0,
+        0,
+        4096,
+        "photos are reduced to this many pixels a side, and enlarged again to what the student's tower takes; 0: not",
+        fixed=True,
+    )
+    text: str = string(
+        "bag",
+        "what the student's text half sees: bag (of words); a model's features; or, with bag+MODEL, both",
+        "bag, a model's name, or bag+ and a model's name",
+    )
     bits: tuple[int, ...] = code_lengths((64,), "code lengths; each is trained on its own")
     seed: int = number(0, 0, 2**32 - 1, "determines the split, the weights and the order")
 
@@ -235,6 +248,16 @@ class UnpairedSettings(Settings):
         shared = Settings.rules()
         used = ("teacher", "student", "text", "bits", "seed", "device", "words", "vocabulary")
         return {name: rule for name, rule in super().rules().items() if name in used or name not in shared}
+
+
+def text_parts(text: str) -> tuple[bool, str]:
+    """Of a value of the setting `text`: whether a bag of words is seen, and the name of the text tower, if any.
+
+    >>> text_parts("bag+lite-256")
+    (True, 'lite-256')
+    """
+    has_bag = text == BAG or text.startswith(f"{BAG}+")
+    return has_bag, text.removeprefix(BAG).removeprefix("+") if has_bag else text
 
 
 def shown(value: Any) -> str:

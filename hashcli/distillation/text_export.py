@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import onnx
@@ -24,6 +24,9 @@ from hashcli.errors import HashcliError
 from hashcli.hashmodel.description import external_data
 from hashcli.hashmodel.prefetch import batched
 
+if TYPE_CHECKING:
+    from hashcli.distillation.token_bag import TokenBag
+
 MAPPED = 1 << 24  # bytes of weights that go to a file of their own: it is mapped, and loads in less than half the time
 
 
@@ -40,9 +43,10 @@ class StoredText:
 
 
 def export_text_encoder(
-    tower: OpenClipTextTower, layer: OutputLayer, folder: Path, examples: Sequence[str]
+    tower: OpenClipTextTower, layer: OutputLayer, folder: Path, examples: Sequence[str], bag: "TokenBag | None" = None
 ) -> StoredText:
-    """Write text.onnx and tokenizer.json: token ids to features of unit length, and through the output layer.
+    """Write text.onnx and tokenizer.json: token ids to features of unit length, joined with a bag of words if one is
+    given, and through the output layer.
 
     The weights are int8 where at least INT8_BITS_EQUAL of the bits of the example texts stay the same, else float32, as
     they are without examples. Raises HashcliError for a text encoder or a tokenizer that a hash model cannot hold, and
@@ -52,13 +56,15 @@ def export_text_encoder(
     tokenizer = build_tokenizer(tower.tokenizer, encoder.context_length, full_length=encoder.full_length)
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     traced = optimise(_traced(encoder))
-    exact = with_output_layer(traced, layer)
+    exact = with_output_layer(traced, layer, bag)
     if not examples:
         save_graph(exact, folder / "text.onnx", MAPPED)
         return StoredText(encoder.context_length, int8=False, bits_equal=1.0)
-    rounded = with_output_layer(with_int8_weights(traced), layer)
+    rounded = with_output_layer(with_int8_weights(traced), layer, bag)
     with torch.inference_mode():
         features = functional.normalize(torch.from_numpy(tower.encode_texts(examples)))
+        if bag:
+            features = bag.joined(features, examples)
         trained = layer(features.to(next(layer.parameters()).device)).cpu().numpy()
     with tempfile.TemporaryDirectory(dir=folder) as scratch:  # onnxruntime reads large weights from files alone
         exact_path, rounded_path = (Path(scratch) / name / "text.onnx" for name in ("exact", "rounded"))
@@ -201,8 +207,13 @@ def text_encoder(tower: OpenClipTextTower) -> TextEncoder:
 
 def check_text_tower(tower: OpenClipTextTower) -> None:
     """Raise HashcliError for a text encoder or a tokenizer that a hash model cannot hold."""
+    text_tokenizer(tower)
+
+
+def text_tokenizer(tower: OpenClipTextTower) -> Any:
+    """The tokenizer as a hash model has it. Raises HashcliError for one that it cannot hold."""
     encoder = text_encoder(tower)
-    build_tokenizer(tower.tokenizer, encoder.context_length, full_length=encoder.full_length)
+    return build_tokenizer(tower.tokenizer, encoder.context_length, full_length=encoder.full_length)
 
 
 def _can_be_traced(text: nn.Module) -> bool:

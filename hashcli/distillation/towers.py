@@ -1,5 +1,6 @@
 """Towers: the frozen encoders through which teachers and students see photos and texts. open_towers.py opens them."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,10 +11,12 @@ import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hashcli.distillation.backbone_graph import backbone_of
-from hashcli.distillation.onnx_graphs import remove_head
+from hashcli.distillation.onnx_graphs import enlarge_pixels, remove_head
 from hashcli.distillation.stored_graphs import open_session
+from hashcli.errors import HashcliError
 from hashcli.hashmodel.description import ImageEncoder, Interpolation, Resize
 from hashcli.hashmodel.images import load_pixels
 from hashcli.hashmodel.model import IMAGE_BATCH, HashModel
@@ -82,14 +85,17 @@ class Preprocessing:
 
 
 class TorchImageTower(nn.Module):
-    """A torch image encoder that takes the same uint8 pixels as a hash model, so that it can be exported as one."""
+    """A torch image encoder that takes the same uint8 pixels as a hash model, so that it can be exported as one.
+
+    `size` is that of the photos, and `input_size` that of the encoder: smaller photos are enlarged.
+    """
 
     def __init__(
         self, key: str, encoder: nn.Module, preprocessing: Preprocessing, precision: Precision = "float32"
     ) -> None:
         super().__init__()
         self.key = key if precision == "float32" else f"{key}-{precision}"  # another precision gives other features
-        self.size = size = preprocessing.size
+        self.size = self.input_size = size = preprocessing.size
         self.resize: Resize = preprocessing.resize
         self.interpolation: Interpolation = preprocessing.interpolation
         self.precision = precision
@@ -104,7 +110,16 @@ class TorchImageTower(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 [n, size, size, 3] RGB to features [n, width]."""
-        return cast(Tensor, self.encoder((pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std))
+        photos = pixels.permute(0, 3, 1, 2).float()
+        if self.size != self.input_size:
+            photos = functional.interpolate(photos, (self.input_size, self.input_size), mode="bilinear")
+        return cast(Tensor, self.encoder((photos - self.mean) / self.std))
+
+    def at_size(self, size: int) -> "TorchImageTower":
+        """A copy for photos of fewer pixels."""
+        smaller = copy.deepcopy(self)
+        smaller.key, smaller.size = f"{self.key}-at-{size}", size
+        return smaller
 
     def arithmetic(self) -> torch.autocast:
         """A context that computes in the tower's precision."""
@@ -133,6 +148,11 @@ class GraphTower:
     def encode_images(self, paths: Iterable[str]) -> Iterator[np.ndarray | Exception]:
         return _encode_files(paths, self, self._encode)
 
+    def at_size(self, size: int) -> "GraphTower":
+        """The same for photos of fewer pixels, which the graph enlarges."""
+        graph = enlarge_pixels(self.graph, size, self.size)
+        return GraphTower(f"{self.key}-at-{size}", graph, ImageEncoder("", size, self.resize, self.interpolation))
+
     def _encode(self, pixels: np.ndarray) -> np.ndarray:
         (features,) = self._session.run(["output"], {"pixels": pixels})
         return np.asarray(features)
@@ -158,6 +178,21 @@ class BackboneTower(GraphTower):
         image = model.description.image
         graph = backbone_of(onnx.load(model.folder / image.file), image.size)
         super().__init__(f"backbone-{model.fingerprint}", graph, image)
+
+
+def at_student_size(tower: ImageTower, size: int) -> ImageTower:
+    """A student's tower for photos that are first reduced to `size` pixels, and then enlarged to what it takes.
+
+    Raises HashcliError for a tower that takes fewer, or none.
+    """
+    if not isinstance(tower, TorchImageTower | GraphTower):
+        raise HashcliError("student_size: vectors in files have no pixels.", "Leave student_size out.")
+    if size > tower.size:
+        raise HashcliError(
+            f"student_size: the student takes photos of {tower.size} pixels, which is less than {size}.",
+            "Choose a smaller student_size, or leave it out.",
+        )
+    return tower if size == tower.size else tower.at_size(size)
 
 
 @dataclass

@@ -94,10 +94,10 @@ class SupervisedRows:
 class TrainingSet(SupervisedRows):
     """The training rows with what the student sees of them.
 
-    `image` is float32 [m, width of the student's image tower], and `text` float32 [m, words] or [m, width of its text
-    tower]. `prompts` encodes n sentences with the teacher's text tower: float32 [n, teacher width] of unit length, on
-    the CPU whatever the run's device. `teacher_tower` is the tower behind `teacher_image`, or None for features that
-    come without one.
+    `image` is float32 [m, width of the student's image tower], and `text` float32 [m, words], [m, width of its text
+    tower], or both joined. `prompts` encodes n sentences with the teacher's text tower: float32 [n, teacher width] of
+    unit length, on the CPU whatever the run's device. `teacher_tower` is the tower behind `teacher_image`, or None for
+    features that come without one.
     """
 
     image: Tensor

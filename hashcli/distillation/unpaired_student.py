@@ -17,15 +17,16 @@ import torch
 from torch import Tensor
 
 from hashcli.datasets.vocabulary import bag_of_words, build_vocabulary, read_vocabulary
+from hashcli.distillation.feature_files import PREFIX
 from hashcli.distillation.heads import HashLayer
-from hashcli.distillation.open_towers import check_student_names, open_image_tower, open_teacher
-from hashcli.distillation.settings import UnpairedSettings
+from hashcli.distillation.open_towers import open_image_tower, open_teacher
+from hashcli.distillation.settings import BAG, UnpairedSettings, text_parts
 from hashcli.distillation.towers import ImageTower, TextTower
 from hashcli.distillation.trainer import HashHeads
 from hashcli.errors import HashcliError
 
 NO_STUDENT = "none"  # values of the settings `student` and `text`
-TEACHERS_TEXT, BAG = "teacher", "bag"
+TEACHERS_TEXT = "teacher"
 PENALTY = 64.0  # divided by the square root of the number of items: leaving photos out, of 300 to 6,000, chose it
 ROWS = 4_096  # at a time, of the features that are copied in double precision
 
@@ -64,12 +65,27 @@ def open_student(settings: UnpairedSettings, device: torch.device) -> StudentTow
                 f"text {settings.text} is the student's, and there is to be none.", "Leave text out, or name a student."
             )
         return None
-    check_student_names(settings)
+    _check_names(settings)
     image = open_image_tower(settings.student, device, backbone=True)
     shares_text = settings.text in (TEACHERS_TEXT, settings.teacher)
     if shares_text or settings.text == BAG:
         return StudentTowers(image, None, shares_text)
     return StudentTowers(image, open_teacher(settings.text, device)[1], shares_text=False)
+
+
+def _check_names(settings: UnpairedSettings) -> None:
+    """Raise HashcliError for a student that is vectors in a file, and for a bag of words beside a text tower."""
+    for half, name in (("student", settings.student), ("text", settings.text)):
+        if name.startswith(PREFIX):
+            raise HashcliError(
+                f"{half}: vectors in a file cannot encode new photos and texts, as a student must.",
+                "Choose a hash model for the student.",
+            )
+    if all(text_parts(settings.text)):
+        raise HashcliError(
+            f"text {settings.text}: a bag of words beside a model is for methods that learn from pairs.",
+            "Choose one of the two.",
+        )
 
 
 def make_bags(texts: Sequence[str], fitted: int, settings: UnpairedSettings) -> tuple[Tensor, list[str]]:

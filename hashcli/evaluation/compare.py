@@ -13,7 +13,7 @@ from typing import Any
 from hashcli.errors import HashcliError, reason_of
 from hashcli.evaluation.ranking import Curve
 from hashcli.evaluation.repeats import mean_curves
-from hashcli.evaluation.retrieval import check_averageable, read_codes
+from hashcli.evaluation.retrieval import UNSEEN, check_averageable, is_main, read_codes
 from hashcli.parsing import parse_json
 from hashcli.plain_files import read_plain
 
@@ -130,7 +130,8 @@ def compare(runs: Sequence[Run], baseline: str | None = None) -> Comparison:
 
 
 def joint_curves(comparison: Comparison, bits: int) -> dict[str, dict[str, list[Curve]]]:
-    """The mean curves of the students' codes by label and direction; runs without codes of this length are left out.
+    """The mean curves of the students' codes by label and direction, those in an unseen database too where all runs
+    have them. Runs without codes of this length are left out.
 
     Raises HashcliError if the codes of a label cannot be averaged.
     """
@@ -141,8 +142,11 @@ def joint_curves(comparison: Comparison, bits: int) -> dict[str, dict[str, list[
         check_averageable(saved)
         reports = [one.evaluate([50]) for one in saved]
         if reports:
-            curves[label] = {way: mean_curves([report[way] for report in reports]) for way in reports[0]}
-    return {label: own for label, own in curves.items() if all(own.values())}
+            ways = [way for way in reports[0] if is_main(way, reports[0]) or way.endswith(UNSEEN)]
+            curves[label] = {way: mean_curves([report[way] for report in reports]) for way in ways}
+    curves = {label: own for label, own in curves.items() if all(own.values())}
+    common = set.intersection(*map(set, curves.values())) if curves else set()
+    return {label: {way: own[way] for way in own if way in common} for label, own in curves.items()}
 
 
 def _read_run(path: Path) -> Run:

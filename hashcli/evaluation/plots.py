@@ -65,16 +65,20 @@ def plot_precision_at(curves: Curves, path: Path, title: str) -> None:
 
 
 def plot_compared(curves: dict[str, Curves], path: Path, title: str, *, by_rank: bool) -> None:
-    """Draw the curves of several methods, by label, in one picture with a panel for each direction.
+    """Draw the curves of several methods, by label, in one picture with a panel for each direction, two side by side.
 
     Precision is drawn by rank, or else against recall.
     """
     points = _precision_at if by_rank else _precision_recall
     x_name, y_name = _PRECISION_AT if by_rank else _PRECISION_RECALL
     directions = list(dict.fromkeys(direction for own in curves.values() for direction in own))
-    figure = Figure(figsize=(4.5 * len(directions), 4 + 0.25 * len(curves)), layout="constrained")
-    panels = figure.subplots(1, len(directions), squeeze=False, sharey=True)[0]
-    for axes, direction in zip(panels, directions, strict=True):
+    columns = min(2, len(directions))
+    rows = -(-len(directions) // columns)
+    figure = Figure(figsize=(4.5 * columns, 4 * rows + 0.25 * len(curves)), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    for axes in panels[len(directions) :]:
+        axes.remove()
+    for axes, direction in zip(panels, directions, strict=False):
         for number, (label, own) in enumerate(curves.items()):
             x, y, chance = points(own[direction])
             axes.plot(x, y, color=f"C{number}", linestyle=("-", "--", "-.")[number // 10 % 3], label=label)
@@ -83,7 +87,8 @@ def plot_compared(curves: dict[str, Curves], path: Path, title: str, *, by_rank:
         axes.set_xlabel(x_name)
         axes.set_ylim(0, 1.02)
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel(y_name)
+    for first in panels[::columns]:
+        first.set_ylabel(y_name)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", frameon=False, ncols=2)
     figure.suptitle(title)
     figure.savefig(path, dpi=150)

@@ -102,7 +102,7 @@ def evaluate_labels(
     for block in _blocks(len(query_codes), len(database_codes)):
         distances = hamming_distances(query_codes[block], database_codes)
         relevant = query_labels[block] @ database_labels > 0  # [block, n]
-        ranked = np.take_along_axis(relevant, np.argsort(distances, axis=1, kind="stable"), axis=1)
+        ranked = Ranked(np.take_along_axis(relevant, np.argsort(distances, axis=1, kind="stable"), axis=1))
         items, hits = _by_distance(distances, relevant, bits)  # [block, bits + 1] each
         _add(metrics, _metrics(ranked, items, hits, cuts, precision_at))
         _add(curves, _curves(ranked, items, hits))
@@ -121,15 +121,14 @@ def _means(sums: _Values) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _metrics(
-    ranked: np.ndarray, items: np.ndarray, hits: np.ndarray, cuts: Sequence[int], precision_at: Sequence[int]
+    ranked: "Ranked", items: np.ndarray, hits: np.ndarray, cuts: Sequence[int], precision_at: Sequence[int]
 ) -> dict[str, _Values]:
-    """Each metric of a block of queries. `ranked` bool [q, n] says which items are relevant, best first; `items` and
-    `hits` [q, bits + 1] count the items, and the relevant ones, at each distance.
+    """Each metric of a block of queries. `items` and `hits` [q, bits + 1] count the items, and the relevant ones, at
+    each distance.
     """
-    n = ranked.shape[1]
-    relevant = ranked.sum(axis=1)
-    chance, every = chance_of_average_precision(relevant, n), np.ones(len(ranked))
-    precision = average_precision(ranked)
+    n, relevant = ranked.items, ranked.relevant
+    chance, every = chance_of_average_precision(relevant, n), np.ones(len(relevant))
+    precision = ranked.average_precision()
     values = {
         "mAP@all": _Values(precision, chance, every),
         "mAP@all (mean over ties)": _Values(tie_averaged_precision(items, hits), chance, every),
@@ -137,14 +136,14 @@ def _metrics(
     }
     for k in cuts:
         values[f"mAP@{k} (cut, DJSRH)"] = _Values(
-            average_precision(ranked[:, :k]), chance_of_cut_average_precision(relevant, n, k), every
+            ranked.average_precision(k), chance_of_cut_average_precision(relevant, n, k), every
         )
         values[f"mAP@{k} (first {k} relevant, DCHMT)"] = _Values(
-            first_relevant_precision(ranked, k), chance_of_first_relevant_precision(relevant, n, k), every
+            ranked.first_relevant_precision(k), chance_of_first_relevant_precision(relevant, n, k), every
         )
     for k in precision_at:
         if k <= n:
-            values[f"precision@{k}"] = _Values(ranked[:, :k].mean(axis=1), relevant / n, every)
+            values[f"precision@{k}"] = _Values(ranked.hits[:, k - 1] / k, relevant / n, every)
     near, near_hits = (counts[:, : LOOKUP_RADIUS + 1].sum(axis=1) for counts in (items, hits))
     values[f"precision within radius {LOOKUP_RADIUS} (0 if empty)"] = _Values(
         near_hits / np.maximum(near, 1), relevant / n * (near > 0), every
@@ -152,13 +151,12 @@ def _metrics(
     return values
 
 
-def _curves(ranked: np.ndarray, items: np.ndarray, hits: np.ndarray) -> dict[str, _Values]:
+def _curves(ranked: "Ranked", items: np.ndarray, hits: np.ndarray) -> dict[str, _Values]:
     """Each curve of a block of queries, at the points of `_curve_points`. The arguments are those of `_metrics`."""
-    n = ranked.shape[1]
+    n, hits_at = ranked.items, ranked.hits
     first, ranks = np.arange(1, min(_LAST_N, n) + 1), _ranks(n)
     within, hits_within = items.cumsum(axis=1), hits.cumsum(axis=1)
-    hits_at = ranked.cumsum(axis=1, dtype=np.int32)
-    relevant, every = ranked.sum(axis=1)[:, None], np.ones((len(ranked), 1))
+    relevant, every = ranked.relevant[:, None], np.ones((len(hits_at), 1))
     share = relevant / n
     precision, found = hits_within / np.maximum(within, 1), within > 0
     recall, some = hits_at[:, ranks - 1] / np.maximum(relevant, 1), share > 0
@@ -198,7 +196,7 @@ def mean_average_precision(
     for block in _blocks(len(query_codes), len(database_codes)):
         order = np.argsort(hamming_distances(query_codes[block], database_codes), axis=1, kind="stable")
         relevant = query_labels[block] @ database_labels > 0
-        total += average_precision(np.take_along_axis(relevant, order, axis=1)).sum()
+        total += Ranked(np.take_along_axis(relevant, order, axis=1)).average_precision().sum()
     return total / len(query_codes)
 
 
@@ -256,18 +254,32 @@ def evaluate_neighbours(
     return Report([MetricValue(NEIGHBOURS_FOUND, float(np.concatenate(shares).mean()), first / len(signs))], [])
 
 
-def average_precision(ranked: np.ndarray) -> np.ndarray:
-    """The mean of the precision at the rank of each relevant item. `ranked` is bool [q, n], best first; gives [q].
+class Ranked:
+    """Rankings of n items for q queries, from bool [q, n]: which items are relevant, best first.
 
-    Over a whole ranking this is the AP of mAP@all; over the first k, that of mAP@k as in DJSRH (Su et al., ICCV 2019).
+    `hits` int32 [q, n] counts the relevant items among the first, and `relevant` [q] all of them.
     """
-    precision = ranked.cumsum(axis=1) / np.arange(1, ranked.shape[1] + 1)
-    return np.asarray((precision * ranked).sum(axis=1) / np.maximum(ranked.sum(axis=1), 1))
 
+    def __init__(self, is_relevant: np.ndarray) -> None:
+        self.items = is_relevant.shape[1]
+        self.hits = is_relevant.cumsum(axis=1, dtype=np.int32)
+        self.relevant = self.hits[:, -1].astype(np.int64)
+        # The precision at the rank of each relevant item, and 0 elsewhere.
+        self._precision = np.where(is_relevant, self.hits / np.arange(1, self.items + 1), 0)
 
-def first_relevant_precision(ranked: np.ndarray, k: int) -> np.ndarray:
-    """The AP of mAP@k as in the code of DCHMT: over the first k relevant items, whatever their rank. [q, n] to [q]."""
-    return average_precision(ranked & (ranked.cumsum(axis=1) <= k))
+    def average_precision(self, k: int | None = None) -> np.ndarray:
+        """The mean of the precision at the rank of each relevant item, [q].
+
+        Over the whole ranking this is the AP of mAP@all; over the first k, that of mAP@k as in DJSRH (Su et al., ICCV
+        2019).
+        """
+        last = self.items if k is None else min(k, self.items)
+        return np.asarray(self._precision[:, :last].sum(axis=1) / np.maximum(self.hits[:, last - 1], 1))
+
+    def first_relevant_precision(self, k: int) -> np.ndarray:
+        """The AP of mAP@k as in the code of DCHMT: over the first k relevant items, whatever their rank, [q]."""
+        total = np.where(self.hits <= k, self._precision, 0).sum(axis=1)
+        return np.asarray(total / np.clip(self.relevant, 1, k))
 
 
 def tie_averaged_precision(items: np.ndarray, hits: np.ndarray) -> np.ndarray:

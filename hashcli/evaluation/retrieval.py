@@ -1,6 +1,6 @@
 """Cross-modal retrieval on a dataset: query codes of one modality, database codes of the other."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,26 @@ from hashcli.parsing import parse_json
 from hashcli.plain_files import read_plain
 
 UNSEEN = ", unseen database"  # ends the name of a direction in which only items are found that were not trained on
+HEADLINE = "mAP@all"  # of the other directions than the main ones, only this is shown to people
+
+
+def is_main(direction: str, directions: Collection[str]) -> bool:
+    """Whether a direction is one of the field's, on the protocol's database: from photos to texts or back; or, of
+    `directions` that are of one kind of code alone, that kind to itself.
+    """
+    query, _, database = direction.partition(" to ")
+    return not direction.endswith(UNSEEN) and (query != database or "image to text" not in directions)
+
+
+def main_results(reports: dict[str, Report]) -> dict[str, Report]:
+    """The reports to show to people: of other directions than the main ones, only the mAP@all."""
+    shown = {}
+    for direction, report in reports.items():
+        metrics = report.metrics
+        if not is_main(direction, reports):
+            metrics = [metric for metric in metrics if metric.name == HEADLINE]
+        shown[direction] = Report(metrics, report.curves)
+    return shown
 
 
 @dataclass(frozen=True)
@@ -34,7 +54,7 @@ class Direction:
 
 @dataclass(frozen=True)
 class DatasetCodes:
-    """Packed codes of some rows of a dataset, in ascending order, and of all their texts.
+    """Packed codes of some rows of a dataset, in ascending order, and of the texts of theirs that are evaluated.
 
     `packed` has "image" uint8 [rows, bytes] and "text" [texts, bytes]; or only one of "image" and "pair" [texts,
     bytes], a code of a photo and its text together. `text_rows` is the row of each text.
@@ -53,6 +73,11 @@ class DatasetCodes:
         chosen = np.flatnonzero(place[self.text_rows] >= 0)
         chosen = chosen[np.argsort(place[self.text_rows[chosen]], kind="stable")]
         return self.packed[kind][chosen], self.text_rows[chosen]
+
+    def some_texts(self, places: np.ndarray) -> "DatasetCodes":
+        """The same with only the texts at these places, and only the pairs with these texts."""
+        packed = {kind: codes if kind == "image" else codes[places] for kind, codes in self.packed.items()}
+        return DatasetCodes(self.rows, self.text_rows[places], packed)
 
     def directions(self, query: np.ndarray, database: np.ndarray) -> Iterator[Direction]:
         """Image to text and text to image; or the only kind there is, to itself. `query` and `database` are rows."""
@@ -96,9 +121,10 @@ def encode_dataset(
             raise HashcliError(f"{path} cannot be read: {result}.", "Restore it from the dataset's archive.")
         photos.append(result)
         advanced(1)
-    texts = model.encode_texts([text for row in rows for text in dataset.texts[row]])
-    text_rows = rows.repeat([len(dataset.texts[row]) for row in rows])
-    return DatasetCodes(rows, text_rows, {"image": pack(np.stack(photos)), "text": pack(texts)})
+    texts = [dataset.searched_texts(row) for row in rows]
+    text_rows = rows.repeat([len(of_photo) for of_photo in texts])
+    outputs = model.encode_texts([text for of_photo in texts for text in of_photo])
+    return DatasetCodes(rows, text_rows, {"image": pack(np.stack(photos)), "text": pack(outputs)})
 
 
 def evaluate_codes(

@@ -1,28 +1,23 @@
 """Pixels of every mode and colour profile as RGB in sRGB, 8 bits each, on a background that shows them."""
 
-import struct
-from functools import cache, lru_cache
+from functools import lru_cache
 from io import BytesIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageStat
 
+from hashcli.hashmodel import icc
+
+CODE_POINTS = "hashcli_cicp"  # the content of a PNG's cICP, in the `info` of an image
+
 _MOST_PROFILE = 4 << 20  # bytes: those of printers have up to 3 MB
 _SAME = 4  # grey levels: the many profiles of sRGB itself differ by less from each other
-_SENSOR_BITS = (10, 12, 14)  # of cameras, scanners and microscopes, which store them in 16
+SENSOR_BITS = (10, 12, 14)  # of cameras, scanners and microscopes, which store them in 16
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # of Pillow, by the colour space of a profile
 _LIGHT = 192  # grey levels: what is lighter on average is hard to see on white
 _MOSTLY = 0.9
 
-# Adobe RGB (1998), which cameras name in EXIF only: the primaries as XYZ under D50, and the gamma 563/256.
-_ADOBE_RGB = {
-    b"rXYZ": (0.60974, 0.31111, 0.01947),
-    b"gXYZ": (0.20528, 0.62567, 0.06087),
-    b"bXYZ": (0.14919, 0.06322, 0.74457),
-}
-_ADOBE_GAMMA = 563
-_D50 = (0.9642, 1.0, 0.8249)
 _INTEROPERABILITY_INDEX = 1  # of EXIF; "R03" is Adobe RGB
 
 
@@ -38,7 +33,7 @@ def plain(image: Image.Image) -> Image.Image:
 
 def in_srgb(image: Image.Image, source: Image.Image) -> Image.Image:
     """What `plain` gave for `source`, at any size, in sRGB. A profile that is damaged or does not fit is ignored."""
-    profile = source.info.get("icc_profile") or (_adobe_rgb() if _is_adobe_rgb(source) else None)
+    profile = _profile_of(source)
     is_grey = source.mode in ("1", "L", "LA") or source.mode.startswith("I")
     for mode in {"CMYK": ("CMYK",), "LAB": ()}.get(source.mode, ("RGB", "L") if is_grey else ("RGB",)):
         transform = profile_transform(profile, mode)
@@ -92,6 +87,19 @@ def on_background(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert("RGB")
 
 
+def _profile_of(image: Image.Image) -> object:
+    """The profile in an image or, for a PNG that says in other ways what its colours mean, one that is made of these.
+
+    Which of them counts is as in the PNG specification (third edition, table 1).
+    """
+    info = image.info
+    profile = icc.of_code_points(info[CODE_POINTS]) if CODE_POINTS in info else None
+    profile = profile or info.get("icc_profile") or (icc.adobe_rgb() if _is_adobe_rgb(image) else None)
+    if profile is None and image.format == "PNG" and "srgb" not in info and info.keys() & {"gamma", "chromaticity"}:
+        profile = icc.of_gamma(info.get("gamma"), info.get("chromaticity"))
+    return profile
+
+
 def _is_adobe_rgb(image: Image.Image) -> bool:
     if "exif" not in image.info:
         return False
@@ -99,30 +107,6 @@ def _is_adobe_rgb(image: Image.Image) -> bool:
         return str(image.getexif().get_ifd(ExifTags.IFD.Interop).get(_INTEROPERABILITY_INDEX, "")).startswith("R03")
     except Exception:  # the picture may be fine even where its EXIF is damaged
         return False
-
-
-@cache
-def _adobe_rgb() -> bytes:
-    """A profile of Adobe RGB, after ICC.1:2001-04, sections 6.1 (header), 6.2 (table) and 6.5 (types of tags)."""
-
-    def fixed(*numbers: float) -> bytes:
-        return struct.pack(f">{len(numbers)}i", *(round(number * 65536) for number in numbers))
-
-    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, _ADOBE_GAMMA) + b"\0\0"
-    points = {b"wtpt": _D50} | _ADOBE_RGB
-    tags = {name: b"XYZ \0\0\0\0" + fixed(*point) for name, point in points.items()}
-    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
-    tags |= {
-        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 10) + b"Adobe RGB\0" + bytes(78),
-        b"cprt": b"text\0\0\0\0-\0\0\0",
-    }
-    place, table, body = 132 + 12 * len(tags), struct.pack(">I", len(tags)), b""
-    for tag, content in tags.items():
-        table += tag + struct.pack(">II", place + len(body), len(content))
-        body += content + bytes(-len(content) % 4)
-    header = struct.pack(">I4xI", 128 + len(table + body), 0x02400000) + b"mntrRGB XYZ "
-    header += struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + fixed(*_D50)
-    return header.ljust(128, b"\0") + table + body
 
 
 def _to_8_bit(values: np.ndarray) -> np.ndarray:
@@ -136,7 +120,7 @@ def _to_8_bit(values: np.ndarray) -> np.ndarray:
     if low >= 0 and high <= 255 and (is_whole or high > 1):
         return np.asarray(np.nan_to_num(values).clip(0, 255), np.uint8)
     if low >= 0 and is_whole and high <= 65535:
-        most = next((2**bits - 1 for bits in _SENSOR_BITS if high < 2**bits), 0)
+        most = next((2**bits - 1 for bits in SENSOR_BITS if high < 2**bits), 0)
         scaled = values.astype(np.uint32) * 255 // most if most else values // 257
         return np.asarray(scaled, np.uint8)
     if low >= 0 and high <= 1:

@@ -17,6 +17,7 @@ _ROWS = 256  # that are compared at a time
 _MOST_METADATA = 1 << 20  # bytes of one chunk of a PNG, uncompressed; Pillow refuses the file for more
 _MOST_METADATA_TOGETHER = 16 << 20
 _KEPT_CHUNKS = (b"tRNS", b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # of a PNG, beside the picture itself
+_KEPT_LENGTHS = {b"sRGB": 1, b"gAMA": 4, b"cHRM": 32, b"cICP": 4}  # bytes of further ones; Pillow refuses shorter ones
 _PACKED_CHUNKS = (b"iCCP", b"zTXt", b"iTXt")
 _NOISE = bytes(range(1, 200))  # without a marker
 
@@ -115,7 +116,7 @@ def _sound_chunks(content: bytes) -> Iterator[bytes]:
             return
         if name[:1].isupper():
             yield chunk
-        elif is_sound and name in _KEPT_CHUNKS:
+        elif is_sound and (name in _KEPT_CHUNKS or _KEPT_LENGTHS.get(name) == length):
             size = _unpacked_size(name, chunk)
             if size <= _MOST_METADATA and size <= left:
                 left -= size

@@ -105,6 +105,17 @@ def is_jxl(head: bytes) -> bool:
     return head.startswith(_JXL)
 
 
+def png_chunk(head: bytes, name: bytes) -> bytes | None:
+    """The content of a chunk among the first bytes of a PNG."""
+    start = 8 if head.startswith(b"\x89PNG") else len(head)
+    while start + 8 < len(head):
+        end = start + 8 + int.from_bytes(head[start : start + 4])
+        if head[start + 4 : start + 8] == name:
+            return head[start + 8 : end]
+        start = end + 4
+    return None
+
+
 def pillow_formats(head: bytes) -> tuple[str, ...]:
     """The formats that Pillow may take a file with these first bytes for."""
     if is_jpeg(head):

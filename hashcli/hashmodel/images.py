@@ -14,9 +14,10 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import jpeg_factory
 
 from hashcli.errors import reason_of
-from hashcli.hashmodel import jpeg, jxl
-from hashcli.hashmodel.colours import in_srgb, on_background, plain
+from hashcli.hashmodel import jpeg, jpeg2000, jxl
+from hashcli.hashmodel.colours import CODE_POINTS, in_srgb, on_background, plain
 from hashcli.hashmodel.damage import load_onto, mended, padded, salvaged
+from hashcli.hashmodel.deep_colours import add_lower_bytes, is_deep, is_dim, take_lower_bytes
 from hashcli.hashmodel.description import Interpolation, Resize
 from hashcli.hashmodel.formats import (
     UnreadableImageError,
@@ -26,16 +27,19 @@ from hashcli.hashmodel.formats import (
     is_jxl,
     is_raw,
     pillow_formats,
+    png_chunk,
 )
 from hashcli.hashmodel.memory import decoding_budget, machine_memory
 from hashcli.plain_files import check_plain
 
 MAX_PIXELS = 250_000_000  # 1 GB when decoded
+MAX_SLOW_PIXELS = 50_000_000  # where Pillow decodes in Python, as for QOI, which takes a second for each million
 MAX_SCANS = 100  # of a JPEG; photos have about 10
 MAX_SCANNED = 4_000_000_000  # pixels times scans, each of which is worked through whole
 
 # What `opened` notes in the `info` of an image: its file, that this ends too early, and the share that is lost.
 _FILE, _CUT, _LOST = "hashcli_file", "hashcli_cut", "hashcli_lost"
+_MOST_PIXELS_PER_BYTE = 1000  # of a damaged file; photos have less than 100
 _MOST_MENDED = 256 << 20  # bytes: a larger file that is damaged is not read into memory
 _JXL_BYTES = 16  # a pixel, while it is decoded: libjxl works in floats
 _READ_WHOLE = ("WEBP", "AVIF", "HEIF", "JXL")  # formats whose libraries take a file as a whole, and copy its pixels
@@ -173,7 +177,10 @@ def _open_as(head: bytes, file: str | os.PathLike[str] | BytesIO) -> Image.Image
             return jpeg_factory(file)  # type: ignore[arg-type]  # a path is as good as an open file
         except SyntaxError as error:
             raise UnidentifiedImageError(str(error)) from error
-    return Image.open(file, formats=pillow_formats(head))
+    image = Image.open(file, formats=pillow_formats(head))
+    if code_points := png_chunk(head, b"cICP"):  # which Pillow does not read
+        image.info[CODE_POINTS] = code_points
+    return image
 
 
 def _memory_to_open(head: bytes) -> int:
@@ -193,15 +200,17 @@ def _read(path: str | bytes | os.PathLike[str]) -> bytes:
 def _decoded(image: Image.Image, size: int, resized: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """Decode at `size` pixels a side or more, if it has them; then resize, turn upright and convert to sRGB."""
     coefficients = _coefficients(image)
-    image.draft(None, (size, size))  # a JPEG decodes up to 8 times smaller, and that much faster
-    _check_size(*image.size)
+    _draft(image, size)
     memory = coefficients + _memory(image)
     if memory > machine_memory() // 2:
         raise OSError(errno.ENOMEM, f"{image.width} x {image.height} pixels, not enough memory to decode them")
     try:
         with decoding_budget().reserved(memory):
             if not image.info.get(_CUT):
+                deep = is_deep(image)
                 image.load()  # a TIFF is turned upright here, and its orientation tag is reset
+                if deep and is_dim(image):
+                    _add_lower_bytes(image)
                 return _finished(image, resized)
     except Exception as error:
         is_sound = isinstance(error, MemoryError | Image.DecompressionBombError)
@@ -210,6 +219,28 @@ def _decoded(image: Image.Image, size: int, resized: Callable[[Image.Image], Ima
     image.close()  # to free what was decoded; its metadata can still be read
     with decoding_budget().reserved(2 * memory):  # it is decoded twice, to compare
         return _finished(_salvaged(image, size), resized)
+
+
+def _add_lower_bytes(image: Image.Image) -> None:
+    path: Any = image.info.get(_FILE)
+    if path:
+        with _open_as(first_bytes(path), path) as lower:
+            take_lower_bytes(lower)
+            lower.load()
+            add_lower_bytes(image, lower)
+
+
+def _draft(image: Image.Image, size: int) -> None:
+    """Have an image decoded smaller where its format allows it, and refuse one that is too large nevertheless."""
+    image.draft(None, (size, size))  # a JPEG decodes up to 8 times smaller, and that much faster
+    _check_size(*image.size)
+    tiles = getattr(image, "tile", None)
+    if tiles and tiles[0].codec_name in Image.DECODERS and image.width * image.height > MAX_SLOW_PIXELS:
+        raise UnreadableImageError(
+            f"{image.width} x {image.height} pixels, more than the {MAX_SLOW_PIXELS // 10**6} megapixels allowed for "
+            f"{image.format}"
+        )
+    jpeg2000.decode_smaller(image)
 
 
 def _finished(image: Image.Image, resized: Callable[[Image.Image], Image.Image]) -> Image.Image:
@@ -231,12 +262,13 @@ def _salvaged(image: Image.Image, size: int) -> Image.Image:
 
     def part_of(content: bytes) -> Image.Image:
         part = _open_as(head, BytesIO(content))
-        part.draft(None, (size, size))
-        _check_size(*part.size)
+        _draft(part, size)
         return part
 
     whole = _loaded(partial(part_of, content))
     if whole is None:
+        if image.width * image.height > _MOST_PIXELS_PER_BYTE * len(content):  # its size is what is damaged
+            raise UnreadableImageError("damaged: its file is far too short for its size")
         whole, image.info[_LOST] = salvaged(content, lambda content, ground: load_onto(part_of(content), ground))
     return whole
 
@@ -285,15 +317,16 @@ def _has_several_scans(image: Image.Image) -> bool:
 
 
 def _memory(image: Image.Image) -> int:
-    """The bytes that decoding an image takes, about: its own pixels, those of its conversion, and copies of both."""
-    pixels = image.width * image.height
-    is_deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
-    each = 1 if image.mode in ("1", "L", "P") else 4
-    each += 12 if is_deep else 0 if image.mode in ("RGB", "RGBA") else 4
-    if image.format not in _READ_WHOLE:
-        return each * pixels
+    """The bytes that decoding an image takes, about: its file, its pixels, those of its conversion, and copies."""
+    is_grey = image.mode in ("I", "F") or image.mode.startswith("I;16")
+    converted = {"RGB": 0, "RGBA": 0, "LA": 8, "PA": 8}.get(image.mode, 20 if is_grey else 4)
+    each = (1 if image.mode in ("1", "L", "P") else 4) + converted + (4 if is_deep(image) else 0)
+    if image.format in _READ_WHOLE:
+        each += 12
+    elif image.format == "JPEG2000":
+        each += jpeg2000.BYTES * len(image.getbands())
     path = image.info.get(_FILE)
-    return (each + 8) * pixels + (os.path.getsize(path) if isinstance(path, str | bytes) else 0)
+    return each * image.width * image.height + (os.path.getsize(path) if isinstance(path, str | bytes) else 0)
 
 
 def _open_raw(path: str | os.PathLike[str]) -> Image.Image:

@@ -10,7 +10,7 @@ import numpy as np
 
 from hashcli.errors import HashcliError, reason_of
 from hashcli.hashmodel import description as descriptions
-from hashcli.plain_files import check_plain
+from hashcli.plain_files import open_plain
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -237,8 +237,10 @@ class HashModel:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 3
         try:
-            check_plain(self.folder / file)  # or a pipe would be waited for
+            open_plain(self.folder / file).close()  # or a pipe would be waited for
             return ort.InferenceSession(str(self.folder / file), options, providers=providers(self._device))
+        except PermissionError as error:
+            raise HashcliError(f"{self.folder / file} cannot be read: {reason_of(error)}.") from error
         except Exception as error:  # the library raises nothing narrower
             raise HashcliError(
                 f"{self.folder / file} cannot be loaded ({error}).", "Copy the hash model folder again."

@@ -1,5 +1,6 @@
 """The hash models by name: those that ship, and the user's own."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 from platformdirs import user_data_path
 
 import hashcli
-from hashcli.errors import HashcliError, did_you_mean, did_you_mean_path
+from hashcli.errors import HashcliError, did_you_mean, did_you_mean_path, reason_of
 from hashcli.hashmodel.description import FILE_NAME
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def user_models() -> Path:
 def model_folders() -> Iterator[Path]:
     """Every installed hash model's folder."""
     for home in model_homes():
-        if home.is_dir():
+        if os.path.isdir(home):  # False also for a folder that we may not look into
             yield from sorted(path.parent for path in home.glob(f"*/{FILE_NAME}"))
 
 
@@ -56,11 +57,17 @@ def find_model(name_or_folder: str | Path) -> Path:
     """The folder of a hash model given by name or as a folder. Raises HashcliError naming the installed ones."""
     name = str(name_or_folder)
     given = Path(name_or_folder).expanduser()
-    if (given / FILE_NAME).is_file():
-        return given.resolve()
+    try:
+        if (given / FILE_NAME).is_file():
+            return given.resolve()
+        denied = None
+    except PermissionError as error:  # for a name, only the working directory cannot be looked into
+        denied = error
     folders = {folder.name: folder for folder in reversed(list(model_folders()))}  # a shipped name is not overridden
     if name in folders:
         return folders[name]
+    if denied:
+        raise HashcliError(f"{given / FILE_NAME} cannot be read: {reason_of(denied)}.") from denied
     known = ", ".join(sorted(folders)) or "none"
     if given.is_dir():
         raise HashcliError(f"{given} is not a hash model: it has no {FILE_NAME}.", f"Models by name: {known}.")

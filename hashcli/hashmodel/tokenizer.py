@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hashcli.errors import HashcliError
+from hashcli.errors import HashcliError, reason_of
+from hashcli.plain_files import open_plain
 
 
 class KnownWords(NamedTuple):
@@ -18,7 +19,10 @@ def load_tokenizer(path: Path, max_tokens: int) -> Any:
     from tokenizers import Tokenizer
 
     try:
+        open_plain(path).close()  # or a pipe would be waited for
         tokenizer = Tokenizer.from_file(str(path))
+    except PermissionError as error:
+        raise HashcliError(f"{path} cannot be read: {reason_of(error)}.") from error
     except Exception as error:  # the library raises nothing narrower
         raise HashcliError(f"{path} cannot be loaded ({error}).", "Copy the hash model folder again.") from error
     tokenizer.enable_truncation(max_tokens)

@@ -216,7 +216,7 @@ class UnusableIndexFolderError(HashcliError):
     """An index cannot be kept in `index_folder`: the disk is read-only, say, or its parent is a file."""
 
     def __init__(self, index_folder: Path, problem: str) -> None:
-        super().__init__(problem, "Choose another folder for the index.")
+        super().__init__(problem, "Check its permissions, or choose another folder for the index.")
         self.index_folder = index_folder
 
 

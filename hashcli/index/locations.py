@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,8 +73,9 @@ def locate(folder: str | os.PathLike[str] | None = None, name: str | None = None
 def named_indexes() -> dict[str, Path]:
     """The folders of the named indexes, by name; the default one comes first, if there is one."""
     folders = {DEFAULT_NAME: _folder_of_name(DEFAULT_NAME)}
-    if (named := user_data_path("hashcli") / "indexes").is_dir():
-        folders |= {folder.name: folder for folder in sorted(named.iterdir()) if folder.name != DEFAULT_NAME}
+    with suppress(FileNotFoundError, PermissionError):
+        named = sorted((user_data_path("hashcli") / "indexes").iterdir())
+        folders |= {folder.name: folder for folder in named if folder.name != DEFAULT_NAME}
     return {name: folder for name, folder in folders.items() if is_index(folder)}
 
 

@@ -39,8 +39,9 @@ def writer_lock(index_folder: Path) -> Iterator[None]:
     except Timeout:
         raise IndexBusyError(index_folder) from None
     except OSError as error:
+        at = f"{error.filename}: " if error.filename not in (None, str(index_folder)) else ""
         raise UnusableIndexFolderError(
-            index_folder, f"The index in {index_folder} cannot be written: {error.strerror}."
+            index_folder, f"The index in {index_folder} cannot be written: {at}{error.strerror}."
         ) from error
     try:
         yield

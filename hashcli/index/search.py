@@ -241,6 +241,8 @@ class Index:
         try:
             folder = find_model(indexed.source)
         except HashcliError as error:
+            if isinstance(error.__cause__, PermissionError):
+                raise
             raise ModelMissingError(
                 f"The index in {self.folder} was made with the hash model {indexed.source}, which is not there.",
                 "Put it back, or encode everything again with another one.",

@@ -65,7 +65,8 @@ class SearchFilesError(HashcliError):
     def __init__(self, index_folder: Path, error: OSError) -> None:
         super().__init__(
             f"The search files in {index_folder} cannot be written: {error.strerror}.",
-            "Nothing is lost: free some disk space and update the index again.",
+            "Nothing is lost: free some disk space, or check the permissions of the folder; then update the index "
+            "again.",
         )
         self.index_folder = index_folder
 
@@ -200,7 +201,7 @@ def _choose_model(
         return model, None
     if current is not None and not options.rehash:
         raise OtherModelError(index_folder, current, source, model)
-    is_folder = os.sep in source or Path(source).is_dir()
+    is_folder = os.sep in source or os.path.isdir(source)
     return model, IndexedModel(str(folder) if is_folder else source, model.fingerprint, model.bits)
 
 

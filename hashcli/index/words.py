@@ -10,7 +10,7 @@ before all that have no texts.
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, lru_cache, partial, reduce
 from typing import TYPE_CHECKING
@@ -50,11 +50,12 @@ class Words(StrEnum):
 @dataclass(frozen=True)
 class QueryWords:
     """The words of a query: those to look for, which of these are names, and those to keep away from. Small words are
-    left out."""
+    left out. `as_written` are the plurals that `wanted` has as singulars."""
 
     wanted: tuple[str, ...] = ()
     names: frozenset[str] = frozenset()
     unwanted: tuple[str, ...] = ()
+    as_written: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, query: "Query", is_whole: Callable[[str], bool]) -> "QueryWords":
@@ -65,7 +66,8 @@ class QueryWords:
             for which in (True, False)
         )
         names = [word for word in wanted if _NUMBER.search(word) or not (is_whole(word) or is_whole(_singular(word)))]
-        return cls(_distinct(wanted), frozenset(map(_singular, names)), _distinct(unwanted))
+        plurals = {singular: word for word in wanted if (singular := _singular(word)) != word}
+        return cls(_distinct(wanted), frozenset(map(_singular, names)), _distinct(unwanted), plurals)
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,9 @@ class WordHits:
         return added
 
     def held_by(self, id_: int) -> tuple[str, ...]:
-        """The words to look for that a photo holds."""
-        return tuple(word for word in self.words.wanted if _is_among(id_, self.holders[word]))
+        """The words to look for that a photo holds, as they are written in the query."""
+        held = (word for word in self.words.wanted if _is_among(id_, self.holders[word]))
+        return tuple(self.words.as_written.get(word, word) for word in held)
 
 
 def words_of(text: str) -> Iterator[str]:

@@ -54,6 +54,31 @@ def test_rows_of_latex(hashcli: Run, runs: Path) -> None:
     ]
 
 
+def test_both_databases_stand_together(hashcli: Run, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        save_run(tmp_path / "runs" / f"ckdh-{seed}", seed, value=0.5, unseen=0.4)
+        save_run(tmp_path / "runs" / f"without-{seed}", seed, value=0.5, unseen=0.3, distil=False)
+    lines = hashcli("evaluate", "--compare", "runs", "--latex").stdout.splitlines()
+    assert lines[0] == "% image to text, mAP@all; bits: 16, 32"
+    names = [line.partition(" & ")[0:3:2] for line in lines[1:9]]
+    assert [(name, rest.split()[0]) for name, rest in names] == [
+        ("ckdh", ".500"),
+        ("  gain over ckdh, distil=false", "+.000"),
+        ("  in the unseen database", ".400"),
+        ("  gain over ckdh, distil=false", "+.100"),
+        ("ckdh, distil=false", ".500"),
+        ("  in the unseen database", ".300"),
+        ("chance", ".300"),
+        ("  in the unseen database", ".300"),
+    ]
+    assert lines[9] == "% text to image, mAP@all; bits: 16, 32"
+    rows = json_rows(hashcli("evaluate", "--compare", "runs", "--json"))
+    assert {row["direction"]: row["mean"] for row in rows if row["runs"] == "ckdh"} == {
+        **dict.fromkeys(("image to text", "text to image"), 0.5),
+        **dict.fromkeys(("image to text, unseen database", "text to image, unseen database"), 0.4),
+    }
+
+
 def test_a_table_fits_a_terminal_of_80_columns(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "dumb")

@@ -86,10 +86,11 @@ def test_coco_below_images(tmp_path: Path, flat: bool) -> None:
     assert all(path.exists() and "images" in path.parts for path in dataset.images)
 
 
-def test_coco_has_one_caption_by_the_hashing_protocol_and_all_by_another(tmp_path: Path) -> None:
+def test_coco_evaluates_one_caption_by_the_hashing_protocol_and_all_by_another(tmp_path: Path) -> None:
     root = make_coco(tmp_path)
-    assert load_dataset("coco", root, "COCO").texts[2] == ["caption 0 of 5"]
-    assert load_dataset("coco", root, "coco-all").texts[2] == ["caption 0 of 5", "caption 1 of 5"]
+    one, every = load_dataset("coco", root, "COCO"), load_dataset("coco", root, "coco-all")
+    assert one.texts[2] == every.texts[2] == every.searched_texts(2) == ["caption 0 of 5", "caption 1 of 5"]
+    assert one.searched_texts(2) == ["caption 0 of 5"]
 
 
 @pytest.mark.parametrize("year", [2014, 2017])

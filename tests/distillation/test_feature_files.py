@@ -1,4 +1,4 @@
-"""Vectors from files as a teacher: every format is read, and whatever is missing or of no use is named."""
+"""Vectors from files as towers: every format is read, and whatever is missing or of no use is named."""
 
 import json
 import os
@@ -9,19 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 pytest.importorskip("torch")
 
 from hashcli.datasets.dataset import ImageTextDataset
+from hashcli.datasets.vocabulary import bag_of_words
 from hashcli.distillation.feature_cache import FeatureCache
 from hashcli.distillation.feature_files import vector_towers
 from hashcli.distillation.open_towers import open_teacher
 from hashcli.distillation.resolve import resolve_settings
 from hashcli.distillation.run import train_hash_models
 from hashcli.distillation.run_plan import RunPlan
+from hashcli.distillation.token_bag import TOWER_NORM
 from hashcli.distillation.towers import BackboneTower
 from hashcli.errors import HashcliError
+from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.model import HashModel
 from tests.distillation.runs import Kept, short_settings, small_mirflickr, small_plan
 
@@ -281,11 +285,43 @@ def test_what_vectors_cannot_do_is_refused(captions: ImageTextDataset, tiny_mode
 
     assert "lcdh uses the teacher's vectors of texts" in refused("lcdh", teacher=alone)
     assert "tune_teacher: features without a tower cannot" in refused("ckdh", teacher=both, tune_teacher="full")
-    assert "student: vectors in a file cannot encode" in refused("ckdh", teacher=both, student=both)
-    assert "text: vectors in a file cannot encode" in refused("ckdh", teacher=both, text=both)
+    assert "tune_student: features without a tower cannot" in refused("ckdh", student=both, tune_student="last")
+    assert f"{tmp_path / 'alone.npz'} holds no vectors of texts" in refused("ckdh", text=alone)
     plan = small_plan(captions, short_settings("ckdh", tiny_model, teacher=alone), tmp_path)
     with pytest.raises(HashcliError, match="The baselines use the teacher's vectors of texts"):
         train_hash_models(replace(plan, baselines=True), Kept())
+
+
+@pytest.mark.parametrize("text", ["bag", "vectors", "bag+vectors"])
+def test_a_student_on_vectors_has_codes_metrics_and_heads(
+    captions: ImageTextDataset, tiny_model: Path, tmp_path: Path, text: str
+) -> None:
+    """The heads alone are graphs, which give the codes again from vectors of unit length."""
+    vectors = save_vectors(captions, tmp_path / "vgg.npz")
+    settings = short_settings("ckdh", tiny_model, student=vectors, text=text.replace("vectors", vectors))
+    plan = small_plan(captions, settings, tmp_path)
+    rows = train_hash_models(plan, Kept())
+    assert {row["of"] for row in rows} == {"validation", "ckdh's teacher", "ckdh"}
+    assert not (plan.out / "model-16").exists()
+    image, texts = (onnxruntime.InferenceSession(plan.out / "heads-16" / f"{half}.onnx") for half in ("image", "text"))
+    saved, stored = np.load(plan.out / "codes-16.npz"), np.load(tmp_path / "vgg.npz")
+    seen = {"features": unit(stored["image_features"]).astype(np.float32)}
+    assert np.array_equal(pack(image.run(["output"], seen)[0]), saved["photos"])
+    words = plan.out / "heads-16" / "words.txt"
+    assert words.exists() == ("bag" in text)
+    listed = [one for several in captions.texts for one in several]
+    bags = bag_of_words(listed, words.read_text().split()) if words.exists() else np.empty((len(listed), 0))
+    by_tower = unit(stored["text_features"]) * (TOWER_NORM if bags.shape[1] else 1)
+    seen_texts = np.concatenate([by_tower, bags] if "vectors" in text else [bags], axis=1).astype(np.float32)
+    assert np.array_equal(pack(texts.run(["output"], {"features": seen_texts})[0]), saved["texts"])
+
+
+def test_a_photo_without_a_vector_for_the_student_is_named(
+    captions: ImageTextDataset, tiny_model: Path, tmp_path: Path
+) -> None:
+    some = replace(captions, images=captions.images[1:])
+    told = refusal(captions, tiny_model, tmp_path, "ckdh", student=save_vectors(some, tmp_path / "vgg.npz"))
+    assert "1 of 58 photos has no vector" in told
 
 
 def test_photos_and_texts_of_a_run_without_a_vector_are_named(
@@ -342,6 +378,8 @@ def test_a_light_student_of_vectors_without_captions(
             train_hash_models(plan("refused", **settings), Kept())
     with pytest.raises(HashcliError, match="student: vectors in a file cannot encode new photos"):
         train_hash_models(plan("refused", student=teacher), Kept())
+    with pytest.raises(HashcliError, match="beside a model is for methods that learn from pairs"):
+        train_hash_models(plan("refused", text=f"bag+{tiny_model}"), Kept())
     photos = save_vectors(captions, tmp_path / "photos.npz", texts=False)
     with pytest.raises(HashcliError, match="has 0 vectors of texts, which are too few"):
         train_hash_models(plan("refused", teacher=photos), Kept())

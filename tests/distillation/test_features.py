@@ -1,5 +1,6 @@
 """The photos and texts that a run uses, and their features."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,20 @@ def test_the_items_of_a_split_in_the_order_of_the_dataset() -> None:
     assert rows.teacher_text.flatten().tolist() == [1, 2, 6]
     assert rows.labels is not None
     assert rows.labels.tolist() == [[0, 1], [0, 1], [0, 0]]
+
+
+def test_all_texts_are_trained_on_where_only_the_first_is_evaluated() -> None:
+    texts = [["a0", "a1"], ["b0", "b1"], ["c0"]]
+    dataset = ImageTextDataset("own", list("abc"), [Path(name) for name in "abc"], texts, np.ones((3, 1), np.uint8))
+    rows = np.arange(3)
+    split = Split("ours", 0, rows[:1], rows[1:], rows[1:], rows[:0], "checksum", [])
+    items = UsedItems.of_split(replace(dataset, searched=1), split)
+    assert items.texts == ["a0", "b0", "b1", "c0"]
+    assert [items.texts[place] for place in items.trained] == ["b0", "b1", "c0"]
+    assert [items.texts[place] for place in items.searched] == ["a0", "b0", "c0"]
+    every = UsedItems.of_split(dataset, split)
+    assert every.texts == ["a0", "a1", "b0", "b1", "c0"]
+    assert every.searched.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_labels_are_hidden_by_photo_and_by_seed() -> None:

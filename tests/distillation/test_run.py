@@ -17,6 +17,7 @@ from hashcli.distillation.resolve import resolve_settings
 from hashcli.distillation.run import train_hash_models
 from hashcli.distillation.student import load_student
 from hashcli.errors import HashcliError
+from hashcli.evaluation.retrieval import encode_dataset
 from hashcli.hashmodel.model import HashModel
 from tests.conftest import make_tiny_model
 from tests.distillation.runs import Kept, resumed, short_settings, small_mirflickr, small_plan, some_pairs, update_plan
@@ -48,6 +49,7 @@ def metrics_of(rows: list[dict[str, Any]], of: str, bits: int, name: str) -> dic
 
 
 TEACHERS = {"soda": {"image to image"}, "ckdh": {"image to text", "text to image"}, "lcdh": {"pair to pair"}}
+WITHIN = {"image to image", "text to text"}
 
 
 @pytest.mark.parametrize("method", TEACHERS)
@@ -78,30 +80,39 @@ def test_a_run_leaves_hash_models_and_all_that_is_needed_to_check_them(
     last = next(epoch for epoch in epochs[::-1] if epoch["bits"] == 16)["validation"]
     final = metrics_of(rows, "validation", 16, "mAP@all")
     assert last == {f"{direction} mAP@all": value for direction, value in final.items()}
-    assert {row["direction"] for row in rows if row["of"] == f"{method}'s teacher"} == TEACHERS[method]
+    of_teacher = {row["direction"] for row in rows if row["of"] == f"{method}'s teacher"}
+    both_databases = TEACHERS[method] | {f"{way}, unseen database" for way in TEACHERS[method]}
+    assert of_teacher == both_databases | (WITHIN if method == "ckdh" else set())
     rounds = {row["of"] for row in rows if "round" in row["of"]}
     named = {f"round {number}, {codes}" for number in (1, 2) for codes in ("stored codes", "encoded anew")}
     assert rounds == (named if method == "lcdh" else set())
 
     assert mirflickr.labels is not None
-    relevant = (mirflickr.labels[split.query].astype(int) @ mirflickr.labels[split.database].T.astype(int)) > 0
+    labels = mirflickr.labels.astype(int)
+    assert len(split.unseen) == 23
     for bits in (16, 32):
         saved = np.load(plan.out / f"codes-{bits}.npz")
         assert np.array_equal(saved["query"], split.query)
         assert np.array_equal(saved["labels"], mirflickr.labels)
         assert np.array_equal(saved["rows"], saved["text_rows"])  # one text each
-        query, database = (np.searchsorted(saved["rows"], part) for part in (split.query, split.database))
         images, texts = saved["photos"], saved["texts"]
         assert images.shape == (58, bits // 8)
-        assert metrics_of(rows, method, bits, "mAP@all") == {
-            "text to image": pytest.approx(mean_average_precision(texts[query], images[database], relevant)),
-            "image to text": pytest.approx(mean_average_precision(images[query], texts[database], relevant)),
-        }
-        assert metrics_of(rows, "ITQ of the teacher", bits, "mAP@all").keys() == {"text to image", "image to text"}
+        expected = {}
+        for name, part in (("", split.database), (", unseen database", split.unseen)):
+            query, database = (np.searchsorted(saved["rows"], rows_of_it) for rows_of_it in (split.query, part))
+            relevant = labels[split.query] @ labels[part].T > 0
+            for kinds, codes, others in (("text to image", texts, images), ("image to text", images, texts)):
+                expected[kinds + name] = pytest.approx(mean_average_precision(codes[query], others[database], relevant))
+        found = metrics_of(rows, method, bits, "mAP@all")
+        assert {way: value for way, value in found.items() if way not in WITHIN} == expected
+        assert found.keys() == metrics_of(rows, "ITQ of the teacher", bits, "mAP@all").keys() == {*expected, *WITHIN}
         model = HashModel(plan.out / f"model-{bits}", verify=True)
         assert (model.bits, model.name) == (bits, f"run-{bits}")
         assert model.description.method == f"{method}, our reconstruction"
-        assert "a reconstruction and not the authors' code" in (model.folder / "README.md").read_text()
+        card = (model.folder / "README.md").read_text()
+        assert "a reconstruction and not the authors' code" in card
+        assert [line for line in card.splitlines() if "unseen" in line and "mAP@all |" not in line] == []
+        assert "| text to image, unseen database | mAP@all |" in card
 
 
 @pytest.mark.parametrize("method", ["soda", "ckdh", "lcdh"])
@@ -223,6 +234,25 @@ def test_a_stopped_run_ends_like_one_that_was_not_stopped(
     assert read[0] == read[1]
 
 
+@pytest.mark.parametrize("method", ["ckdh", "lcdh"])
+def test_captions_that_are_not_evaluated_are_trained_on(
+    mirflickr: ImageTextDataset, tiny_model: Path, tmp_path: Path, method: str
+) -> None:
+    """Two captions a photo, of which the first is evaluated: the codes are of these, by hashcli evaluate as well."""
+    texts = [[*own, f"another of {row}"] for row, own in enumerate(mirflickr.texts)]
+    dataset = replace(mirflickr, texts=texts, searched=1)
+    plan = replace(small_plan(dataset, short_settings(method, tiny_model), tmp_path), baselines=True)
+    rows = train_hash_models(plan, Kept())
+    assert load_student(plan.out / "model-16").learned == 2 * len(plan.split.train)
+    saved = np.load(plan.out / "codes-16.npz")
+    assert np.array_equal(saved["text_rows"], saved["rows"])
+    model = HashModel(plan.out / "model-16")
+    again = encode_dataset(model, dataset, saved["rows"], lambda count: None)
+    assert np.array_equal(again.packed["text"], saved["texts"])
+    of = {row["of"] for row in rows}
+    assert {"ITQ of the teacher", "validation", method} < of
+
+
 def test_captions_without_labels(tiny_model: Path, mirflickr: ImageTextDataset, tmp_path: Path) -> None:
     """Recall of one's own photo or caption, and the similarities are the teacher's."""
     dataset = replace(mirflickr, name="captions", labels=None, label_names=[])
@@ -250,6 +280,25 @@ def test_an_open_clip_teacher_and_a_student_with_a_torch_tower(
     assert not saved["towers"]["student"].endswith("-bfloat16")
     size = 32 if student == "the teacher" else 160
     assert HashModel(plan.out / "model-16").description.image.size == size
+
+
+@pytest.mark.parametrize("student", ["timm:test_resnet/random", "hash model"])
+def test_the_model_of_a_student_of_small_photos_reduces_them_too(
+    mirflickr: ImageTextDataset, tiny_model: Path, tmp_path: Path, student: str
+) -> None:
+    """The run itself compares the exported model's outputs with the trained ones. An update keeps the size."""
+    pytest.importorskip("timm", exc_type=ImportError)
+    tuned = {"tune_student": "last", "tune_epochs": 1} if student.startswith("timm:") else {}
+    name = str(tiny_model) if student == "hash model" else student
+    settings = short_settings("soda", tiny_model, epochs=1, student=name, student_size=5, **tuned)
+    plan = small_plan(some_pairs(mirflickr, range(40)), settings, tmp_path)
+    train_hash_models(plan, Kept())
+    assert HashModel(plan.out / "model-16", verify=True).description.image.size == 5
+    update = update_plan(plan.out / "model-16", some_pairs(mirflickr, range(30, 58)), tmp_path, "new", epochs=1)
+    train_hash_models(update, Kept())
+    assert HashModel(update.out / "model-16", verify=True).description.image.size == 5
+    with pytest.raises(HashcliError, match="has student_size 5, which 6 cannot replace"):
+        train_hash_models(update_plan(plan.out / "model-16", mirflickr, tmp_path, "other", student_size=6), Kept())
 
 
 def test_both_halves_of_an_open_clip_model_in_a_student(mirflickr: ImageTextDataset, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from hashcli.distillation.feature_cache import FeatureCache
 from hashcli.distillation.open_towers import open_image_tower, open_teacher
 from hashcli.distillation.pretrained_towers import our_interpolation, skip_hub_if_offline
-from hashcli.distillation.towers import TorchImageTower
+from hashcli.distillation.towers import BackboneTower, TorchImageTower, at_student_size, tower_pixels
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.model import HashModel
 from tests.distillation.small_clip import CONFIG, make_small_clip
@@ -321,3 +321,38 @@ def test_a_pooling_that_fails_in_open_clip_is_refused(tmp_path: Path) -> None:
     folder = save_bert_clip(tmp_path / "clip", "max_pooler")
     with pytest.raises(HashcliError, match="takes the maximum over a text's tokens, which fails in open_clip"):
         open_teacher(f"local-dir:{folder}")
+
+
+def enlarged(photo: np.ndarray, size: int) -> np.ndarray:
+    """uint8 [h, h, 3] by plain bilinear interpolation at pixel centres, not yet rounded."""
+    places = np.clip((np.arange(size) + 0.5) * len(photo) / size - 0.5, 0, len(photo) - 1)
+    low = np.minimum(places.astype(int), len(photo) - 2)
+    share = (places - low)[:, None]
+    rows = photo[low] * (1 - share[:, None]) + photo[low + 1] * share[:, None]
+    return np.asarray(rows[:, low] * (1 - share) + rows[:, low + 1] * share)
+
+
+def test_a_student_of_small_photos_sees_them_enlarged(photos: Path, tiny_model: Path) -> None:
+    whole = BackboneTower(str(tiny_model))
+    small = at_student_size(whole, 5)
+    assert (small.size, small.width, small.key) == (5, whole.width, f"{whole.key}-at-5")
+    path = str(photos / "coffee.png")
+    expected = whole._encode(enlarged(tower_pixels(small, path).astype(float), 8).round().astype(np.uint8)[None])
+    (found,) = small.encode_images([path])
+    assert isinstance(found, np.ndarray)
+    assert found == pytest.approx(expected[0], abs=1.01)  # where a value lies between two whole numbers
+    assert np.mean(np.abs(found - expected[0]) < 0.01) > 0.95
+    assert at_student_size(whole, 8) is whole
+
+    timm = pytest.importorskip("timm", exc_type=ImportError)
+    assert timm
+    torch_tower = open_image_tower("timm:test_resnet/random")
+    assert isinstance(torch_tower, TorchImageTower)
+    small = at_student_size(torch_tower, 40)
+    (found,) = small.encode_images([path])
+    photo = torch.from_numpy(enlarged(tower_pixels(small, path).astype(float), torch_tower.size)).permute(2, 0, 1)
+    with torch.inference_mode():
+        seen = (photo[None].float() - torch_tower.mean) / torch_tower.std
+        assert found == pytest.approx(torch_tower.encoder(seen)[0].numpy(), abs=1e-3)
+    with pytest.raises(HashcliError, match=f"takes photos of {torch_tower.size} pixels, which is less than 4096"):
+        at_student_size(torch_tower, 4096)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from hashcli.errors import HashcliError
 from hashcli.evaluation.compare import ComparedMetric, compare, find_runs, joint_curves
@@ -111,3 +112,24 @@ def test_curves_are_means_over_the_seeds(tmp_path: Path) -> None:
     one = joint_curves(compare(find_runs([tmp_path / "ckdh-0"])), 16)
     assert curves["ckdh"]["image to text"] != one["ckdh"]["image to text"]
     assert joint_curves(comparison, 32) == {}
+
+
+def test_curves_in_the_unseen_database_are_drawn_where_all_runs_have_them(tmp_path: Path) -> None:
+    for method in ("ckdh", "soda"):
+        save_run(tmp_path / method, 0, value=0.5, method=method)
+        saved = save_codes(tmp_path / method / "codes-16.npz")
+    database = saved["database"].tolist()
+    split = {"train": database[:10], "validation": database[10:12], "database": database}
+    (tmp_path / "ckdh" / "split.json").write_text(json.dumps(split))
+    comparison = compare(find_runs([tmp_path]))
+    main = ["image to text", "text to image"]
+    assert [list(own) for own in joint_curves(comparison, 16).values()] == [main, main]
+    (tmp_path / "soda" / "split.json").write_text(json.dumps(split))
+    curves = joint_curves(comparison, 16)
+    assert list(curves["soda"]) == [*main, *(f"{way}, unseen database" for way in main)]
+    pytest.importorskip("matplotlib")
+    from hashcli.evaluation.plots import plot_compared
+
+    plot_compared(curves, tmp_path / "joint.png", "both", by_rank=False)
+    with Image.open(tmp_path / "joint.png") as picture:
+        assert picture.height > 0.8 * picture.width  # two rows of two

@@ -15,7 +15,7 @@ from hashcli.evaluation.ranking import (
     PRECISION_WITHIN_FOUND,
     RECALL_OVER_RANKS,
     RECALL_WITHIN,
-    average_precision,
+    Ranked,
     chance_of_average_precision,
     chance_of_cut_average_precision,
     chance_of_first_relevant_precision,
@@ -23,7 +23,6 @@ from hashcli.evaluation.ranking import (
     evaluate_labels,
     evaluate_neighbours,
     evaluate_pairs,
-    first_relevant_precision,
     hamming_distances,
     tie_averaged_precision,
 )
@@ -38,15 +37,15 @@ def loop_average_precision(ranked: list[bool]) -> float:
 def test_average_precision_by_hand() -> None:
     """Relevant at ranks 1, 3 and 4: (1/1 + 2/3 + 3/4) / 3. A query with nothing relevant counts 0."""
     ranked = np.array([[1, 0, 1, 1], [0, 0, 0, 0]], bool)
-    assert average_precision(ranked).tolist() == pytest.approx([(1 + 2 / 3 + 3 / 4) / 3, 0])
+    assert Ranked(ranked).average_precision().tolist() == pytest.approx([(1 + 2 / 3 + 3 / 4) / 3, 0])
 
 
 def test_the_two_conventions_of_map_at_k_differ_as_documented() -> None:
     """Relevant at ranks 2, 5 and 6, k = 2. Cut: only rank 2 is seen, (1/2) / 1. First relevant: (1/2 + 2/5) / 2."""
     ranked = np.array([[0, 1, 0, 0, 1, 1]], bool)
-    assert average_precision(ranked[:, :2])[0] == pytest.approx(1 / 2)
-    assert first_relevant_precision(ranked, 2)[0] == pytest.approx((1 / 2 + 2 / 5) / 2)
-    assert first_relevant_precision(ranked, 99)[0] == pytest.approx(loop_average_precision(ranked[0].tolist()))
+    assert Ranked(ranked).average_precision(2)[0] == pytest.approx(1 / 2)
+    assert Ranked(ranked).first_relevant_precision(2)[0] == pytest.approx((1 / 2 + 2 / 5) / 2)
+    assert Ranked(ranked).first_relevant_precision(99)[0] == pytest.approx(loop_average_precision(ranked[0].tolist()))
 
 
 def test_tie_averaged_precision_is_the_mean_over_all_orders() -> None:
@@ -64,7 +63,7 @@ def test_chance_is_the_mean_over_all_orders() -> None:
     assert chance_of_cut_average_precision(np.array([2]), 5, 3)[0] == pytest.approx(cut)
     assert chance_of_recall(np.array([2]), 5, 3)[0] == pytest.approx(np.mean([any(order[:3]) for order in orders]))
     for k in (1, 2):
-        first = first_relevant_precision(np.array(orders), k).mean()
+        first = Ranked(np.array(orders)).first_relevant_precision(k).mean()
         assert chance_of_first_relevant_precision(np.array([2, 0]), 5, k) == pytest.approx([first, 0])
 
 

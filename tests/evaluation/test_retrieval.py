@@ -65,6 +65,17 @@ def test_no_query_is_in_the_database_of_its_own_kind(codes: DatasetCodes) -> Non
     assert not list(alone.directions_within(np.array([9]), np.array([5, 2])))
 
 
+def test_captions_of_a_querys_own_photo_are_not_to_be_found() -> None:
+    """Photos 0 and 1 are queries, and the database has them too; all captions of a photo have one code."""
+    codes = np.array([[0], [255], [0], [255]], np.uint8)
+    packed = {"image": codes, "text": codes.repeat(5, axis=0)}
+    own = DatasetCodes(np.arange(4), np.arange(4).repeat(5), packed)
+    labels = np.array([[1, 0], [1, 0], [0, 1], [1, 0]], np.uint8)  # the nearest other to photo 0 has another label
+    to_text = evaluate_fully(own, labels, EvaluatedRows(np.arange(2), np.arange(4)))["text to text"]
+    precision = {metric.name: metric.value for metric in to_text.metrics}["precision@1"]
+    assert precision == 0.5
+
+
 def test_all_that_is_evaluated_with_labels() -> None:
     """Each figure is that of a direct call on the right rows."""
     rng = np.random.default_rng(0)

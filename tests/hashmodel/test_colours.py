@@ -1,12 +1,14 @@
 """Colours of every profile and mode come out as sRGB."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from hashcli.hashmodel import colours
+from hashcli.hashmodel import icc
 from hashcli.hashmodel.images import load_pixels, load_thumbnail
 from tests.conftest import SKIMAGE
 
@@ -27,11 +29,9 @@ def expected(tmp_path: Path, photo: Image.Image) -> np.ndarray:
 @pytest.fixture
 def in_adobe_rgb(photo: Image.Image) -> Image.Image:
     """The photo in Adobe RGB (1998), by the matrices of its specification: through linear light, D65 to D65."""
-    values = np.asarray(photo) / 255
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     to_srgb = np.array([[1.39836, -0.39836, 0], [0, 1, 0], [0, -0.04293, 1.04293]])
-    adobe = (linear @ np.linalg.inv(to_srgb).T).clip(0, 1) ** (256 / 563)
-    return Image.fromarray((adobe * 255).round().astype(np.uint8))
+    adobe = (linear_light(photo) @ np.linalg.inv(to_srgb).T).clip(0, 1) ** (256 / 563)
+    return as_image(adobe)
 
 
 def profile_of(image_profile: object) -> bytes:
@@ -41,7 +41,7 @@ def profile_of(image_profile: object) -> bytes:
 def test_a_profile_is_followed(tmp_path: Path, in_adobe_rgb: Image.Image, expected: np.ndarray) -> None:
     for suffix in ("png", "tiff", "webp"):
         path = tmp_path / f"adobe.{suffix}"
-        in_adobe_rgb.save(path, icc_profile=colours._adobe_rgb(), lossless=True)
+        in_adobe_rgb.save(path, icc_profile=icc.adobe_rgb(), lossless=True)
         assert np.abs(load_pixels(path, SIZE, "squash") - expected).mean() < 1
         assert np.abs(np.asarray(load_thumbnail(path, 451).resize((SIZE, SIZE))) - expected).mean() < 2
     in_adobe_rgb.save(tmp_path / "bare.png")
@@ -59,7 +59,7 @@ def test_adobe_rgb_that_only_exif_names(tmp_path: Path, in_adobe_rgb: Image.Imag
 def test_transparency_and_palettes_keep_their_profile(
     tmp_path: Path, in_adobe_rgb: Image.Image, expected: np.ndarray
 ) -> None:
-    profile = colours._adobe_rgb()
+    profile = icc.adobe_rgb()
     clear = in_adobe_rgb.copy()
     clear.putalpha(255)
     clear.save(tmp_path / "alpha.png", icc_profile=profile)
@@ -71,7 +71,7 @@ def test_transparency_and_palettes_keep_their_profile(
 def test_profiles_that_are_srgb_damaged_or_for_other_modes_change_nothing(
     tmp_path: Path, photo: Image.Image, expected: np.ndarray
 ) -> None:
-    adobe = colours._adobe_rgb()
+    adobe = icc.adobe_rgb()
     grey = np.asarray(photo.convert("L").convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC)).astype(int)
     for name, profile in {
         "srgb": profile_of(ImageCms.createProfile("sRGB")),
@@ -93,6 +93,91 @@ def test_profiles_that_are_srgb_damaged_or_for_other_modes_change_nothing(
         stored.save(tmp_path / "adobe.tiff", icc_profile=adobe)
         bare = load_pixels(tmp_path / "bare.tiff", SIZE, "squash")
         assert (load_pixels(tmp_path / "adobe.tiff", SIZE, "squash") == bare).all(), mode
+
+
+def with_chunks(path: Path, image: Image.Image, chunks: dict[str, bytes]) -> Path:
+    """A PNG with chunks before its picture."""
+    image.save(path)
+    content = path.read_bytes()
+    between = b"".join(
+        struct.pack(">I", len(data)) + name.encode() + data + struct.pack(">I", zlib.crc32(name.encode() + data))
+        for name, data in chunks.items()
+    )
+    path.write_bytes(content[:33] + between + content[33:])
+    return path
+
+
+LINEAR, USUAL = struct.pack(">I", 100_000), struct.pack(">I", 45_455)
+ADOBE_RGB = struct.pack(">8I", *(round(n * 1e5) for n in (0.3127, 0.329, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)))
+
+
+def linear_light(image: Image.Image) -> np.ndarray:
+    values = np.asarray(image) / 255
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def as_image(values: np.ndarray) -> Image.Image:
+    return Image.fromarray((values * 255).round().astype(np.uint8))
+
+
+def test_what_a_png_says_of_its_colours(
+    tmp_path: Path, photo: Image.Image, in_adobe_rgb: Image.Image, expected: np.ndarray
+) -> None:
+    linear = as_image(linear_light(photo))
+    for image, chunks in (
+        (linear, {"gAMA": LINEAR}),
+        (linear.quantize(256), {"gAMA": LINEAR}),
+        (linear, {"cICP": b"\x01\x08\0\x01", "gAMA": USUAL}),
+        (in_adobe_rgb, {"gAMA": USUAL, "cHRM": ADOBE_RGB}),
+        (in_adobe_rgb, {"cHRM": ADOBE_RGB}),
+    ):
+        path = with_chunks(tmp_path / "photo.png", image, chunks)
+        assert np.abs(load_pixels(path, SIZE, "squash") - expected).mean() < 4, chunks
+        path.write_bytes(path.read_bytes()[:-20])  # decoded in another way
+        assert np.abs(load_pixels(path, SIZE, "squash") - expected).mean() < 4, chunks
+
+
+def test_what_a_png_says_of_the_shades_of_grey(tmp_path: Path, photo: Image.Image) -> None:
+    grey = photo.convert("L")
+    grey.save(tmp_path / "grey.png")
+    expected = load_pixels(tmp_path / "grey.png", SIZE, "squash").astype(int)
+    path = with_chunks(tmp_path / "photo.png", as_image(linear_light(grey)), {"gAMA": LINEAR})
+    assert np.abs(load_pixels(path, SIZE, "squash") - expected).mean() < 4
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        {"gAMA": USUAL},
+        {"sRGB": b"\0", "gAMA": LINEAR},
+        {"cICP": b"\x01\x0d\0\x01", "gAMA": LINEAR},
+        {"cICP": b"\x01\x01\0\x01"},  # as ffmpeg writes it
+        {"gAMA": bytes(4)},
+        {"gAMA": USUAL, "cHRM": bytes(32)},
+        {"cHRM": b"\0\0\0\1" * 8},
+        {"cICP": b"\xff\xff\0\x01"},
+        {"cICP": b"\x0c\x0d\0\0"},
+    ],
+)
+def test_what_a_png_says_of_srgb_or_wrongly_changes_nothing(
+    tmp_path: Path, photo: Image.Image, expected: np.ndarray, chunks: dict[str, bytes]
+) -> None:
+    assert (load_pixels(with_chunks(tmp_path / "photo.png", photo, chunks), SIZE, "squash") == expected).all()
+
+
+@pytest.mark.parametrize("transfer", [16, 18])
+def test_high_dynamic_range_in_a_png(tmp_path: Path, photo: Image.Image, expected: np.ndarray, transfer: int) -> None:
+    """Up to the white of paper, the photo looks as it would in sRGB."""
+    linear = linear_light(photo)
+    if transfer == 16:
+        power = (linear * 203 / 10_000) ** 0.1593017578125
+        coded = ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+    else:
+        scene = linear * 0.265
+        bright = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+        coded = np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright)
+    path = with_chunks(tmp_path / "photo.png", as_image(coded), {"cICP": bytes((1, transfer, 0, 1))})
+    assert np.abs(load_pixels(path, SIZE, "squash") - expected).mean() < 4
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14])

@@ -194,3 +194,13 @@ def test_the_metadata_of_a_damaged_photo_is_read(tmp_path: Path, photo: Image.Im
             pixels_of(image, SIZE, "squash")
             assert lost_share(image)
             assert image.getexif()[0x010E] == "a cat"
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_size_that_cannot_be_that_of_the_file(tmp_path: Path, photo: Image.Image) -> None:
+    """Nothing is made of such a size, which would take gigabytes."""
+    content = bytearray(encoded(photo, "PNG"))
+    content[16:24] = (20_000).to_bytes(4) + (12_000).to_bytes(4)
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4)
+    with pytest.raises(UnreadableImageError, match="far too short"):
+        decoded(tmp_path / "photo.png", bytes(content))

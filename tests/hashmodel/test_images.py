@@ -245,6 +245,20 @@ def test_a_progressive_jpeg_is_bounded_by_all_of_its_pixels(
         load_pixels(tmp_path / "progressive.jpg", SIZE, "squash")
 
 
+def test_slow_formats_are_bounded_by_fewer_pixels(
+    tmp_path: Path, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A QOI of 250 megapixels, which may have a few kilobytes, would take minutes."""
+    photo.save(tmp_path / "photo.qoi")
+    photo.save(tmp_path / "photo.bmp")
+    monkeypatch.setattr(images, "MAX_SLOW_PIXELS", photo.width * photo.height)
+    load_pixels(tmp_path / "photo.qoi", SIZE, "squash")
+    monkeypatch.setattr(images, "MAX_SLOW_PIXELS", photo.width * photo.height - 1)
+    load_pixels(tmp_path / "photo.bmp", SIZE, "squash")
+    with pytest.raises(UnreadableImageError, match="megapixels allowed for QOI"):
+        load_pixels(tmp_path / "photo.qoi", SIZE, "squash")
+
+
 def test_a_jpeg_of_very_many_scans_is_refused(tmp_path: Path, photo: Image.Image) -> None:
     """But not one with a film behind it, which looks as if it held scans."""
     photo.save(tmp_path / "photo.jpg", progressive=True)

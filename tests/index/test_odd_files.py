@@ -36,6 +36,19 @@ def test_a_photo_of_another_century(index: IndexFolder, album: Path, seconds: in
     assert taken.sum() == (seconds > 2**32)
 
 
+@pytest.mark.parametrize("years", [-30, 30])
+def test_edits_while_the_clock_is_wrong(index: IndexFolder, album: Path, years: int) -> None:
+    """Times are compared for being the same, never for which is later."""
+    photo = album / "coffee.png"
+    for name in ("brick.png", "grass.png"):
+        shutil.copy(album / name, photo)
+        moment = photo.stat().st_mtime + years * 31_556_952
+        os.utime(photo, (moment, moment))
+        assert index.update() == {"updated": 1, "unchanged": ALL - 1}
+        assert index.update() == {"unchanged": ALL}
+        years = 0  # the clock is set right
+
+
 @pytest.mark.parametrize(
     "metadata",
     [

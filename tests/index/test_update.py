@@ -326,7 +326,7 @@ def test_a_folder_that_cannot_be_made(album: Path, tiny_model: Path, tmp_path: P
 def test_files_of_an_index(index: IndexFolder) -> None:
     """Those of the design, and nothing else that stays behind."""
     names = {path.name for path in index.folder.iterdir()}
-    needed = {"catalog.sqlite", "images.faiss", "images.ids.npy", "images.filter"}
+    needed = {"catalog.sqlite", "images.faiss", "images.ids.npy", "images.filter", "images.words"}
     assert needed <= names <= needed | {"lock"}
     assert not stat.S_IMODE((index.folder / "catalog.sqlite").stat().st_mode) & 0o111
 

@@ -21,7 +21,7 @@ from hashcli.index.files.dates import DateSource, PhotoDate, from_utc, parse_dat
 from hashcli.index.files.metadata_files import is_takeout
 from hashcli.index.files.png_texts import read_png_texts
 from hashcli.index.files.text_files import MAX_CHARACTERS, shortened
-from hashcli.index.files.xmp import MAX_BYTES, Xmp, read_xmp
+from hashcli.index.files.xmp import MAX_BYTES, Xmp, read_xmp, rest_of_xmp
 from hashcli.index.places import Place
 from hashcli.parsing import parse_json
 from hashcli.plain_files import read_plain
@@ -252,8 +252,13 @@ def _iptc(image: Image.Image, found: _Found) -> None:
 
 def _xmp(image: Image.Image, found: _Found) -> None:
     packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
-    if packet:
-        found.add_xmp(read_xmp(packet.encode() if isinstance(packet, str) else packet), DateSource.XMP)
+    if not packet:
+        return
+    packet = packet.encode() if isinstance(packet, str) else packet
+    found.add_xmp(read_xmp(packet), DateSource.XMP)
+    rest = rest_of_xmp(packet, (data for name, data in getattr(image, "applist", ()) if name == "APP1"))
+    if rest:
+        found.add_xmp(read_xmp(rest), DateSource.XMP)
 
 
 def _comment(image: Image.Image, found: _Found) -> None:

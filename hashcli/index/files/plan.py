@@ -126,9 +126,7 @@ def make_plan(
     known = KnownFiles(indexed.files)
     given = _look_at((path for path in requested if path not in unreachable), known, roots, texts=options.texts)
     around = {*roots, *given.folders}
-    for path, pattern in indexed.exclusion.left_out(given.found.files, around).items():
-        del given.found.files[path]
-        given.found.problems.append((path, f"{LEFT_OUT} {pattern}"))
+    _leave_out(given.found, indexed.exclusion.left_out(given.found.files, around))
     scanned = scan(
         {folder: indexed.exclusion.rules_in(folder, around) for folder in given.folders},
         forgotten=indexed.exclusion.forgotten,
@@ -250,6 +248,13 @@ class _PhotosWithMetadata:
         if files:
             found.beside[path] = files
         found.files[path] = with_metadata_files(FileState.of(state), files)
+
+
+def _leave_out(found: ScannedFiles, by_pattern: Mapping[str, str]) -> None:
+    """Take files that were given by name out of those found, and say by which pattern each is left out."""
+    for path, pattern in by_pattern.items():
+        del found.files[path]
+        found.problems.append((path, f"{LEFT_OUT} {pattern}"))
 
 
 def _is_left_out(path: str, file: IndexedFile, scanned: ScannedFiles) -> bool:

@@ -4,6 +4,7 @@ Only the properties named here are kept while the XML is read, so that memory do
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import fsum
 from typing import Any
@@ -41,6 +42,7 @@ _DATES = (  # the most reliable first
 _PLACE = (f"{_EXIF}GPSLatitude", f"{_EXIF}GPSLongitude")
 _WANTED = frozenset((*_PERSONS, *_KEYWORDS, *_TEXTS, *_DATES, *_PLACE))
 MAX_BYTES = 16 << 20  # the masks of a raw converter can take a few megabytes
+_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _DEEPEST = 200  # elements within each other
 _MOST_VALUES = 2000  # of one photo
 _NUMBER = r"\s*(\d+(?:\.\d*)?)"
@@ -103,6 +105,24 @@ def _degrees(text: str, letters: str) -> float | None:
         return None
     degrees = fsum(float(part or 0) / 60.0**power for power, part in enumerate(found.groups()[:3]))
     return -degrees if found[4] == letters[1] else degrees
+
+
+def rest_of_xmp(packet: bytes, segments: Iterable[bytes]) -> bytes:
+    """The second packet of a JPEG whose XMP did not fit into one segment, from the segments of APP1; b"" for none.
+
+    Each part of it begins with the digest that the first packet names, the length of the whole, and its place in it
+    (XMP specification, part 3, section 1.1.3.1). It ends before the first part that is missing, or after MAX_BYTES.
+    """
+    parts: dict[int, bytes] = {}
+    start = len(_EXTENSION)
+    for segment in segments:
+        digest, place = segment[start : start + 32], segment[start + 36 : start + 40]
+        if segment.startswith(_EXTENSION) and len(place) == 4 and digest in packet:
+            parts[int.from_bytes(place)] = segment[start + 40 :]
+    whole = bytearray()
+    while len(whole) < MAX_BYTES and (part := parts.get(len(whole))):
+        whole += part
+    return bytes(whole[:MAX_BYTES])
 
 
 def _allowed(found: re.Match[str]) -> str:

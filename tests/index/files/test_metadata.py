@@ -346,6 +346,32 @@ def test_properties_written_as_attributes(tmp_path: Path) -> None:
     ]
 
 
+def with_extended_xmp(path: Path, packet: str, *, named: str, without: int | None = None) -> Path:
+    """A JPEG with a second packet of XMP in parts, last first; perhaps without one of them."""
+    content, whole, digest = path.read_bytes(), packet.encode(), "0123456789ABCDEF" * 2
+    segments = []
+    for number, place in enumerate(range(0, len(whole), 60_000)):
+        head = b"http://ns.adobe.com/xmp/extension/\0" + digest.encode() + struct.pack(">II", len(whole), place)
+        part = head + whole[place : place + 60_000]
+        segments += [b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part] if number != without else []
+    first = xmp("", f"xmlns:xmpNote='http://ns.adobe.com/xmp/note/' xmpNote:HasExtendedXMP='{named or digest}'")
+    main = b"http://ns.adobe.com/xap/1.0/\0" + first.encode()
+    main = b"\xff\xe1" + struct.pack(">H", len(main) + 2) + main
+    path.write_bytes(content[:2] + main + b"".join(reversed(segments)) + content[2:])
+    return path
+
+
+def test_xmp_that_needs_several_segments(tmp_path: Path) -> None:
+    mask = f"<photoshop:mask>{'0' * 150_000}</photoshop:mask>"
+    packet = xmp(f"<dc:title>Ducks</dc:title>{mask}<dc:description>on a pond</dc:description>")
+    photo = with_extended_xmp(save(tmp_path / "whole.jpg"), packet, named="")
+    assert said(photo) == ["Ducks", "on a pond"]
+    photo = with_extended_xmp(save(tmp_path / "cut.jpg"), packet, named="", without=1)
+    assert said(photo) == ["Ducks"]
+    photo = with_extended_xmp(save(tmp_path / "other.jpg"), packet, named="F" * 32)
+    assert said(photo) == []
+
+
 def test_xmp_that_ends_too_early(tmp_path: Path) -> None:
     (tmp_path / "photo.xmp").write_text(
         xmp("<dc:title>Ducks</dc:title><dc:description>by the")[:-60].partition("by")[0]
