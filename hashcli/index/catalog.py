@@ -4,7 +4,6 @@ All queries are here; `catalog_file` has the tables. Rows are kept small (a phot
 column is stored twice, and photos have no secondary index, as the one writer keeps their paths in memory and unique.
 """
 
-import itertools
 import os
 import sqlite3
 import sys
@@ -32,7 +31,6 @@ from hashcli.index.catalog_file import (
     open_to_read,
     open_to_write,
 )
-from hashcli.index.files.paths import is_within
 from hashcli.index.places import Place
 
 if TYPE_CHECKING:
@@ -637,13 +635,20 @@ class Catalog:
     def documents(self) -> Iterator[tuple[int, list[str]]]:
         """The id of every encoded photo, in ascending order, and what is said about it: its name with its folders, and
         its texts. Its folders are those from the root on that it was indexed with, or without one the one it is in."""
-        roots = sorted(self.roots(), key=len)
-        for id_, rows in itertools.groupby(self._db.execute(_TEXTS_OF_PHOTOS), key=lambda row: row[0]):
-            texts = [row[1:] for row in rows]
-            path = self._from_stored(texts[0][0])
-            root = next((root for root in roots if is_within(path, root)), os.path.dirname(path))
-            name = path.removeprefix(os.path.dirname(root))
-            yield id_, [name, *(text for _, text in texts if isinstance(text, str))]
+        roots = [(root.rstrip(os.sep) + os.sep, len(os.path.dirname(root))) for root in sorted(self.roots(), key=len)]
+        current, texts = 0, list[str]()
+        for id_, stored, text in self._db.execute(_TEXTS_OF_PHOTOS):
+            if id_ != current:
+                if texts:
+                    yield current, texts
+                path = self._from_stored(stored)
+                above = next((length for root, length in roots if path.startswith(root)), None)
+                above = len(os.path.dirname(os.path.dirname(path))) if above is None else above
+                current, texts = id_, [path[above:]]
+            if isinstance(text, str):
+                texts.append(text)
+        if texts:
+            yield current, texts
 
     def rows_of(self, kind: Kind, path: str) -> list[int]:
         """The rows, in ascending order of all encoded items of a kind, of a photo or text file, or of what is about

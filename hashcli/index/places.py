@@ -75,7 +75,7 @@ def circle(near: str | Sequence[float]) -> Circle:
         unit = _METRES[(found[4] or "").lower()] if found else 1.0
     else:
         given, unit = _numbers(near), 1000.0
-    shown = near if isinstance(near, str) else ",".join(map(str, near))
+    shown = near if isinstance(near, str) else ",".join(map(str, given)) or repr(near)
     if len(given) not in (2, 3) or not _is_on_earth(given[0], given[1]):
         raise HashcliError(
             f"near {shown} is not a place.",

@@ -71,7 +71,17 @@ def test_ways_to_give_a_place(near: Any, radius: float) -> None:
     "near",
     [
         *("", "Paris", "91,2", "48,181", "48", "48,2,3,4", "48,2,5miles", "nan,2", "1e1,2", "48;2", "\u0664\u0668,2"),
-        *("48,2,0km", "48,2,-5km", (48,), (float("nan"), 2), ("a", "b"), (48, None), (48, 2, 0), (48, 2, float("inf"))),
+        *(
+            "48,2,0km",
+            "48,2,-5km",
+            (48,),
+            (float("nan"), 2),
+            ("a", "b"),
+            (48, None),
+            5,
+            (48, 2, 0),
+            (48, 2, float("inf")),
+        ),
     ],
 )
 def test_what_is_no_place_is_an_error(near: Any) -> None:
