@@ -195,7 +195,8 @@ def search(queries: np.ndarray, items: np.ndarray) -> np.ndarray:
     index = MemoryCodeIndex(np.arange(len(items)), pack(items))
     candidates = index.search(pack(queries), FIRST, RERANKED)
     ranked = [
-        rank(near, output, FIRST, RERANKED, DistanceLimit()) for near, output in zip(candidates, queries, strict=True)
+        rank(near, output, RERANKED, DistanceLimit()).first(FIRST)
+        for near, output in zip(candidates, queries, strict=True)
     ]
     return np.stack([one.ids for one in ranked])
 

@@ -1,9 +1,20 @@
-"""Texts, file names and times made safe to show."""
+"""Texts, file names, times and sizes as they are shown."""
 
 
 def printable(text: str) -> str:
     """The text with escapes for line ends, terminal controls, and bytes of a file name that are not UTF-8."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def human_size(count: int) -> str:
+    """A number of bytes as people read it, such as 712 B, 70.5 kB or 1.2 GB."""
+    if count < 1000:
+        return f"{count} B"
+    size, units = count / 1000, iter(("kB", "MB", "GB"))
+    unit = next(units)
+    while size >= 999.95 and (larger := next(units, None)):
+        size, unit = size / 1000, larger
+    return f"{size:.1f} {unit}"
 
 
 def local_time(seconds: int) -> str:

@@ -4,14 +4,15 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from hashcli.cli.console import detail, stop_with
+from hashcli.errors import did_you_mean
 
 # Options that exclude each other: one given more directly overrides those from the environment or the config file.
 _ALTERNATIVES = (("index", "name"), ("quiet", "verbose"), ("json", "paths", "print0", "show", "extras"))
@@ -53,7 +54,21 @@ class Command(TyperCommand):
 
 
 class CommandGroup(TyperGroup):
-    """All commands."""
+    """All commands. Whoever leaves the command out most likely wants to search, and is told what to type."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        own, of_search = (_names(options) for options in (self.get_params(ctx), self.commands["search"].params))
+        option = args[0].partition("=")[0] if args and args[0].startswith("-") else ""
+        if option and option not in own and not ctx.resilient_parsing:
+            is_search = option in of_search | {"-n"}  # -n for the number of results, as other programs have it
+            _stop_without_command(f"There is no option {option} before a command.", args if is_search else [])
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in self.commands and not ctx.resilient_parsing:
+            like = did_you_mean(args[0], self.commands)
+            _stop_without_command(f"There is no command {args[0]!r}.{like}", [] if like else args)
+        return super().resolve_command(ctx, args)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:  # prints --help
         with _reader_may_leave():
@@ -62,6 +77,15 @@ class CommandGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         with _reader_may_leave():
             return super().invoke(ctx)
+
+
+def _names(options: Iterable[Any]) -> set[str]:
+    return {name for option in options for name in option.opts}
+
+
+def _stop_without_command(problem: str, args: list[str]) -> NoReturn:
+    search = shlex.join(["hashcli", "search", *("-k" if arg == "-n" else arg for arg in args)])
+    stop_with(problem, f"To search: {search}" if args else "hashcli --help lists the commands.", status=2)
 
 
 @contextmanager

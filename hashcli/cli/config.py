@@ -13,7 +13,7 @@ from hashcli.errors import did_you_mean
 from hashcli.printable import printable
 
 EXAMPLES = """Examples:
-hashcli config            where the file is, and what it says
+hashcli config            where the file is, and its text
 HASHCLI_CONFIG= hashcli search dog      ignore the config file this once"""
 
 
@@ -32,12 +32,12 @@ def run(ctx: typer.Context, json: Json = False) -> None:
     if path is None:
         say("No config file is read: HASHCLI_CONFIG is empty.")
         return
-    print(f"file  {printable(str(path))}")
+    print(f"# {printable(str(path))}")
     if not path.exists():
         say("This file does not exist, and is not required.")
-    for key, value in settings.items():
-        for inner, one in value.items() if isinstance(value, dict) else ((None, value),):
-            print(f"{key if inner is None else f'[{key}] {inner}'} = {printable(_shown(one))}")
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        print(printable(line.replace("\t", "    ")))
 
 
 def defaults(ctx: typer.Context) -> dict[str, Any]:

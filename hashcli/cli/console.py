@@ -3,12 +3,15 @@
 import base64
 import json
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hashcli.errors import HashcliError, did_you_mean_path
 from hashcli.index.update_callback import UpdateCallback
+from hashcli.printable import printable
 
 if TYPE_CHECKING:
     import logging
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 SKIPPED = 3  # exit status: done, but some inputs were skipped
+_NAMES = 13  # columns for the names of facts
 _SUGGESTIONS = 5  # finding them takes a while, and a long list of missing files is not a typing error
 
 
@@ -108,6 +112,23 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     Console(file=sys.stdout).print(table)
+
+
+def print_facts(facts: Mapping[str, str | Sequence[str]]) -> None:
+    """Names and what there is to say of each, for people; a list has a line for each entry. On a terminal, long lines
+    are folded between words."""
+    width = max(40, shutil.get_terminal_size().columns - _NAMES) if sys.stdout.isatty() else sys.maxsize
+    for name, value in facts.items():
+        entries = [value] if isinstance(value, str) else value
+        lines = (line for entry in entries for line in _folded(printable(entry), width))
+        for number, line in enumerate(lines):
+            print(f"{'' if number else name:<{_NAMES}}{line}")
+
+
+def _folded(text: str, width: int) -> list[str]:
+    if len(text) <= width or os.path.isabs(text):  # a path is to be copied as it is
+        return [text]
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def from_here(path: str) -> str:

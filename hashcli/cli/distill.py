@@ -12,7 +12,16 @@ import typer
 
 from hashcli.cli.command import Command
 from hashcli.cli.console import print_table, say, stop_with, write_json
-from hashcli.cli.options import DatasetRoot, Download, Json, ProtocolName, open_dataset, whole_numbers
+from hashcli.cli.options import (
+    DatasetRoot,
+    Download,
+    Json,
+    ProtocolName,
+    complete_dataset,
+    complete_model,
+    open_dataset,
+    whole_numbers,
+)
 from hashcli.cli.remedies import with_remedies
 from hashcli.cli.run_progress import RunProgress, shown_rows
 from hashcli.errors import HashcliError, how_to_install
@@ -46,7 +55,7 @@ class DistillCommand(Command):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         following = [*args, "-"][1:]
         for place, (arg, value) in enumerate(zip(args, following, strict=True)):
-            if arg == "--settings" and value.startswith("-"):
+            if arg == "--settings" and value.startswith("-") and not ctx.resilient_parsing:
                 args = [*args[: place + 1], ALL, *args[place + 1 :]]
                 break
         return super().parse_args(ctx, args)
@@ -64,9 +73,9 @@ class DistillCommand(Command):
 COMMAND = DistillCommand  # for cli/__init__.py
 
 
-def _print_settings(method: str | None) -> None:
-    """Print the list of settings and exit; does nothing without --settings."""
-    if method is None:
+def _print_settings(ctx: typer.Context, method: str | None) -> None:
+    """Print the list of settings and exit; does nothing without --settings, and for the shell's completion."""
+    if method is None or ctx.resilient_parsing:
         return
     _require_extra()
     from hashcli.distillation.registry import METHODS, load_method
@@ -86,9 +95,33 @@ def _print_settings(method: str | None) -> None:
     raise typer.Exit
 
 
+def _complete_method(incomplete: str) -> list[str]:
+    from hashcli.distillation.registry import METHODS
+
+    return [name for name in METHODS if name.startswith(incomplete)]
+
+
+def _complete_student(incomplete: str) -> list[str]:
+    return [name for name in (*complete_model(incomplete), "none") if name.startswith(incomplete)]
+
+
+def _complete_setting(ctx: typer.Context, incomplete: str) -> list[str]:
+    """NAME= for the settings of the method that is given, or of all; none without the extra `train`."""
+    try:
+        from hashcli.distillation.resolve import describe_settings
+
+        settings = describe_settings(ctx.params.get("method"))
+    except (HashcliError, ImportError):
+        return []
+    return [f"{name}=" for name in dict.fromkeys(one.name for one in settings) if name.startswith(incomplete)]
+
+
 # Long because typer reads the options from the signature.
 def run(
-    dataset: Annotated[str | None, typer.Option(help="A dataset's name, or a file or folder of your own.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(autocompletion=complete_dataset, help="A dataset's name, or a file or folder of your own."),
+    ] = None,
     root: DatasetRoot = None,
     protocol: ProtocolName = None,
     split: Annotated[
@@ -96,11 +129,17 @@ def run(
         typer.Option(help="The split.json of a run whose split to use.", show_default="drawn by --seed"),
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="One of {methods}.", show_default="soda; where no photo has a text, rank")
+        str | None,
+        typer.Option(
+            autocompletion=_complete_method,
+            help="One of {methods}.",
+            show_default="soda; where no photo has a text, rank",
+        ),
     ] = None,
     teacher: Annotated[
         str | None,
         typer.Option(
+            autocompletion=complete_model,
             help="open_clip ARCH/PRETRAINED, ARCH/FILE, hf-hub:NAME or local-dir:FOLDER; a hash model (no network); or "
             "features:FILE, vectors computed elsewhere.",
             show_default="ViT-B-32/datacomp_xl_s13b_b90k",
@@ -109,6 +148,7 @@ def run(
     student: Annotated[
         str | None,
         typer.Option(
+            autocompletion=_complete_student,
             help="The light student's image tower: a hash model, timm:NAME, timm:NAME/FILE or an open_clip model; "
             "for itq and rank also none, for the others features:FILE.",
             show_default="lite-256",
@@ -131,12 +171,14 @@ def run(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings; options override it.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="One setting, as NAME=VALUE. Can be repeated.")
+        list[str] | None,
+        typer.Option("--set", autocompletion=_complete_setting, help="One setting, as NAME=VALUE. Can be repeated."),
     ] = None,
     settings: Annotated[
         str | None,
         typer.Option(
             metavar="[METHOD]",
+            autocompletion=_complete_method,
             callback=_print_settings,
             is_eager=True,
             help="List the settings of all methods, or of one, with default, range and meaning, and exit.",

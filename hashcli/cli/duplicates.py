@@ -13,10 +13,10 @@ from hashcli.cli.inputs import with_stdin
 from hashcli.cli.options import IndexFolder, IndexName, Json, index_location
 from hashcli.cli.remedies import index_command, with_remedies
 from hashcli.errors import did_you_mean_path
-from hashcli.printable import printable
+from hashcli.printable import human_size, printable
 
 if TYPE_CHECKING:
-    from hashcli.index.duplicates import DuplicatePhoto
+    from hashcli.index.duplicates import DuplicatePhoto, Duplicates
 
 EXAMPLES = """Examples:
 hashcli duplicates                   all groups, each with the photo to keep first
@@ -113,14 +113,28 @@ def run(
     if found.stale:
         say(f"Changed or deleted since they were indexed: {len(found.stale)}, including {min(found.stale)}")
         say(f"To update the index: {index_command(location)}")
-    extra = [photo for group in found.groups for photo in group[1:]]
-    if extra:
-        megabytes = sum(photo.bytes for photo in extra) / 1e6
-        say(f"Groups of duplicates: {len(found.groups)}; extra photos in them: {len(extra)}, {megabytes:.1f} MB.")
-        if not all(photo.identical for photo in extra):
-            say(_LOOK_FIRST)
-    else:
+    extra = _extra(found)
+    if not extra:
         say(f"No duplicates among {found.compared} photos.")
+        return
+    say(f"Groups of duplicates: {len(found.groups)}; extra photos in them: {_count(extra)}.")
+    if not all(photo.identical for photo in extra):
+        if not extras:
+            with with_remedies(location):  # copies of edited versions count too, which the groups do not show
+                copies = _extra(find_duplicates(folder, DuplicateOptions(tuple(within), exact=True)))
+            say(f"--extras prints the identical copies, {_count(copies)}; --extras --edited prints all {len(extra)}.")
+        say(_LOOK_FIRST)
+    elif not extras:
+        say("They are identical copies; --extras prints them.")
+
+
+def _extra(found: "Duplicates") -> "list[DuplicatePhoto]":
+    """All but the first of each group."""
+    return [photo for group in found.groups for photo in group[1:]]
+
+
+def _count(photos: "list[DuplicatePhoto]") -> str:
+    return f"{len(photos)}, {human_size(sum(photo.bytes for photo in photos))}"
 
 
 def _check_output_options(*, exact: bool, extras: bool, edited: bool, json: bool, print0: bool) -> None:
@@ -145,5 +159,5 @@ def _print(groups: "list[list[DuplicatePhoto]]") -> None:
             if sys.stdout.isatty():
                 size = f"{photo.width} x {photo.height}" if photo.width else ""
                 relation = "" if photo is group[0] else "copy" if photo.identical else f"{photo.distance} bits"
-                facts = f"{size:>13}  {photo.bytes / 1e6:7.2f} MB  {relation:>8}  "
+                facts = f"{size:>13}  {human_size(photo.bytes):>8}  {relation:>8}  "
             print(facts + printable(from_here(photo.path)))

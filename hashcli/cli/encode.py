@@ -101,10 +101,11 @@ def _encoded(
     """Yield what names a row, and its output, float32 [bits], or the exception that says why it has none."""
     from hashcli.hashmodel.model import TEXT_BATCH
     from hashcli.hashmodel.prefetch import batched
+    from hashcli.index.files.paths import canonical
 
     unreadable = {path: reason for path, reason in files if reason}
     for path, result in model.encode_image_files(path for path, _ in files):
-        yield {"path": path}, OSError(unreadable[path]) if path in unreadable else result
+        yield {"path": canonical(path)}, OSError(unreadable[path]) if path in unreadable else result
     for batch in batched(texts, TEXT_BATCH):
         for text, output in zip(batch, model.encode_texts(batch), strict=True):
             yield {"text": text}, output if text.strip() else ValueError("an empty text")

@@ -10,7 +10,16 @@ import typer
 
 from hashcli.cli.comparison import ComparingCommand, compare_runs
 from hashcli.cli.console import ProgressBar, say, stop_with, write_json
-from hashcli.cli.options import DatasetRoot, Download, Json, ProtocolName, open_dataset, whole_numbers
+from hashcli.cli.options import (
+    DatasetRoot,
+    Download,
+    Json,
+    ProtocolName,
+    complete_dataset,
+    complete_model,
+    open_dataset,
+    whole_numbers,
+)
 from hashcli.errors import how_to_install
 
 if TYPE_CHECKING:
@@ -37,10 +46,15 @@ COMMAND = ComparingCommand  # for cli/__init__.py
 
 
 def run(
-    dataset: Annotated[str | None, typer.Option(help="A dataset's name, or a file or folder of your own.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(autocompletion=complete_dataset, help="A dataset's name, or a file or folder of your own."),
+    ] = None,
     root: DatasetRoot = None,
     protocol: ProtocolName = None,
-    model: Annotated[str, typer.Option(help="Hash model, by name or folder.")] = "lite-256",
+    model: Annotated[
+        str, typer.Option(autocompletion=complete_model, help="Hash model, by name or folder.")
+    ] = "lite-256",
     codes: Annotated[
         list[Path] | None,
         typer.Option(
@@ -53,6 +67,7 @@ def run(
         str | None,
         typer.Option(
             metavar="DATASET",
+            autocompletion=complete_dataset,
             help="Do not evaluate: tell what of a dataset is there, and what leaks between the parts of its split.",
         ),
     ] = None,

@@ -1,6 +1,7 @@
 """hashcli index: create or update an index."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -173,11 +174,15 @@ def _preview(folder: Path, given: list[str], options: "UpdateOptions", *, json: 
 
 
 def _update(location: "IndexLocation", given: list[str], options: "UpdateOptions", *, json: bool) -> None:
+    from hashcli.index.files.plan import NO_SUCH_FILE
     from hashcli.index.update import indexed_paths, update
 
     with _UpdateProgress("Encoding") as progress:
         summary = update(location.folder, given, options, progress)
     _print_summary(summary, json=json)
+    not_there = {path for path, reason in summary.skipped if reason == NO_SUCH_FILE}
+    if given and not_there.issuperset(given) and not options.rehash:
+        stop_with("Nothing was indexed: no path that was given is there.")
     found_nothing = not any(summary.counts().values())
     if found_nothing and not given and not indexed_paths(location.folder):
         say(f"Nothing is indexed. Name photos or folders of photos: {index_command(location)} ~/Pictures")
@@ -188,7 +193,8 @@ def _update(location: "IndexLocation", given: list[str], options: "UpdateOptions
 
 
 def _follow(folder: Path, given: list[str], options: "UpdateOptions", *, json: bool) -> NoReturn:
-    """Update, and again after each burst of changes; later updates print their counts only if they changed anything."""
+    """Update, and again after each burst of changes, until Ctrl-C; later updates print their counts only if they
+    changed anything."""
     from hashcli.index.catalog_file import FILE_NAME
     from hashcli.index.files.watch import check_installed, wait_for_changes
     from hashcli.index.update import indexed_paths
@@ -196,7 +202,7 @@ def _follow(folder: Path, given: list[str], options: "UpdateOptions", *, json: b
     check_installed()
     progress = _UpdateProgress("Encoding", repeats=False)
     is_first = True
-    for _ in wait_for_changes(given or indexed_paths(folder), folder, hidden=options.hidden):
+    for _ in _until_interrupted(wait_for_changes(given or indexed_paths(folder), folder, hidden=options.hidden)):
         if not is_first and not (folder / FILE_NAME).exists():
             continue  # its disk is not mounted: do not create a new index in the empty mount point
         summary = _update_when_free(folder, given, options, progress)
@@ -207,6 +213,16 @@ def _follow(folder: Path, given: list[str], options: "UpdateOptions", *, json: b
         is_first = False
         options = replace(options, rehash=False, exclude=(), include=(), check_content=False)
     raise AssertionError("watching ends by an interrupt only")
+
+
+def _until_interrupted(changes: Iterator[None]) -> Iterator[None]:
+    """Changes as they come. Ctrl-C while waiting for one is how watching ends; in an update it is the caller's."""
+    while True:
+        try:
+            next(changes)
+        except KeyboardInterrupt:
+            stop_with("Stopped watching. The next update takes up later changes.", status=130)
+        yield
 
 
 def _update_when_free(

@@ -1,14 +1,15 @@
 """hashcli info: what an index or a hash model contains."""
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashcli.cli.console import print_table, say, write_json
+from hashcli.cli.console import print_facts, print_table, say, write_json
 from hashcli.cli.options import IndexFolder, IndexName, Json, complete_model, index_location
-from hashcli.printable import printable
+from hashcli.printable import human_size, printable
 
 if TYPE_CHECKING:
     from hashcli.index.search import IndexInfo
@@ -59,16 +60,7 @@ def run(
     if json:
         write_json(facts)
         return
-    for key, value in facts.items():
-        if key in ("texts_from", "texts_left_out"):  # shown with their count
-            continue
-        if key == "texts":
-            parts = [f"{count} from {source}" for source, count in facts["texts_from"].items()]
-            if facts["texts_left_out"]:
-                parts.append(f"{facts['texts_left_out']} left out as written by cameras or programs")
-            value = f"{value} ({', '.join(parts)})" if parts else value
-        for item in value if isinstance(value, list) else [value]:
-            print(f"{key:<12} {printable(_line(item))}")
+    print_facts(_shown_index(facts) if model is None else _shown_model(facts))
 
 
 def _print_all(json: bool) -> None:
@@ -91,15 +83,53 @@ def _print_all(json: bool) -> None:
         say("There is no index yet. To create one: hashcli index PATH-OF-PHOTOS, with --name NAME if you want several.")
     columns = ("name", "photos", "texts", "bytes", "index")
     if rows and sys.stdout.isatty():
-        print_table(columns, [[printable(str(row[column])) for column in columns] for row in rows])
+        shown = ({**row, "bytes": human_size(row["bytes"])} for row in rows)
+        cells = [[printable(str(row[column])) for column in columns] for row in shown]
+        print_table([column.replace("bytes", "size") for column in columns], cells)
     else:
         for row in rows:
             print("\t".join(printable(str(row[column])) for column in columns))
 
 
 def _index_facts(info: "IndexInfo") -> dict[str, Any]:
-    facts = dict(vars(info))
+    facts = dict(vars(info)) | {"refreshed": info.refreshed and _moment(info.refreshed)}
     return {"index": str(facts.pop("folder"))} | facts
+
+
+def _moment(seconds: int) -> str | None:
+    """A moment by the local clock, with its offset from UTC."""
+    try:
+        return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _shown_index(facts: dict[str, Any]) -> dict[str, str | list[str]]:
+    """What the index holds, as people read it."""
+    texts = [f"{count} from {source}" for source, count in facts["texts_from"].items()]
+    if facts["texts_left_out"]:
+        texts.append(f"{facts['texts_left_out']} left out as written by cameras or programs")
+    shown = {"index": facts["index"], "photos": str(facts["photos"])}
+    shown["texts"] = str(facts["texts"]) + (f" ({', '.join(texts)})" if texts else "")
+    if facts["waiting"]:
+        shown["waiting"] = f"{facts['waiting']}, known and not encoded yet: the next hashcli index does it"
+    lists = {"folders": facts["roots"], "left out": facts["excludes"], "forgotten": facts["forgotten"]}
+    model = facts["model"] and f"{facts['model']} ({facts['bits']} bits, fingerprint {facts['fingerprint']})"
+    size = {"size": human_size(facts["bytes"])}
+    refreshed = {"refreshed": facts["refreshed"][:16].replace("T", " ")} if facts["refreshed"] else {}
+    check = {"check": facts["check"]} if "check" in facts else {}
+    return shown | lists | {"model": model or "none yet"} | size | refreshed | check
+
+
+def _shown_model(facts: dict[str, Any]) -> dict[str, str | list[str]]:
+    """What the description of a hash model says, but for its metrics, as people read it."""
+    shown: dict[str, str | list[str]] = {
+        key: str(facts[key]) for key in ("name", "bits", "method", "teacher", "licence", "fingerprint", "folder")
+    }
+    shown["size"] = f"{facts['megabytes']} MB"
+    if facts["metrics"]:
+        shown["metrics"] = f"{len(facts['metrics'])} measured: --json shows them"
+    return shown
 
 
 def model_facts(folder: Path) -> dict[str, Any]:
@@ -120,9 +150,3 @@ def model_facts(folder: Path) -> dict[str, Any]:
         "megabytes": round(sum(path.stat().st_size for path in folder.iterdir()) / 1e6, 1),
         "metrics": [asdict(metric) for metric in description.metrics],
     }
-
-
-def _line(item: Any) -> str:
-    if isinstance(item, dict):  # a metric
-        return f"{item['value']:.3f} (chance {item['chance']:.3f})  {item['name']}; {item['dataset']}"
-    return str(item)

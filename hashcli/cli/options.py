@@ -39,6 +39,22 @@ def complete_model(incomplete: str) -> list[str]:
     return [folder.name for folder in model_folders() if folder.name.startswith(incomplete)]
 
 
+def complete_dataset(incomplete: str) -> list[str]:
+    """The datasets whose names begin with `incomplete`; a file or folder of one's own is completed by the shell."""
+    from hashcli.datasets.registry import DATASETS
+
+    return [name for name in DATASETS if name.startswith(incomplete)]
+
+
+def complete_protocol(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The protocols of the dataset that is given, or of all."""
+    from hashcli.datasets.registry import DATASETS
+
+    given = DATASETS.get(ctx.params.get("dataset") or "")
+    protocols = (protocol.name for source in ([given] if given else DATASETS.values()) for protocol in source.protocols)
+    return [name for name in dict.fromkeys(protocols) if name.startswith(incomplete)]
+
+
 DeviceOption = Annotated[
     Device | None,
     typer.Option(
@@ -69,7 +85,9 @@ DatasetRoot = Annotated[
 ProtocolName = Annotated[
     str | None,
     typer.Option(
-        "--protocol", help="How the dataset is split, and which pairs are used: MIR-A to MIR-D for mirflickr."
+        "--protocol",
+        autocompletion=complete_protocol,
+        help="How the dataset is split, and which pairs are used: MIR-A to MIR-D for mirflickr.",
     ),
 ]
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from hashcli.cli.console import UsageError
 from hashcli.cli.inputs import read_lines
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hashcli.index.search import KindName, WordsName
 
 _WEIGHT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)):\s*(?=[^\s\d])")  # 16:9 is not a weight
+_SUFFIX = re.compile(r"[^\s]\.\w{2,5}$")
 _KEYS = ("text", "image", "not", "not_image")
 
 Weighted = tuple[str, float]
@@ -35,6 +36,8 @@ class SearchArguments:
     limit: "DistanceLimit | None"
     words: "WordsName"
     reranked: int
+    all_copies: bool
+    sort: Literal["rank", "date"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,15 @@ def written_query(
 
 def begins_with_weight(words: str) -> bool:
     return _WEIGHT.match(words) is not None
+
+
+def looks_like_photo(word: str) -> bool:
+    """Whether a word without spaces at its end is the name of a photo, going by its ending."""
+    if not _SUFFIX.search(word):  # nearly all words, for which no list of formats has to be loaded
+        return False
+    from hashcli.index.files.scan import is_photo
+
+    return is_photo(word)
 
 
 def _weighted(given: str, *, is_path: bool = False) -> Weighted:

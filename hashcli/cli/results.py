@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from hashcli.index.results import SearchResult, SearchResults
 
 
+_WIDE = 60  # columns of a terminal in which a table has room for dates
+
+
 class Style(Enum):
     """What stdout carries."""
 
@@ -45,10 +48,12 @@ def choose_style(*, json: bool, paths: bool, print0: bool, show: bool) -> Style:
 
 @dataclass(frozen=True)
 class Answer:
-    """The results of one query. `number` is its line in a batch, from 1; None if there is no batch."""
+    """The results of one query. `number` is its line in a batch, from 1; None if there is no batch. `by_date` says
+    whether they were sorted by their dates."""
 
     number: int | None
     results: "SearchResults"
+    by_date: bool = False
 
     @property
     def query(self) -> str:
@@ -106,6 +111,8 @@ def _json(number: int | None, result: "SearchResult") -> dict[str, object]:
     if result.text is None:
         row |= _date(result)
         row |= {name: value for name in ("latitude", "longitude") if (value := getattr(result, name)) is not None}
+    if result.copies:
+        row["copies"] = result.copies
     if result.is_missing:
         row["missing"] = True
     return row
@@ -117,6 +124,14 @@ def _date(result: "SearchResult") -> dict[str, object]:
         return {"taken": local_time(result.taken), "date_from": result.taken_from}
     modified = None if result.modified is None else local_time(result.modified)
     return {"modified": modified, "date_from": "modified"}
+
+
+def _day(result: "SearchResult") -> str:
+    """The day of a photo; in brackets if that is only when the file was last changed."""
+    if result.text is not None or result.date is None:
+        return ""
+    day = local_time(result.date).partition("T")[0]
+    return f"({day})" if result.taken is None else day
 
 
 def _place(result: "SearchResult") -> str:
@@ -149,9 +164,14 @@ def _print_table(answer: Answer, *, with_places: bool) -> None:
     if answer.number is not None:
         console.print(f"{answer.number}  {printable(answer.query)}", markup=False, highlight=False)
     has_texts = any(result.text is not None for result in answer.results)
+    has_dates = console.width >= _WIDE and (
+        answer.by_date or any(result.taken is not None for result in answer.results)
+    )
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("rank", justify="right")
     table.add_column("distance", justify="right")
+    if has_dates:
+        table.add_column("date")
     if has_texts:
         table.add_column("text", overflow="fold", ratio=2)
     table.add_column("from" if has_texts else "photo", overflow="fold", ratio=1 if has_texts else None)
@@ -164,8 +184,11 @@ def _print_table(answer: Answer, *, with_places: bool) -> None:
         path = Text(_place(result), style=f"link {Path(result.path).as_uri()}")
         if result.is_missing:
             path.append("  (no longer there)", style="red")
+        if result.copies:
+            path.append(f"  +{result.copies} identical", style="dim")
         words = [Text(*_text(result))] if has_texts else []
+        date = [Text(_day(result))] if has_dates else []
         geo = [Text(_geo(result), style=f"link {_geo(result)}" if _geo(result) else "")] if with_places else []
         held = [Text(", ".join(result.words))] if with_words else []
-        table.add_row(str(result.rank), _distance(result), *words, path, *held, *geo)
+        table.add_row(str(result.rank), _distance(result), *date, *words, path, *held, *geo)
     console.print(table)

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:\n
 hashcli search dog on a beach\n
+hashcli search dog.jpg            a file that is there is a photo to search by\n
 hashcli search --image dog.jpg --text snow --not "a person" -k 20\n
 hashcli search --image dog.jpg --for texts\n
-hashcli search "birthday cake" --after 2023 --in ~/Pictures/family\n
+hashcli search "birthday cake" --after 2023 --in ~/Pictures/family --sort date\n
 hashcli search "a boat" --near 48.86,2.35,10km\n
 hashcli search -0 "birthday cake" | xargs -0 -I {} cp {} cakes/\n
 hashcli search --batch queries.txt --json"""
@@ -43,12 +44,24 @@ class For(StrEnum):
     BOTH = "both"
 
 
+def _complete_type(incomplete: str) -> list[str]:
+    from hashcli.hashmodel.formats import photo_suffixes
+
+    return sorted(suffix[1:] for suffix in photo_suffixes() if suffix[1:].startswith(incomplete))
+
+
 # Long because typer reads the options from the signature.
 def run(
-    words: Annotated[list[str] | None, typer.Argument(help="What to look for, in words.", show_default=False)] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="What to look for: words, or photo files to search by.", show_default=False),
+    ] = None,
     text: Annotated[
         list[str] | None,
-        typer.Option(help="More words. This and the next three options can be repeated, with weights: 2:dog"),
+        typer.Option(
+            help="Words, even if a file has their name. This and the next three options can be repeated, with "
+            "weights: 2:dog"
+        ),
     ] = None,
     image: Annotated[
         list[str] | None, typer.Option(help="A photo to search by: a file, an http(s) address, or - for stdin.")
@@ -86,7 +99,10 @@ def run(
         ),
     ] = None,
     types: Annotated[
-        list[str] | None, typer.Option("--type", help="Only files of this type, such as png. Can be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--type", autocompletion=_complete_type, help="Only files of this type, such as png. Can be repeated."
+        ),
     ] = None,
     words_only: Annotated[
         bool,
@@ -95,6 +111,12 @@ def run(
     no_words: Annotated[
         bool, typer.Option("--no-words", help="Search by meaning alone: photos that hold the words do not come first.")
     ] = False,
+    all_copies: Annotated[
+        bool, typer.Option("--all-copies", help="Show identical copies as results of their own, not as one.")
+    ] = False,
+    sort: Annotated[
+        Literal["rank", "date"], typer.Option(help="Order of the results found: best first, or newest photos first.")
+    ] = "rank",
     rerank: Annotated[
         int,
         typer.Option(
@@ -120,20 +142,20 @@ def run(
     Photos whose texts, name or folders hold the words come first, then those that fit them by their meaning.
 
     The distance is the number of bits in which two codes differ: lower is better, and half of the bits is chance level.
-    If you give several words and photos, a result should fit all of them.
+    If you give several words and photos, a result should fit all of them. Identical copies are one result.
     """
     from hashcli.cli import results
-    from hashcli.cli.query_input import SearchArguments, begins_with_weight
+    from hashcli.cli.query_input import SearchArguments
     from hashcli.cli.remedies import with_remedies
     from hashcli.index.search import Index
 
     style = results.choose_style(json=json, paths=paths, print0=print0, show=show)
     if html and html.suffix.lower() not in (".html", ".htm"):
         stop_with(f"--html {html} must end in .html.", f"For example: --html {html.with_suffix('.html')}", status=2)
-    if words and begins_with_weight(words[0]):
-        say(f"{words[0]} is searched for as it stands. To give it a weight: --text {shlex.quote(words[0])}")
     if words_only and (no_words or for_ is not For.PHOTOS):
         stop_with("--words-only cannot be combined with --no-words, or with --for texts or both.", status=2)
+    if sort == "date" and for_ is For.TEXTS:
+        stop_with("--sort date is for photos: texts have no date of their own.", status=2)
     is_codes = batch is not None and batch.endswith(".npy")
     arguments = SearchArguments(
         k,
@@ -142,12 +164,16 @@ def run(
         _limit(max_distance, within, everything=everything),
         "only" if words_only else "off" if no_words else "first",
         0 if is_codes else rerank,  # a code has no finer values than its bits
+        all_copies,
+        sort,
     )
-    single = _single(words or [], text or [], image or [], not_ or [], not_image or [], batch)
+    words, photos = _words_and_photos(words or [])
+    single = _single(words, text or [], [*photos, *(image or [])], not_ or [], not_image or [], batch)
     location = index_location(index, name)
     page: list[Answer] = []
     missing: set[str] = set()
     named: set[str] = set()
+    copies = 0
     skipped = False
     with with_remedies(location), Index(location.folder) as opened:
         for number, found in _answers(opened, single, batch, arguments):
@@ -157,14 +183,17 @@ def run(
                 say(f"skipped query {number}: {found.problem}")
                 skipped = True
                 continue
-            answer = results.Answer(number, found)
+            answer = results.Answer(number, found, by_date=sort == "date")
             results.write(answer, style, with_places=near is not None)
             _say_what_is_unknown(found, number, opened, named)
             missing.update(result.path for result in found if result.is_missing)
+            copies += sum(result.copies for result in found)
             if number is None and not found:
                 _say_why_none(found, opened, location, arguments)
             if html or open_:
                 page.append(answer)
+    if copies and style is not results.Style.JSON:
+        say(f"Identical copies that are not shown: {copies}. --all-copies shows them.")
     if missing:
         _say_what_is_missing(missing, location)
     if html or open_:
@@ -178,6 +207,23 @@ _KINDS: "dict[For, tuple[KindName, ...]]" = {
     For.TEXTS: ("text",),
     For.BOTH: ("image", "text"),
 }
+
+
+def _words_and_photos(given: list[str]) -> tuple[list[str], list[str]]:
+    """The words and the photo files among what was given without an option, with a message on how it is understood."""
+    from hashcli.cli.query_input import begins_with_weight, looks_like_photo
+
+    photos = [word for word in given if os.path.isfile(word) and looks_like_photo(word)]
+    words = [word for word in given if word not in photos]
+    if photos:
+        others = f" and {len(photos) - 1} more" if len(photos) > 1 else ""
+        say(f"Searching by the photo {photos[0]}{others}. For these words instead: --text {shlex.quote(photos[0])}")
+    for word in words:
+        if looks_like_photo(word):
+            say(f"{word} is searched for as words, as there is no such file.{did_you_mean_path(word)}")
+    if words and begins_with_weight(words[0]):
+        say(f"{words[0]} is searched for as it stands. To give it a weight: --text {shlex.quote(words[0])}")
+    return words, photos
 
 
 def _single(

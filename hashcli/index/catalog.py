@@ -148,7 +148,8 @@ class IndexedFile:
 
 class Item(NamedTuple):
     """An item as answers show it, and its code. For a text: its file, the line in it (from 1), and the photo it is
-    about, if any. `mtime_ns` is the time of its file when it was last read. `place` is where a photo was taken."""
+    about, if any. `mtime_ns` is the time of its file when it was last read, `hash` that of the file's content, and
+    `place` is where a photo was taken."""
 
     path: str
     text: str | None
@@ -158,7 +159,16 @@ class Item(NamedTuple):
     taken_from: int | None
     mtime_ns: int
     code: bytes | None
+    hash: bytes
     place: Place | None = None
+
+    @property
+    def content(self) -> tuple[str | None, str | bytes]:
+        """What copies of it have in common: photos the content of their files, texts their words and what these are
+        about; a description inside a photo is about every copy of it."""
+        if self.photo is None or self.photo == self.path:
+            return self.text, self.hash
+        return self.text, self.photo
 
 
 class PhotoFacts(NamedTuple):
@@ -318,6 +328,15 @@ class Catalog:
             self._set("model", model.source)
             self._set("fingerprint", model.fingerprint)
             self._set("bits", model.bits)
+
+    @property
+    def refreshed(self) -> int | None:
+        """When an update last came to its end, in seconds since 1970; None if only an older hashcli has done one."""
+        seconds = self._get("refreshed")
+        return seconds if isinstance(seconds, int) else None
+
+    def set_refreshed(self, seconds: int) -> None:
+        self._set("refreshed", seconds)
 
     def roots(self) -> dict[str, int]:
         """The folders that were indexed, each with the number of the device it was on."""
@@ -611,13 +630,14 @@ class Catalog:
         for id_ in ids:
             if row := self._db.execute(query, (id_,)).fetchone():
                 is_sound, expected, mtime_ns, *columns = row
-                _, path, _, text, code, line, photo, taken, taken_from, latitude, longitude = columns
+                _, path, content_hash, text, code, line, photo, taken, taken_from, latitude, longitude = columns
                 is_checked = self._has_check_values and code is not None
                 if not is_sound or (is_checked and expected != check_value(*columns)):
                     raise DamagedRowsError(self._folder)
                 photo = photo and self._from_stored(photo)
-                facts = taken, taken_from, mtime_ns, code, Place.from_stored(latitude, longitude)
-                items[id_] = Item(self._from_stored(path), text, line, photo, *facts)
+                where = self._from_stored(path), text, line, photo
+                place = Place.from_stored(latitude, longitude)
+                items[id_] = Item(*where, taken, taken_from, mtime_ns, code, content_hash, place)
         return items
 
     def filter_fields(self, kind: Kind) -> Iterator[FilterFields]:

@@ -1,5 +1,6 @@
 """From the candidates of a code index to the answers to one query: their order, and how far away they may be."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -29,8 +30,8 @@ class DistanceLimit(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """The answers to one query, best first: item ids int64 [k], Hamming distances in bits int64 [k], and packed codes
-    uint8 [k, bits / 8].
+    """The items near a query, best first: their ids int64 [n], Hamming distances in bits int64 [n], and packed codes
+    uint8 [n, bits / 8].
 
     `nearest_distance` is that of the nearest item of all, even if it is too far away to be an answer; None without
     items. The first `by_words` of them come first for words that stand in or beside them.
@@ -42,38 +43,49 @@ class Neighbours(NamedTuple):
     nearest_distance: int | None
     by_words: int = 0
 
-    def cut(self, k: int) -> "Neighbours":
-        """The first k of them."""
-        return self._replace(ids=self.ids[:k], distances=self.distances[:k], codes=self.codes[:k])
-
     def in_order_of_ids(self) -> "Neighbours":
         """Without distances, as the query is nowhere."""
         order = np.argsort(self.ids)
         return Neighbours(self.ids[order], np.full(len(order), UNKNOWN), self.codes[order], None)
+
+    def first(self, k: int) -> "Neighbours":
+        """The k best."""
+        return self._replace(ids=self.ids[:k], distances=self.distances[:k], codes=self.codes[:k])
+
+    def with_first_codes(self, k: int) -> "Neighbours":
+        """All that have one of the k best codes that differ: the k best photos, with all copies of them, are among
+        these, as copies have the same code."""
+        codes = np.ascontiguousarray(self.codes)
+        keys = codes.view(f"V{codes.shape[1]}")[:, 0].tolist() if len(codes) else []
+        wanted = set[bytes]()
+        for key in keys:
+            wanted.add(key)
+            if len(wanted) == k:
+                break
+        rows = [row for row, key in enumerate(keys) if key in wanted]
+        return self._replace(ids=self.ids[rows], distances=self.distances[rows], codes=self.codes[rows])
 
 
 UNKNOWN = -1  # in the place of a distance from a query that is nowhere, as the hash model knows no word of it
 NOTHING = Neighbours(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 0), np.uint8), None)
 
 
-# A function of six numbers and arrays, of which each caller has other ones.
 def rank(
     candidates: Candidates,
     output: np.ndarray,
-    k: int,
     reranked: int,
     limit: DistanceLimit,
     evidence: np.ndarray | None = None,
 ) -> Neighbours:
-    """The k best candidates for a query's float output [bits].
+    """The candidates for a query's float output [bits], best first.
 
     They are ordered by Hamming distance, equal distances by the asymmetric score (the query's output times the item's
     -1 and +1, and the `evidence` of words, float64 [candidates], times the length of the output), then by id. The first
     `reranked` of them are then ordered by that score alone. Candidates beyond the limit are left out first.
     """
     ids, distances, codes = candidates
-    if not len(ids) or k <= 0:
-        return Neighbours(ids[:0], distances[:0], codes[:0], None)
+    if not len(ids):
+        return Neighbours(ids, distances, codes, None)
     nearest = int(distances.min())
     largest = limit.largest(nearest)
     scores = unpack(codes) @ output  # [candidates]
@@ -84,16 +96,25 @@ def rank(
         ids, distances, codes, scores = ids[near], distances[near], codes[near], scores[near]
     order = np.lexsort((ids, -scores, distances))
     head = order[:reranked]
-    best = np.concatenate([head[np.lexsort((ids[head], -scores[head]))], order[reranked:]])[:k]
+    best = np.concatenate([head[np.lexsort((ids[head], -scores[head]))], order[reranked:]])
     return Neighbours(ids[best], distances[best], codes[best], nearest)
 
 
-def before(first: Neighbours, others: Neighbours, k: int) -> Neighbours:
-    """The k best of both, where those of the first come before the others."""
-    rest = np.flatnonzero(~np.isin(others.ids, first.ids))[: k - len(first.ids)]
+def before(first: Neighbours, others: Neighbours) -> Neighbours:
+    """Both, where those of the first come before the others."""
+    rest = np.flatnonzero(~np.isin(others.ids, first.ids))
     if not len(rest):
         return first._replace(nearest_distance=others.nearest_distance, by_words=len(first.ids))
     ids, distances, codes = (
         np.concatenate([mine, theirs[rest]]) for mine, theirs in zip(first[:3], others[:3], strict=True)
     )
     return Neighbours(ids, distances, codes, others.nearest_distance, len(first.ids))
+
+
+def reach(candidates: Candidates, k: int, count: int) -> float:
+    """The distance up to which these candidates, of a `CodeIndex.search` with `k` and `count`, are all that there
+    are."""
+    if len(candidates.ids) < count:
+        return math.inf
+    ordered = np.sort(candidates.distances)
+    return float(max(ordered[k - 1], ordered[-1] - 1))

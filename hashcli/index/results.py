@@ -27,6 +27,8 @@ class SearchResult:
     latitude, longitude   of a photo: where it was taken, in degrees, north and east positive; None if nothing says so
     words       of a photo: the words of the query that stand in the texts about it, its name or its folders
     is_missing  whether the file is gone: it was moved or deleted after the index was last brought up to date
+    copies      how many identical copies of it are not answers of their own: photos with the same content, or the same
+                words about one photo
     """
 
     rank: int
@@ -44,6 +46,12 @@ class SearchResult:
     longitude: float | None = None
     words: tuple[str, ...] = ()
     is_missing: bool = False
+    copies: int = 0
+
+    @property
+    def date(self) -> int | None:
+        """`taken` or, of a photo that does not say when it was taken, `modified`."""
+        return self.modified if self.taken is None else self.taken
 
     @property
     def similarity(self) -> float | None:
@@ -68,7 +76,8 @@ class WhyNone(Enum):
 
 @dataclass(frozen=True)
 class SearchResults(Sequence[SearchResult]):
-    """The answers to one query, best first: a sequence of `SearchResult`. Each kind searched has its own ranks.
+    """The answers to one query: a sequence of `SearchResult`, best first unless they were sorted otherwise. Each kind
+    searched has its own ranks.
 
     query               what was searched for
     results             the answers, as a tuple

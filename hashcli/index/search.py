@@ -6,11 +6,13 @@ photos and texts. The terminal and Python get the same answers because both call
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -21,12 +23,12 @@ from hashcli.hashmodel.prefetch import batched
 from hashcli.hashmodel.registry import find_model
 from hashcli.index.catalog import Catalog, IndexedModel, Item, Kind
 from hashcli.index.catalog_file import IndexNotFoundError
-from hashcli.index.code_index import BlockwiseCodes, CodeIndex, FaissCodeIndex
+from hashcli.index.code_index import BlockwiseCodes, Candidates, CodeIndex, FaissCodeIndex
 from hashcli.index.files.dates import date_label
 from hashcli.index.filter import CompiledFilter, Filter, wall_clock
 from hashcli.index.locations import is_index, locate
 from hashcli.index.query import EncodedQuery, Query, encode
-from hashcli.index.ranking import NOTHING, RERANKED, UNKNOWN, DistanceLimit, Neighbours, before, rank
+from hashcli.index.ranking import NOTHING, RERANKED, UNKNOWN, DistanceLimit, Neighbours, before, rank, reach
 from hashcli.index.results import SearchResult, SearchResults, WhyNone
 from hashcli.index.summary import UpdateOptions, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
@@ -41,9 +43,10 @@ _KINDS = {"image": Kind.IMAGE, "text": Kind.TEXT}
 
 KindName = Literal["image", "text"]
 Kinds = KindName | Sequence[KindName]
+Sort = Literal["rank", "date"]
+WordsName = Literal["first", "only", "off"]
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 Progress = Callable[[int, int], None] | UpdateCallback | None
-WordsName = Literal["first", "only", "off"]
 
 
 class EmptyIndexError(HashcliError):
@@ -81,7 +84,8 @@ class IndexInfo:
     `texts_from` counts the texts by what they come from; `texts_left_out` are texts about photos that cameras and
     programs are known to write by themselves; `waiting` counts items that have no code yet; `roots` are the
     folders that an update without paths looks into; `excludes` are the patterns of what it leaves out, and `forgotten`
-    the files and folders in its roots that were dropped; `bytes` is its size on disk.
+    the files and folders in its roots that were dropped; `refreshed` is when an update last came to its end, in seconds
+    since 1970, None if only an older hashcli has done one; `bytes` is its size on disk.
     """
 
     folder: Path
@@ -93,6 +97,7 @@ class IndexInfo:
     roots: list[str]
     excludes: list[str]
     forgotten: list[str]
+    refreshed: int | None
     model: str | None
     fingerprint: str | None
     bits: int | None
@@ -173,6 +178,8 @@ class Index:
         limit: DistanceLimit | None = None,
         words: WordsName = "first",
         reranked: int = RERANKED,
+        all_copies: bool = False,
+        sort: Sort = "rank",
     ) -> SearchResults:
         """The k items nearest to a query, best first.
 
@@ -186,14 +193,18 @@ class Index:
         however far away they are unless there is a limit; those that hold some of them gain by it. With `words="only"`
         only photos that come first are answers, and with `words="off"` nothing is looked for by words.
 
+        Identical copies are one answer, the oldest file of those that are still there, and `copies` counts the others;
+        with `all_copies`, each is an answer of its own. With `sort="date"`, the k best photos come newest first, by
+        when they were taken or else last changed; their `rank` still says how good they are.
+
         Raises HashcliError when the query cannot be encoded, when there is no index or an empty one, when its hash
-        model is gone or has been replaced, for a k below 1, and for an unknown kind.
+        model is gone or has been replaced, for a k below 1, and for an unknown kind or order.
 
             index.search("dog on a beach", k=5)
             index.search(Query(images="dog.jpg"), kinds="text", where=Filter(folders="~/Pictures/family"))
         """
         options = {"kinds": kinds, "where": where, "limit": limit, "words": words, "reranked": reranked}
-        (results,) = self.search_many([query], k, **options)  # type: ignore[arg-type]
+        (results,) = self.search_many([query], k, **options, all_copies=all_copies, sort=sort)  # type: ignore[arg-type]
         if results.error:
             raise results.error
         return results
@@ -208,6 +219,8 @@ class Index:
         limit: DistanceLimit | None = None,
         words: WordsName = "first",
         reranked: int = RERANKED,
+        all_copies: bool = False,
+        sort: Sort = "rank",
     ) -> Iterator[SearchResults]:
         """`search` for each of many queries, in their order. It takes less time than one after the other: they are
         encoded together, and searched on all cores.
@@ -225,8 +238,11 @@ class Index:
             raise HashcliError(f"{wrong}.")
         if limit is not None and not isinstance(limit, DistanceLimit):
             raise TypeError(f"limit must be a hashcli.DistanceLimit, such as DistanceLimit(60), not {limit!r}")
+        if sort not in get_args(Sort):
+            raise HashcliError(f"Results cannot be sorted by {sort!r}.", 'Choose "rank" or "date".')
         compiled = where.compiled() if where else CompiledFilter()
-        options = _SearchOptions(k, _kinds(kinds), compiled, limit, reranked, _words(words))
+        common = k, _kinds(kinds), compiled, limit, reranked, all_copies
+        options = _SearchOptions(*common, by_date=sort == "date", words=_words(words))
         if options.words is Words.ONLY and options.kinds != [Kind.IMAGE]:
             raise HashcliError("Only photos are found by their words.", "Look for photos, or by meaning.")
         return self._answers(queries, options)
@@ -304,7 +320,9 @@ class Index:
             found = {kind: self._found(kind, asked, options) for kind in options.kinds}
         is_empty = not any(of_kind.searched for of_kind in found.values())
         for place, one in enumerate(asked):
-            results = tuple(result for kind, of_kind in found.items() for result in self._results(kind, of_kind, place))
+            results = tuple(
+                result for kind, of_kind in found.items() for result in self._results(kind, of_kind, place, options)
+            )
             nearest = (of_kind.neighbours[place].nearest_distance for of_kind in found.values())
             distances = [distance for distance in nearest if distance is not None]
             why_none = WhyNone.TOO_FAR if distances else WhyNone.FILTERED
@@ -317,7 +335,7 @@ class Index:
             yield SearchResults(one.query, results, min(distances, default=None), None if results else why_none)
 
     def _found(self, kind: Kind, asked: "list[_AskedQuery]", options: "_SearchOptions") -> "_FoundItems":
-        """The best items of one kind for each query. Within a snapshot.
+        """The best items of one kind for each query, with their copies. Within a snapshot.
 
         Whatever is to be shown is compared with its row in the catalog. If the derived files are damaged, the catalog's
         own codes are searched. Raises DamagedRowsError if it is the row that is damaged.
@@ -344,31 +362,26 @@ class Index:
         hits: dict[int, WordHits],
         options: "_SearchOptions",
     ) -> list[Neighbours]:
-        """The best items of one kind for each query; `hits` are what is found by words, by the place of the query.
-        Within a snapshot."""
+        """The best items of one kind for each query, and all that have the same code as one of them, as copies have.
+        `hits` are what is found by words, by the place of the query. Within a snapshot."""
         among = self._taken_by(options.where, kind, len(code_index)) if options.where else None
         if among is not None and len(among) != len(code_index):  # files that belong to another catalog
             code_index = self._codes_of_catalog(kind)
-        nowhere = np.zeros(self.indexed_model.bits, np.float32)
-        outputs = np.array([nowhere if one.output is None else one.output for one in asked], np.float32)
-        candidates = code_index.search(pack(outputs), options.k, max(options.k, options.reranked), among)
-        searched = _Searched(code_index, among)
-        neighbours = []
-        for place, (one, found) in enumerate(zip(asked, candidates, strict=True)):
-            of_query, best = hits.get(place), NOTHING
-            if one.output is not None:
-                evidence = of_query.evidence(found.ids, len(code_index)) if of_query else None
-                limit = self._limit(kind, one.query, options.limit)
-                best = rank(found, one.output, options.k, options.reranked, limit, evidence)
-            if of_query and len(of_query.ids):
-                limit = options.limit or DistanceLimit()
-                largest = None if best.nearest_distance is None else limit.largest(best.nearest_distance)
-                first = searched.first(of_query, outputs[place], replace(options, limit=DistanceLimit(largest)))
-                if one.output is None:  # none is nearer than another
-                    first = first.in_order_of_ids()
-                best = before(first, best, options.k)
-            neighbours.append(best.cut(best.by_words) if options.words is Words.ONLY else best)
-        return neighbours
+        searched = _Searched(code_index, among, self.indexed_model.bits, options)
+        parts = {
+            place: _RankedQuery(one.output, self._limit(kind, one.query, options.limit), hits.get(place))
+            for place, one in enumerate(asked)
+            if one.output is not None
+        }
+        found = searched.nearest(parts)
+        for place, one in enumerate(asked):
+            best = found.setdefault(place, NOTHING)
+            if place in hits and len(hits[place].ids):
+                first = searched.first(one.output, hits[place], best.nearest_distance)
+                found[place] = best = before(first, best)
+            if options.words is Words.ONLY:
+                found[place] = best.first(best.by_words)
+        return [found[place] for place in range(len(asked))]
 
     def _hits(self, asked: "list[_AskedQuery]") -> dict[int, WordHits]:
         """What is found by words, by the place of the query: by the derived file or, if that is not of the catalog's
@@ -382,29 +395,49 @@ class Index:
         holders = holders_of(needed, self.folder, self.catalog)
         return {place: WordHits(of_query, holders) for place, of_query in words.items()}
 
-    def _results(self, kind: Kind, found: "_FoundItems", place: int) -> Iterator[SearchResult]:
-        neighbours = found.neighbours[place]
+    def _results(self, kind: Kind, found: "_FoundItems", place: int, options: "_SearchOptions") -> list[SearchResult]:
+        """The answers to one query, in the order asked for."""
+        neighbours, hits = found.neighbours[place], found.hits.get(place)
+        groups: dict[Hashable, list[_Copy]] = {}
         pairs = zip(neighbours.ids.tolist(), neighbours.distances.tolist(), strict=True)
-        for number, (id_, distance) in enumerate(pairs, start=1):
+        for row, (id_, distance) in enumerate(pairs):
             item = found.items[id_]
-            latitude, longitude = item.place or (None, None)
-            yield SearchResult(
-                rank=number,
-                kind=kind.name.lower(),
-                path=item.path,
-                distance=None if distance == UNKNOWN else distance,
-                bits=self.indexed_model.bits,
-                text=item.text,
-                line=item.line,
-                photo=item.photo,
-                taken=item.taken,
-                taken_from=date_label(item.taken_from),
-                modified=int(wall_clock(item.mtime_ns / 1e9)),
-                latitude=latitude,
-                longitude=longitude,
-                words=found.hits[place].held_by(id_) if place in found.hits else (),
-                is_missing=not os.path.exists(item.path),
-            )
+            words = hits.held_by(id_) if hits else ()
+            copy = _Copy(item, distance, words, is_first=row < neighbours.by_words)
+            groups.setdefault(id_ if options.all_copies else item.content, []).append(copy)
+        results = [
+            self._result(kind, number, copies) for number, copies in enumerate(islice(groups.values(), options.k), 1)
+        ]
+        if options.by_date and kind is Kind.IMAGE:
+            results.sort(key=lambda result: result.date or 0, reverse=True)
+        return results
+
+    def _result(self, kind: Kind, number: int, copies: "list[_Copy]") -> SearchResult:
+        """The answer of a rank: of some copies one that holds the words, and of these the oldest file, as for
+        duplicates, that is there."""
+        copies = sorted(copies, key=lambda copy: (not copy.is_first, copy.item.mtime_ns, copy.item.path))
+        there = next((copy for copy in copies if os.path.exists(copy.item.path)), None)
+        shown = there or copies[0]
+        item = shown.item
+        latitude, longitude = item.place or (None, None)
+        return SearchResult(
+            rank=number,
+            kind=kind.name.lower(),
+            path=item.path,
+            distance=None if shown.distance == UNKNOWN else shown.distance,
+            bits=self.indexed_model.bits,
+            text=item.text,
+            line=item.line,
+            photo=item.photo,
+            taken=item.taken,
+            taken_from=date_label(item.taken_from),
+            modified=int(wall_clock(item.mtime_ns / 1e9)),
+            latitude=latitude,
+            longitude=longitude,
+            words=shown.words,
+            is_missing=there is None,
+            copies=len(copies) - 1,
+        )
 
     def _limit(self, kind: Kind, query: Query, limit: DistanceLimit | None) -> DistanceLimit:
         """How far away an answer may be: the given limit, or for words how near the model says that a photo must be."""
@@ -480,6 +513,7 @@ class Index:
                 roots=list(self.catalog.roots()),
                 excludes=self.catalog.excludes(),
                 forgotten=self.catalog.forgotten(),
+                refreshed=self.catalog.refreshed,
                 model=model.source if model else None,
                 fingerprint=model.fingerprint if model else None,
                 bits=model.bits if model else None,
@@ -572,6 +606,8 @@ class _SearchOptions:
     where: CompiledFilter
     limit: DistanceLimit | None
     reranked: int
+    all_copies: bool
+    by_date: bool
     words: Words
 
 
@@ -584,34 +620,92 @@ class _AskedQuery:
     words: QueryWords
 
 
+class _RankedQuery(NamedTuple):
+    """A query's float output [bits], how far away its answers may be, and what is found by its words, if it has any."""
+
+    output: np.ndarray
+    limit: DistanceLimit
+    hits: WordHits | None
+
+
 @dataclass(frozen=True)
 class _Searched:
-    """Codes, and which of them a filter takes, bool [n]; None for all."""
+    """Codes, and which of them are searched, bool [n]; None for all."""
 
     code_index: CodeIndex | BlockwiseCodes
     among: np.ndarray | None
+    bits: int
+    options: _SearchOptions
 
     @cached_property
     def _ids(self) -> np.ndarray:
         return self.code_index.ids
 
-    def first(self, hits: WordHits, output: np.ndarray, options: _SearchOptions) -> Neighbours:
-        """Of the items that come first for their words, the best for a query's output; without one, which is 0, those
-        that were indexed first."""
+    def nearest(self, queries: dict[int, _RankedQuery]) -> dict[int, Neighbours]:
+        """The best items for each query, by its place, and all that have the same code as one of them."""
+        codes = {place: pack(query.output[None])[0] for place, query in queries.items()}
+        found: dict[int, Neighbours] = {}
+        beyond: list[tuple[int, int]] = []  # place of the query, and row in what was found for it
+        k, count = self.options.k, max(self.options.k, self.options.reranked)
+        searched = list(queries)
+        while searched:
+            too_few = []
+            candidates_of = self.code_index.search(np.stack([codes[one] for one in searched]), k, count, self.among)
+            for place, candidates in zip(searched, candidates_of, strict=True):
+                ranked = self._ranked(queries[place], candidates)
+                if self.options.all_copies:
+                    found[place] = ranked.first(self.options.k)
+                    continue
+                found[place] = best = ranked.with_first_codes(self.options.k)
+                known_to = reach(candidates, k, count)
+                if len(best.ids) == len(ranked.ids) and known_to < _largest(ranked, queries[place].limit):
+                    too_few.append(place)  # many copies, which leave too few photos
+                else:
+                    beyond += ((place, row) for row in np.flatnonzero(best.distances > known_to).tolist())
+            searched = too_few
+            k = count = 4 * count
+        _add_same_codes(found, beyond, lambda codes: self.code_index.search(codes, 1, 1, self.among))
+        return found
+
+    def first(self, output: np.ndarray | None, hits: WordHits, nearest: int | None) -> Neighbours:
+        """Of the items that come first for their words, the best for a query's output or, without one, those that were
+        indexed first; `nearest` is the distance of the nearest item of all."""
         rows = np.searchsorted(self._ids, hits.ids)
         rows = rows[self._ids[np.minimum(rows, len(self._ids) - 1)] == hits.ids] if len(self._ids) else rows[:0]
         rows = rows if self.among is None else rows[self.among[rows]]
-        among = np.zeros(len(self.code_index), bool)
-        among[rows if output.any() else rows[: options.k]] = True
-        (found,) = self.code_index.search(pack(output[None]), options.k, max(options.k, options.reranked), among)
-        evidence = hits.evidence(found.ids, len(self.code_index))
-        return rank(found, output, options.k, options.reranked, options.limit or DistanceLimit(), evidence)
+        limit = self.options.limit or DistanceLimit()
+        limit = DistanceLimit(None if nearest is None else limit.largest(nearest))
+        if output is not None:
+            return replace(self, among=self._only(rows)).nearest({0: _RankedQuery(output, limit, hits)})[0]
+        nowhere = np.zeros(self.bits, np.float32)
+        only = self._only(rows[: 4 * self.options.k])  # more than k, as some may be copies
+        (candidates,) = self.code_index.search(pack(nowhere[None]), 4 * self.options.k, 4 * self.options.k, only)
+        return self._ranked(_RankedQuery(nowhere, limit, None), candidates).in_order_of_ids()
+
+    def _ranked(self, query: _RankedQuery, candidates: Candidates) -> Neighbours:
+        evidence = query.hits.evidence(candidates.ids, len(self.code_index)) if query.hits else None
+        return rank(candidates, query.output, self.options.reranked, query.limit, evidence)
+
+    def _only(self, rows: np.ndarray) -> np.ndarray:
+        only = np.zeros(len(self.code_index), bool)
+        only[rows] = True
+        return only
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """An item, its distance, the words of the query that it holds, and whether it comes first for them."""
+
+    item: Item
+    distance: int
+    words: tuple[str, ...]
+    is_first: bool
 
 
 @dataclass(frozen=True)
 class _FoundItems:
-    """The best items of one kind for each query, what the catalog says of them, what was found by words, by the place
-    of the query, and how many were searched."""
+    """The best items of one kind for each query, with their copies; what the catalog says of them; what was found by
+    words, by the place of the query; and how many were searched."""
 
     neighbours: list[Neighbours]
     items: dict[int, Item]
@@ -625,6 +719,30 @@ def _agree(neighbours: Neighbours, items: dict[int, Item]) -> bool:
         id_ in items and items[id_].code == code.tobytes()
         for id_, code in zip(neighbours.ids.tolist(), neighbours.codes, strict=True)
     )
+
+
+def _largest(ranked: Neighbours, limit: DistanceLimit) -> float:
+    """The largest distance an answer may have."""
+    largest = None if ranked.nearest_distance is None else limit.largest(ranked.nearest_distance)
+    return inf if largest is None else largest
+
+
+def _add_same_codes(
+    found: dict[int, Neighbours], beyond: list[tuple[int, int]], search: Callable[[np.ndarray], list[Candidates]]
+) -> None:
+    """Add to what was found for queries, by their places, the items that have the code of one of some rows (place, row)
+    and were not among the candidates: of those that were furthest away, only some were."""
+    if not beyond:
+        return
+    codes = np.stack([found[place].codes[row] for place, row in beyond])
+    for (place, row), same in zip(beyond, search(codes), strict=True):
+        known = found[place]
+        ids = np.setdiff1d(same.ids[same.distances == 0], known.ids)
+        found[place] = known._replace(
+            ids=np.concatenate([known.ids, ids]),
+            distances=np.concatenate([known.distances, np.full(len(ids), known.distances[row])]),
+            codes=np.concatenate([known.codes, np.repeat(known.codes[row : row + 1], len(ids), axis=0)]),
+        )
 
 
 class _ProgressFunction(UpdateCallback):

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from time import time
 
 from hashcli.errors import HashcliError, did_you_mean_path
 from hashcli.hashmodel.model import HashModel
@@ -104,7 +105,10 @@ def update(
             catalog.set_model(adopted)
         _record_what_was_found(catalog, plan)
         try:
-            return _carry_out(plan, catalog, model, options, callback)
+            summary = _carry_out(plan, catalog, model, options, callback)
+            with catalog.transaction():
+                catalog.set_refreshed(int(time()))
+            return summary
         finally:  # also after an interrupt: what has been encoded can be found at once
             refresh_derived_files(catalog, index_folder)
 
@@ -212,7 +216,7 @@ def _record_what_was_found(catalog: Catalog, plan: UpdatePlan) -> None:
         catalog.set_ctimes(plan.ctimes)
         for root, device in plan.roots.items():
             catalog.set_root(root, device)
-        for root in plan.deleted_roots:
+        for root in (*plan.deleted_roots, *plan.inner_roots):
             catalog.remove_root(root)
         if plan.mounts != catalog.mounts():
             catalog.set_mounts(plan.mounts)

@@ -155,8 +155,10 @@ def _card(id_: str, result: "SearchResult", thumbnail: _Thumbnail | Exception | 
     facts += [] if result.distance is None else [f"{result.distance} of {result.bits} bits differ"]
     facts += [f"taken {taken}"] if taken else []
     facts += [f"holds {', '.join(result.words)}"] if result.words else []
+    facts += [f"{result.copies} identical cop{'y' if result.copies == 1 else 'ies'}"] if result.copies else []
     shown = [] if result.distance is None else [f"{result.distance} bits"]
     shown += [taken] if taken else []
+    shown += [f"+{result.copies}"] if result.copies else []
     content = ""
     if isinstance(thumbnail, _Thumbnail):
         content += _image(thumbnail, _name(result.picture or result.path))

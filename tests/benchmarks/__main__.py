@@ -63,7 +63,7 @@ def scan(work: Path) -> None:
 
     def ours() -> None:
         (candidates,) = FaissCodeIndex(work, Kind.IMAGE, 256).search(pack(query[None]), 10, 10)
-        rank(candidates, query, 10, 0, DistanceLimit())
+        rank(candidates, query, 0, DistanceLimit()).first(10)
 
     def rival() -> None:
         flat = faiss.read_index_binary(str(work / "images.faiss"), faiss.IO_FLAG_MMAP_IFC)

@@ -10,9 +10,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from typer.core import TyperOption
+from typer.main import get_command
 
+from hashcli.cli import app, distill, options, search
 from hashcli.index.catalog import Catalog
 from tests.cli.test_models_and_info import COMMANDS
 from tests.conftest import PHOTOS, Run
@@ -214,6 +218,54 @@ def test_bash_completes_commands_options_and_values(
     assert complete("hashcli", "search", "--name", "f") == ["family"]
     assert complete("hashcli", "index", "--model", "li") == ["lite-256"]
     assert complete("hashcli", "search", "--index", "") == []  # then bash offers files and folders
+    assert complete("hashcli", "search", "--sort", "") == ["date", "rank"]
+    assert complete("hashcli", "distill", "--method", "") == ["ckdh", "itq", "lcdh", "rank", "soda"]
+    assert complete("hashcli", "distill", "--settings", "") == complete("hashcli", "distill", "--method", "")
+    assert complete("hashcli", "evaluate", "--dataset", "mirflickr", "--protocol", "MIR-A") == ["MIR-A"]
+
+
+# Options that take a text for which nothing can be offered but files and folders, as bash does by itself.
+FREE = {
+    "search": {"text", "image", "not", "not-image", "batch", "in", "after", "before"},
+    "index": {"exclude", "include"},
+    "encode": {"text", "texts-from"},
+    "distill": {"bits", "seeds"},
+    "evaluate": {"k", "seed", "baseline"},
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_completes_what_it_takes(command: str) -> None:
+    """Those that take a text of a certain kind offer what there is of it."""
+    options = (option for option in get_command(app).commands[command].params if isinstance(option, TyperOption))  # type: ignore[attr-defined]
+    without = {
+        option.opts[0].lstrip("-")
+        for option in options
+        if option.type.name == "str" and not option.is_flag and not option._custom_shell_complete
+    }
+    assert without - {"log"} == FREE.get(command, set())
+
+
+@pytest.mark.parametrize(
+    ("complete_value", "begun", "offered"),
+    [
+        (options.complete_dataset, "mir", ["mirflickr"]),
+        (distill._complete_student, "", ["lite-256", "none"]),
+        (distill._complete_method, "l", ["lcdh"]),
+        (search._complete_type, "jp", ["jp2", "jpc", "jpe", "jpeg", "jpf", "jpg", "jpx"]),
+    ],
+)
+def test_what_is_offered(
+    complete_value: Callable[[str], list[str]], begun: str, offered: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert complete_value(begun) == offered
+    assert complete_value("nothing begins with this") == []
+
+
+def test_settings_are_offered_for_the_method_that_is_given() -> None:
+    pytest.importorskip("torch")
+    ctx = SimpleNamespace(params={"method": "ckdh"})
+    assert "graded=" in distill._complete_setting(ctx, "gra")  # type: ignore[arg-type]
 
 
 def test_completion_is_installed_where_bash_reads_it(shell: Run, tmp_path: Path) -> None:

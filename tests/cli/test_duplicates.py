@@ -10,9 +10,11 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from hashcli.cli import duplicates as duplicates_command
+from hashcli.printable import human_size
 from tests.conftest import PHOTOS, Run, json_rows
 from tests.index.indexing import IndexFolder
 from tests.index.test_duplicates import CATS, index_with_lite_256, make_pictures
+from tests.terminal import shown_in_terminal
 
 
 @pytest.fixture
@@ -34,7 +36,12 @@ def test_lines_for_pipes(hashcli: Run, album: Path) -> None:
     coffee, cats = done.stdout.split("\n\n")
     assert coffee.splitlines() == ["photos/b link.png", "photos/a copy.png"]
     assert [Path(line).name for line in cats.splitlines()] == CATS
-    assert "Groups of duplicates: 2; extra photos in them: 4" in done.stderr
+    printed = hashcli("duplicates", "--index", "ix", "--extras").stdout.splitlines()
+    assert [Path(line).name for line in printed] == ["a copy.png"]
+    size = human_size((album / "a copy.png").stat().st_size)
+    first, second, _ = done.stderr.splitlines()
+    assert first.startswith("Groups of duplicates: 2; extra photos in them: 4, ")
+    assert second == f"--extras prints the identical copies, 1, {size}; --extras --edited prints all 4."
 
 
 def test_json(hashcli: Run, album: Path) -> None:
@@ -69,6 +76,26 @@ def test_extras_are_copies_byte_for_byte_unless_edited_ones_are_wanted(hashcli: 
     done = hashcli("duplicates", "--index", "ix", "--extras")
     assert done.stdout.splitlines() == [str(album / "a copy.png")]
     assert "look before you delete" not in done.stderr
+
+
+def test_copies_of_an_edited_version_count_as_extras_do(hashcli: Run, album: Path, tmp_path: Path) -> None:
+    """The first of their group is another file, so that nothing in the group says that they are copies."""
+    edited = next(path for path in album.glob("*") if path.name == CATS[1])
+    shutil.copy(edited, album / "z copy.png")
+    index_with_lite_256(tmp_path / "ix", album)
+    extras = hashcli("duplicates", "--index", "ix", "--extras").stdout.splitlines()
+    assert "z copy.png" in [Path(path).name for path in extras]
+    assert f"--extras prints the identical copies, {len(extras)}, " in hashcli("duplicates", "--index", "ix").stderr
+
+
+def test_small_files_have_a_size(hashcli: Run, tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / "small").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (40, 40), "red").save(tmp_path / "small" / name)
+    index_with_lite_256(tmp_path / "ix", tmp_path / "small")
+    size = (tmp_path / "small" / "a.png").stat().st_size
+    shown = shown_in_terminal(["duplicates", "--index", "ix"], tmp_path, environment)
+    assert [line.split()[3:5] for line in shown.splitlines()] == [[str(size), "B"]] * 2
 
 
 def test_pages_of_text_and_screenshots_are_no_extras(hashcli: Run, tmp_path: Path) -> None:

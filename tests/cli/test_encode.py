@@ -36,6 +36,14 @@ def test_photos_to_a_file(hashcli: Run, photos: Path, tiny_model: Path, tmp_path
     assert sorted(path.name for path in tmp_path.glob("codes*")) == ["codes.jsonl", "codes.npy"]
 
 
+def test_paths_are_absolute_as_those_of_search(hashcli: Run, photos: Path, tiny_model: Path, tmp_path: Path) -> None:
+    hashcli("index", "photos", "--index", "ix", "--model", tiny_model)
+    of_search = {row["path"] for row in json_rows(hashcli("search", "cat", "-k", 99, "--json", "--index", "ix"))}
+    assert {row["path"] for row in json_rows(hashcli("encode", "photos", "--json", "--model", tiny_model))} == of_search
+    (row,) = json_rows(hashcli("encode", "photos/../photos/coffee.png", "--json", "--model", tiny_model))
+    assert row["path"] == str(photos / "coffee.png")
+
+
 def test_a_folder_texts_and_a_file_of_texts_keep_their_order(
     hashcli: Run, photos: Path, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -446,3 +446,24 @@ def test_names_in_a_locale_without_utf_8(hashcli: Run, hashcli_process: Run, pho
     done = hashcli_process(*search, "--html", "page.html", **ascii_only)
     assert "no longer there" not in done.stderr
     assert "not shown" not in done.stderr
+
+
+def test_a_path_that_is_not_there_is_a_failure_if_it_is_all_there_was(
+    hashcli: Run, photos: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    hashcli("index", photos, "--index", "ix", "--model", tiny_model)
+    done = hashcli("index", "phtos", "nowhere", "--index", "ix", status=1)
+    assert f"skipped {tmp_path / 'phtos'}: no such file or folder; did you mean photos?" in done.stderr
+    assert done.stderr.endswith("hashcli: Nothing was indexed: no path that was given is there.\n")
+    hashcli("index", photos, "nowhere", "--index", "ix", status=3)
+    (photos / "coins.png").unlink()
+    hashcli("index", photos / "coins.png", "--index", "ix")  # it was there before
+
+
+def test_folders_within_an_indexed_folder_are_not_listed(hashcli: Run, photos: Path, tiny_model: Path) -> None:
+    hashcli("index", photos / "trip", "--index", "ix", "--model", tiny_model)
+    hashcli("index", photos, "--index", "ix")
+    (facts,) = json_rows(hashcli("info", "--index", "ix", "--json"))
+    assert (facts["roots"], facts["photos"]) == ([str(photos)], len(PHOTOS))
+    (counts,) = json_rows(hashcli("index", "--index", "ix", "--json"))
+    assert counts["unchanged"] == len(PHOTOS)

@@ -102,7 +102,9 @@ def test_an_index_follows_the_disk_until_ctrl_c(
     watcher.process.send_signal(signal.SIGINT)
     assert watcher.process.wait(PATIENCE) == 130
     assert watcher.process.stderr
-    assert "Watching for changes; press Ctrl-C to stop.\n" in watcher.process.stderr.read()
+    said = watcher.process.stderr.read()
+    assert "Watching for changes; press Ctrl-C to stop.\n" in said
+    assert said.endswith("hashcli: Stopped watching. The next update takes up later changes.\n")
     assert IndexFolder(index, tiny_model).update() == {"unchanged": len(PHOTOS) + 1, "texts_unchanged": 1}
 
 

@@ -62,8 +62,8 @@ def test_what_is_put_in_comes_out(folder: Path, tmp_path: Path) -> None:
         ids, codes = catalog.codes(Kind.IMAGE)
         assert (ids.tolist(), codes.tolist()) == ([1], [[1, 2]])
         assert catalog.items([1, 3, 99]) == {
-            1: Item(photo, None, None, None, 7, None, STATE.mtime_ns, CODE.tobytes()),
-            3: Item(sidecar, "beside", 1, photo, None, None, STATE.mtime_ns, bytes(2)),
+            1: Item(photo, None, None, None, 7, None, STATE.mtime_ns, CODE.tobytes(), HASH),
+            3: Item(sidecar, "beside", 1, photo, None, None, STATE.mtime_ns, bytes(2), HASH),
         }
         of_photo = FilterFields("a.jpg", 7, STATE.mtime_ns)
         assert list(catalog.filter_fields(Kind.IMAGE)) == [of_photo]
@@ -186,7 +186,9 @@ def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path
     content = (folder / "catalog.sqlite").read_bytes()
     taken, mtime_ns = (None, 0) if version == 1 else (7, STATE.mtime_ns)
     with Catalog.open(folder) as catalog:
-        assert catalog.items([1]) == {1: Item(path, None, None, None, taken, None, STATE.mtime_ns, CODE.tobytes())}
+        assert catalog.items([1]) == {
+            1: Item(path, None, None, None, taken, None, STATE.mtime_ns, CODE.tobytes(), HASH)
+        }
         assert catalog.count_texts() == {}
         assert (catalog.excludes(), catalog.forgotten()) == ([], [])
     assert (folder / "catalog.sqlite").read_bytes() == content

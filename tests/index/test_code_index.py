@@ -36,7 +36,7 @@ def random_codes(n: int, bits: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 def nearest(index: CodeIndex, output: np.ndarray, k: int, reranked: int = 0) -> Neighbours:
     """As a search asks for them."""
     (candidates,) = index.search(pack(output[None]), k, max(k, reranked))
-    return rank(candidates, output, k, reranked, DistanceLimit())
+    return rank(candidates, output, reranked, DistanceLimit()).first(k)
 
 
 @pytest.mark.parametrize("bits", [16, 64, 256, 1024])
@@ -81,7 +81,7 @@ def test_among_some_items_no_others_are_found() -> None:
     output = np.random.default_rng(1).standard_normal(64).astype(np.float32)
     some = np.arange(2000) % 7 == 0
     (candidates,) = MemoryCodeIndex(ids, codes).search(pack(output[None]), 10, 10, among=some)
-    found = rank(candidates, output, 10, 0, DistanceLimit())
+    found = rank(candidates, output, 0, DistanceLimit()).first(10)
     assert found.ids.tolist() == brute_force(ids[some], codes[some], output, 10)[0]
     (none,) = MemoryCodeIndex(ids, codes).search(pack(output[None]), 10, 10, among=np.zeros(2000, bool))
     assert len(none.ids) == 0
@@ -136,7 +136,7 @@ def test_a_limit_leaves_out_what_is_too_far(limit: DistanceLimit, kept: int) -> 
     codes = np.packbits([[1] * n + [0] * (16 - n) for n in range(1, 6)], axis=1, bitorder="little")
     output = -np.ones(16, np.float32)
     (candidates,) = MemoryCodeIndex(np.arange(5), codes).search(pack(output[None]), 5, 5)
-    found = rank(candidates, output, 5, 0, limit)
+    found = rank(candidates, output, 0, limit)
     assert found.distances.tolist() == [1, 2, 3, 4, 5][:kept]
     assert found.nearest_distance == 1
 
@@ -278,7 +278,7 @@ def own_memory():
 before = own_memory()
 output = np.random.default_rng(0).standard_normal(256).astype(np.float32)
 (candidates,) = FaissCodeIndex(Path({str(tmp_path)!r}), Kind.IMAGE, 256).search(pack(output[None]), 10, 1000)
-rank(candidates, output, 10, 1000, DistanceLimit())
+rank(candidates, output, 1000, DistanceLimit())
 print(own_memory() - before)
 """
     grown = int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)

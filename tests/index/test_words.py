@@ -1,6 +1,7 @@
 """Words: how they are told apart, and which photos come first for them, on a small album with the tiny model."""
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -301,3 +302,19 @@ def test_an_index_that_is_read_only_and_old_is_searched_by_words(told: IndexFold
     told.update()
     assert (told.folder / FILE_NAME).exists()
     assert held(told, "zoe") == right
+
+
+def test_of_copies_the_one_that_holds_the_words_is_shown(told: IndexFolder, album: Path) -> None:
+    shutil.copy(album / "grass.png", album / "older.png")
+    os.utime(album / "older.png", (10**9, 10**9))
+    told.update(album)
+    with Index(told.folder) as index:
+        first, *others = index.search("the dog of Zoe", 3)
+        assert (Path(first.path).name, first.words, first.copies) == ("grass.png", ("dog", "zoe"), 1)
+        assert len(others) == 2
+        assert not {"grass.png", "older.png"} & {Path(result.path).name for result in others}
+        by_meaning = index.search("the dog of Zoe", ALL + 1, words="off")
+        assert "older.png" in {Path(result.path).name for result in by_meaning}
+        names = [Path(result.path).name for result in index.search("the dog of Zoe", ALL + 1, all_copies=True)]
+        assert names[0] == "grass.png"
+        assert sorted(names) == sorted([*(Path(name).name for name in PHOTOS), "older.png"])

@@ -76,12 +76,12 @@ def sheet(tmp_path: Path, *searches: QueryResults, title: str = "a title") -> Pa
 
 def test_every_answer_has_its_photo_rank_distance_and_link(tmp_path: Path) -> None:
     names = list(PHOTOS)
-    results = [photo(rank, SKIMAGE / name, taken=86_400 * rank) for rank, name in enumerate(names, 1)]
+    results = [photo(rank, SKIMAGE / name, taken=86_400 * rank, copies=rank // 2) for rank, name in enumerate(names, 1)]
     page = sheet(tmp_path, QueryResults("a cat", results))
     assert [found["data-path"] for found in page.cards] == [str(SKIMAGE / name) for name in names]
     assert [found["data-facts"] for found in page.cards[:2]] == [
         "Answer 1 of 12 · 61 of 256 bits differ · taken 1970-01-02",
-        "Answer 2 of 12 · 62 of 256 bits differ · taken 1970-01-03",
+        "Answer 2 of 12 · 62 of 256 bits differ · taken 1970-01-03 · 1 identical copy",
     ]
     for name, thumbnail, found in zip(names, page.images, page.all("img"), strict=True):
         with Image.open(SKIMAGE / name) as original:

@@ -20,6 +20,7 @@ from hashcli.index.files.text_files import is_text_file
 from hashcli.index.summary import UpdateOptions
 
 NOT_REACHABLE = "not reachable"  # how the reason begins for a folder that is away, and keeps its items
+NO_SUCH_FILE = "no such file or folder"  # the reason for a path that is not there
 LEFT_OUT = "left out by the pattern"  # how the reason begins for a file that was named
 _NEVER = -1  # a ctime that no file has
 TEXTS_LEFT_OUT = "a text file, and texts are left out"
@@ -94,6 +95,7 @@ class UpdatePlan:
     roots: dict[str, int]  # the folders that were scanned, with their devices
     mounts: dict[str, int]  # all that are known now
     deleted_roots: list[str]  # former roots that were deleted from within a folder that is there
+    inner_roots: list[str]  # folders, given now or before, that every update finds in another root
     exclusion: Exclusion
     left_out: int  # of the missing ones, those that are left out now
     ctimes: Iterable[tuple[int, int]]  # (id, ctime) of unchanged files for which an older hashcli has not recorded it
@@ -133,16 +135,17 @@ def make_plan(
         hidden=options.hidden,
         texts=options.texts,
         unchanged=known.unchanged,
+        look_out_for=() if options.hidden else around,  # without it, the next update may not find them
         on_progress=lambda count: on_progress(len(given.found.files) + count),
     )
-    for path in known.unchanged(given.found.files, given.found.sidecars):
-        del given.found.files[path]
+    _drop_unchanged(given.found, known)
     folders = given.folders | scanned.mounts
     for folder, device in folders.items():  # its disk may have been removed during the scan
         if not os.path.isdir(folder) or _is_unreachable(folder, device, neighbours):
             unreachable.add(folder)
     scanned_roots = {folder: device for folder, device in given.folders.items() if folder not in unreachable}
 
+    inner = _inner_roots(scanned, {**roots, **given.folders}, scanned_roots) - unreachable
     not_found = {
         path: file
         for path, file in known.not_found()
@@ -150,8 +153,7 @@ def make_plan(
     }
     left_out = {path: not_found.pop(path) for path in [*not_found] if _is_left_out(path, not_found[path], scanned)}
     missing, still_there = _look_for(not_found)
-    for path in known.unchanged(still_there.files, still_there.sidecars):
-        del still_there.files[path]
+    _drop_unchanged(still_there, known)
     missing |= left_out
     found = _joined(_joined(given.found, scanned), still_there)
     before = dict(known.changed())
@@ -161,9 +163,10 @@ def make_plan(
     return UpdatePlan(
         photos=_planned(before, found, missing, known.unchanged_photos, of_texts=False),
         texts=_planned(before, found, missing, known.unchanged_texts, of_texts=True),
-        roots=scanned_roots,
+        roots={root: device for root, device in scanned_roots.items() if root not in inner},
         mounts=_mounts(indexed.mounts, scanned_roots, unreachable) | scanned.mounts,
         deleted_roots=_deleted_roots(roots.keys() - unreachable, scanned_roots),
+        inner_roots=sorted(inner & roots.keys()),
         exclusion=indexed.exclusion,
         left_out=len(left_out),
         ctimes=known.without_ctime(),
@@ -208,7 +211,7 @@ def _look_at(paths: Iterable[str], known: KnownFiles, roots: Collection[str], *,
             elif path in known:
                 kept.setdefault(folder, Counter())[is_text_file(path)] += 1
             elif path not in roots:  # a root that is gone and not unreachable was deleted
-                found.problems.append((path, "no such file or folder"))
+                found.problems.append((path, NO_SUCH_FILE))
             continue
         except (OSError, ValueError) as error:
             found.problems.append((path, reason_of(error)))
@@ -248,6 +251,11 @@ class _PhotosWithMetadata:
         if files:
             found.beside[path] = files
         found.files[path] = with_metadata_files(FileState.of(state), files)
+
+
+def _drop_unchanged(found: ScannedFiles, known: KnownFiles) -> None:
+    for path in known.unchanged(found.files, found.sidecars):
+        del found.files[path]
 
 
 def _leave_out(found: ScannedFiles, by_pattern: Mapping[str, str]) -> None:
@@ -325,6 +333,17 @@ def _mounts(before: Mapping[str, int], scanned: Collection[str], unreachable: Co
 
 def _deleted_roots(roots: Iterable[str], scanned: Collection[str]) -> list[str]:
     return sorted(root for root in roots if not os.path.isdir(root) and is_within_any(root, scanned))
+
+
+def _inner_roots(scanned: ScannedFiles, devices: Mapping[str, int], outer: Mapping[str, int]) -> set[str]:
+    """The folders that need not be roots, as a scan has found them within `outer` roots. Those that are, or were, on
+    another disk have to be: an update must know when that is away."""
+    return {
+        root
+        for root in scanned.inner
+        if not is_within_any(root, scanned.mounts)
+        and any(devices[root] == outer[one] for one in outer if one != root and is_within(root, one))
+    }
 
 
 def _counts_below(root: str, files: IndexedFiles) -> Counter[bool]:

@@ -27,6 +27,7 @@ class ScannedFiles:
     beside      the metadata files of each of those photos that has some
     problems    (path, reason) of folders and files that could not be read
     left_out    the folders and files that were met and are left out by rules
+    inner       the folders that were to be looked out for, and were found in another one
     mounts      the folders that are on another disk than the one they are in, or their link is in, with their devices
     unchanged   how many files were found besides, which the caller knew
     """
@@ -36,6 +37,7 @@ class ScannedFiles:
     beside: dict[str, list[str]] = field(default_factory=dict)
     problems: list[tuple[str, str]] = field(default_factory=list)
     left_out: set[str] = field(default_factory=set)
+    inner: set[str] = field(default_factory=set)
     mounts: dict[str, int] = field(default_factory=dict)
     unchanged: int = 0
 
@@ -60,6 +62,7 @@ def scan(
     hidden: bool = False,
     texts: bool = False,
     unchanged: Callable[[Mapping[str, FileState], Mapping[str, str]], Iterable[str]] | None = None,
+    look_out_for: Collection[str] = (),
     on_progress: Callable[[int], None] | None = None,
 ) -> ScannedFiles:
     """Every photo below some folders, and with `texts` also their sidecars; other text files are left alone.
@@ -74,6 +77,7 @@ def scan(
     scanner = _Scanner(
         forgotten, hidden, texts, unchanged or (lambda files, sidecars: ()), on_progress or (lambda count: None)
     )
+    scanner.look_out_for = look_out_for
     for folder, rules in folders.items():
         scanner.walk(folder, rules)
     scanner.follow_links()
@@ -92,6 +96,7 @@ class _Scanner:
         on_progress: Callable[[int], None],
     ) -> None:
         self.found = ScannedFiles()
+        self.look_out_for: Collection[str] = ()
         self._forgotten = forgotten
         self._hidden = hidden
         self._texts = texts
@@ -127,6 +132,8 @@ class _Scanner:
                     elif entry.is_symlink():
                         self._links.append((entry.path, rules, device))
                     elif entry.is_dir():
+                        if entry.path in self.look_out_for:
+                            self.found.inner.add(entry.path)
                         subfolders.append((entry.path, rules, device))
                 except OSError as error:  # a link that leads to itself, or a disk that fails
                     self.found.problems.append((entry.path, reason_of(error)))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hashcli.index.catalog import FileState, IndexedFile
+from hashcli.index.files.exclusion import Exclusion
 from hashcli.index.files.plan import IndexedPaths, UpdatePlan, make_plan
 from hashcli.index.files.scan import scan
 from hashcli.index.summary import UpdateOptions
@@ -207,6 +208,28 @@ def test_a_root_within_another_was_deleted_if_the_disk_is_the_same(folder: Path)
     away = plan(IndexedPaths(index.files, on_another_disk))
     assert missing(away) == []
     assert away.problems == [(str(folder / "trip"), "not reachable; its 1 photos are kept")]
+
+
+def test_a_root_within_another_need_not_be_one(folder: Path) -> None:
+    trip = folder / "trip"
+    for roots, paths in (([trip], [folder]), ([folder, trip], []), ([], [trip, folder])):
+        found = plan(indexed(roots), *paths)
+        assert list(found.roots) == [str(folder)]
+        assert found.inner_roots == [str(trip)] * (trip in roots)
+        assert missing(found) == []
+
+
+def test_a_root_within_another_stays_if_that_would_not_find_it(folder: Path) -> None:
+    """Because it is hidden, left out, or was on another disk."""
+    trip, device = folder / "trip", folder.stat().st_dev
+    index = indexed([trip])
+    away = IndexedPaths(index.files, {str(trip): device + 1})
+    excluded = IndexedPaths(index.files, index.roots, Exclusion(("trip",)))
+    for kept in (plan(away, folder), plan(excluded, folder)):
+        assert (list(kept.roots), kept.inner_roots) == ([str(folder)], [])
+    trip.rename(folder / ".trip")
+    hidden = plan(indexed([folder / ".trip"]), folder, hidden=True)
+    assert (list(hidden.roots), hidden.inner_roots) == ([str(folder)], [])
 
 
 def test_a_root_that_goes_during_the_scan_keeps_its_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

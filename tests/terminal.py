@@ -1,0 +1,40 @@
+"""The real command in a pseudo-terminal."""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Sequence
+from pathlib import Path
+
+_ESCAPES = re.compile(r"\x1b\][^\x1b]*\x1b\\|\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def shown_in_terminal(arguments: Sequence[object], cwd: Path, environment: dict[str, str], columns: int = 80) -> str:
+    """What `hashcli` with these arguments shows on a terminal of so many columns, without colours and links. Its
+    messages are left out."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    env = {name: value for name, value in environment.items() if name != "COLUMNS"} | {"TERM": "xterm-256color"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hashcli", *map(str, arguments)],
+        cwd=cwd,
+        env=env,
+        stdin=follower,
+        stdout=follower,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(follower)
+    output = b""
+    with os.fdopen(leader, "rb", buffering=0) as terminal:
+        try:
+            while block := terminal.read(65536):
+                output += block
+        except OSError:  # the end, to a terminal
+            pass
+    assert process.wait() == 0, output
+    return _ESCAPES.sub("", output.decode()).replace("\r\n", "\n")
