@@ -429,6 +429,7 @@ class Catalog:
                 self._db.execute(f"UPDATE items SET mtime_ns = 0 WHERE kind = 0 AND path IN ({named})")
                 self._db.execute("DELETE FROM items WHERE id IN damaged")
                 self._db.execute("DROP TABLE damaged")
+                self._set_check_values("mtime_ns = ?", 0)
         return len(damaged)
 
     def _damaged_rows(self) -> list[int]:
@@ -625,18 +626,18 @@ class Catalog:
         Raises DamagedRowsError if one of the rows is not what was written.
         """
         is_sound = SOUND_ROW.format(width=self._code_width)
-        query = f"SELECT {is_sound}, check_value, mtime_ns, {CHECKED_COLUMNS} FROM items WHERE id = ?"
+        query = f"SELECT {is_sound}, check_value, {CHECKED_COLUMNS} FROM items WHERE id = ?"
         items = {}
         for id_ in ids:
             if row := self._db.execute(query, (id_,)).fetchone():
-                is_sound, expected, mtime_ns, *columns = row
-                _, path, content_hash, text, code, line, photo, taken, taken_from, latitude, longitude = columns
+                is_sound, expected, *columns = row
+                _, path, content_hash, text, code, line, photo, taken, taken_from, mtime_ns, *stored_place = columns
                 is_checked = self._has_check_values and code is not None
                 if not is_sound or (is_checked and expected != check_value(*columns)):
                     raise DamagedRowsError(self._folder)
                 photo = photo and self._from_stored(photo)
                 where = self._from_stored(path), text, line, photo
-                place = Place.from_stored(latitude, longitude)
+                place = Place.from_stored(*stored_place)
                 items[id_] = Item(*where, taken, taken_from, mtime_ns, code, content_hash, place)
         return items
 

@@ -16,7 +16,7 @@ from hashcli.errors import HashcliError, did_you_mean_path
 from hashcli.plain_files import check_plain
 
 FILE_NAME = "catalog.sqlite"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 # items
 #   kind         0 a photo, 1 a text
@@ -70,7 +70,8 @@ CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
 {_EXCLUDES_AND_FORGOTTEN}
 """
 _CHECKED_IN_3 = "kind, path, hash, text, code, line, photo, taken, taken_from"
-CHECKED_COLUMNS = f"{_CHECKED_IN_3}, latitude, longitude"
+_CHECKED_IN_4 = f"{_CHECKED_IN_3}, mtime_ns"
+CHECKED_COLUMNS = f"{_CHECKED_IN_4}, latitude, longitude"
 
 # What every row must be, whoever wrote it: SQLite keeps any value in any column. {width} is that of a code in bytes.
 SOUND_ROW = """
@@ -125,8 +126,13 @@ _MIGRATIONS = {
     {_EXCLUDES_AND_FORGOTTEN.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")}
     UPDATE items SET check_value = check_value({_CHECKED_IN_3}) WHERE code IS NOT NULL;
     """,
-    # Older versions did not look for places: each photo is read once more, and not encoded.
+    # Rows that are damaged stay so.
     3: f"""
+    UPDATE items SET check_value = check_value({_CHECKED_IN_4})
+        WHERE code IS NOT NULL AND check_value = check_value({_CHECKED_IN_3});
+    """,
+    # Older versions did not look for places: each photo is read once more, and not encoded.
+    4: f"""
     ALTER TABLE items ADD COLUMN latitude INTEGER;
     ALTER TABLE items ADD COLUMN longitude INTEGER;
     UPDATE items SET beside = {TO_BE_READ} WHERE kind = 0;
@@ -134,8 +140,8 @@ _MIGRATIONS = {
 }
 
 # How a reader, which must not migrate, sees the catalogs of older versions.
-_NEW_IN_4 = "NULL AS latitude, NULL AS longitude"
-_NEW_IN_3 = f"NULL AS ctime_ns, NULL AS taken_from, 0 AS left_out, 0 AS beside, NULL AS check_value, {_NEW_IN_4}"
+_NEW_IN_5 = "NULL AS latitude, NULL AS longitude"
+_NEW_IN_3 = f"NULL AS ctime_ns, NULL AS taken_from, 0 AS left_out, 0 AS beside, NULL AS check_value, {_NEW_IN_5}"
 _NO_EXCLUDES_AND_FORGOTTEN = """
 CREATE TEMP VIEW excludes AS SELECT 0 AS number, '' AS pattern WHERE false;
 CREATE TEMP VIEW forgotten AS SELECT '' AS path WHERE false;
@@ -150,19 +156,19 @@ _AS_NOW = {
     CREATE TEMP VIEW items AS SELECT *, {_NEW_IN_3} FROM main.items;
     {_NO_EXCLUDES_AND_FORGOTTEN}
     """,
-    3: f"CREATE TEMP VIEW items AS SELECT *, {_NEW_IN_4} FROM main.items;",
+    **dict.fromkeys((3, 4), f"CREATE TEMP VIEW items AS SELECT *, {_NEW_IN_5} FROM main.items;"),
 }
 
 
 def has_check_values(db: sqlite3.Connection) -> bool:
-    """Whether rows have check values: an older catalog that is only read has none."""
-    return int(db.execute("PRAGMA user_version").fetchone()[0]) >= 3
+    """Whether rows have check values, of all that is checked now: an older catalog that is only read has none."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0]) >= 4
 
 
 def check_value(*columns: str | bytes | int | None) -> int:
     """The check value of a row, from its CHECKED_COLUMNS as they are stored: their CRC-32. Without a place, it is what
     it was before there were places."""
-    before = _CHECKED_IN_3.count(",") + 1
+    before = _CHECKED_IN_4.count(",") + 1
     if columns[before:] == (None, None):
         columns = columns[:before]
     return zlib.crc32(ascii(columns).encode())

@@ -48,6 +48,10 @@ class Neighbours(NamedTuple):
         order = np.argsort(self.ids)
         return Neighbours(self.ids[order], np.full(len(order), UNKNOWN), self.codes[order], None)
 
+    def rows(self, rows: np.ndarray) -> "Neighbours":
+        """Those in some rows."""
+        return self._replace(ids=self.ids[rows], distances=self.distances[rows], codes=self.codes[rows])
+
     def first(self, k: int) -> "Neighbours":
         """The k best."""
         return self._replace(ids=self.ids[:k], distances=self.distances[:k], codes=self.codes[:k])

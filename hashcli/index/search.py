@@ -378,7 +378,7 @@ class Index:
             best = found.setdefault(place, NOTHING)
             if place in hits and len(hits[place].ids):
                 first = searched.first(one.output, hits[place], best.nearest_distance)
-                found[place] = best = before(first, best)
+                found[place] = best = before(first, searched.with_same_codes(first, best))
             if options.words is Words.ONLY:
                 found[place] = best.first(best.by_words)
         return [found[place] for place in range(len(asked))]
@@ -681,6 +681,17 @@ class _Searched:
         only = self._only(rows[: 4 * self.options.k])  # more than k, as some may be copies
         (candidates,) = self.code_index.search(pack(nowhere[None]), 4 * self.options.k, 4 * self.options.k, only)
         return self._ranked(_RankedQuery(nowhere, limit, None), candidates).in_order_of_ids()
+
+    def with_same_codes(self, first: Neighbours, others: Neighbours) -> Neighbours:
+        """The others and, after them, all that have a code of the first, as copies have that do not hold the words."""
+        rows = np.flatnonzero(~np.isin(first.ids, others.ids))
+        if self.options.words is Words.ONLY or self.options.all_copies or not len(rows):
+            return others
+        more = first.rows(rows)
+        found = {0: before(others, more) if len(others.ids) else more}
+        added = [(0, row) for row in range(len(others.ids), len(found[0].ids))]
+        _add_same_codes(found, added, lambda codes: self.code_index.search(codes, 1, 1, self.among))
+        return found[0]._replace(nearest_distance=others.nearest_distance)
 
     def _ranked(self, query: _RankedQuery, candidates: Candidates) -> Neighbours:
         evidence = query.hits.evidence(candidates.ids, len(self.code_index)) if query.hits else None

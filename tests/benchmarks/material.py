@@ -43,12 +43,12 @@ def make_index(folder: Path, count: int) -> Path:
             (
                 (path := _path(folder, number).removeprefix(f"{folder.parent}/")),
                 int(rng.integers(1_000_000, 9_000_000)),
-                1_700_000_000_000_000_000 + number,
-                1_700_000_000_000_000_000 + number,
+                (modified := 1_700_000_000_000_000_000 + number),
+                modified,
                 (content_hash := rng.bytes(16)),
                 (code := rng.bytes(width)),
                 (taken := None if number % 4 == 0 else 1_700_000_000 + number),
-                check_value(0, path, content_hash, None, code, None, None, taken, None),
+                check_value(0, path, content_hash, None, code, None, None, taken, None, modified),
             )
             for number in range(count)
         )

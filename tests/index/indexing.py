@@ -189,6 +189,7 @@ CREATE TABLE forgotten (path TEXT PRIMARY KEY) WITHOUT ROWID;
 def to_version(version: int, index_folder: Path) -> None:
     """Make the catalog anew as an older hashcli would have made it; its rows have no places."""
     db = sqlite3.connect(index_folder / "old.sqlite", isolation_level=None)
+    db.create_function("check_value", -1, check_value)
     db.execute("ATTACH ? AS new", (str(index_folder / FILE_NAME),))
     added = (_ADDED_IN_2, _ADDED_IN_3)[: version - 1]
     db.executescript(_OLD_TABLES + "".join(added))
@@ -203,6 +204,12 @@ def to_version(version: int, index_folder: Path) -> None:
         PRAGMA user_version = {version};
         """
     )
+    if version >= 3:
+        later = ", mtime_ns, latitude, longitude" if version == 3 else ", latitude, longitude"
+        checked = CHECKED_COLUMNS.removesuffix(later)
+            ", mtime_ns, latitude, longitude" if version == 3 else ", latitude, longitude"
+        )
+        db.execute(f"UPDATE items SET check_value = check_value({checked}) WHERE code IS NOT NULL")
     db.close()
     for file in [*index_folder.glob("catalog.sqlite*"), *index_folder.glob("*.filter")]:
         file.unlink()

@@ -178,7 +178,7 @@ def test_a_folder_where_none_can_be_made(tmp_path: Path) -> None:
         Catalog.create_or_open(tmp_path / "file" / "ix")
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path, tmp_path: Path, version: int) -> None:
     make_catalog(folder, "a.jpg")
     to_version(version, folder)
@@ -196,12 +196,27 @@ def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path
     with Catalog.create_or_open(folder, versions.append) as catalog:
         assert versions == [version]
         # with a state that no photo has, so that it is read once more
-        state = FileState(STATE.size, mtime_ns, STATE.ctime_ns if version == 3 else None, TO_BE_READ)
+        state = FileState(STATE.size, mtime_ns, STATE.ctime_ns if version >= 3 else None, TO_BE_READ)
         assert catalog.photos() == {path: IndexedFile(1, state, HASH, encoded=True)}
         assert list(catalog.filter_fields(Kind.IMAGE)) == [FilterFields("a.jpg", taken, mtime_ns or None)]
     assert wrong_check_values(folder) == 0
     with Catalog.create_or_open(folder, versions.append):
         assert versions == [version]  # once
+
+
+def test_check_values_without_the_time_of_the_file_are_made_anew(folder: Path) -> None:
+    """As they were before 0.3 was released. A damaged row is not taken for a sound one."""
+    make_catalog(folder, "a.jpg", "b.jpg")
+    to_version(3, folder)
+    with sqlite3.connect(folder / "catalog.sqlite") as db:
+        db.execute("UPDATE items SET path = 'c.jpg' WHERE id = 2")
+    with Catalog.open(folder) as catalog:
+        assert len(catalog.items([1, 2])) == 2
+    with Catalog.create_or_open(folder) as catalog:
+        assert len(catalog.items([1])) == 1
+        with pytest.raises(DamagedRowsError):
+            catalog.items([2])
+    assert wrong_check_values(folder) == 1
 
 
 def wrong_check_values(folder: Path) -> int:

@@ -80,6 +80,7 @@ def test_a_damaged_search_file_answers_nothing(
         "text = text || 'x', line = line || 'x'",
         "photo = path || 'x'",
         "hash = x'00'",
+        "mtime_ns = mtime_ns + (1 << 40)",
         "check_value = NULL",
     ],
 )

@@ -451,8 +451,9 @@ def test_an_index_of_version_2_reads_the_metadata_of_its_photos_once_more(index:
     assert index.sql("SELECT count(*) FROM items WHERE ctime_ns IS NULL") == [(0,)]  # recorded, from now on
 
 
-def test_an_index_of_version_3_learns_where_photos_were_taken_without_encoding(
-    new_index: IndexFolder, tmp_path: Path
+@pytest.mark.parametrize("version", [3, 4])
+def test_an_older_index_learns_where_photos_were_taken_without_encoding(
+    new_index: IndexFolder, tmp_path: Path, version: int
 ) -> None:
     (tmp_path / "p").mkdir()
     photo = Image.open(SKIMAGE / "rocket.jpg").resize((90, 60))
@@ -462,14 +463,12 @@ def test_an_index_of_version_3_learns_where_photos_were_taken_without_encoding(
     places = "SELECT latitude, longitude FROM items"
     assert (before := new_index.sql(places)) == [(488_566_667, 23_522_222)]
     new_index.plant_codes()
-    new_index.sql("UPDATE items SET latitude = NULL, longitude = NULL")
-    new_index.set_check_values()
-    to_version(3, new_index.folder)
+    to_version(version, new_index.folder)
     with Index(new_index.folder) as index:  # as it is
         index.catalog.check_rows()
         assert index.info().photos == 1
     assert new_index.update() == {"unchanged": 1}
-    assert new_index.report.migrations == [3]
+    assert new_index.report.migrations == [version]
     assert new_index.sql(places) == before
     assert new_index.planted() == ["p/a.jpg"]
     assert new_index.update() == {"unchanged": 1}
@@ -567,11 +566,11 @@ def test_files_restored_from_a_backup_are_read_and_not_encoded(index: IndexFolde
 
 def test_check_content_reads_every_file(index: IndexFolder, album: Path) -> None:
     """For file systems on which an edit may change neither size nor times."""
-    index.plant_codes()
     with Image.open(album / "chelsea.png") as photo:
         photo.rotate(180).save(album / "chelsea.png")
     state = FileState.of((album / "chelsea.png").stat())
     index.sql("UPDATE items SET size = ?, mtime_ns = ?, ctime_ns = ? WHERE path LIKE '%chelsea.png'", *state[:3])
+    index.plant_codes()
     assert index.update() == {"unchanged": ALL}
     assert index.update(check_content=True) == {"unchanged": ALL - 1, "updated": 1}
     assert len(index.planted()) == ALL - 1
