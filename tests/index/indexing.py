@@ -207,8 +207,6 @@ def to_version(version: int, index_folder: Path) -> None:
     if version >= 3:
         later = ", mtime_ns, latitude, longitude" if version == 3 else ", latitude, longitude"
         checked = CHECKED_COLUMNS.removesuffix(later)
-            ", mtime_ns, latitude, longitude" if version == 3 else ", latitude, longitude"
-        )
         db.execute(f"UPDATE items SET check_value = check_value({checked}) WHERE code IS NOT NULL")
     db.close()
     for file in [*index_folder.glob("catalog.sqlite*"), *index_folder.glob("*.filter")]:
