@@ -71,7 +71,8 @@ class RandomIndex:
         """The paths of all that a search finds, or of the photos that the texts found are about."""
         with Index(self.folder / "ix") as index:
             query = Query(output=np.ones(256, np.float32))
-            results = index.search(query, COUNT, kinds=kind, where=where, limit=DistanceLimit())
+            options: Any = {"kinds": kind, "where": where, "limit": DistanceLimit(), "all_copies": True}
+            results = index.search(query, COUNT, **options)
             return sorted(result.photo or result.path for result in results)
 
     def takes(self, where: Filter, path: str) -> bool:
