@@ -143,7 +143,7 @@ def test_results_say_where_their_date_is_from(new_index: IndexFolder, tmp_path: 
     new_index.update(tmp_path / "p")
     with Index(new_index.folder) as opened:
         where = Filter(after="2011-05", before="2011-06")
-        results = list(opened.search("a cat", k=9, limit=DistanceLimit(), where=where))
+        results = list(opened.search("a cat", k=9, limit=DistanceLimit(), where=where, all_copies=True))
     assert {Path(result.path).name: _date(result)["date_from"] for result in results} == {
         "a.jpg": "DateTimeOriginal",
         "b.jpg": "modified",
