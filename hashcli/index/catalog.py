@@ -473,18 +473,22 @@ class Catalog:
         """How many texts in and beside photos were left out."""
         return int(self._db.execute("SELECT coalesce(sum(left_out), 0) FROM items").fetchone()[0])
 
-    def photos(self) -> dict[str, IndexedFile]:
-        """Every photo, by path."""
-        return dict(self._files(_PHOTOS))
+    def photos(self) -> Iterator[tuple[str, IndexedFile]]:
+        """Every photo with its path, in ascending order of their ids; read from disk as they are taken."""
+        return self._files(f"{_PHOTOS} ORDER BY id")
+
+    def photo(self, id_: int) -> tuple[str, IndexedFile]:
+        """One that is in the catalog."""
+        return next(self._files(f"{_PHOTOS} AND id = ?", id_))
 
     def files(self) -> Iterator[tuple[str, IndexedFile]]:
         """Every photo and then every text file, with its path; read from disk as they are taken. A photo with
         descriptions in it is not a text file."""
-        yield from self._files(_PHOTOS)
+        yield from self.photos()
         yield from self._files(_TEXT_FILES)
 
-    def _files(self, query: str) -> Iterator[tuple[str, IndexedFile]]:
-        for path, id_, *state, content_hash, encoded, photo in self._db.execute(query):
+    def _files(self, query: str, *values: int) -> Iterator[tuple[str, IndexedFile]]:
+        for path, id_, *state, content_hash, encoded, photo in self._db.execute(query, values):
             file = IndexedFile(id_, FileState(*state), content_hash, bool(encoded), photo and self._from_stored(photo))
             yield self._from_stored(path), file
 

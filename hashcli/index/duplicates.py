@@ -11,7 +11,8 @@ within 24 of 256 bits, and different photos with near codes are many.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -22,10 +23,11 @@ from PIL import Image
 from hashcli.hashmodel.formats import RAW_SUFFIXES, first_bytes, pillow_formats
 from hashcli.hashmodel.images import ORIENTATION_TAG, opened, pixels_of
 from hashcli.hashmodel.prefetch import prefetch
-from hashcli.index.catalog import Catalog, FileState, IndexedFile, Kind
+from hashcli.index.catalog import Catalog, FileState, IndexedFile
+from hashcli.index.contents import Contents
 from hashcli.index.files.hashing import hash_of_content
-from hashcli.index.files.paths import is_within
-from hashcli.index.likeness import SIDE, Look, alike_by_keys, keys_of, look_of, same_picture
+from hashcli.index.files.paths import is_within_any
+from hashcli.index.likeness import KEYS_SHAPE, SIDE, Look, alike_by_keys, keys_of, look_of, same_picture
 from hashcli.index.near_codes import near_pairs
 from hashcli.index.shots import are_different_shots, shot_of
 from hashcli.index.update_callback import UpdateCallback
@@ -82,34 +84,13 @@ class Duplicates:
 
 
 @dataclass(frozen=True, eq=False)
-class _Content:
-    """Indexed files of the same content, the oldest first."""
-
-    hash: bytes
-    files: dict[str, IndexedFile]
-    code: np.ndarray  # packed, uint8 [bits / 8]
-
-
-@dataclass(frozen=True, eq=False)
 class _Picture:
     """A content as it was found on disk."""
 
-    content: _Content
     files: dict[str, IndexedFile]  # those that are as they were indexed, each under one name
-    stale: list[str]  # the others
-    width: int | None = None
-    height: int | None = None
+    stale: list[str]
     keys: np.ndarray | None = None  # of what it looks like, uint8 [9, 16]; None if it is not to be compared
     is_readable: bool = True
-
-    @property
-    def is_raw(self) -> bool:
-        return os.path.splitext(next(iter(self.files)))[1].lower() in RAW_SUFFIXES
-
-    def best_first(self) -> tuple[int, int, int, str]:
-        """A sort key: the largest picture first, then the largest file, the oldest, and by path."""
-        path, file = next(iter(self.files.items()))
-        return -(self.width or 0) * (self.height or 0), -file.state.size, file.state.mtime_ns, path
 
 
 def find_duplicates(
@@ -125,71 +106,61 @@ def find_duplicates(
     with Catalog.open(index_folder) as catalog, catalog.snapshot():
         catalog.check_pages()
         catalog.check_rows()  # for who deletes duplicates
-        photos = {path: photo for path, photo in catalog.photos().items() if photo.encoded}
-        ids, codes = catalog.codes(Kind.IMAGE)
-    photos = _in_folders(photos, options.folders)
-    contents = _contents(photos, dict(zip(ids.tolist(), codes, strict=True)))
-    near_codes = None
-    if options.max_distance is not None and contents and not options.exact:
-        codes = np.stack([content.code for content in contents])
-        near_codes = near_pairs(codes, options.max_distance, codes[:, None], is_exact=True)
-    pictures = _read_all(contents, near_codes, options, callback)
-    pairs = _near_keys(pictures) if near_codes is None else near_codes
-    return Duplicates(
-        groups=sorted(_groups(pictures, pairs), key=lambda group: group[0].path),
-        compared=len(photos),
-        stale=[path for picture in pictures for path in picture.stale],
-        unreadable=[next(iter(picture.files)) for picture in pictures if not picture.is_readable],
-    )
+        contents = Contents(catalog, _in_folders(catalog.photos(), options.folders))
+        found = Duplicates(compared=contents.photos)
+        near_codes = None
+        if options.max_distance is not None and not options.exact:
+            codes = contents.codes()
+            near_codes = near_pairs(codes, options.max_distance, codes[:, None])
+        is_wanted = np.full(len(contents), near_codes is None and not options.exact)
+        if near_codes is not None:
+            is_wanted[near_codes.ravel()] = True
+        numbers, keys = _read_all(contents, is_wanted, found, callback)
+        pairs = numbers[alike_by_keys(keys)] if near_codes is None else near_codes[np.isin(near_codes, numbers).all(1)]
+        groups = _Groups(catalog, contents).of(pairs)
+        found.groups.extend(sorted(groups, key=lambda group: group[0].path))
+        return found
 
 
-def _in_folders(photos: dict[str, IndexedFile], folders: Sequence[str]) -> dict[str, IndexedFile]:
-    """The photos that are in some folders, or all if none is given."""
-    if not folders:
-        return photos
+def _in_folders(photos: Iterable[tuple[str, IndexedFile]], folders: Sequence[str]) -> Iterator[tuple[str, IndexedFile]]:
+    """The encoded photos that are in some folders, or all if none is given."""
     resolved = cache(os.path.realpath)  # below a linked folder, an index knows photos by the link's name
-
-    def is_wanted(path: str) -> bool:
+    for path, photo in photos:
         parent, name = os.path.split(path)
-        real_path = os.path.join(resolved(parent), name)
-        return any(is_within(real_path, folder) for folder in folders)
-
-    return {path: photo for path, photo in photos.items() if is_wanted(path)}
-
-
-def _contents(photos: dict[str, IndexedFile], codes: dict[int, np.ndarray]) -> list[_Content]:
-    """The different contents of some photos, from the oldest on; `codes` by the ids of photos."""
-    contents: dict[bytes, _Content] = {}
-    for path, photo in sorted(photos.items(), key=lambda entry: (entry[1].state.mtime_ns, entry[0])):
-        if photo.hash in contents:
-            contents[photo.hash].files[path] = photo
-        else:
-            contents[photo.hash] = _Content(photo.hash, {path: photo}, codes[photo.id])
-    return list(contents.values())
+        if photo.encoded and (not folders or is_within_any(os.path.join(resolved(parent), name), folders)):
+            yield path, photo
 
 
 def _read_all(
-    contents: list[_Content], near_codes: np.ndarray | None, options: DuplicateOptions, callback: UpdateCallback
-) -> list[_Picture]:
-    """The contents as pictures. Files that need not be compared are taken to be as they were indexed."""
-    pictures = [_Picture(content, content.files, []) for content in contents]
-    is_wanted = np.full(len(contents), near_codes is None and not options.exact)
-    if near_codes is not None:
-        is_wanted[near_codes.ravel()] = True
-    to_read = [number for number, content in enumerate(contents) if is_wanted[number] or len(content.files) > 1]
+    contents: Contents, is_wanted: np.ndarray, found: Duplicates, callback: UpdateCallback
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read the wanted contents, and look after the files of those that have several.
+
+    Returns the numbers int64 [m] of those that are to be compared, and their keys uint8 [m, 9, 16]. Files that need not
+    be looked at are taken to be as they were indexed; others that are not are left out, and so are further names.
+    """
+    to_read = np.flatnonzero(is_wanted | (contents.counts() > 1))
     callback.planned(len(to_read))
-    read = prefetch(lambda number: _read(contents[number], is_compared=bool(is_wanted[number])), to_read, look_ahead=32)
-    for number, picture in read:
+    numbers, keys = array("q"), bytearray()
+    files = ((number, contents.files(number)) for number in to_read.tolist())
+    read = prefetch(lambda entry: _read(entry[1], is_compared=bool(is_wanted[entry[0]])), files, look_ahead=32)
+    for (number, indexed), picture in read:
         if isinstance(picture, Exception):
             raise picture
-        pictures[number] = picture
+        contents.leave_out(number, [file for path, file in indexed.items() if path not in picture.files])
+        found.stale.extend(picture.stale)
+        if not picture.is_readable:
+            found.unreadable.append(next(iter(picture.files)))
+        if picture.keys is not None:
+            numbers.append(number)
+            keys += picture.keys.tobytes()
         callback.advanced(1)
-    return pictures
+    return np.array(numbers, np.int64), np.frombuffer(keys, np.uint8).reshape(-1, *KEYS_SHAPE)
 
 
-def _read(content: _Content, *, is_compared: bool) -> _Picture:
+def _read(files: dict[str, IndexedFile], *, is_compared: bool) -> _Picture:
     """Check the files of a content, and make keys of its picture if that is to be compared. Runs in a thread."""
-    found = _on_disk(content)
+    found = _on_disk(files)
     if not found.files or not is_compared:
         return found
     try:
@@ -199,19 +170,20 @@ def _read(content: _Content, *, is_compared: bool) -> _Picture:
     return replace(found, keys=look and keys_of(look[0]))
 
 
-def _on_disk(content: _Content) -> _Picture:
+def _on_disk(indexed: dict[str, IndexedFile]) -> _Picture:
     """The files of a content that are as they were indexed, each under one name only, and those that are stale."""
     files: dict[str, IndexedFile] = {}
     stale: list[str] = []
     inodes: set[tuple[int, int]] = set()
-    for path, file in content.files.items():
+    content = next(iter(indexed.values())).hash
+    for path, file in indexed.items():
         try:
             state = os.stat(path)
             is_same = FileState.of(state)[:2] == file.state[:2]
             if is_same and (state.st_dev, state.st_ino) in inodes:
                 continue
-            if is_same and len(content.files) > 1:  # these will be called the same byte for byte
-                is_same = hash_of_content(path) == content.hash
+            if is_same and len(indexed) > 1:  # these will be called the same byte for byte
+                is_same = hash_of_content(path) == content
         except OSError:
             is_same = False
         if is_same:
@@ -219,7 +191,7 @@ def _on_disk(content: _Content) -> _Picture:
             files[path] = file
         else:
             stale.append(path)
-    return _Picture(content, files, stale)
+    return _Picture(files, stale)
 
 
 def _upright_size(path: str) -> tuple[int, int] | tuple[None, None]:
@@ -244,70 +216,95 @@ def look_at(path: str) -> tuple[Look, dict[int, str | float]] | None:
         return look_of(pixels_of(image, SIDE, "squash")), shot
 
 
-def _near_keys(pictures: list[_Picture]) -> np.ndarray:
-    """Pairs int64 [p, 2] of the numbers of pictures that look alike by their keys."""
-    numbers = np.array([number for number, picture in enumerate(pictures) if picture.keys is not None], np.int64)
-    if not len(numbers):
-        return np.empty((0, 2), np.int64)
-    keys = np.stack([keys for picture in pictures if (keys := picture.keys) is not None])
-    return np.asarray(numbers[alike_by_keys(keys)])
+class _Groups:
+    """Puts contents that show the same picture into groups."""
 
+    def __init__(self, catalog: Catalog, contents: Contents) -> None:
+        self._catalog = catalog
+        self._contents = contents
+        self._seen = lru_cache(maxsize=_KEPT_LOOKS)(self._see)
 
-def _groups(pictures: list[_Picture], pairs: np.ndarray) -> Iterator[list[DuplicatePhoto]]:
-    """The first picture that is not yet in a group, the best first, takes all that are like it into its own.
+    def of(self, pairs: np.ndarray) -> Iterator[list[DuplicatePhoto]]:
+        """The first content that is not yet in a group, the best first, takes all that are like it into its own.
 
-    Only pairs [p, 2] of the pictures' numbers are compared. Comparing with the first alone avoids chains, at the end of
-    which a series of photos would be one group.
-    """
-    candidates: dict[int, list[int]] = {}
-    for first, second in pairs.tolist():
-        if pictures[first].keys is not None and pictures[second].keys is not None:
-            candidates.setdefault(first, []).append(second)
-            candidates.setdefault(second, []).append(first)
-    sized: list[tuple[_Picture, int]] = []
-    for number, picture in enumerate(pictures):
-        if picture.files and (len(picture.files) > 1 or number in candidates):
-            width, height = _upright_size(next(iter(picture.files)))
-            sized.append((replace(picture, width=width, height=height), number))
-    sized.sort(key=lambda entry: entry[0].best_first())
-    by_number = {number: picture for picture, number in sized}
-    ranks = {number: rank for rank, (_, number) in enumerate(sized)}
-    is_free = set(by_number)
-    compare = _Comparison()
-    for picture, number in sized:
-        if number not in is_free:
-            continue
-        is_free.remove(number)
-        group = [picture]
-        for other in sorted(is_free.intersection(candidates.get(number, ())), key=ranks.__getitem__):
-            if compare.are_same(picture, by_number[other]):
-                is_free.remove(other)
-                group.append(by_number[other])
-        photos = [
-            DuplicatePhoto(path, file.state.size, member.width, member.height, distance, member is picture)
-            for member in group
-            for distance in (int(np.bitwise_count(member.content.code ^ picture.content.code).sum()),)
-            for path, file in member.files.items()
-        ]
-        if len(photos) > 1:
-            yield photos
+        Only pairs int64 [p, 2] are compared, and the first with whatever is in a pair with one of its group. Comparing
+        with the first alone avoids chains, at the end of which a series of photos would be one group.
+        """
+        both = np.concatenate([pairs, pairs[:, ::-1]])
+        both = both[np.argsort(both[:, 0], kind="stable")]
+        starts = np.searchsorted(both[:, 0], np.arange(len(self._contents) + 1))
+        several = np.flatnonzero(self._contents.counts() > 1)
+        best_first = self._best_first(np.union1d(pairs.ravel(), several))
+        ranks = np.zeros(len(self._contents), np.int64)
+        ranks[best_first] = np.arange(len(best_first))
+        is_free = np.zeros(len(self._contents), bool)
+        is_free[best_first] = True
+        for first in best_first.tolist():
+            if not is_free[first]:
+                continue
+            is_free[first] = False
+            group, tried, waiting = [first], {first}, [first]
+            while waiting:
+                number = waiting.pop()
+                for other in both[starts[number] : starts[number + 1], 1].tolist():
+                    if is_free[other] and other not in tried:
+                        tried.add(other)
+                        if self._are_same(first, other):
+                            is_free[other] = False
+                            group.append(other)
+                            waiting.append(other)
+            photos = self._described(sorted(group, key=ranks.__getitem__))
+            if len(photos) > 1:
+                yield photos
 
+    def _best_first(self, numbers: np.ndarray) -> np.ndarray:
+        """Contents that have files, from the largest picture on, then the largest file, then the oldest."""
+        ranks = []
+        for number in numbers.tolist():
+            if files := self._contents.files(number):
+                path, file = next(iter(files.items()))
+                width, height = _upright_size(path)
+                ranks.append((-(width or 0) * (height or 0), -file.state.size, file.state.mtime_ns, number))
+        columns = np.array(ranks, np.int64).reshape(-1, 4).T
+        return np.asarray(columns[3, np.lexsort(columns[::-1])])
 
-class _Comparison:
-    """Compares pictures in their files, and keeps the last looks of them."""
-
-    def __init__(self) -> None:
-        self._look_at = lru_cache(maxsize=_KEPT_LOOKS)(look_at)
-
-    def are_same(self, first: _Picture, second: _Picture) -> bool:
+    def _are_same(self, first: int, second: int) -> bool:
         """Whether two show the same, unless EXIF proves that they are different shots. RAW is never the JPEG of it."""
-        if first.is_raw != second.is_raw:
+        ours, theirs = self._seen(first), self._seen(second)
+        if ours is None or theirs is None or ours.is_raw != theirs.is_raw:
             return False
+        return not are_different_shots(ours.shot, theirs.shot) and same_picture(ours.look, theirs.look)
+
+    def _see(self, number: int) -> "_Sight | None":
+        """None if it has gone or changed since the keys were made, or is not to be compared."""
+        path = next(iter(self._contents.files(number)))
         try:
-            looks = [self._look_at(next(iter(picture.files))) for picture in (first, second)]
-        except Exception:  # one has gone or changed since the keys were made
-            return False
-        ours, theirs = looks
-        if ours is None or theirs is None:
-            return False
-        return not are_different_shots(ours[1], theirs[1]) and same_picture(ours[0], theirs[0])
+            seen = look_at(path)
+        except Exception:  # decoders raise nearly anything
+            return None
+        return seen and _Sight(*seen, is_raw=os.path.splitext(path)[1].lower() in RAW_SUFFIXES)
+
+    def _described(self, group: list[int]) -> list[DuplicatePhoto]:
+        files = {number: self._contents.files(number) for number in group}
+        if sum(map(len, files.values())) < 2:
+            return []
+        codes = {number: self._code_of(next(iter(files[number].values()))) for number in group}
+        away = {number: int(np.bitwise_count(codes[number] ^ codes[group[0]]).sum()) for number in group}
+        return [
+            DuplicatePhoto(path, file.state.size, width, height, away[number], number == group[0])
+            for number in group
+            for width, height in (_upright_size(next(iter(files[number]))),)
+            for path, file in files[number].items()
+        ]
+
+    def _code_of(self, file: IndexedFile) -> np.ndarray:
+        return np.frombuffer(self._catalog.items([file.id])[file.id].code or b"", np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sight:
+    """A picture at a small size, what its EXIF says about the shot, and whether its file is a camera RAW one."""
+
+    look: Look
+    shot: dict[int, str | float]
+    is_raw: bool

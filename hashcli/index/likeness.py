@@ -29,6 +29,7 @@ _CROPS = (  # left, top, right and bottom edges, as shares of the whole, of what
     (0.0, 0.0, 1.0, 0.95),
 )
 _PARTS = ((0.0, 0.0, 1.0, 0.75), (0.0, 0.25, 1.0, 1.0))  # what no caption at the bottom, or at the top, hides
+KEYS_SHAPE = (len(_CROPS) + len(_PARTS), _KEY_BYTES)
 
 _BLOCK = 12  # pixels of a look
 _STRUCTURE = 4.0  # grey levels that a block must deviate from its mean, to show anything
@@ -42,7 +43,8 @@ _MAX_MOVED = 0.2  # half widths of the picture
 _MAX_CONTRAST = 3.0  # times that of the other
 _SAME_COLOUR = 12.0  # levels of Cb and Cr
 _GREY = 3.0
-_LEVELS = ((8, 6), (4, 5), (2, 4))  # how many times smaller, and how many steps, of the alignment
+_LEVELS = ((4, 5), (2, 4))  # how many times smaller, and how many steps, of the alignment
+_CORNERS = ((0.05, 0.05, 1.0, 1.0), (0.0, 0.05, 0.95, 1.0), (0.05, 0.0, 1.0, 0.95), (0.0, 0.0, 0.95, 0.95))
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,16 +217,47 @@ def _sampled(values: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(upper * (1 - down) + lower * down)
 
 
+@cache
+def _starts() -> list[np.ndarray]:
+    """Where an alignment may start, as maps in `_places`: the pictures lie alike, or one is a crop of the other."""
+    starts = []
+    for left, top, right, bottom in _CROPS + _CORNERS:
+        width, height = right - left, bottom - top
+        starts.append(np.array([left + right - 1, width - 1, 0, top + bottom - 1, 0, height - 1]))
+        starts.append(
+            np.array([(1 - left - right) / width, 1 / width - 1, 0, (1 - top - bottom) / height, 0, 1 / height - 1])
+        )
+    return starts[1:]  # of the whole, both are the same
+
+
+def _best_start(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The start after which two grey pictures correlate most, in a quarter of their size."""
+    ours, theirs = (_smaller(grey, 4) for grey in (first, second))
+
+    def correlation(start: np.ndarray) -> float:
+        x, y, inside = _places(start, len(ours))
+        our, their = ours[inside] - ours[inside].mean(), _sampled(theirs, x, y)[inside]
+        their = their - their.mean()
+        return float(our @ their / np.sqrt(max((our @ our) * (their @ their), 1e-6)))
+
+    return max(_starts(), key=correlation)
+
+
+def _smaller(grey: np.ndarray, factor: int) -> np.ndarray:
+    side = len(grey) // factor
+    return np.asarray(grey.reshape(side, factor, side, factor).mean((1, 3)))
+
+
 def _alignment(first: np.ndarray, second: np.ndarray) -> np.ndarray | None:
     """The affine map, as in `_places`, that brings the second grey picture onto the first; None if there is none near.
 
     Gauss-Newton steps from coarse to fine (Baker & Matthews, "Lucas-Kanade 20 Years On", IJCV 2004, section 2), with
     gain and offset as two more unknowns, and weights that leave out what differs.
     """
-    moved = np.zeros(6)
+    moved = _best_start(first, second)
     for factor, steps in _LEVELS:
-        side = SIDE // factor
-        ours, theirs = (grey.reshape(side, factor, side, factor).mean((1, 3)) for grey in (first, second))
+        ours, theirs = (_smaller(grey, factor) for grey in (first, second))
+        side = len(ours)
         slope_y, slope_x = (slope * (side / 2) for slope in np.gradient(theirs))
         grid_x, grid_y = _grid(side)
         for _ in range(steps):

@@ -1,140 +1,154 @@
-"""All pairs of near binary codes: by comparing every two where that is quick, and by tables of parts of them beyond."""
+"""All pairs of near binary codes: by comparing every two where that is quick, and by sorting them in many ways beyond.
 
-import math
+Of each code, only the pairs with the nearest others are kept, so that thousands of frames of one scene take no more
+memory than as many different photos.
+"""
+
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
 
 import faiss
 import numpy as np
 
 from hashcli.hashmodel.prefetch import prefetch
 
-_BLOCK = 128  # codes that are compared with all others together
-_EXACT = 20_000  # codes up to which every two are compared
-_TABLE_BLOCK = 4096
-_NEAR = 1 / 8  # of all bits: the distance at which `_RECALL` of the pairs are found
-_RECALL = 0.98
-_AT_ONCE = 1 << 22  # pairs that are compared together
+_MOST = 32  # other codes that are kept for each, the nearest
+_EVERY_TWO = 20_000  # codes up to which every two are compared
+_FEW_BITS = 1 / 8  # of all bits: beyond this distance, every two are compared however many there are
+_ORDERS = 24  # in which more codes are sorted
+_WINDOW = 8  # codes before, and as many after, the place of each in such an order, that are compared with it
+_BLOCK = 128  # queries that are compared with all codes together
+_SORTED_BLOCK = 1 << 14
+_AT_ONCE = 1 << 20  # pairs that are found before the nearest of them are chosen
 
 
-def neighbours_within(
-    codes: np.ndarray, distance: int, queries: np.ndarray | None = None
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each packed query uint8 [q, bits / 8], all rows of the codes [n, bits / 8] within a Hamming distance, and
-    their distances. Without queries, for each of the codes the others.
-
-    Blocks of queries are compared with all, on all cores; memory is bounded by what is near a few blocks.
-    """
-    flat = faiss.IndexBinaryFlat(codes.shape[1] * 8)
-    flat.add(codes)
-    among = codes if queries is None else queries
-
-    def search(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        faiss.omp_set_num_threads(1)  # holds for one thread; FAISS's own would wait for each other at every block
-        return flat.range_search(among[start : start + _BLOCK], distance + 1)
-
-    for start, found in prefetch(search, range(0, len(among), _BLOCK), look_ahead=2 * (os.cpu_count() or 1)):
-        if isinstance(found, Exception):
-            raise found
-        bounds, distances, rows = found  # distance < radius
-        for number, (begin, end) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
-            near, away = rows[begin:end], distances[begin:end].astype(np.int64)
-            others = near != start + number if queries is None else np.ones(len(near), bool)
-            yield near[others], away[others]
-
-
-def near_pairs(codes: np.ndarray, distance: int, queries: np.ndarray, *, is_exact: bool = False) -> np.ndarray:
+def near_pairs(codes: np.ndarray, distance: int, queries: np.ndarray) -> np.ndarray:
     """Pairs int64 [p, 2], each once and its smaller row first, of codes [n, bytes] near one of the other's queries.
 
-    The queries [n, q, bytes] are codes of the same things, changed a little. Up to 20,000 codes, all pairs within the
-    distance are found; beyond, 98 % of those that differ in an eighth of the bits, more of those that are nearer and
-    fewer of those that are further; unless all are wanted exactly, which takes a time that grows with the square of
-    their number. The time grows little more than the number of codes then: see `_Tables`.
+    The queries [n, q, bytes] are codes of the same things, changed a little. Of each query, pairs with the 32 nearest
+    codes within the distance, in bits, are found, and of each code 32 of these. Up to 20,000 codes, and for distances
+    of more than an eighth of the bits, every two are compared, which takes a time that grows with the square of their
+    number. Beyond, it grows little more than the number, and pairs may be missed: see `_by_sorting`.
     """
-    if not len(codes):
-        return np.empty((0, 2), np.int64)
-    count = queries.shape[1]
-    flat_queries = np.ascontiguousarray(queries).reshape(-1, codes.shape[1])
-    if is_exact or len(codes) <= _EXACT:
-        found = [
-            _pairs(np.full(len(rows), number // count), rows)
-            for number, (rows, _) in enumerate(neighbours_within(codes, distance, flat_queries))
-            if len(rows) > 1 or (len(rows) and rows[0] != number // count)
-        ]
-        return _unique(found, len(codes))
-    tables = _Tables(codes)
-    found = []
-    for start in range(0, len(flat_queries), _TABLE_BLOCK):
-        numbers, rows = tables.near(flat_queries[start : start + _TABLE_BLOCK], distance)
-        found.append(_unique([_pairs((numbers + start) // count, rows)], len(codes)))
-    return _unique(found, len(codes))
+    pairs = _NearestPairs(len(codes))
+    if len(codes):
+        flat = np.ascontiguousarray(queries).reshape(-1, codes.shape[1])
+        is_exact = len(codes) <= _EVERY_TWO or distance > _FEW_BITS * 8 * codes.shape[1]
+        for near in (_by_comparing_all if is_exact else _by_sorting)(codes, flat, distance):
+            pairs.add(near._replace(queries=near.queries // queries.shape[1]))
+    return pairs.each_once()
 
 
-def _pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    others = first != second
-    return np.sort(np.stack([first[others], second[others]], 1).astype(np.int64), axis=1)
+class _Near(NamedTuple):
+    """Numbers of queries, rows of codes, and in how many bits they differ."""
+
+    queries: np.ndarray
+    rows: np.ndarray
+    away: np.ndarray
+
+    def within(self, distance: int) -> "_Near":
+        return _Near(*(part[self.away <= distance] for part in self))
 
 
-def _unique(pairs: list[np.ndarray], count: int) -> np.ndarray:
-    """The different ones of some pairs of numbers below `count`."""
-    every = np.concatenate([np.empty((0, 2), np.int64), *pairs])
-    keys = np.unique(every[:, 0] * count + every[:, 1])
-    return np.stack([keys // count, keys % count], 1)
+class _NearestPairs:
+    """Pairs of a code and another one, of which those with the nearest are kept."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._pairs = [np.empty(0, np.int64)]  # first * count + second
+        self._away = [np.empty(0, np.uint16)]
+        self._added = 0  # since the nearest were chosen
+
+    def add(self, near: _Near) -> None:
+        others = near.queries != near.rows
+        self._pairs.append(near.queries[others] * self._count + near.rows[others])
+        self._away.append(near.away[others].astype(np.uint16))
+        self._added += len(self._pairs[-1])
+        if self._added > max(_AT_ONCE, len(self._pairs[0])):
+            self._choose()
+
+    def each_once(self) -> np.ndarray:
+        """The pairs int64 [p, 2], the smaller number first."""
+        self._choose()
+        first, second = np.divmod(self._pairs[0], max(self._count, 1))
+        pairs = np.unique(np.minimum(first, second) * self._count + np.maximum(first, second))
+        return np.stack(np.divmod(pairs, max(self._count, 1)), 1)
+
+    def _choose(self) -> None:
+        pairs, away = np.concatenate(self._pairs), np.concatenate(self._away)
+        order = np.lexsort((away, pairs))
+        order = order[np.diff(pairs[order], prepend=-1) != 0]  # each once, with its least distance
+        order = order[np.lexsort((away[order], pairs[order] // self._count))] if len(order) else order
+        first = pairs[order] // max(self._count, 1)
+        order = order[np.arange(len(order)) - np.searchsorted(first, first) < _MOST]
+        self._pairs, self._away, self._added = [pairs[order]], [away[order]], 0
 
 
-class _Tables:
-    """Codes by parts of their bits: near codes are the same in one of many parts, or differ there in one bit.
+def _by_comparing_all(codes: np.ndarray, queries: np.ndarray, distance: int) -> Iterator[_Near]:
+    """For each query the nearest codes, itself among them."""
+    flat = faiss.IndexBinaryFlat(codes.shape[1] * 8)
+    flat.add(codes)
+    most = min(_MOST + 1, len(codes))
 
-    Bit sampling (Indyk & Motwani, "Approximate nearest neighbors", STOC 1998) with one probe for each bit of a part
-    (Lv et al., "Multi-probe LSH", VLDB 2007). A part has as many bits as the number of codes has, so that about one
-    code comes up by chance for each probe, however many there are.
+    def search(start: int) -> _Near:
+        faiss.omp_set_num_threads(1)  # holds for one thread; FAISS's own would wait for each other at every block
+        away, rows = flat.search(queries[start : start + _BLOCK], most)
+        return _Near(np.repeat(np.arange(start, start + len(rows)), most), rows.ravel(), away.ravel()).within(distance)
+
+    yield from _on_all_cores(search, range(0, len(queries), _BLOCK))
+
+
+def _by_sorting(codes: np.ndarray, queries: np.ndarray, distance: int) -> Iterator[_Near]:
+    """For each query the codes beside it when they are sorted as numbers, with their bits in one of many random orders.
+
+    Near codes begin with the same bits in some of the orders (Charikar, "Similarity estimation techniques from rounding
+    algorithms", STOC 2002, section 6).
     """
+    rng = np.random.default_rng(0)
+    for _ in range(_ORDERS):
+        bits = rng.permutation(codes.shape[1] * 8)[:64]
+        keys = _keys(codes, bits)
+        order = np.argsort(keys)
+        in_order = _SortedCodes(keys[order], order, _words(codes[order]), bits)
+        search = partial(in_order.beside, queries, distance)
+        yield from _on_all_cores(search, range(0, len(queries), _SORTED_BLOCK))
 
-    def __init__(self, codes: np.ndarray) -> None:
-        bits = codes.shape[1] * 8
-        self._words = _words(codes)
-        self._size = min(math.ceil(math.log2(len(codes))), 24, bits)
-        same = (1 - _NEAR) ** self._size
-        found = same + self._size * _NEAR * same / (1 - _NEAR)
-        tables = math.ceil(math.log(1 - _RECALL) / math.log(1 - found))
-        rng = np.random.default_rng(0)
-        self._parts = [rng.permutation(bits)[: self._size] for _ in range(tables)]
-        self._orders, self._starts = [], []
-        for part in self._parts:
-            keys = self._keys(codes, part)
-            self._orders.append(np.argsort(keys, kind="stable").astype(np.int32))
-            counts = np.bincount(keys, minlength=1 << self._size)
-            self._starts.append(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
 
-    def near(self, queries: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of queries and rows of codes, of pairs within the distance; a pair may come up several times."""
-        words = _words(queries)
-        flips = np.concatenate([[0], 1 << np.arange(self._size)])
-        numbers, rows = [], []
-        for part, order, starts in zip(self._parts, self._orders, self._starts, strict=True):
-            probes = (self._keys(queries, part)[:, None] ^ flips).ravel()
-            begins = starts[probes]
-            counts = starts[probes + 1] - begins
-            total = np.cumsum(counts, dtype=np.int64)
-            begin = 0
-            while begin < len(probes):
-                done = total[begin - 1] if begin else 0
-                end = max(begin + 1, int(np.searchsorted(total, done + _AT_ONCE)))
-                some = counts[begin:end]
-                offsets = np.arange(some.sum()) - np.repeat(np.cumsum(some) - some, some)
-                near = order[np.repeat(begins[begin:end], some) + offsets]
-                number = np.repeat(np.arange(begin, end) // len(flips), some)
-                away = np.bitwise_count(words[number] ^ self._words[near]).sum(1, dtype=np.int64)
-                numbers.append(number[away <= distance])
-                rows.append(near[away <= distance])
-                begin = end
-        return np.concatenate(numbers), np.concatenate(rows).astype(np.int64)
+class _SortedCodes(NamedTuple):
+    """Codes in one order: some of their bits as numbers, which are sorted, their rows, and all their bits in words."""
 
-    def _keys(self, codes: np.ndarray, part: np.ndarray) -> np.ndarray:
-        keys = np.zeros(len(codes), np.int64)
-        for place, bit in enumerate(part.tolist()):
-            keys |= ((codes[:, bit // 8] >> (bit % 8)) & 1).astype(np.int64) << place
-        return keys
+    keys: np.ndarray
+    rows: np.ndarray
+    words: np.ndarray
+    bits: np.ndarray
+
+    def beside(self, queries: np.ndarray, distance: int, start: int) -> _Near:
+        """The codes beside a block of queries that begins at `start`."""
+        block = queries[start : start + _SORTED_BLOCK]
+        places = np.searchsorted(self.keys, _keys(block, self.bits))
+        window = (places[:, None] + np.arange(-_WINDOW, _WINDOW)).clip(0, len(self.keys) - 1)
+        away = np.zeros(window.shape, np.uint16)
+        for here, word in zip(self.words.T, _words(block).T, strict=True):
+            away += np.bitwise_count(here[window] ^ word[:, None])
+        numbers = np.repeat(np.arange(start, start + len(block)), 2 * _WINDOW)
+        near = _Near(numbers, window.ravel(), away.ravel()).within(distance)
+        return near._replace(rows=self.rows[near.rows])
+
+
+def _on_all_cores(search: Callable[[int], _Near], starts: range) -> Iterator[_Near]:
+    for _, found in prefetch(search, starts, look_ahead=2 * (os.cpu_count() or 1)):
+        if isinstance(found, Exception):
+            raise found
+        yield found
+
+
+def _keys(codes: np.ndarray, bits: np.ndarray) -> np.ndarray:
+    """Some bits of codes as numbers uint64 [n], the first bit the most significant."""
+    chosen = np.zeros((len(codes), 8), np.uint8)
+    chosen[:, : -(-len(bits) // 8)] = np.packbits(np.take(np.unpackbits(codes, axis=1), bits, axis=1), axis=1)
+    return chosen.view(">u8")[:, 0].astype(np.uint64)
 
 
 def _words(codes: np.ndarray) -> np.ndarray:

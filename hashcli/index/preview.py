@@ -6,9 +6,10 @@ from pathlib import Path
 from hashcli.errors import reason_of
 from hashcli.index.catalog import Catalog
 from hashcli.index.catalog_file import FILE_NAME
+from hashcli.index.files.changed import ChangedFile
 from hashcli.index.files.exclusion import Exclusion
 from hashcli.index.files.hashing import hash_of_content
-from hashcli.index.files.plan import ChangedFile, IndexedPaths, PlannedFiles, make_plan
+from hashcli.index.files.plan import IndexedPaths, PlannedFiles, make_plan
 from hashcli.index.summary import PlannedChange, UpdateOptions
 from hashcli.index.update_callback import UpdateCallback
 

@@ -13,9 +13,10 @@ from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.prefetch import batched, prefetch
 from hashcli.index.catalog import UNSTORABLE, Catalog, IndexedFile
 from hashcli.index.catalog_file import TO_BE_READ
+from hashcli.index.files.changed import ChangedFile
 from hashcli.index.files.hashing import hash_of_content
 from hashcli.index.files.metadata import Metadata, read_metadata
-from hashcli.index.files.plan import ChangedFile, PlannedFiles
+from hashcli.index.files.plan import PlannedFiles
 from hashcli.index.files.text_files import Text
 from hashcli.index.summary import UpdateReport
 from hashcli.index.update_texts import TextUpdate

@@ -17,8 +17,8 @@ from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.model import TEXT_BATCH, HashModel
 from hashcli.hashmodel.prefetch import batched, prefetch
 from hashcli.index.catalog import UNSTORABLE, Catalog, FileState
+from hashcli.index.files.changed import ChangedFile, ChangedFiles
 from hashcli.index.files.hashing import hash_of_content
-from hashcli.index.files.plan import ChangedFile
 from hashcli.index.files.text_files import Text, read_texts
 from hashcli.index.summary import UpdateReport
 
@@ -86,7 +86,7 @@ class TextUpdate:
         for path in self._missing:
             self._catalog.remove_texts(path)
 
-    def read_files(self, files: Sequence[ChangedFile]) -> None:
+    def read_files(self, files: ChangedFiles) -> None:
         """Read new and changed text files. Every batch of them is committed."""
         if files:
             self._report.callback.planned(len(files))

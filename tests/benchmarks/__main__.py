@@ -4,7 +4,6 @@ import importlib.util
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -171,22 +170,21 @@ def report(what: str, rival: str, ours: float, theirs: float, times: float) -> N
 
 
 def duplicates(work: Path) -> None:
-    """CPU of the search for photos that look alike, for 25,000 keys and four times as many, a tenth of them copies."""
-    from hashcli.index.likeness import alike_by_keys
-
-    rng = np.random.default_rng(0)
-    took = {}
-    for count in (25_000, 100_000):
-        keys = rng.integers(0, 256, (count, 9, 16), dtype=np.uint8)
-        copies = count // 10
-        keys[:copies] = keys[-copies:] ^ (1 << rng.integers(0, 8, (copies, 9, 16))) * (
-            rng.random((copies, 9, 16)) < 0.3
-        )
-        begin = time.process_time()
-        pairs = len(alike_by_keys(keys))
-        took[count] = time.process_time() - begin
-        print(f"{count:,} photos, {copies:,} copies: {pairs:,} pairs to compare, {took[count]:.1f} s of CPU")
-    print(f"4 times the photos: {took[100_000] / took[25_000]:.1f} times the CPU")
+    """CPU and memory of the search for photos that look alike, by the keys of more and more photos; and of the one for
+    near codes."""
+    by_keys = "from hashcli.index.likeness import alike_by_keys; alike_by_keys(make_keys(int(sys.argv[1])))"
+    by_codes = (
+        "from hashcli.index.near_codes import near_pairs; codes = make_keys(int(sys.argv[1]))[:, :2].reshape(-1, 32); "
+        "near_pairs(codes, 24, codes[:, None])"
+    )
+    for what, code in (("alike by keys", by_keys), ("codes within 24 of 256 bits", by_codes)):
+        before = None
+        for count in (25_000, 100_000, 400_000, 1_000_000):
+            code_of_child = f"import sys; from tests.benchmarks.material import make_keys; {code}"
+            cpu, memory = cost([sys.executable, "-c", code_of_child, count])
+            growth = f"; {cpu / before:.1f} times the CPU of a quarter of them" if before and count < 1_000_000 else ""
+            print(f"{count:,} photos, {what}: {cpu:.1f} s of CPU, {memory:.0f} MiB{growth}")
+            before = cpu
 
 
 BENCHMARKS: dict[str, Callable[[Path], None]] = {

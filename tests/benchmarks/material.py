@@ -65,6 +65,22 @@ def make_index(folder: Path, count: int) -> Path:
     return folder
 
 
+def make_keys(count: int) -> np.ndarray:
+    """Keys uint8 [count, 9, 16] as `keys_of` gives them: as far from each other as those of photos are, and each crop's
+    as far from its whole's. A tenth of the photos are there twice, and a hundredth are frames of one scene."""
+    rng = np.random.default_rng(0)
+    keys = np.repeat(rng.integers(0, 256, (count, 1, 16), dtype=np.uint8), 9, axis=1)
+    frames, copies = count // 100, count // 10
+    keys[-frames:] = keys[-1]
+    keys[:copies] = keys[copies : 2 * copies]
+    for start in range(0, count, 10_000):
+        some = keys[start : start + 10_000]
+        for number, share in enumerate((0, 0.11, 0.22, 0.16, 0.14, 0.16, 0.13, 0.41, 0.43)):
+            key = np.random.default_rng(number).random((1, 128)) < share  # the same bits of every photo
+            some[:, number] ^= np.packbits(key ^ (rng.random((len(some), 128)) < 0.04), axis=1)
+    return keys
+
+
 def mean_path_length(folder: Path, count: int) -> float:
     """Bytes of a path as the index of `make_index` stores it."""
     return sum(len(_path(folder, number)) - len(str(folder.parent)) - 1 for number in range(count)) / count

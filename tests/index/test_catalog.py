@@ -53,9 +53,9 @@ def test_what_is_put_in_comes_out(folder: Path, tmp_path: Path) -> None:
     with Catalog.open(folder) as catalog:
         assert catalog.model == MODEL
         assert catalog.roots() == {str(tmp_path): 5}
-        assert catalog.photos() == {photo: IndexedFile(1, STATE, HASH, encoded=True)}
+        assert dict(catalog.photos()) == {photo: IndexedFile(1, STATE, HASH, encoded=True)}
         files = {sidecar: IndexedFile(3, STATE, HASH, True, photo), captions: IndexedFile(4, STATE, HASH, True)}
-        assert dict(catalog.files()) == catalog.photos() | files  # only a sidecar belongs to one photo
+        assert dict(catalog.files()) == dict(catalog.photos()) | files  # only a sidecar belongs to one photo
         assert (catalog.count(Kind.IMAGE), catalog.count(Kind.TEXT)) == (1, 2)
         assert (catalog.count_all_texts(), catalog.count_waiting()) == (3, 1)
         assert catalog.count_texts() == {"captions files": 1, "photos": 0, "sidecars": 1}
@@ -80,7 +80,7 @@ def test_paths_below_the_folder_of_the_index_move_with_it(tmp_path: Path) -> Non
         catalog.set_root("/elsewhere", 5)
     (tmp_path / "one").rename(tmp_path / "two")
     with Catalog.open(tmp_path / "two" / "ix") as catalog:
-        assert str(tmp_path / "two" / "a.jpg") in catalog.photos()
+        assert str(tmp_path / "two" / "a.jpg") in dict(catalog.photos())
         assert catalog.roots() == {str(tmp_path / "two"): 5, "/elsewhere": 5}
 
 
@@ -103,7 +103,7 @@ def test_a_part_of_a_transaction_is_undone_alone(folder: Path) -> None:
             with suppress(OverflowError), catalog.part():
                 catalog.remove([2])
                 catalog.add_photo("/c.jpg", FileState(2**70, 0), HASH, CODE)
-        assert [photo.id for photo in catalog.photos().values()] == [2]
+        assert [photo.id for _, photo in catalog.photos()] == [2]
 
 
 def test_a_transaction_is_all_or_nothing(folder: Path) -> None:
@@ -197,7 +197,7 @@ def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path
         assert versions == [version]
         # with a state that no photo has, so that it is read once more
         state = FileState(STATE.size, mtime_ns, STATE.ctime_ns if version >= 3 else None, TO_BE_READ)
-        assert catalog.photos() == {path: IndexedFile(1, state, HASH, encoded=True)}
+        assert dict(catalog.photos()) == {path: IndexedFile(1, state, HASH, encoded=True)}
         assert list(catalog.filter_fields(Kind.IMAGE)) == [FilterFields("a.jpg", taken, mtime_ns or None)]
     assert wrong_check_values(folder) == 0
     with Catalog.create_or_open(folder, versions.append):
@@ -307,4 +307,4 @@ def test_a_catalog_that_was_copied_with_its_log_to_a_read_only_disk(
         lambda path, **options: Refusing() if "mode=ro" in str(path) else connect(path, **options),
     )
     with Catalog.open(copy) as catalog:
-        assert sorted(Path(path).name for path in catalog.photos()) == ["a.jpg", "b.jpg"]
+        assert sorted(Path(path).name for path, _ in catalog.photos()) == ["a.jpg", "b.jpg"]

@@ -85,7 +85,7 @@ def test_more_copies_than_candidates(
     opened.close()
     state = FileState(1, 2**62)
     with Catalog.create_or_open(index.folder) as catalog:
-        photos = catalog.photos()
+        photos = dict(catalog.photos())
         with catalog.changing_items():
             for result in before[:3]:
                 for number in range(300):
@@ -107,7 +107,7 @@ def test_copies_among_the_furthest_candidates_all_count(index: IndexFolder, open
     bits = [output > 0, output > 2, output < 63]
     codes = [np.packbits(of_code, bitorder="little") for of_code in bits]
     with Catalog.create_or_open(index.folder) as catalog:
-        first, second, third, *others = (photo.id for photo in catalog.photos().values())
+        first, second, third, *others = (photo.id for _, photo in catalog.photos())
         with catalog.changing_items():
             catalog.remove(others)
             for id_, code in zip((first, second, third), codes, strict=True):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageDraw, ImageEnhance
 
+from hashcli.index import near_codes
 from hashcli.index.catalog_file import IndexNotFoundError
 from hashcli.index.duplicates import DuplicateOptions, Duplicates, find_duplicates
 from hashcli.index.summary import UpdateOptions
@@ -171,6 +172,22 @@ def test_files_of_several_frames_are_compared_by_their_bytes(tmp_path: Path, suf
     index = index_with_lite_256(tmp_path / "ix", folder)
     found = find_duplicates(index)
     assert groups(found) == [[f"b.{suffix}", f"c.{suffix}"], ["cover.png", "small cover.png"]]
+
+
+def test_hundreds_of_copies_are_one_group(
+    new_index: IndexFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though of each only few pairs are kept, so that they take little memory."""
+    monkeypatch.setattr(near_codes, "_MOST", 3)
+    (tmp_path / "burst").mkdir()
+    photo = Image.open(SKIMAGE / "coffee.png").convert("RGB").resize((128, 128))
+    photo.save(tmp_path / "burst" / "best.png")
+    for number in range(60):
+        photo.save(tmp_path / "burst" / f"{number}.jpg", quality=94 - number)
+    new_index.update(tmp_path / "burst")
+    ((best, *others),) = groups(find_duplicates(new_index.folder))
+    assert best == "best.png"
+    assert len(others) == 60
 
 
 def test_there_must_be_an_index(tmp_path: Path) -> None:

@@ -63,6 +63,21 @@ def test_altered_copies_are_the_same_and_edited_ones_are_not(looks: dict[str, Lo
             assert not wanted or are_candidates(looks[name], altered), what
 
 
+@pytest.mark.parametrize(
+    "edges",
+    [(1, 0, 20, 20), (0, 1, 20, 20), (0, 0, 19, 20), (0, 0, 20, 19), (1, 1, 19, 19), (1, 1, 20, 20), (0, 0, 19, 19)],
+)
+def test_a_photo_without_a_twentieth_at_some_sides_is_the_same(tmp_path: Path, edges: tuple[int, ...]) -> None:
+    """Of a man before a wide sky, which gives an alignment little to go by."""
+    photo = Image.open(SKIMAGE / "camera.png").convert("RGB")
+    left, top, right, bottom = (edge * side // 20 for edge, side in zip(edges, photo.size * 2, strict=True))
+    photo.crop((left, top, right, bottom)).save(tmp_path / "cropped.bmp")
+    whole, cropped = look(SKIMAGE / "camera.png"), look(tmp_path / "cropped.bmp")
+    assert same_picture(whole, cropped)
+    assert same_picture(cropped, whole)
+    assert are_candidates(whole, cropped)
+
+
 def test_the_same_drawing_in_another_colour_is_another_picture() -> None:
     photo = np.asarray(Image.open(SKIMAGE / "coffee.png").convert("L").resize((96, 96)))
     red, blue = (np.zeros((96, 96, 3), np.uint8) + 120 for _ in range(2))

@@ -149,7 +149,9 @@ def test_names_with_spaces_newlines_and_bytes_that_are_not_utf8(new_index: Index
     assert new_index.update(folder) == {"added": 5}
     assert new_index.update(folder) == {"unchanged": 5}
     with new_index.read() as catalog:
-        assert sorted(map(os.fsencode, catalog.photos())) == sorted(os.path.join(os.fsencode(folder), n) for n in names)
+        assert sorted(map(os.fsencode, dict(catalog.photos()))) == sorted(
+            os.path.join(os.fsencode(folder), n) for n in names
+        )
 
 
 def test_an_index_beside_the_photos_moves_with_them(album: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -160,7 +162,7 @@ def test_an_index_beside_the_photos_moves_with_them(album: Path, tiny_model: Pat
     index = IndexFolder(moved / ".hashcli", tiny_model)
     assert index.update() == {"unchanged": ALL}
     with index.read() as catalog:
-        assert sorted(catalog.photos()) == sorted(str(path) for path in moved.rglob("*.*g") if path.is_file())
+        assert sorted(dict(catalog.photos())) == sorted(str(path) for path in moved.rglob("*.*g") if path.is_file())
 
 
 # --- folders that are away, emptied or deleted ---

@@ -45,12 +45,15 @@ class KnownFiles:
         self.unchanged_photos = self.unchanged_texts = 0
 
     def __contains__(self, path: str) -> bool:
-        return self._places([path])[0] >= 0
+        return self.places([path])[0] >= 0
+
+    def __len__(self) -> int:
+        return len(self._ids)
 
     def unchanged(self, found: Mapping[str, FileState], photos: Mapping[str, str]) -> list[str]:
         """Those of some files on disk that have not changed; `photos` are those that sidecars belong to now."""
         same = []
-        for place, (path, state) in zip(self._places(found), found.items(), strict=True):
+        for place, (path, state) in zip(self.places(found), found.items(), strict=True):
             if place < 0 or self._seen[place] == _UNCHANGED:
                 same += [path] if place >= 0 else []
             elif self._is_unchanged(place, state, photos.get(path)):
@@ -68,24 +71,21 @@ class KnownFiles:
         """(id, ctime now) of unchanged files whose ctime an older hashcli has not recorded."""
         return zip(*self._with_ctime, strict=True)
 
-    def changed(self) -> Iterator[tuple[str, IndexedFile]]:
-        """The files that were found to have changed, as the index has them."""
+    def changed(self) -> Iterator[tuple[int, str, IndexedFile]]:
+        """The place, path and state of the files that were found to have changed, as the index has them."""
         return self._with_status(_CHANGED)
 
     def not_found(self) -> Iterator[tuple[str, IndexedFile]]:
-        return self._with_status(_UNSEEN)
+        return ((path, file) for _, path, file in self._with_status(_UNSEEN))
 
-    def _with_status(self, status: int) -> Iterator[tuple[str, IndexedFile]]:
-        wanted = np.flatnonzero(self._seen == status).tolist()
-        if wanted:
-            following = iter(wanted)
-            place = next(following)
-            for number, entry in enumerate(self._files.items()):
-                if number == place:
-                    yield entry
-                    place = next(following, -1)
+    def _with_status(self, status: int) -> Iterator[tuple[int, str, IndexedFile]]:
+        is_wanted = self._seen == status
+        if is_wanted.any():
+            for place, (path, file) in enumerate(self._files.items()):
+                if is_wanted[place]:
+                    yield place, path, file
 
-    def _places(self, paths: Iterable[str]) -> list[int]:
+    def places(self, paths: Iterable[str]) -> list[int]:
         """The place of each path in the index; -1 for those that are not in it."""
         wanted = np.array([hash(path) for path in paths], np.int64)
         if not len(self._hashes):

@@ -8,9 +8,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
+import numpy as np
+
 from hashcli.captions import holds_lines, photo_of
 from hashcli.errors import reason_of
 from hashcli.index.catalog import Catalog, FileState, IndexedFile
+from hashcli.index.files.changed import ChangedFiles
 from hashcli.index.files.exclusion import Exclusion
 from hashcli.index.files.known import IndexedFiles, KnownFiles
 from hashcli.index.files.metadata_files import may_be_metadata, metadata_files_in, with_metadata_files
@@ -62,26 +65,11 @@ class IndexedPaths:
         return [*self.roots, *(path for path, _ in self.files.items() if not is_within_any(path, self.roots))]
 
 
-@dataclass(frozen=True, slots=True)
-class ChangedFile:
-    """A file that is new or may have changed.
-
-    `indexed` is what the index holds of it, None for a new one; `photo` is the photo that a sidecar belongs to now, and
-    `beside` are the files beside a photo that say something about it.
-    """
-
-    path: str
-    state: FileState
-    indexed: IndexedFile | None
-    photo: str | None = None
-    beside: Sequence[str] = ()
-
-
 @dataclass(frozen=True)
 class PlannedFiles:
     """What an update has to do with the photos, or with the text files."""
 
-    changed: list[ChangedFile]
+    changed: ChangedFiles
     missing: dict[str, IndexedFile]  # deleted, or moved to where they will be found as new
     unchanged: int
 
@@ -129,16 +117,17 @@ def make_plan(
     given = _look_at((path for path in requested if path not in unreachable), known, roots, texts=options.texts)
     around = {*roots, *given.folders}
     _leave_out(given.found, indexed.exclusion.left_out(given.found.files, around))
+    difference = _Difference(known)
+    difference.take(given.found, may_be_found_again=True)
     scanned = scan(
         {folder: indexed.exclusion.rules_in(folder, around) for folder in given.folders},
         forgotten=indexed.exclusion.forgotten,
         hidden=options.hidden,
         texts=options.texts,
-        unchanged=known.unchanged,
+        take=difference.take,
         look_out_for=() if options.hidden else around,  # without it, the next update may not find them
         on_progress=lambda count: on_progress(len(given.found.files) + count),
     )
-    _drop_unchanged(given.found, known)
     folders = given.folders | scanned.mounts
     for folder, device in folders.items():  # its disk may have been removed during the scan
         if not os.path.isdir(folder) or _is_unreachable(folder, device, neighbours):
@@ -153,16 +142,15 @@ def make_plan(
     }
     left_out = {path: not_found.pop(path) for path in [*not_found] if _is_left_out(path, not_found[path], scanned)}
     missing, still_there = _look_for(not_found)
-    _drop_unchanged(still_there, known)
+    difference.take(still_there)
     missing |= left_out
-    found = _joined(_joined(given.found, scanned), still_there)
-    before = dict(known.changed())
+    problems = [*given.found.problems, *scanned.problems, *still_there.problems]
 
     away = {root: _counts_below(root, indexed.files) for root in unreachable if is_within_any(root, requested)}
     kept = given.kept | {root: counts for root, counts in away.items() if root in roots or counts}
     return UpdatePlan(
-        photos=_planned(before, found, missing, known.unchanged_photos, of_texts=False),
-        texts=_planned(before, found, missing, known.unchanged_texts, of_texts=True),
+        photos=difference.planned(missing, of_texts=False),
+        texts=difference.planned(missing, of_texts=True),
         roots={root: device for root, device in scanned_roots.items() if root not in inner},
         mounts=_mounts(indexed.mounts, scanned_roots, unreachable) | scanned.mounts,
         deleted_roots=_deleted_roots(roots.keys() - unreachable, scanned_roots),
@@ -170,7 +158,7 @@ def make_plan(
         exclusion=indexed.exclusion,
         left_out=len(left_out),
         ctimes=known.without_ctime(),
-        problems=[*found.problems, *((folder, _not_reachable(kept[folder])) for folder in sorted(kept))],
+        problems=[*problems, *((folder, _not_reachable(kept[folder])) for folder in sorted(kept))],
     )
 
 
@@ -253,11 +241,6 @@ class _PhotosWithMetadata:
         found.files[path] = with_metadata_files(FileState.of(state), files)
 
 
-def _drop_unchanged(found: ScannedFiles, known: KnownFiles) -> None:
-    for path in known.unchanged(found.files, found.sidecars):
-        del found.files[path]
-
-
 def _leave_out(found: ScannedFiles, by_pattern: Mapping[str, str]) -> None:
     """Take files that were given by name out of those found, and say by which pattern each is left out."""
     for path, pattern in by_pattern.items():
@@ -299,31 +282,36 @@ def _look_for(files: Mapping[str, IndexedFile]) -> tuple[dict[str, IndexedFile],
     return missing, found
 
 
-def _joined(first: ScannedFiles, second: ScannedFiles) -> ScannedFiles:
-    return ScannedFiles(
-        first.files | second.files,
-        first.sidecars | second.sidecars,
-        first.beside | second.beside,
-        [*first.problems, *second.problems],
-    )
+class _Difference:
+    """The files on disk that are new or have changed since they were indexed, as far as they have been found."""
 
+    def __init__(self, known: KnownFiles) -> None:
+        self._known = known
+        self._changed = {False: ChangedFiles(), True: ChangedFiles()}  # by whether they are text files
+        self._numbers = np.full(len(known), -1, np.int32)  # in one of these, of each file of the index
+        self._taken: set[str] = set()
 
-def _planned(
-    before: Mapping[str, IndexedFile],
-    found: ScannedFiles,
-    missing: Mapping[str, IndexedFile],
-    unchanged: int,
-    *,
-    of_texts: bool,
-) -> PlannedFiles:
-    """What there is to do for the photos, or `of_texts` for the text files, that were found to be new or to have
-    changed since the index took them as `before`, or are missing."""
-    changed = [
-        ChangedFile(path, state, before.get(path), found.sidecars.get(path), found.beside.get(path, ()))
-        for path, state in found.files.items()
-        if is_text_file(path) == of_texts
-    ]
-    return PlannedFiles(changed, {path: missing[path] for path in missing if is_text_file(path) == of_texts}, unchanged)
+    def take(self, found: ScannedFiles, *, may_be_found_again: bool = False) -> list[str]:
+        """Take all files of these; returns their paths."""
+        unchanged = set(self._known.unchanged(found.files, found.sidecars))
+        new = [path for path in found.files if path not in unchanged and path not in self._taken]
+        for path, place in zip(new, self._known.places(new), strict=True):
+            files = self._changed[is_text_file(path)]
+            number = files.add(path, found.files[path], found.sidecars.get(path), found.beside.get(path, ()))
+            if place >= 0:
+                self._numbers[place] = number
+        if may_be_found_again:
+            self._taken.update(new)
+        return list(found.files)
+
+    def planned(self, missing: Mapping[str, IndexedFile], *, of_texts: bool) -> PlannedFiles:
+        """What there is to do for the photos, or `of_texts` for the text files, of which these are missing."""
+        for place, path, file in self._known.changed():
+            if is_text_file(path) == of_texts and self._numbers[place] >= 0:
+                self._changed[of_texts].set_indexed(int(self._numbers[place]), file)
+        missing = {path: file for path, file in missing.items() if is_text_file(path) == of_texts}
+        unchanged = self._known.unchanged_texts if of_texts else self._known.unchanged_photos
+        return PlannedFiles(self._changed[of_texts], missing, unchanged)
 
 
 def _mounts(before: Mapping[str, int], scanned: Collection[str], unreachable: Collection[str]) -> dict[str, int]:

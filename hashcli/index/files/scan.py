@@ -29,7 +29,7 @@ class ScannedFiles:
     left_out    the folders and files that were met and are left out by rules
     inner       the folders that were to be looked out for, and were found in another one
     mounts      the folders that are on another disk than the one they are in, or their link is in, with their devices
-    unchanged   how many files were found besides, which the caller knew
+    taken       how many files were found besides, which the caller has taken
     """
 
     files: dict[str, FileState] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class ScannedFiles:
     left_out: set[str] = field(default_factory=set)
     inner: set[str] = field(default_factory=set)
     mounts: dict[str, int] = field(default_factory=dict)
-    unchanged: int = 0
+    taken: int = 0
 
 
 def photos_beside(folder: str) -> dict[str, str]:
@@ -61,7 +61,7 @@ def scan(
     forgotten: Collection[str] = (),
     hidden: bool = False,
     texts: bool = False,
-    unchanged: Callable[[Mapping[str, FileState], Mapping[str, str]], Iterable[str]] | None = None,
+    take: Callable[[ScannedFiles], Iterable[str]] | None = None,
     look_out_for: Collection[str] = (),
     on_progress: Callable[[int], None] | None = None,
 ) -> ScannedFiles:
@@ -72,11 +72,9 @@ def scan(
     taken once, so that loops end and a photo has its real path. `on_progress` is called with the number of files found
     so far.
 
-    `unchanged` is called with the files and sidecars of each folder; those that it returns are only counted.
+    `take` is called with what was found in each folder; the files that it returns are only counted.
     """
-    scanner = _Scanner(
-        forgotten, hidden, texts, unchanged or (lambda files, sidecars: ()), on_progress or (lambda count: None)
-    )
+    scanner = _Scanner(forgotten, hidden, texts, take or (lambda found: ()), on_progress or (lambda count: None))
     scanner.look_out_for = look_out_for
     for folder, rules in folders.items():
         scanner.walk(folder, rules)
@@ -92,7 +90,7 @@ class _Scanner:
         forgotten: Collection[str],
         hidden: bool,
         texts: bool,
-        unchanged: Callable[[Mapping[str, FileState], Mapping[str, str]], Iterable[str]],
+        take: Callable[[ScannedFiles], Iterable[str]],
         on_progress: Callable[[int], None],
     ) -> None:
         self.found = ScannedFiles()
@@ -100,9 +98,9 @@ class _Scanner:
         self._forgotten = forgotten
         self._hidden = hidden
         self._texts = texts
-        self._unchanged = unchanged
+        self._take_over = take
         self._on_progress = on_progress
-        self._new: list[str] = []  # found, and not yet compared with what is known
+        self._new: list[str] = []  # found, and not yet offered to the caller
         self._visited_folders: set[tuple[int, int]] = set()  # by device and inode
         self._visited_files = _Visited()
         self._links: deque[tuple[str, Rules, int | None]] = deque()
@@ -145,9 +143,9 @@ class _Scanner:
                 if not entry.is_symlink():
                     self._take(entry.path, entry.stat)
             self._take_sidecars(text_files, names)
-            self._set_unchanged_aside()
+            self._offer()
             waiting.extend(reversed(subfolders))
-            self._on_progress(len(self.found.files) + self.found.unchanged)
+            self._on_progress(len(self.found.files) + self.found.taken)
 
     def follow_links(self) -> None:
         """Take the photos and folders that links lead to, except those that were found already."""
@@ -157,15 +155,16 @@ class _Scanner:
                 self.walk(link, rules, device)
             elif is_photo(link):
                 self._take(link, partial(os.stat, link), is_link=True)
-        self._set_unchanged_aside()
+        self._offer()
 
-    def _set_unchanged_aside(self) -> None:
-        files, sidecars = self.found.files, self.found.sidecars
-        for path in self._unchanged({path: files[path] for path in self._new}, sidecars):
-            del files[path]
-            sidecars.pop(path, None)
-            self.found.beside.pop(path, None)
-            self.found.unchanged += 1
+    def _offer(self) -> None:
+        found = self.found
+        new = ScannedFiles({path: found.files[path] for path in self._new}, found.sidecars, found.beside)
+        for path in self._take_over(new):
+            del found.files[path]
+            found.sidecars.pop(path, None)
+            found.beside.pop(path, None)
+            found.taken += 1
         self._new.clear()
 
     def _is_wanted(self, entry: os.DirEntry[str], of_photo: bool, rules: Rules) -> bool:

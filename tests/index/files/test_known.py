@@ -1,8 +1,11 @@
 """What an index knows of its files: which have changed, and how little memory that takes."""
 
+import os
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from hashcli.index.catalog import FileState, IndexedFile
 from hashcli.index.files.known import KnownFiles
@@ -38,7 +41,8 @@ def test_each_file_is_unchanged_changed_new_or_not_found() -> None:
     assert known.unchanged(found, photos) == ["/same.jpg", "/same.txt"]
     assert known.unchanged({"/same.jpg": STATE}, {}) == ["/same.jpg"]  # found once more, and counted once
     assert (known.unchanged_photos, known.unchanged_texts) == (1, 1)
-    assert dict(known.changed()) == {path: files[path] for path in ("/other.jpg", "/waiting.jpg", "/moved.txt")}
+    changed = [(1, "/other.jpg"), (2, "/waiting.jpg"), (5, "/moved.txt")]
+    assert list(known.changed()) == [(place, path, files[path]) for place, path in changed]
     assert dict(known.not_found()) == {"/gone.jpg": files["/gone.jpg"]}
     assert "/gone.jpg" in known
     assert "/new.jpg" not in known
@@ -57,30 +61,40 @@ class Files:
 
     def __init__(self, folder: Path, count: int) -> None:
         self.folder, self.count = folder, count
+        for path in self.paths():
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            Path(path).touch()
+
+    def paths(self) -> Iterator[str]:
+        for number in range(self.count):
+            yield f"{self.folder}/{number // 50:03}/IMG_{number:05}.jpg"
 
     def items(self) -> Iterator[tuple[str, IndexedFile]]:
-        for number in range(self.count):
-            path = self.folder / f"{number // 50:03}" / f"IMG_{number:05}.jpg"
-            yield str(path), IndexedFile(number, FileState.of(path.stat()), bytes(16), True)
+        for number, path in enumerate(self.paths()):
+            yield path, IndexedFile(number, FileState.of(os.stat(path)), bytes(16), True)
 
 
-def peak(folder: Path, count: int) -> int:
-    """Bytes that planning an update of so many known files takes at most."""
-    for number in range(count):
-        path = folder / f"{number // 50:03}" / f"IMG_{number:05}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    paths = IndexedPaths(Files(folder, count), {str(folder): folder.stat().st_dev})
+def peak(index: IndexedPaths, folder: Path, options: UpdateOptions) -> int:
+    """Bytes that planning an update takes at most."""
     tracemalloc.start()
     try:
-        plan = make_plan(paths, [], UpdateOptions(), lambda count: None)
-        assert plan.photos.unchanged == count
+        plan = make_plan(index, [str(folder)], options, lambda count: None)
+        assert plan.photos.unchanged + sum(1 for _ in plan.photos.changed) > 0
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
 
-def test_a_known_file_takes_less_than_100_bytes(tmp_path: Path) -> None:
-    peak(tmp_path / "first", 50)  # loads what is loaded once
-    few, many = peak(tmp_path / "few", 500), peak(tmp_path / "many", 3000)
-    assert (many - few) / 2500 < 100
+@pytest.mark.parametrize(
+    ("is_indexed", "options", "most"),
+    [(True, UpdateOptions(), 100), (False, UpdateOptions(), 120), (True, UpdateOptions(rehash=True), 200)],
+    ids=["known", "new", "encoded again"],
+)
+def test_how_many_bytes_a_file_takes(tmp_path: Path, is_indexed: bool, options: UpdateOptions, most: int) -> None:
+    peaks = []
+    for count in (50, 500, 3000):  # the first loads what is loaded once
+        files = Files(tmp_path / str(count), count)
+        device = files.folder.stat().st_dev
+        index = IndexedPaths(files, {str(files.folder): device}) if is_indexed else IndexedPaths({}, {})
+        peaks.append(peak(index, files.folder, options))
+    assert (peaks[2] - peaks[1]) / 2500 < most
