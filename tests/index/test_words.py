@@ -136,7 +136,7 @@ def test_words_that_the_model_does_not_know_have_no_distance(told: IndexFolder) 
         shown = [(Path(result.path).name, result.distance, result.similarity, result.words) for result in results]
         assert sorted(shown) == [("moon.png", None, None, ("trip",)), ("rocket.jpg", None, None, ("trip",))]
         assert (results.unknown_words, results.why_none, results.nearest_distance) == (("trip",), None, None)
-        ids = {path: file.id for path, file in index.catalog.photos().items()}
+        ids = {path: file.id for path, file in index.catalog.photos()}
         assert [ids[result.path] for result in results] == sorted(ids[result.path] for result in results)
         nothing = index.search("Nowhere")
         assert (list(nothing), nothing.why_none) == ([], WhyNone.NO_KNOWN_WORDS)
