@@ -117,8 +117,7 @@ class Search:
         )
         trainer = Trainer(training_set.to(device), settings, self.bits, None, lambda epoch: None, evaluator)
         heads = method.train(trainer)
-        found.clear()  # a method may have reported rounds
-        evaluator.report_validation("validation", heads.encode, None)
+        evaluator.report_validation("validation", heads.encode)
         return found
 
     def key(self, combination: dict[str, str], seed: int) -> Result:

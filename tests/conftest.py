@@ -76,10 +76,11 @@ def _remove_comment(jpeg: Path) -> None:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """An environment in which the command's own data folder is empty and stays in the test's."""
+    """An environment in which the command's own data folder is empty, and which names no terminal."""
     own = {"HOME": str(tmp_path / "home"), "COLUMNS": "100"}
     own |= {f"XDG_{kind.upper()}_HOME": str(tmp_path / kind) for kind in ("data", "config")}
-    return {key: value for key, value in os.environ.items() if not key.startswith("HASHCLI")} | own
+    kept = {key: value for key, value in os.environ.items() if key != "TERM" and not key.startswith("HASHCLI")}
+    return kept | own
 
 
 @pytest.fixture

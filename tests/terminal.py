@@ -8,18 +8,18 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _ESCAPES = re.compile(r"\x1b\][^\x1b]*\x1b\\|\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def shown_in_terminal(arguments: Sequence[object], cwd: Path, environment: dict[str, str], columns: int = 80) -> str:
-    """What `hashcli` with these arguments shows on a terminal of so many columns, without colours and links. Its
-    messages are left out."""
+def on_terminal(arguments: Sequence[object], cwd: Path, environment: Mapping[str, str], columns: int = 80) -> str:
+    """What `hashcli` with these arguments writes to a terminal of so many columns, one with colours unless the
+    environment has another TERM. Its messages are left out."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    env = {name: value for name, value in environment.items() if name != "COLUMNS"} | {"TERM": "xterm-256color"}
+    env = {"TERM": "xterm-256color"} | {name: value for name, value in environment.items() if name != "COLUMNS"}
     process = subprocess.Popen(
         [sys.executable, "-m", "hashcli", *map(str, arguments)],
         cwd=cwd,
@@ -37,4 +37,9 @@ def shown_in_terminal(arguments: Sequence[object], cwd: Path, environment: dict[
         except OSError:  # the end, to a terminal
             pass
     assert process.wait() == 0, output
-    return _ESCAPES.sub("", output.decode()).replace("\r\n", "\n")
+    return output.decode().replace("\r\n", "\n")
+
+
+def shown_in_terminal(arguments: Sequence[object], cwd: Path, environment: Mapping[str, str], columns: int = 80) -> str:
+    """The same without colours and links."""
+    return _ESCAPES.sub("", on_terminal(arguments, cwd, environment, columns))

@@ -14,10 +14,9 @@ PARTS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}  # 
 
 
 class KarpathyPhoto(NamedTuple):
-    """A photo of such a file: `folder` is its folder in COCO, such as val2014, and empty elsewhere."""
+    """A photo of such a file, by its name without folders."""
 
     file: str
-    folder: str
     part: str
     texts: list[str]
 
@@ -28,7 +27,6 @@ def read_karpathy(path: Path) -> list[KarpathyPhoto]:
         photos = [
             KarpathyPhoto(
                 str(photo["filename"]),
-                str(photo.get("filepath", "")),
                 PARTS[photo["split"]],
                 [" ".join(sentence["raw"].split()) for sentence in photo["sentences"]],
             )

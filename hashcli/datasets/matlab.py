@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hashcli.arrays import as_string, read_arrays
-from hashcli.datasets.dataset import ImageTextDataset, first_there
+from hashcli.datasets.dataset import ImageTextDataset, first_there, require
 from hashcli.datasets.source import DatasetSource, Protocol
 from hashcli.errors import HashcliError
 
@@ -30,8 +30,8 @@ LAYOUT = """\
 
 def load(root: Path) -> ImageTextDataset:
     """Read the three files below `root`. Photos that are not there are left out. Needs the extra `train`."""
-    paths = [as_string(path).strip().replace("\\", "/") for path in _array(root, ("index.mat",), PATHS).ravel()]
-    labels = _array(root, ("label.mat",), LABELS)
+    paths = [as_string(path).strip().replace("\\", "/") for path in _array(root, "index.mat", PATHS).ravel()]
+    labels = _array(root, "label.mat", LABELS)
     if labels.ndim == 2 and labels.shape[0] != len(paths) == labels.shape[1]:
         labels = labels.T
     texts = _texts(root)
@@ -56,8 +56,8 @@ def load(root: Path) -> ImageTextDataset:
     )
 
 
-def _array(root: Path, files: tuple[str, ...], names: tuple[str, ...]) -> np.ndarray:
-    path = first_there(root, files, "mat", LAYOUT)
+def _array(root: Path, file: str, names: tuple[str, ...]) -> np.ndarray:
+    path = require(root / file, "mat", LAYOUT)
     arrays = read_arrays(path, names)
     found = next((arrays[name] for name in names if name in arrays), None)
     if found is None:
@@ -71,7 +71,7 @@ def _texts(root: Path) -> list[list[str]]:
     if path.suffix == ".txt":
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         return [[" ".join(line.split())] for line in lines]
-    array = _array(root, ("caption.mat",), TEXTS)
+    array = _array(root, "caption.mat", TEXTS)
     cells = array if array.ndim == 1 else array[0] if array.shape[0] == 1 else array
     return [
         [" ".join(as_string(text).split()) for text in (cell.ravel() if isinstance(cell, np.ndarray) else [cell])]

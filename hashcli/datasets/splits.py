@@ -128,8 +128,8 @@ def _draw_by_protocol(dataset: ImageTextDataset, protocol: Protocol, seed: int, 
         warnings.append(f"the protocol is scaled down: {counts}")
     if protocol.legacy and dataset.missing:
         warnings.append("with photos missing, the split is not that of the published code")
-    legacy = np.random.RandomState(seed).permutation(count) if protocol.legacy else None
-    order = rng.permutation(count) if legacy is None else legacy  # also shuffles the database: its order decides ties
+    generator = np.random.RandomState(seed) if protocol.legacy else rng
+    order = generator.permutation(count)  # also shuffles the database, whose order decides ties
     if protocol.per_label and dataset.labels is not None:
         per_label = tuple(round(number * scale) for number in protocol.per_label)
         query, train = _draw_label_by_label(dataset.labels, order, per_label, sizes)

@@ -17,7 +17,7 @@ from torch.nn import functional
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.distillation.features import Features
 from hashcli.distillation.heads import HashHead
-from hashcli.distillation.losses import cosine, cosine_target, half_inner, negative_log_likelihood, quantisation
+from hashcli.distillation.losses import cosine, cosine_target, negative_log_likelihood, quantisation, theta
 from hashcli.distillation.settings import TeacherSettings, flag, number
 from hashcli.distillation.towers import ImageTower
 from hashcli.distillation.trainer import HashHeads, Method, Outputs, Trainer
@@ -47,11 +47,21 @@ class CkdhSettings(TeacherSettings):
     student_likelihood: float = number(1.0, 0, 1e6, "the same as `likelihood`, for the student")
     student_intra: float = number(0.5, 0, 1e6, "the same as `intra`, for the student")
     student_inter: float = number(1.0, 0, 1e6, "the same as `inter`, for the student")
+    label_cosines: float = number(
+        0.1,
+        0,
+        1e6,
+        "with labels, what `intra`, `inter`, `student_intra` and `student_inter` are multiplied by: labels ask for "
+        "cosines of 1 and -1, which codes of items with several labels cannot all have",
+    )
     image_share: float = number(1.0, 0, 1e6, "the part of cosines among images in the teacher's similarity")
     text_share: float = number(1.0, 0, 1e6, "the part of cosines among texts in the teacher's similarity")
     cross_share: float = number(2.0, 0, 1e6, "the part of cosines between images and texts in the teacher's similarity")
+    teacher_share: float = number(
+        0.2, 0, 1, "the teacher's share in what the student learns of pairs with labels; 0 is labels alone"
+    )
     kappa: float = number(
-        1.0, 0, 1e3, "how sharply the teacher's similarity becomes a probability; 1: as sharply as the student's does"
+        3.0, 0, 1e3, "how sharply the teacher's similarity becomes a probability; 1: as sharply as the student's does"
     )
     graded: bool = flag(
         False, "true: labels ask for a cosine by how many of them two items share, and not by whether they do"
@@ -68,7 +78,7 @@ def check_ckdh(settings: CkdhSettings, dataset: ImageTextDataset, teacher: Image
 
 
 def train_ckdh(trainer: Trainer[CkdhSettings]) -> HashHeads:
-    """The teacher learns from the labels (or, without them, from its own features); the student from the teacher alone.
+    """The teacher learns from the labels (or, without them, from its own features); the student from both.
 
     With `distil = false` the student learns from the labels as the teacher would: the ablation.
     """
@@ -76,7 +86,7 @@ def train_ckdh(trainer: Trainer[CkdhSettings]) -> HashHeads:
     settings, training_set = trainer.settings, trainer.training_set
     distil = settings.distil
     weights = TermWeights(settings.student_likelihood, settings.student_intra, settings.student_inter)
-    similarities = _train_teacher(trainer) if distil else lambda rows: _label_similarities(trainer, rows)
+    similarities = _taught_similarities(trainer) if distil else lambda rows: _label_similarities(trainer, rows)
 
     def loss(rows: Tensor) -> dict[str, Tensor]:
         image = torch.tanh(heads.image(training_set.image[rows]))
@@ -90,10 +100,29 @@ def train_ckdh(trainer: Trainer[CkdhSettings]) -> HashHeads:
     return heads
 
 
+def _taught_similarities(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similarities]:
+    """Train the teacher. Returns the function that gives what the student is to learn of the rows of a batch.
+
+    Where labels say whether a pair is similar, it is the teacher's similarity mixed with theirs. Our reconstruction.
+    """
+    teacher, share, training_set = _train_teacher(trainer), trainer.settings.teacher_share, trainer.training_set
+
+    def similarities(rows: Tensor) -> Similarities:
+        taught = teacher(rows)
+        if training_set.labels is None:
+            return taught
+        of_labels, known = _label_similarities(trainer, rows), training_set.known(rows)
+        shares = share if known is None else torch.where(known, share, 1.0)
+        target, probability = (shares * a + (1 - shares) * b for a, b in zip(taught, of_labels, strict=True))
+        return target, probability
+
+    return similarities
+
+
 def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similarities]:
     """Train the teacher. Returns the function that gives its similarities among the rows of a batch."""
     training_set, settings = trainer.training_set, trainer.settings
-    image_head = trainer.new_head(training_set.teacher_image.shape[1])
+    image_head = trainer.new_image_head(training_set.teacher_image)
     width = training_set.text.shape[1]
     text_teacher = GraphTextTeacher(
         width, trainer.bits, dropout=0.3, neighbours=settings.graph_neighbours, attend=settings.graph_attention
@@ -118,9 +147,10 @@ def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similar
         image_outputs = torch.tanh(image_head(images.of_all_rows()))
 
     def similarities(rows: Tensor) -> Similarities:
-        """S_T, the mean of the cosines within each modality and across both, and P_T = sigmoid(kappa r S_T / 2).
+        """S_T, the mean of the cosines within each modality and across both, and P_T = sigmoid(kappa sharpness S_T).
 
-        Our reconstruction. With kappa 1 the likelihood asks for the same cosines as the other terms.
+        Our reconstruction. With kappa 1 the likelihood asks for the same cosines as the other terms, and with
+        more for larger ones, which found more captions.
         """
         with torch.no_grad():
             image, text = image_outputs[rows], torch.tanh(text_teacher(training_set.text[rows]))
@@ -130,7 +160,7 @@ def _train_teacher(trainer: Trainer[CkdhSettings]) -> Callable[[Tensor], Similar
                 + settings.text_share * cosine(text, text)
                 + settings.cross_share * (across + across.T) / 2
             ) / (settings.image_share + settings.text_share + settings.cross_share)
-        return similar, torch.sigmoid(settings.kappa * trainer.bits * similar / 2)
+        return similar, torch.sigmoid(settings.kappa * settings.sharpness * similar)
 
     return similarities
 
@@ -153,16 +183,18 @@ def _terms(
     target: Tensor,
     probability: Tensor,
 ) -> dict[str, Tensor]:
-    """The terms of the loss of the teacher (target 2S - 1, probability S) and of the student (S_T, P_T).
+    """The terms of the loss of the teacher (target 2S - 1, probability S) and of the student (S_T and P_T, mixed with
+    the former where there are labels).
 
     Our reconstruction of "log-likelihood, intra- and inter-modality similarities", with the shared quantisation term.
     """
     settings, mse = trainer.settings, functional.mse_loss
+    of_cosines = 1.0 if trainer.training_set.labels is None else settings.label_cosines
     return {
         "likelihood": weights.likelihood
-        * negative_log_likelihood(half_inner(image, text), probability, trainer.training_set.balanced),
-        "intra": weights.intra * (mse(cosine(image, image), target) + mse(cosine(text, text), target)),
-        "inter": weights.inter * mse(cosine(image, text), target),
+        * negative_log_likelihood(theta(image, text, settings.sharpness), probability, trainer.training_set.balanced),
+        "intra": of_cosines * weights.intra * (mse(cosine(image, image), target) + mse(cosine(text, text), target)),
+        "inter": of_cosines * weights.inter * mse(cosine(image, text), target),
         "quantisation": settings.quantisation * quantisation(image, text),
     }
 
@@ -233,5 +265,5 @@ METHOD = Method(
     train_ckdh,
     check=check_ckdh,
     reconstruction=True,
-    version=2,  # the first had one set of weights for teacher and student, and other targets of the likelihood
+    version=2,  # the first (0.2) had other heads, and other targets and weights of the terms
 )

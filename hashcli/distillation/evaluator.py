@@ -61,10 +61,10 @@ class SplitEvaluator:
         codes = codes.some_texts(self.items.searched)
         self.on_report(what, evaluate_codes(codes, self.dataset.labels, self.split.query, self._database(seen)))
 
-    def report_validation(self, what: str, encode: Encoder, seen: Tensor | None) -> None:
+    def report_validation(self, what: str, encode: Encoder) -> None:
         codes = self._validation_codes(encode)
         if codes:
-            database = self._database(seen)
+            database = self._database(None)
             self.on_report(what, evaluate_codes(codes, self.dataset.labels, self.split.validation, database))
 
     def codes(self, encode: Encoder) -> DatasetCodes:

@@ -151,9 +151,7 @@ def encode_texts(items: UsedItems, towers: Towers, vocabulary: list[str], cache:
 
 def new_words(dataset: ImageTextDataset, split: Split, settings: Settings) -> list[str]:
     """The words by which an update makes the student's bag larger: none without a bag, or for words from a file."""
-    if not text_parts(settings.text)[0] or settings.vocabulary:
-        return []
-    return build_vocabulary(texts_of(dataset, split.train), settings.words)
+    return [] if settings.vocabulary else choose_vocabulary(dataset, split, settings)
 
 
 def choose_vocabulary(dataset: ImageTextDataset, split: Split, settings: Settings) -> list[str]:

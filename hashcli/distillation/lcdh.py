@@ -3,19 +3,20 @@
 Our reconstruction: of the paper only the abstract and summaries could be read. Known from them: CLIP features fused by
 attention and a fully connected layer, the teacher's similarity approximated by the online student through a logistic
 likelihood, two weights lambda1 and lambda2 (what they weigh is our guess), and the rounds of a stream. The teacher is
-trained on the whole training set before the stream begins, or, by `teacher_data`, on each round's part as it comes.
+trained on the whole training set before the stream begins, or, by `teacher_data`, on each round's part as it comes. In
+the latter case only the first round's photos say how the student's features vary, and in the former all training
+photos; the vocabulary of the bag of words is of all training texts in both.
 After each round the student encodes the anchors again, as it does the database in the end, so old codes may change; in
 an update (update.py) they stay.
 """
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hashcli.distillation.features import Features
-from hashcli.distillation.losses import half_inner, info_nce, negative_log_likelihood, quantisation, signs
+from hashcli.distillation.losses import info_nce, negative_log_likelihood, quantisation, signs, theta
 from hashcli.distillation.settings import TeacherSettings, choice, flag, number
 from hashcli.distillation.trainer import HashHeads, Method, Outputs, Trainer
 from hashcli.distillation.training_set import TrainingSet
@@ -28,7 +29,7 @@ class LcdhSettings(TeacherSettings):
 
     attention: bool = flag(True, "false: the teacher joins image and text without attention, an ablation")
     rounds: int = number(5, 1, 10**6, "parts of the stream, each trained on before the next is seen")
-    round_steps: int = number(200, 1, 10**6, "batches in each round, at least: a small round has more passes")
+    round_steps: int = number(400, 1, 10**6, "batches in each round, at least: a small round has more passes")
     teacher_share: float = number(
         0.5, 0, 1, "beta: the teacher's share in the target; 1 is the teacher alone, 0 labels alone"
     )
@@ -38,6 +39,7 @@ class LcdhSettings(TeacherSettings):
     teacher_data: str = choice(
         "all", ("all", "rounds"), "what the teacher learns: all pairs before the stream, or each round's as it comes"
     )
+    averaged: bool = flag(True, "the student's weights are the mean over the rounds, so that it forgets less")
     lambda1: float = number(0.5, 0, 1e6, "weight: similarities within each modality")
     lambda2: float = number(0.5, 0, 1e6, "weight: similarities to the anchors of earlier rounds")
 
@@ -57,20 +59,22 @@ def train_lcdh(trainer: Trainer[LcdhSettings]) -> HashHeads:
     the ablation. After each round the query set is searched for in the rows of the rounds so far, by the codes that
     each got in its round (`stored codes`), and by codes that the student now gives them (`encoded anew`).
     """
-    heads, training_set, settings = trainer.new_heads(), trainer.training_set, trainer.settings
-    teacher = OnlineTeacher(trainer) if settings.distil else None
-    if teacher and settings.teacher_data == "all":
-        teacher.train("lcdh-teacher", torch.arange(len(training_set)))
+    training_set, settings = trainer.training_set, trainer.settings
     generator = torch.Generator().manual_seed(settings.seed)
     order = torch.randperm(len(training_set), generator=generator)
     priority = torch.rand(len(training_set), generator=generator)
-    if not teacher:
+    if not settings.distil:
         order = order[torch.isin(order, training_set.labelled)]
+    rounds = max(1, min(settings.rounds, len(order) // 2))  # one row alone has no pairs
+    chunks = order.tensor_split(rounds)
+    heads = trainer.new_heads(chunks[0] if settings.teacher_data == "rounds" else None)
+    teacher = OnlineTeacher(trainer) if settings.distil else None
+    if teacher and settings.teacher_data == "all":
+        teacher.train("lcdh-teacher", torch.arange(len(training_set)))
     seen = order[:0]
     anchors = OldItems(seen, torch.empty(0, trainer.bits, device=training_set.image.device))
     stored = torch.empty(len(training_set), trainer.bits, device=training_set.image.device)
-    rounds = max(1, min(settings.rounds, len(order) // 2))  # one row alone has no pairs
-    for round_number, chunk in enumerate(order.tensor_split(rounds), start=1):
+    for round_number, chunk in enumerate(chunks, start=1):
         if teacher and settings.teacher_data == "rounds":
             teacher.train(f"lcdh-teacher-round-{round_number}", chunk)
 
@@ -82,7 +86,10 @@ def train_lcdh(trainer: Trainer[LcdhSettings]) -> HashHeads:
         seen = torch.cat([seen, chunk])
         passes = trainer.passes(chunk, settings.round_steps)
         name = f"lcdh-round-{round_number}"
+        before = {key: value.clone() for key, value in heads.modules().state_dict().items()}
         trainer.train(name, heads.modules(), loss, heads.encode, rows=chunk, seen=seen, epochs=passes)
+        if settings.averaged:
+            _move_part_of_the_way(heads, before, 1 / round_number)
         stored[chunk] = _codes(training_set, heads, chunk)
         trainer.evaluator.report_stream(f"round {round_number}, stored codes", heads.encode, seen, stored[seen])
         trainer.evaluator.report_stream(f"round {round_number}, encoded anew", heads.encode, seen, None)
@@ -91,6 +98,13 @@ def train_lcdh(trainer: Trainer[LcdhSettings]) -> HashHeads:
         kept = candidates[priority[candidates].argsort()[: settings.anchors]]
         anchors = OldItems(kept, _codes(training_set, heads, kept))
     return heads
+
+
+def _move_part_of_the_way(heads: HashHeads, before: dict[str, Tensor], share: float) -> None:
+    """Leave a share of a round's changes of the weights: with 1/t in round t, they are the mean over the rounds."""
+    with torch.no_grad():
+        for name, value in heads.modules().state_dict().items():
+            value.copy_(torch.lerp(before[name], value, share))
 
 
 def _codes(training_set: TrainingSet, heads: HashHeads, rows: Tensor) -> Tensor:
@@ -128,7 +142,7 @@ class OnlineTeacher:
         relaxed = torch.tanh(outputs)
         return {
             "likelihood": negative_log_likelihood(
-                half_inner(relaxed, relaxed), training_set.similarity(rows), training_set.balanced
+                theta(relaxed, relaxed, settings.sharpness), training_set.similarity(rows), training_set.balanced
             ),
             "quantisation": settings.quantisation * quantisation(relaxed),
             "contrast": settings.contrast * info_nce(tokens[:, 0], tokens[:, 1]),
@@ -149,16 +163,10 @@ def _target(trainer: Trainer[LcdhSettings], teacher: Tensor | None, rows: Tensor
     labels = training_set.similarity(rows, others)
     if teacher is None:
         return labels
-    taught = torch.sigmoid(settings.kappa * _theta(teacher[rows], teacher[others]))
+    taught = torch.sigmoid(settings.kappa * theta(teacher[rows], teacher[others], settings.sharpness))
     mixed = settings.teacher_share * taught + (1 - settings.teacher_share) * labels
     known = training_set.known(rows, others)
     return mixed if known is None else torch.where(known, mixed, taught)
-
-
-def _theta(a: Tensor, b: Tensor) -> Tensor:
-    """Theta = (lambda_r / r) a b^T, lambda_r = 4, 8, 10 for 16, 32, 64 bits as in OH-ELS, then 12 (ours)."""
-    bits = a.shape[1]
-    return float(np.interp(np.log2(bits), [4, 5, 6, 7], [4, 8, 10, 12]) / bits) * a @ b.T
 
 
 def _round_loss(
@@ -171,7 +179,7 @@ def _round_loss(
     target = _target(trainer, teacher, rows, rows)
 
     def likelihood(a: Tensor, b: Tensor, similar: Tensor) -> Tensor:
-        return negative_log_likelihood(_theta(a, b), similar, training_set.balanced)
+        return negative_log_likelihood(theta(a, b, settings.sharpness), similar, training_set.balanced)
 
     terms = {
         "inter": likelihood(image, text, target),
@@ -214,6 +222,6 @@ METHOD = Method(
     train_lcdh,
     check=check_teacher,
     reconstruction=True,
-    version=2,  # the first had no kappa
+    version=2,  # the first (0.2) had other heads, another likelihood, and did not average the rounds
     needs_teacher_texts=True,  # the teacher fuses a photo with its text
 )

@@ -26,12 +26,15 @@ def teacher_similarity(image: Tensor, text: Tensor, other_images: Tensor, other_
     return (image @ other_images.T + text @ other_texts.T) / 2
 
 
-def half_inner(a: Tensor, b: Tensor) -> Tensor:
-    """Theta = 1/2 a b^T: the argument of DCMH's likelihood. [n, r] and [m, r] to [n, m].
+def theta(a: Tensor, b: Tensor, sharpness: float) -> Tensor:
+    """Theta = sharpness cos(a, b): the argument of the likelihood. [n, d] and [m, d] to [n, m].
 
-    It is not clamped, as it is in MITH's code: a clamp takes the gradient from pairs of long codes that are most wrong.
+    Of codes it is (sharpness / r) a b^T: DCMH's Theta has a sharpness of r/2, OH-ELS (AAAI-26) 4, 8 and 10 for 16, 32
+    and 64 bits. The sharper it is, the sooner a pair counts as settled and teaches nothing more. Of relaxed codes the
+    papers take the inner product; with the cosine (ours) a pair need not be saturated to count. MITH's code clamps it,
+    and this does not: a clamp takes the gradient from the pairs that are most wrong.
     """
-    return 0.5 * a @ b.T
+    return sharpness * cosine(a, b)
 
 
 def negative_log_likelihood(

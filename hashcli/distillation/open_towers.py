@@ -14,6 +14,7 @@ With `random` in place of PRETRAINED or FILE, the weights stay untrained, for te
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -76,7 +77,11 @@ def open_towers(settings: Settings, device: torch.device, student_image: ImageTo
         # The student computes in float32, as the hash model will, and on the backbone of a hash model.
         is_the_teacher = settings.student == settings.teacher and precision == "float32"
         share = is_the_teacher and not _is_hash_model(settings.student)
-        student_image = image if share else open_image_tower(settings.student, device, backbone=True)
+        student_image = (
+            image
+            if share
+            else open_image_tower(settings.student, device, "layers" if settings.student_layers else "backbone")
+        )
         if settings.student_size:
             student_image = at_student_size(student_image, settings.student_size)
     student_text: TextTower | None = None
@@ -107,10 +112,14 @@ def open_teacher(
     return tower, tower
 
 
-def open_image_tower(name: str, device: torch.device | str = "cpu", *, backbone: bool = False) -> ImageTower:
-    """A student's image tower. Of a hash model it gives the outputs, or the features of its backbone if it says so."""
-    if backbone and _is_hash_model(name):
-        return BackboneTower(name)
+def open_image_tower(
+    name: str, device: torch.device | str = "cpu", of_hash_model: Literal["outputs", "backbone", "layers"] = "outputs"
+) -> ImageTower:
+    """A student's image tower. Of a hash model it gives the outputs, or features of its backbone: of the last layer, or
+    of several.
+    """
+    if of_hash_model != "outputs" and _is_hash_model(name):
+        return BackboneTower(name, layers=of_hash_model == "layers")
     return timm_tower(name.removeprefix("timm:"), device) if name.startswith("timm:") else open_teacher(name, device)[0]
 
 

@@ -88,7 +88,7 @@ def describe_settings(method: str | None = None) -> list[SettingDescription]:
 
 
 def _describe(method: str | None, name: str, rule: Rule) -> SettingDescription:
-    default = str(rule.default).lower() if isinstance(rule.default, bool) else shown(rule.default)
+    default = shown(rule.default)
     return SettingDescription(method, name, default, rule.allowed, rule.meaning)
 
 

@@ -191,7 +191,7 @@ def _train(
     on_epoch = partial(_on_epoch, run.folder, callback, bits)
     trainer = Trainer(run.training_set, settings, bits, run.folder.checkpoints(bits), on_epoch, evaluator)
     if not run.student:
-        return method.train(trainer)
+        return method.train(trainer).folded()
     evaluator.report("before the update", run.student.heads.encode)
     heads = update_student(trainer, run.student)
     callback.bits_kept(bits, *kept_bits(run.student, heads))
@@ -201,7 +201,7 @@ def _train(
 def _evaluate(run: PreparedRun, bits: int, evaluator: SplitEvaluator, heads: HashHeads) -> Evaluation:
     """Evaluate the student on the query set, and keep its codes."""
     plan = run.plan
-    evaluator.report_validation("validation", heads.encode, None)
+    evaluator.report_validation("validation", heads.encode)
     codes = evaluator.codes(heads.encode)
     reports = evaluator.evaluate(codes)
     evaluator.on_report(plan.settings.method, reports)

@@ -64,7 +64,7 @@ def choice(default: str, choices: tuple[str, ...], meaning: str, *, fixed: bool 
     return _declare(default, meaning, ", ".join(choices), parse, fixed)
 
 
-def flag(default: bool, meaning: str) -> Any:
+def flag(default: bool, meaning: str, *, fixed: bool = False) -> Any:
     """True or false."""
 
     def parse(value: Any) -> Any:
@@ -72,7 +72,7 @@ def flag(default: bool, meaning: str) -> Any:
             raise ValueError("true or false")
         return value
 
-    return _declare(default, meaning, "true, false", parse, fixed=False)
+    return _declare(default, meaning, "true, false", parse, fixed)
 
 
 def string(default: str, meaning: str, allowed: str = "text", *, fixed: bool = False) -> Any:
@@ -131,6 +131,12 @@ class Settings:
         "features:FILE, with which no hash model is written",
         "a model's name",
     )
+    student_layers: bool = flag(
+        True,
+        "a hash model's student sees several layers of its backbone, and what its last layer reads; false: its last "
+        "features alone",
+        fixed=True,
+    )
     student_size: int = number(
         0,
         0,
@@ -150,7 +156,7 @@ class Settings:
     batch: int = number(128, 2, 10**6, "texts, each with its photo, in a batch")
     learning_rate: float = number(1e-3, 1e-8, 1, "Adam's learning rate for the heads")
     schedule: str = choice(
-        "constant",
+        "cosine",
         ("constant", "cosine"),
         "the learning rate over a stage; cosine: it rises over the first twentieth and falls to 0 at the end",
     )
@@ -162,7 +168,11 @@ class Settings:
         "precision of an open_clip teacher; auto: bfloat16 on cuda, else float32",
     )
     hidden: int = number(512, 1, 10**5, "width of the hash heads' hidden layer", fixed=True)
-    dropout: float = number(0.1, 0, 0.99, "dropout in the hash heads", fixed=True)
+    dropout: float = number(0.3, 0, 0.99, "dropout in the hash heads' hidden layer", fixed=True)
+    image_dropout: float = number(0.5, 0, 0.99, "the share of a photo's features that a hash head does not see")
+    text_dropout: float = number(
+        0.1, 0, 0.99, "the share of a text's words, or features, that a hash head does not see"
+    )
     # 1,386 is MIRFlickr's number of tags.
     words: int = number(1386, 1, 10**6, "the largest number of words in the bag of words", fixed=True)
     vocabulary: str = string(
@@ -193,6 +203,13 @@ class Settings:
 
     anchors: int = number(
         500, 1, 10**6, "training pairs kept with the student for an update, and by LCDH for its stream"
+    )
+    sharpness: float = number(
+        5.0,
+        0.1,
+        1e4,
+        "of the likelihood: how sharply the cosine of two codes becomes a probability that they are similar; DCMH's is "
+        "half the bits",
     )
     quantisation: float = number(0.1, 0, 1e6, "weight: outputs should be close to -1 or 1")
     contrast: float = number(
@@ -262,4 +279,6 @@ def text_parts(text: str) -> tuple[bool, str]:
 
 def shown(value: Any) -> str:
     """A setting's value as a person would write it."""
+    if isinstance(value, bool):
+        return str(value).lower()
     return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

@@ -3,7 +3,7 @@
     stage 1   teacher's features of the image ──> teacher's image head ──┐
                                                                          ├──> one Hamming space
               label prompt ──> teacher's text tower ──> label head ──────┘
-    stage 2   the teacher's codes of the images, now fixed ──> student's image head and text head
+    stage 2   the teacher's codes of images and labels, now fixed ──> student's image head and text head
 
 Our reconstruction: of the paper only the abstract and summaries could be read. Known from them: the label prompt, the
 two stages, "directly narrowing the modality gap", and the image's Hamming space as the student's prior knowledge. Ours
@@ -19,14 +19,14 @@ from torch.nn import functional
 
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.distillation.features import Features
-from hashcli.distillation.heads import HashHead
+from hashcli.distillation.heads import HashHead, StandardisedHead
 from hashcli.distillation.losses import (
     balance,
-    half_inner,
     modality_gap,
     negative_log_likelihood,
     quantisation,
     signs,
+    theta,
 )
 from hashcli.distillation.settings import TeacherSettings, choice, flag, number, template
 from hashcli.distillation.towers import ImageTower
@@ -50,10 +50,14 @@ class SodaSettings(TeacherSettings):
     )
     two_stages: bool = flag(True, "false: train teacher and student at once, the ablation of the stages")
     gap: float = number(1.0, 0, 1e6, "weight: an image's and its labels' outputs should be close")
+    label_codes: bool = flag(
+        True, "the student learns the teacher's codes of images and labels together; false: of images alone"
+    )
     balance: float = number(0.01, 0, 1e6, "weight: each bit should be 1 for half of the items")
-    instance: float = number(1.0, 0, 1e6, "weight: the student's outputs should be close to the teacher's code")
+    instance: float = number(0.3, 0, 1e6, "weight: the student's outputs should be close to the teacher's code")
+    pairs: float = number(1.0, 0, 1e6, "weight: the student's outputs of similar images and texts should be close")
     relation: float = number(
-        1.0, 0, 1e6, "weight: a student's output should be as similar to the teacher's other codes as its own code is"
+        0.3, 0, 1e6, "weight: a student's output should be as similar to the teacher's other codes as its own code is"
     )
 
 
@@ -75,7 +79,7 @@ class TeacherNetwork:
 
     images: TeacherImages
     labels: Tensor
-    image_head: HashHead
+    image_head: StandardisedHead
     label_head: HashHead
 
     @classmethod
@@ -83,7 +87,7 @@ class TeacherNetwork:
         training_set, labels = trainer.training_set, label_features(trainer)
         images = TeacherImages(training_set, trainer.settings)
         return cls(
-            images, labels, trainer.new_head(training_set.teacher_image.shape[1]), trainer.new_head(labels.shape[1])
+            images, labels, trainer.new_image_head(training_set.teacher_image), trainer.new_head(labels.shape[1])
         )
 
     def modules(self) -> nn.ModuleDict:
@@ -93,10 +97,16 @@ class TeacherNetwork:
         """Outputs before the sign, for images alone."""
         return {"image": self.image_head(self.images.of_photos(features))}
 
-    def codes(self, features: Tensor) -> Tensor:
-        """The codes of images, -1 and +1 [n, r], from their features [n, width]. No gradient goes through them."""
+    def codes(self, features: Tensor, rows: Tensor, labelled: Tensor) -> Tensor:
+        """The codes of training rows, -1 and +1 [n, r], from the features of their images [n, width].
+
+        The code of a row among `labelled` is of its image and its labels together, B = sign(H^v + H^l) as in the
+        quantisation term; of any other, of its image. No gradient goes through it.
+        """
         with torch.no_grad():
-            return signs(self.image_head(features))
+            relaxed, known = torch.tanh(self.image_head(features)), torch.isin(rows, labelled)
+            relaxed[known] += torch.tanh(self.label_head(self.labels[rows[known]]))
+            return signs(relaxed)
 
 
 def train_soda(trainer: Trainer[SodaSettings]) -> HashHeads:
@@ -113,13 +123,14 @@ def train_soda(trainer: Trainer[SodaSettings]) -> HashHeads:
         return heads
 
     teacher = TeacherNetwork.for_trainer(trainer)
+    with_labels = trainer.training_set.labelled if trainer.settings.label_codes else torch.arange(0)
     if not trainer.settings.two_stages:
 
         def joint_loss(rows: Tensor) -> dict[str, Tensor]:
             features = teacher.images.of_rows(rows)
             has_labels = torch.isin(rows, trainer.training_set.labelled)
             terms = _teacher_loss(trainer, teacher, features[has_labels], rows[has_labels]) if has_labels.any() else {}
-            student = _student_loss(trainer, heads, teacher.codes(features), rows)
+            student = _student_loss(trainer, heads, teacher.codes(features, rows, with_labels), rows)
             return {f"teacher {name}": term for name, term in terms.items()} | student
 
         modules = nn.ModuleDict(dict(teacher.modules()) | dict(heads.modules()))
@@ -133,7 +144,8 @@ def train_soda(trainer: Trainer[SodaSettings]) -> HashHeads:
         teacher.encode,
     )
     trainer.evaluator.report("soda's teacher", teacher.encode)
-    codes = teacher.codes(teacher.images.of_all_rows())  # B [m, r]: fixed from here on
+    # B [m, r]: fixed from here on
+    codes = teacher.codes(teacher.images.of_all_rows(), torch.arange(len(trainer.training_set)), with_labels)
     trainer.train(
         "soda-student", heads.modules(), lambda rows: _student_loss(trainer, heads, codes[rows], rows), heads.encode
     )
@@ -177,7 +189,7 @@ def _teacher_loss(
     settings, similar = trainer.settings, trainer.training_set.similarity(rows)
     image = torch.tanh(teacher.image_head(features))
     label = torch.tanh(teacher.label_head(teacher.labels[rows]))
-    return _likelihood(image, label, similar) | {
+    return _likelihood(image, label, similar, settings.sharpness) | {
         "gap": settings.gap * modality_gap(image, label),
         "quantisation": settings.quantisation * quantisation(image, label),
         "balance": settings.balance * balance(image, label),
@@ -185,28 +197,29 @@ def _teacher_loss(
 
 
 def _student_loss(trainer: Trainer[SodaSettings], heads: HashHeads, codes: Tensor, rows: Tensor) -> dict[str, Tensor]:
-    """The terms for the student's images and texts, given the teacher's codes of the images, -1 and +1 [batch, r].
+    """The terms for the student's images and texts, given the teacher's codes of the rows, -1 and +1 [batch, r].
 
-    Our reconstruction. Each modality is brought to the teacher's codes by itself. Of a pair without labels these codes
-    also say how similar it is.
+    Our reconstruction. Each modality is brought to the teacher's codes by itself, and by the pairs to the other. Of a
+    pair without labels these codes also say how similar it is.
     """
     settings, training_set = trainer.settings, trainer.training_set
     similar, known, r = training_set.similarity(rows), training_set.known(rows), codes.shape[1]
     if known is not None:
-        similar = torch.where(known, similar, torch.sigmoid(half_inner(codes, codes)))
+        similar = torch.where(known, similar, torch.sigmoid(theta(codes, codes, settings.sharpness)))
 
-    def terms(outputs: Tensor) -> dict[str, Tensor]:
-        relaxed = torch.tanh(outputs)
+    def terms(relaxed: Tensor) -> dict[str, Tensor]:
         return {
-            "likelihood": negative_log_likelihood(half_inner(codes, relaxed), similar)
-            + 0.5 * negative_log_likelihood(half_inner(relaxed, relaxed), similar),
+            "likelihood": negative_log_likelihood(theta(codes, relaxed, settings.sharpness), similar)
+            + 0.5 * negative_log_likelihood(theta(relaxed, relaxed, settings.sharpness), similar),
             "instance": settings.instance * modality_gap(relaxed, codes),
             "relation": settings.relation * ((relaxed @ codes.T / r - codes @ codes.T / r) ** 2).mean(),
             "quantisation": settings.quantisation * quantisation(relaxed),
         }
 
-    image, text = terms(heads.image(training_set.image[rows])), terms(heads.text(training_set.text[rows]))
-    return {name: image[name] + text[name] for name in image}
+    image, text = torch.tanh(heads.image(training_set.image[rows])), torch.tanh(heads.text(training_set.text[rows]))
+    of_image, of_text = terms(image), terms(text)
+    pairs = negative_log_likelihood(theta(image, text, settings.sharpness), similar)
+    return {name: of_image[name] + of_text[name] for name in of_image} | {"pairs": settings.pairs * pairs}
 
 
 def _label_loss(trainer: Trainer[SodaSettings], heads: HashHeads, rows: Tensor) -> dict[str, Tensor]:
@@ -214,17 +227,17 @@ def _label_loss(trainer: Trainer[SodaSettings], heads: HashHeads, rows: Tensor) 
     training_set = trainer.training_set
     similar = training_set.similarity(rows)
     image, text = torch.tanh(heads.image(training_set.image[rows])), torch.tanh(heads.text(training_set.text[rows]))
-    return _likelihood(image, text, similar) | {
+    return _likelihood(image, text, similar, trainer.settings.sharpness) | {
         "quantisation": trainer.settings.quantisation * quantisation(image, text)
     }
 
 
-def _likelihood(a: Tensor, b: Tensor, similar: Tensor) -> dict[str, Tensor]:
+def _likelihood(a: Tensor, b: Tensor, similar: Tensor, sharpness: float) -> dict[str, Tensor]:
     """Of similarity between two modalities and, at half the weight, within each (DCMH has only the first)."""
     return {
-        "likelihood": negative_log_likelihood(half_inner(a, b), similar)
-        + 0.5 * negative_log_likelihood(half_inner(a, a), similar)
-        + 0.5 * negative_log_likelihood(half_inner(b, b), similar)
+        "likelihood": negative_log_likelihood(theta(a, b, sharpness), similar)
+        + 0.5 * negative_log_likelihood(theta(a, a, sharpness), similar)
+        + 0.5 * negative_log_likelihood(theta(b, b, sharpness), similar)
     }
 
 
@@ -234,5 +247,5 @@ METHOD = Method(
     train_soda,
     check=check_soda,
     reconstruction=True,
-    version=2,  # the first trained its teacher on the student's features, and had no other
+    version=2,  # the first (0.2) had no teacher but the student's features, other heads and another likelihood
 )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hashcli.distillation.backbone_graph import backbone_of
+from hashcli.distillation.backbone_graph import backbone_of, layers_of
 from hashcli.distillation.onnx_graphs import enlarge_pixels, remove_head
 from hashcli.distillation.stored_graphs import open_session
 from hashcli.errors import HashcliError
@@ -171,13 +171,16 @@ class ExportedTower(GraphTower):
 
 
 class BackboneTower(GraphTower):
-    """The backbone of any hash model: its image graph without the layers that read a photo as one vector."""
+    """The backbone of any hash model: its image graph without the layers that read a photo as one vector.
 
-    def __init__(self, name: str) -> None:
+    With `layers`, its features are of several layers (backbone_graph.layers_of).
+    """
+
+    def __init__(self, name: str, *, layers: bool = False) -> None:
         model = HashModel(find_model(name), verify=True)
         image = model.description.image
-        graph = backbone_of(onnx.load(model.folder / image.file), image.size)
-        super().__init__(f"backbone-{model.fingerprint}", graph, image)
+        cut, kind = (layers_of, "layers") if layers else (backbone_of, "backbone")
+        super().__init__(f"{kind}-{model.fingerprint}", cut(onnx.load(model.folder / image.file), image.size), image)
 
 
 def at_student_size(tower: ImageTower, size: int) -> ImageTower:

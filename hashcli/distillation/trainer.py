@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.distillation.features import Features
-from hashcli.distillation.heads import HashHead, OutputLayer
+from hashcli.distillation.heads import HashHead, OutputLayer, StandardisedHead
 from hashcli.distillation.settings import Settings, UnpairedSettings
 from hashcli.distillation.towers import ImageTower
 from hashcli.distillation.training_loop import EpochReport, Stage, train_stage
@@ -48,8 +48,8 @@ class Evaluator(Protocol):
         Nothing is reported without labels, since only held-out photos are searched for then.
         """
 
-    def report_validation(self, what: str, encode: Encoder, seen: Tensor | None) -> None:
-        """Report all metrics of the validation photos; `seen` as in `validate`."""
+    def report_validation(self, what: str, encode: Encoder) -> None:
+        """Report all metrics of the validation photos, in a database of all training rows."""
 
 
 class NoEvaluator:
@@ -60,7 +60,7 @@ class NoEvaluator:
 
     def report(self, what: str, encode: Encoder) -> None: ...
     def report_stream(self, what: str, encode: Encoder, seen: Tensor, stored: Tensor | None) -> None: ...
-    def report_validation(self, what: str, encode: Encoder, seen: Tensor | None) -> None: ...
+    def report_validation(self, what: str, encode: Encoder) -> None: ...
 
 
 NO_EVALUATOR = NoEvaluator()
@@ -80,6 +80,11 @@ class HashHeads:
         """Outputs before the sign: "image" [n, bits] and "text" [t, bits]."""
         return {"image": self.image(features.image), "text": self.text(features.text)}
 
+    def folded(self) -> "HashHeads":
+        """The same as a hash model has them: without what is needed only while they are trained."""
+        plain = [one.folded() if isinstance(one, StandardisedHead) else one for one in (self.image, self.text)]
+        return HashHeads(*plain)
+
 
 @dataclass(frozen=True)
 class Trainer(Generic[MethodSettings]):
@@ -96,16 +101,26 @@ class Trainer(Generic[MethodSettings]):
     on_epoch: OnEpoch
     evaluator: Evaluator = NO_EVALUATOR
 
-    def new_head(self, width: int) -> HashHead:
+    def new_head(self, width: int, input_dropout: float = 0.0) -> HashHead:
         """A hash head for features of a width."""
-        settings = self.settings
-        return HashHead(width, settings.hidden, self.bits, settings.dropout).to(self.training_set.image.device)
+        settings, device = self.settings, self.training_set.image.device
+        return HashHead(width, settings.hidden, self.bits, settings.dropout, input_dropout).to(device)
 
-    def new_heads(self) -> HashHeads:
-        """The student's heads, drawn from the seed."""
+    def new_image_head(self, features: Tensor) -> StandardisedHead:
+        """A hash head for a tower's features of photos, of which those of the training rows are given [m, width]."""
+        return StandardisedHead(self.new_head(features.shape[1], self.settings.image_dropout), features)
+
+    def new_heads(self, rows: Tensor | None = None) -> HashHeads:
+        """The student's heads, drawn from the seed.
+
+        The photos of these training rows say how features vary; without `rows`, those of all that are trained on.
+        """
         torch.manual_seed(self.settings.seed)
         image, text = self.training_set.image, self.training_set.text
-        return HashHeads(self.new_head(image.shape[1]), self.new_head(text.shape[1]))
+        if rows is None and not self.settings.distil:  # then rows without labels have no part, not even in this
+            rows = self.training_set.labelled
+        seen = image if rows is None else image[rows]
+        return HashHeads(self.new_image_head(seen), self.new_head(text.shape[1], self.settings.text_dropout))
 
     def passes(self, rows: Tensor, batches: int) -> int:
         """How many passes over rows make at least that many batches."""

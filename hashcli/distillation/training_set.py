@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -41,7 +41,8 @@ class SupervisedRows:
 
     def to(self: Rows, device: torch.device) -> Rows:
         """The same on a device."""
-        return replace(self, **{name: one.to(device) for name, one in vars(self).items() if isinstance(one, Tensor)})
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return replace(self, **{name: one.to(device) for name, one in values.items() if isinstance(one, Tensor)})
 
     def similarity(self, rows: Tensor, others: Tensor | None = None) -> Tensor:
         """S in {0, 1}^(rows x others), or among the rows themselves without others.

@@ -15,7 +15,7 @@ from torch.nn import functional
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.distillation.features import Features
 from hashcli.distillation.heads import HashHead
-from hashcli.distillation.losses import half_inner, info_nce, negative_log_likelihood
+from hashcli.distillation.losses import info_nce, negative_log_likelihood, theta
 from hashcli.distillation.settings import Settings, TeacherSettings
 from hashcli.distillation.towers import GraphTower, HashModelTower, ImageTower, TorchImageTower, tower_pixels
 from hashcli.distillation.training_loop import EpochReport, Stage, train_stage
@@ -137,7 +137,9 @@ def tune_student(
         features = tuned([rows.photos[place] for place in photos.tolist()])
         relaxed = torch.tanh(head(features))
         similar, known = rows.similarity(first[photos]), rows.known(first[photos])
-        terms = {"likelihood": negative_log_likelihood(half_inner(relaxed, relaxed), similar, known=known)}
+        terms = {
+            "likelihood": negative_log_likelihood(theta(relaxed, relaxed, settings.sharpness), similar, known=known)
+        }
         if texts.shape[1] == tower.width:
             terms["contrast"] = settings.contrast * info_nce(features, texts[photos])
         return terms

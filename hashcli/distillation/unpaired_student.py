@@ -66,7 +66,7 @@ def open_student(settings: UnpairedSettings, device: torch.device) -> StudentTow
             )
         return None
     _check_names(settings)
-    image = open_image_tower(settings.student, device, backbone=True)
+    image = open_image_tower(settings.student, device, "backbone")
     shares_text = settings.text in (TEACHERS_TEXT, settings.teacher)
     if shares_text or settings.text == BAG:
         return StudentTowers(image, None, shares_text)

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from hashcli.distillation.losses import (
-    half_inner,
     known_pairs,
     label_similarity,
     modality_gap,
@@ -20,6 +19,7 @@ from hashcli.distillation.losses import (
     quantisation,
     signs,
     teacher_similarity,
+    theta,
 )
 from hashcli.distillation.settings import Settings, shown
 from hashcli.distillation.student import Anchors, Student
@@ -75,7 +75,7 @@ def update_student(trainer: Trainer[Any], student: Student) -> HashHeads:
 
     def likelihood(a: Tensor, b: Tensor, pairs: tuple[Tensor, Tensor | None]) -> Tensor:
         similar, known = pairs
-        return negative_log_likelihood(half_inner(a, b), similar, training_set.balanced, known)
+        return negative_log_likelihood(theta(a, b, settings.sharpness), similar, training_set.balanced, known)
 
     def loss(rows: Tensor) -> dict[str, Tensor]:
         among, old = (training_set.similarity(rows), training_set.known(rows)), old_similarity(rows)

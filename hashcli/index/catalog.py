@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hashcli.index.files.text_files import Text
 
 _BLOCK = 1 << 15  # codes read at once
+_INDEX_OF_TEXTS = "index texts_by_path"  # what SQLite's integrity check says of it ends so
 _HOLDS_LINES = "lower(substr(CAST(path AS TEXT), -4)) = '.txt'"  # not a captions file
 
 
@@ -400,11 +401,27 @@ class Catalog:
             raise DamagedIndexError(self._folder, f"its codes are said to have {self.model.bits} bits, not {bits}")
 
     def check_pages(self) -> None:
-        """Read the whole catalog file. Raises DamagedIndexError if SQLite finds anything wrong with its structure."""
+        """Read the whole catalog file. Raises DamagedIndexError if SQLite finds anything wrong with its structure, and
+        DamagedRowsError if only what it looks texts up by is not as the rows say.
+        """
+        found = self._integrity_check()
+        if found.endswith(_INDEX_OF_TEXTS):
+            raise DamagedRowsError(self._folder)
+        if found != "ok":
+            raise DamagedIndexError(self._folder, found)
+
+    def mend_pages(self) -> None:
+        """Make anew what SQLite looks texts up by, if it is not as the rows say. Else the same as `check_pages`."""
+        if self._integrity_check().endswith(_INDEX_OF_TEXTS):
+            with explaining_errors(self._folder):
+                self._db.execute("REINDEX texts_by_path")
+        self.check_pages()
+
+    def _integrity_check(self) -> str:
+        """The first thing that SQLite finds wrong with the file, or "ok"."""
         with explaining_errors(self._folder):
-            (first,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
-        if first != "ok":
-            raise DamagedIndexError(self._folder, str(first).replace("\n", " "))
+            (first,) = self._db.execute("PRAGMA integrity_check(1)").fetchone()
+        return str(first).replace("\n", " ")
 
     def check_rows(self) -> None:
         """Read every row. Raises DamagedRowsError if one is not what was written."""

@@ -5,6 +5,7 @@
 
 import errno
 import os
+import re
 import sqlite3
 import time
 import zlib
@@ -139,6 +140,12 @@ _MIGRATIONS = {
     """,
 }
 
+# Catalogs of version 3 had fewer columns at first, in another order: they are taken back to version 2.
+_FIRST_SCHEMA_3 = re.sub(r"    (taken_from|beside) .*\n", "", _SCHEMA)
+_FROM_FIRST_3_TO_2 = "".join(
+    f"ALTER TABLE items DROP COLUMN {column};" for column in ("ctime_ns", "left_out", "check_value")
+)
+
 # How a reader, which must not migrate, sees the catalogs of older versions.
 _NEW_IN_5 = "NULL AS latitude, NULL AS longitude"
 _NEW_IN_3 = f"NULL AS ctime_ns, NULL AS taken_from, 0 AS left_out, 0 AS beside, NULL AS check_value, {_NEW_IN_5}"
@@ -158,6 +165,7 @@ _AS_NOW = {
     """,
     **dict.fromkeys((3, 4), f"CREATE TEMP VIEW items AS SELECT *, {_NEW_IN_5} FROM main.items;"),
 }
+_FIRST_3_AS_NOW = f"CREATE TEMP VIEW items AS SELECT *, NULL AS taken_from, 0 AS beside, {_NEW_IN_5} FROM main.items"
 
 
 def has_check_values(db: sqlite3.Connection) -> bool:
@@ -242,7 +250,10 @@ def open_to_write(index_folder: Path, on_migration: Callable[[int], None]) -> sq
             changes = _SCHEMA
             if version:
                 on_migration(version)
-                changes = "".join(_MIGRATIONS[older] for older in range(version, SCHEMA_VERSION))
+                changes = ""
+                if _is_first_3(db, version):
+                    version, changes = 2, _FROM_FIRST_3_TO_2
+                changes += "".join(_MIGRATIONS[older] for older in range(version, SCHEMA_VERSION))
             db.executescript(f"BEGIN IMMEDIATE; {changes} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     return db
 
@@ -255,9 +266,16 @@ def open_to_read(index_folder: Path) -> sqlite3.Connection:
         version = _schema_version(db, path) if db else 0
         if db is None or version == 0:  # 0: its first writer was killed, or is at work, before it made the tables
             raise IndexNotFoundError(index_folder)
-        if version in _AS_NOW:
+        if _is_first_3(db, version):
+            db.execute(_FIRST_3_AS_NOW)
+        elif version in _AS_NOW:
             db.executescript(_AS_NOW[version])
     return db
+
+
+def _is_first_3(db: sqlite3.Connection, version: int) -> bool:
+    """Whether a catalog is of version 3 as this was at first."""
+    return version == 3 and all(name != "beside" for _, name, *_ in db.execute("PRAGMA table_info(items)"))
 
 
 @contextmanager
@@ -383,7 +401,7 @@ def _schema_version(db: sqlite3.Connection, path: Path) -> int:
 def _check_schema(db: sqlite3.Connection, index_folder: Path) -> None:
     """Raise DamagedIndexError if there is anything but our tables, such as views and triggers, which can be made to run
     without end. Older tables have fewer columns, and end sooner."""
-    statements = ["".join(statement.split()) for statement in _SCHEMA.split(";")]
+    statements = ["".join(statement.split()) for statement in (_SCHEMA + _FIRST_SCHEMA_3).split(";")]
     schema = db.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
     if schema and (missing := {"meta", "roots", "items"} - {name for _, name, _ in schema}):
         raise DamagedIndexError(index_folder, f"it has no table {min(missing)}")

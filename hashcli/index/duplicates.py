@@ -212,8 +212,8 @@ def look_at(path: str) -> tuple[Look, dict[int, str | float]] | None:
     with opened(path) as image:
         if image.format != "MPO" and getattr(image, "is_animated", False):  # to count the frames would take long
             return None
-        shot = shot_of(image)
-        return look_of(pixels_of(image, SIDE, "squash")), shot
+        look = look_of(pixels_of(image, SIDE, "squash"))
+        return look, shot_of(image)  # only now: to read its EXIF, Pillow decodes a PNG, with 8 bits of each colour
 
 
 class _Groups:

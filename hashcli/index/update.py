@@ -94,7 +94,7 @@ def update(
     if is_new:
         _check_holds_nothing_else(index_folder)
     with writer_lock(index_folder), Catalog.create_or_open(index_folder, callback.migrating) as catalog:
-        catalog.check_pages()
+        catalog.mend_pages()
         model, adopted = _choose_model(catalog, index_folder, options)
         if options.device:
             callback.encodes_on(model.device)
@@ -128,7 +128,7 @@ def forget(index_folder: Path, paths: Sequence[str], callback: UpdateCallback | 
     Catalog.open(index_folder).close()  # raises if there is none, where create_or_open would make one
     callback = callback or UpdateCallback()
     with writer_lock(index_folder), Catalog.create_or_open(index_folder, callback.migrating) as catalog:
-        catalog.check_pages()
+        catalog.mend_pages()
         photos: dict[str, int] = {}
         text_files = []
         for path, file in catalog.files():  # photos first

@@ -1,8 +1,6 @@
 """What all commands have in common: how much they say, where, and how they meet mistakes and odd terminals."""
 
 import importlib
-import os
-import pty
 import re
 import shlex
 import shutil
@@ -20,6 +18,7 @@ from hashcli.cli import app, distill, options, search
 from hashcli.index.catalog import Catalog
 from tests.cli.test_models_and_info import COMMANDS
 from tests.conftest import PHOTOS, Run
+from tests.terminal import on_terminal
 
 HASHCLI = f"{shlex.quote(sys.executable)} -m hashcli"
 SCRIPT = Path(sys.executable).with_name("hashcli")
@@ -281,24 +280,14 @@ def test_completion_is_installed_where_bash_reads_it(shell: Run, tmp_path: Path)
 
 
 def test_colour_only_where_it_is_wanted(hashcli: Run, index: str, environment: dict[str, str], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "hashcli", "search", "cat", "-k", str(len(PHOTOS)), "--index", index]
+    command = ("search", "cat", "-k", str(len(PHOTOS)), "--index", index)
     (tmp_path / "photos" / "coins.png").unlink()  # shown in red
 
     def shown(**more: str) -> str:
-        leader, follower = pty.openpty()
-        subprocess.run(command, cwd=tmp_path, env=environment | more, stdout=follower, stdin=follower, check=True)
-        os.close(follower)
-        with os.fdopen(leader, "rb", buffering=0) as terminal:
-            output = b""
-            try:
-                while block := terminal.read(65536):
-                    output += block
-            except OSError:  # the end, to a terminal
-                pass
-        return output.decode()
+        return on_terminal(command, tmp_path, environment | more)
 
     colours = re.compile(r"\x1b\[[0-9;]*3[1-7]")
     assert colours.search(shown(TERM="xterm-256color"))
     assert not colours.search(shown(TERM="xterm-256color", NO_COLOR="1"))
     assert "\x1b" not in shown(TERM="dumb")
-    assert "\x1b" not in hashcli(*command[3:], TERM="xterm-256color").stdout
+    assert "\x1b" not in hashcli(*command, TERM="xterm-256color").stdout

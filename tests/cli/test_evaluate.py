@@ -1,12 +1,9 @@
 """hashcli evaluate, through the command."""
 
 import json
-import os
-import pty
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from hashcli.datasets.splits import make_split
 from tests.conftest import Run, json_rows
 from tests.datasets.layouts import make_flickr8k, make_mirflickr
 from tests.evaluation.saved import save_codes
+from tests.terminal import shown_in_terminal
 
 
 def test_labels_both_ways_with_chance(hashcli: Run, tiny_model: Path, tmp_path: Path) -> None:
@@ -165,17 +163,7 @@ def test_several_seeds_split_the_dataset_anew(hashcli: Run, tiny_model: Path, tm
 
 def test_a_terminal_gets_a_table(tmp_path: Path, environment: dict[str, str]) -> None:
     save_codes(tmp_path / "codes.npz")
-    leader, follower = pty.openpty()
-    subprocess.run(
-        [sys.executable, "-m", "hashcli", "evaluate", "--codes", "codes.npz"],
-        cwd=tmp_path,
-        env=environment | {"COLUMNS": "60", "TERM": "dumb"},
-        stdout=follower,
-        check=True,
-    )
-    os.close(follower)
-    shown = os.read(leader, 100_000).decode().splitlines()
-    os.close(leader)
+    shown = shown_in_terminal(("evaluate", "--codes", "codes.npz"), tmp_path, environment, columns=60).splitlines()
     assert shown[0].split() == ["metric", "value", "chance"]
     directions = ["image to text", "text to image", "image to image", "text to text"]
     assert [line.strip() for line in shown if " to " in line] == directions

@@ -1,14 +1,9 @@
 """hashcli search --html, --open, --show and --for: answers to be looked at."""
 
-import fcntl
-import os
-import pty
 import re
 import shutil
-import struct
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import pytest
@@ -16,6 +11,7 @@ from PIL import Image
 
 from tests.conftest import SKIMAGE, Run, json_rows
 from tests.index.files.test_metadata import gps
+from tests.terminal import on_terminal
 
 
 @pytest.fixture(scope="module")
@@ -27,31 +23,6 @@ def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (home / f"{name}.txt").write_text(caption + "\n")
     subprocess.run([sys.executable, "-m", "hashcli", "index", ".", "--index", ".hashcli"], cwd=home, check=True)
     return home
-
-
-def on_terminal(album: Path, environment: dict[str, str], *arguments: str, **more: str) -> str:
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hashcli", "search", *arguments],
-        cwd=album,
-        env=environment | {"COLUMNS": "80", "TERM": "xterm", "COLORTERM": "truecolor"} | more,
-        stdout=follower,
-        stdin=subprocess.DEVNULL,
-    )
-    os.close(follower)
-    shown = b""
-    while True:
-        try:
-            part = os.read(leader, 1 << 16)
-        except OSError:  # how Linux says that nobody is on the other side any more
-            break
-        if not part:
-            break
-        shown += part
-    os.close(leader)
-    assert process.wait() == 0
-    return shown.decode()
 
 
 def test_a_photo_finds_its_caption_and_words_find_texts(hashcli: Run, album: Path) -> None:
@@ -70,7 +41,7 @@ def test_a_photo_finds_its_caption_and_words_find_texts(hashcli: Run, album: Pat
 
 
 def test_a_terminal_shows_texts_in_a_table(album: Path, environment: dict[str, str]) -> None:
-    shown = on_terminal(album, environment, "a cat", "--for", "texts", NO_COLOR="1")
+    shown = on_terminal(("search", "a cat", "--for", "texts"), album, environment | {"NO_COLOR": "1"})
     shown = re.sub(r"\x1b\][^\x1b]*\x1b\\|\x1b\[[0-9;]*m", "", shown)  # links and weights
     assert re.search(r"text +from", shown)
     assert re.search(r"1 +\d+ +a cat looks at you +.*chelsea\.txt:1", shown)
@@ -83,9 +54,9 @@ def test_a_terminal_shows_places_where_they_are_asked_for(tmp_path: Path, enviro
     shutil.copy(SKIMAGE / "coins.png", tmp_path / "p")
     command = [sys.executable, "-m", "hashcli", "index", "p", "--index", "ix"]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
-    arguments = ("a cat", "--all", "--index", "ix")
-    assert "geo:" not in on_terminal(tmp_path, environment, *arguments)
-    shown = on_terminal(tmp_path, environment, *arguments, "--near", "48.86,2.35", NO_COLOR="1")
+    arguments = ("search", "a cat", "--all", "--index", "ix")
+    assert "geo:" not in on_terminal(arguments, tmp_path, environment)
+    shown = on_terminal((*arguments, "--near", "48.86,2.35"), tmp_path, environment)
     assert re.search(r"\x1b\]8;[^;]*;geo:48.85667,2.35222\x1b", shown)  # a link
     assert "coins" not in shown
 
@@ -129,7 +100,7 @@ def test_a_page_is_opened_in_the_browser(hashcli: Run, album: Path, tmp_path: Pa
 
 def test_pictures_in_the_terminal(hashcli: Run, album: Path, environment: dict[str, str]) -> None:
     pytest.importorskip("textual_image")
-    shown = on_terminal(album, environment, "a cat", "--show")
+    shown = on_terminal(("search", "a cat", "--show"), album, environment | {"COLORTERM": "truecolor"})
     assert shown.count("▀") + shown.count("▄") > 100
     assert "38;2;" in shown  # in true colour
     assert "chelsea.png" in shown

@@ -67,7 +67,7 @@ def test_coco_reads_the_official_layout(tmp_path: Path, year: int) -> None:
     assert dataset.label_names == ["cat", "dog"]
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [[0, 1], [1, 0], [1, 0], [1, 1]]
-    assert dataset.texts[2] == ["caption 0 of 5"]
+    assert dataset.texts[2] == ["caption 0 of 5", "caption 1 of 5"]
     folders = [path.parent.name for path in dataset.images]
     assert folders == [f"train{year}", f"train{year}", f"val{year}", f"val{year}"]
     assert all(path.exists() for path in dataset.images)

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hashcli.distillation.backbone_graph import backbone_of
+from hashcli.distillation.backbone_graph import backbone_of, layers_of
 from hashcli.distillation.onnx_graphs import trace
 from hashcli.distillation.stored_graphs import open_session
 from hashcli.distillation.towers import BackboneTower
@@ -93,7 +93,43 @@ def test_the_backbone_of_lite_256() -> None:
     """Its features of the last layer and of one in the middle, without the large parts of its head."""
     tower = BackboneTower("lite-256")
     assert tower.width == 1280 + 112
+    assert BackboneTower("lite-256", layers=True).width == 2 * tower.width + 768 + 24 + 40 + 192
     assert len(tower.graph.SerializeToString()) < 4_500_000
+
+
+class Residual(nn.Module):
+    """Two residual sums at one resolution, and one at the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low, self.again, self.high = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 1, 1), nn.Conv2d(4, 6, 3, 2, 1)
+        self.last, self.hidden, self.hash = nn.Conv2d(6, 6, 1), nn.Linear(6, 5), nn.Linear(5, 16)
+
+    def layers(self, pixels: Tensor) -> list[Tensor]:
+        low = self.low(pixels.permute(0, 3, 1, 2).float() / 255).relu()
+        low = low + self.again(low)
+        low = low + self.again(low)
+        high = self.high(low)
+        high = high + self.last(high)
+        top = high.relu()
+        hidden = self.hidden(top.mean((2, 3))).relu()
+        return [top.mean((2, 3)), top.amax((2, 3)), low.mean((2, 3)), high.mean((2, 3)), hidden]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.hash(self.layers(pixels)[-1])
+
+
+def test_the_features_of_several_layers() -> None:
+    """Means and maxima of the last map, means of the last sum at each resolution, and what the last layer reads."""
+    torch.manual_seed(0)
+    model, pixels = Residual(), torch.randint(0, 256, (3, SIZE, SIZE, 3), dtype=torch.uint8)
+    graph = layers_of(trace(model, {"pixels": (pixels[:2], {0: "n"})}), SIZE)
+    (given,) = open_session(graph).run(["output"], {"pixels": pixels.numpy()})
+    with torch.no_grad():
+        # A sum with the shape of the last map would say the same as its mean.
+        parts = [functional.normalize(part) for i, part in enumerate(model.layers(pixels)) if i != 3]
+    assert given == pytest.approx(torch.cat(parts, 1).numpy(), abs=1e-5)
+    onnx.checker.check_model(graph)
 
 
 def test_a_model_without_a_backbone_is_its_pixels(tiny_model: Path) -> None:

@@ -265,7 +265,7 @@ def test_a_student_learns_from_vectors(
     assert facts["towers"]["teacher"].startswith("features-")
     assert (plan.out / "model-16" / "model.json").exists()
     cached = [np.load(path).shape[1] for path in plan.cache.glob("*.npy")]
-    assert cached == [BackboneTower(str(tiny_model)).width]  # the student's view of the photos
+    assert cached == [BackboneTower(str(tiny_model), layers=True).width]  # the student's view of the photos
 
 
 def refusal(dataset: ImageTextDataset, tiny_model: Path, folder: Path, method: str, **settings: Any) -> str:

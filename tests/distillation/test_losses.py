@@ -30,10 +30,10 @@ def test_the_teachers_similarity_is_the_mean_of_two_cosines() -> None:
 
 def test_the_likelihood() -> None:
     a, b, similar = drawn(5, 8, 0), drawn(7, 8, 1), np.random.default_rng(2).random((5, 7))
-    theta = a @ b.T / 2
+    theta = 5 * a @ b.T / np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1))
     expected = (np.log(1 + np.exp(theta)) - similar * theta).mean()
-    half = losses.half_inner(torch.tensor(a), torch.tensor(b))
-    assert losses.negative_log_likelihood(half, torch.tensor(similar)).item() == pytest.approx(expected)
+    given = losses.theta(torch.tensor(a), torch.tensor(b), sharpness=5)
+    assert losses.negative_log_likelihood(given, torch.tensor(similar)).item() == pytest.approx(expected)
 
 
 def test_a_balanced_likelihood_weighs_the_few_that_are_similar_as_much_as_the_rest() -> None:
@@ -61,25 +61,25 @@ def test_the_cosine_that_codes_should_have() -> None:
 
 
 def test_the_likelihood_of_long_codes_is_finite() -> None:
-    """log(1 + exp(512)) is 512, and the codes of 1,024 bits that agree cost nothing when similar."""
+    """With DCMH's sharpness. log(1 + exp(512)) is 512; the codes of 1,024 bits that agree cost nothing when similar."""
     code = torch.ones(1, 1024)
-    theta = losses.half_inner(code, code)
-    assert theta.item() == 512
+    theta = losses.theta(code, code, sharpness=512)
+    assert theta.item() == pytest.approx(512)
     assert losses.negative_log_likelihood(theta, torch.zeros(1, 1)).item() == pytest.approx(512)
     assert losses.negative_log_likelihood(theta, torch.ones(1, 1)).item() == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("bits", [16, 256, 1024])
-@pytest.mark.parametrize(("similar", "agree"), [(0.0, 1.0), (0.0, 0.75), (1.0, 0.25), (1.0, 0.0)])
+@pytest.mark.parametrize(("similar", "agree"), [(0.0, 0.95), (0.0, 0.75), (1.0, 0.25), (1.0, 0.05)])
 def test_a_wrong_pair_has_a_gradient_at_every_length(bits: int, similar: float, agree: float) -> None:
     """A pair whose codes agree in the wrong share of their bits."""
     code = torch.ones(1, bits)
     code[0, round(agree * bits) :] = -1
     code.requires_grad_()
-    theta = losses.half_inner(code, torch.ones(1, bits))
+    theta = losses.theta(code, torch.ones(1, bits), sharpness=5)
     losses.negative_log_likelihood(theta, torch.full((1, 1), similar)).backward()  # type: ignore[no-untyped-call]
     assert code.grad is not None
-    assert (code.grad * (0.5 - similar) > 0.1).all()  # it is driven to the other side
+    assert (code.grad * (0.5 - similar) > 0.1 / bits).all()  # every bit is driven to the other side
 
 
 def test_the_likelihood_of_pairs_that_are_known() -> None:

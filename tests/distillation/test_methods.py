@@ -14,6 +14,7 @@ import torch
 from hashcli.datasets.dataset import ImageTextDataset
 from hashcli.distillation import ckdh, lcdh, soda
 from hashcli.distillation.features import Features
+from hashcli.distillation.heads import HashHead, StandardisedHead
 from hashcli.distillation.towers import HashModelTower
 from hashcli.distillation.trainer import Encoder, NoEvaluator
 from hashcli.distillation.training_loop import EpochReport
@@ -51,6 +52,8 @@ def test_a_method_learns_both_directions(method: str) -> None:
         ("soda", {"label_input": "names"}),
         ("soda", {"label_input": "mean"}),
         ("soda", {"label_input": "classes"}),
+        ("soda", {"label_codes": False}),
+        ("soda", {"pairs": 0.0}),
         ("ckdh", {"distil": False}),
         ("ckdh", {"graph_attention": False}),
         ("lcdh", {"distil": False}),
@@ -58,10 +61,13 @@ def test_a_method_learns_both_directions(method: str) -> None:
         ("lcdh", {"teacher_share": 1.0}),
         ("lcdh", {"teacher_share": 0.0}),
         ("lcdh", {"teacher_data": "rounds"}),
+        ("lcdh", {"averaged": False}),
         ("ckdh", {"graded": True}),
         ("ckdh", {"image_share": 0.0, "text_share": 0.0}),
         ("ckdh", {"student_likelihood": 0.0}),
-        ("ckdh", {"schedule": "cosine"}),
+        ("ckdh", {"teacher_share": 1.0}),
+        ("ckdh", {"teacher_share": 0.0}),
+        ("ckdh", {"schedule": "constant"}),
     ],
 )
 def test_each_ablation_learns_and_is_not_the_method(method: str, settings: dict[str, Any]) -> None:
@@ -131,6 +137,53 @@ def test_the_stream_of_lcdh() -> None:
     assert passes(batch=10) == [2, 2, 2]
 
 
+@pytest.mark.parametrize("distil", [True, False])
+def test_a_stream_learns_nothing_of_rounds_to_come(distil: bool) -> None:
+    """With `teacher_data=rounds`, other items in the later rounds leave the codes of the first one as they were."""
+    training_set = make_training_set(90, seed=1)
+    first = torch.randperm(90, generator=torch.Generator().manual_seed(0))[:30]  # the stream's order, by its seed
+    changed = {}
+    for name in ("image", "text", "teacher_image", "teacher_text"):
+        values = getattr(training_set, name)
+        changed[name] = torch.rand(values.shape, generator=torch.Generator().manual_seed(2))
+        changed[name][first] = values[first]
+    stored: list[torch.Tensor] = []
+
+    class FirstRound(NoEvaluator):
+        def report_stream(self, what: str, encode: Encoder, rows: torch.Tensor, codes: torch.Tensor | None) -> None:
+            if what == "round 1, stored codes":
+                assert codes is not None
+                stored.append(codes)
+
+    for one in (training_set, replace(training_set, **changed)):
+        trainer = make_trainer("lcdh", one, teacher_data="rounds", distil=distil, epochs=1, round_steps=2)
+        train(replace(trainer, evaluator=FirstRound()))
+    assert torch.equal(stored[0], stored[1])
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.asarray((a @ b.T) / np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)))
+
+
+def likelihood(a: np.ndarray, b: np.ndarray, similar: np.ndarray, sharpness: float = 5.0) -> float:
+    """Of Theta = sharpness cos(a, b)."""
+    theta = sharpness * cosine(a, b)
+    return float((np.log(1 + np.exp(theta)) - similar * theta).mean())
+
+
+def logistic(theta: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-theta)))
+
+
+def relaxed(head: torch.nn.Module, features: torch.Tensor) -> np.ndarray:
+    with torch.no_grad():
+        return np.tanh(head(features).double().numpy())
+
+
+def values(terms: dict[str, torch.Tensor]) -> dict[str, float]:
+    return {name: term.item() for name, term in terms.items()}
+
+
 def few_labels(training_set: TrainingSet, share: float) -> TrainingSet:
     """The same with labels for the first rows alone."""
     assert training_set.labels is not None
@@ -165,6 +218,84 @@ def test_without_a_teacher_rows_without_labels_have_no_part(method: str) -> None
         train(make_trainer(method, each, **settings)) for each in (training_set, replace(training_set, **noise))
     )
     assert weights(one.modules()) == weights(other.modules())
+
+
+def test_the_codes_that_sodas_student_learns() -> None:
+    """sign(H^v + H^l), of a row's image and its labels; of a row without labels, or without `label_codes`, of H^v."""
+    training_set = few_labels(make_training_set(8, seed=1), 0.5)
+    trainer = make_trainer("soda", training_set)
+    teacher = soda.TeacherNetwork.for_trainer(trainer)
+    teacher.modules().eval()
+    rows = torch.tensor([1, 2, 5, 7])
+    features = training_set.teacher_image[rows]
+    image, label = relaxed(teacher.image_head, features), relaxed(teacher.label_head, teacher.labels[rows])
+    both = np.where(image + [[1], [1], [0], [0]] * label > 0, 1, -1)
+    of_images = np.where(image > 0, 1, -1)
+    assert (both[:2] != of_images[:2]).any()
+    assert np.array_equal(teacher.codes(features, rows, training_set.labelled).numpy(), both)
+    assert np.array_equal(teacher.codes(features, rows, torch.arange(0)).numpy(), of_images)
+
+
+def test_what_ckdhs_student_learns_of_pairs_with_and_without_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a pair with labels, the teacher's similarity at its share, and theirs; of any other, the teacher's alone."""
+    rng = np.random.default_rng(0)
+    cosines, probabilities = rng.uniform(-1, 1, (4, 4)), rng.uniform(0, 1, (4, 4))
+    teacher = torch.tensor(cosines).float(), torch.tensor(probabilities).float()
+    monkeypatch.setattr(ckdh, "_train_teacher", lambda trainer: lambda rows: teacher)
+    rows = torch.tensor([0, 3, 5, 7])
+
+    def learned(training_set: TrainingSet, **settings: Any) -> list[np.ndarray]:
+        trainer = make_trainer("ckdh", training_set, **settings)
+        return [one.double().numpy() for one in ckdh._taught_similarities(trainer)(rows)]
+
+    training_set = make_training_set(8, seed=1)
+    assert training_set.labels is not None
+    labels = training_set.labels[rows].numpy()
+    similar = (labels @ labels.T > 0).astype(float)
+    assert 0 < similar.mean() < 1
+    mixed = [0.3 * cosines + 0.7 * (2 * similar - 1), 0.3 * probabilities + 0.7 * similar]
+    target, probability = learned(training_set, teacher_share=0.3)
+    assert target == pytest.approx(mixed[0], abs=1e-6)
+    assert probability == pytest.approx(mixed[1], abs=1e-6)
+
+    partly = learned(few_labels(training_set, 0.5), teacher_share=0.3)  # of rows 0 and 3
+    known = np.outer([1, 1, 0, 0], [1, 1, 0, 0]) == 1
+    for given, both, taught in zip(partly, mixed, (cosines, probabilities), strict=True):
+        assert given == pytest.approx(np.where(known, both, taught), abs=1e-6)
+
+    without = learned(replace(training_set, labels=None), teacher_share=0.3)
+    assert without[0] == pytest.approx(cosines)
+    assert without[1] == pytest.approx(probabilities)
+
+
+def test_the_weights_of_lcdh_are_the_mean_over_its_rounds(tmp_path: Path) -> None:
+    """A round's checkpoint has the weights at its end."""
+    training_set = make_training_set(60, seed=1)
+
+    def trained(folder: Path, **settings: Any) -> tuple[dict[str, np.ndarray], list[dict[str, np.ndarray]]]:
+        folder.mkdir()
+        heads = train(make_trainer("lcdh", training_set, folder, epochs=1, round_steps=2, **settings))
+        ends = [torch.load(folder / f"lcdh-round-{number}.pt", weights_only=True)["modules"] for number in (1, 2, 3)]
+        first, *rest = (
+            {name: value.double().numpy() for name, value in one.items()}
+            for one in (heads.modules().state_dict(), *ends)
+        )
+        return first, rest
+
+    weights, ends = trained(tmp_path / "averaged")
+    for name, value in weights.items():
+        assert value == pytest.approx(np.mean([end[name] for end in ends], axis=0), abs=1e-6)
+    assert not np.allclose(weights["text.last.weight"], ends[-1]["text.last.weight"], atol=1e-4)
+    last, ends = trained(tmp_path / "last", averaged=False)
+    assert all(np.array_equal(value, ends[-1][name]) for name, value in last.items())
+
+
+def test_a_share_of_features_and_words_is_left_out_of_the_students_heads() -> None:
+    trainer = make_trainer("ckdh", make_training_set(20, seed=1), image_dropout=0.4, text_dropout=0.2)
+    heads = trainer.new_heads()
+    assert isinstance(heads.image, StandardisedHead)
+    assert isinstance(heads.text, HashHead)
+    assert (heads.image.head.input_dropout.p, heads.text.input_dropout.p) == (0.4, 0.2)
 
 
 def test_sodas_stages_are_joined_with_few_labels_too() -> None:
@@ -211,69 +342,69 @@ def test_what_the_label_network_of_soda_sees() -> None:
     assert seen(label_input="classes") == labels.tolist()
 
 
-def test_the_terms_of_ckdh() -> None:
+@pytest.mark.parametrize(("labels", "share"), [(False, 1.0), (True, 0.2)])
+def test_the_terms_of_ckdh(labels: bool, share: float) -> None:
+    """With labels, those of the cosines have a share of their weights."""
     rng = np.random.default_rng(0)
     image, text = rng.uniform(-1, 1, (4, BITS)), rng.uniform(-1, 1, (4, BITS))
     target, probability = rng.uniform(-1, 1, (4, 4)), rng.uniform(0, 1, (4, 4))
 
-    def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return np.asarray((a @ b.T) / np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)))
-
-    trainer = make_trainer("ckdh", make_training_set(4, seed=1))
+    training_set = make_training_set(4, seed=1, labels=labels)
+    trainer = make_trainer("ckdh", training_set, sharpness=3.0, label_cosines=0.2)
     weights = ckdh.TermWeights(1.0, 0.5, 2.0)
     terms = ckdh._terms(trainer, weights, *(torch.tensor(one) for one in (image, text, target, probability)))
-    theta = image @ text.T / 2
-    assert terms["likelihood"].item() == pytest.approx((np.log(1 + np.exp(theta)) - probability * theta).mean())
+    if labels:  # without, similar pairs weigh as much as all others
+        assert terms["likelihood"].item() == pytest.approx(likelihood(image, text, probability, sharpness=3))
     within = ((cosine(image, image) - target) ** 2).mean() + ((cosine(text, text) - target) ** 2).mean()
-    assert terms["intra"].item() == pytest.approx(0.5 * within)
-    assert terms["inter"].item() == pytest.approx(2 * ((cosine(image, text) - target) ** 2).mean())
+    assert terms["intra"].item() == pytest.approx(share * 0.5 * within)
+    assert terms["inter"].item() == pytest.approx(share * 2 * ((cosine(image, text) - target) ** 2).mean())
 
 
-def likelihood(theta: np.ndarray, similar: np.ndarray) -> float:
-    return float((np.log(1 + np.exp(theta)) - similar * theta).mean())
-
-
-def relaxed(head: torch.nn.Module, features: torch.Tensor) -> np.ndarray:
-    with torch.no_grad():
-        return np.tanh(head(features).double().numpy())
-
-
-def values(terms: dict[str, torch.Tensor]) -> dict[str, float]:
-    return {name: term.item() for name, term in terms.items()}
-
-
-def test_the_terms_of_sodas_student() -> None:
-    """Of images and texts the same: against the teacher's fixed codes, among each other, and the codes' distances."""
+@pytest.mark.parametrize("all_labelled", [True, False])
+def test_the_terms_of_sodas_student(all_labelled: bool) -> None:
+    """Of images and texts the same: against the teacher's fixed codes, among each other, and the codes' distances; and
+    images against texts. Of a pair without labels, row 7 here, the codes say how similar it is."""
     training_set = make_training_set(8, seed=1)
-    trainer = make_trainer("soda", training_set, instance=2.0, relation=3.0, quantisation=0.5)
+    if not all_labelled:
+        training_set = few_labels(training_set, 6 / 8)
+    settings: dict[str, Any] = {"instance": 2.0, "relation": 3.0, "quantisation": 0.5, "pairs": 4.0, "sharpness": 3.0}
+    trainer = make_trainer("soda", training_set, **settings)
     heads = trainer.new_heads()
     heads.modules().eval()
     rows = torch.tensor([1, 2, 5, 7])
     codes = np.where(np.random.default_rng(0).random((4, BITS)) < 0.5, -1.0, 1.0)
     both = [relaxed(heads.image, training_set.image[rows]), relaxed(heads.text, training_set.text[rows])]
-    similar = training_set.similarity(rows).numpy()
+    assert training_set.labels is not None
+    labels = training_set.labels[rows].numpy()
+    similar = (labels @ labels.T > 0).astype(float)
+    if not all_labelled:
+        similar[3], similar[:, 3] = logistic(3 * codes @ codes[3] / BITS), logistic(3 * codes @ codes[3] / BITS)
     terms = values(soda._student_loss(trainer, heads, torch.tensor(codes).float(), rows))
     expected = {
-        "likelihood": sum(likelihood(codes @ h.T / 2, similar) + likelihood(h @ h.T / 2, similar) / 2 for h in both),
+        "likelihood": sum(likelihood(codes, h, similar, 3) + likelihood(h, h, similar, 3) / 2 for h in both),
         "instance": sum(2 * ((h - codes) ** 2).sum() / (4 * BITS) for h in both),
         "relation": sum(3 * (((h @ codes.T - codes @ codes.T) / BITS) ** 2).mean() for h in both),
         "quantisation": sum(0.5 * ((h - np.where(h > 0, 1, -1)) ** 2).mean() for h in both),
+        "pairs": 4 * likelihood(both[0], both[1], similar, 3),
     }
     assert terms == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("two_stages", [True, False])
 def test_sodas_student_learns_from_what_its_teacher_sees_of_the_images(two_stages: bool) -> None:
-    """Noise in place of the teacher's features of the images makes a worse student; without a teacher, the same one."""
-    training_set = make_training_set(400, seed=1)
+    """With few labels, noise in place of the teacher's features of the images makes a worse student; without a teacher,
+    the same one."""
+    training_set = few_labels(make_training_set(400, seed=1, teacher_noise=0.2), 0.1)
     noise = torch.randn(training_set.teacher_image.shape, generator=torch.Generator().manual_seed(0))
     blind = replace(training_set, teacher_image=torch.nn.functional.normalize(noise))
     query, database = make_training_set(100, seed=2), make_training_set(300, seed=3)
-    good, bad = (train(make_trainer("soda", one, two_stages=two_stages)) for one in (training_set, blind))
+    settings: dict[str, Any] = {"two_stages": two_stages, "labelled_steps": 100}
+    good, bad = (train(make_trainer("soda", one, **settings)) for one in (training_set, blind))
     worse = mean_average_precisions(bad, query, database)
     for direction, (value, _) in mean_average_precisions(good, query, database).items():
         assert value > worse[direction][0] + 0.05
-    alone = [train(make_trainer("soda", one, distil=False, epochs=1)) for one in (training_set, blind)]
+    without: dict[str, Any] = {"distil": False, "epochs": 1, "labelled_steps": 2}
+    alone = [train(make_trainer("soda", one, **without)) for one in (training_set, blind)]
     assert weights(alone[0].modules()) == weights(alone[1].modules())
 
 
@@ -305,12 +436,12 @@ def test_the_teacher_of_soda_encodes_the_teachers_features_of_images() -> None:
     assert same_bits.float().mean() > 0.7
 
 
-@pytest.mark.parametrize(("bits", "scale"), [(16, 4), (32, 8), (64, 10), (128, 12), (256, 12)])
-def test_the_terms_of_a_round_of_lcdh(bits: int, scale: float) -> None:
+@pytest.mark.parametrize(("bits", "sharpness"), [(16, 4.0), (256, 5.0)])
+def test_the_terms_of_a_round_of_lcdh(bits: int, sharpness: float) -> None:
     """With the teacher's logistic and the labels at 0.3 and 0.7, and anchors of other rows."""
     training_set = make_training_set(12, seed=1)
     settings: dict[str, Any] = {"teacher_share": 0.3, "kappa": 0.2, "lambda1": 0.2, "lambda2": 0.4, "quantisation": 0.5}
-    trainer = replace(make_trainer("lcdh", training_set, **settings), bits=bits)
+    trainer = replace(make_trainer("lcdh", training_set, sharpness=sharpness, **settings), bits=bits)
     heads = trainer.new_heads()
     heads.modules().eval()
     rng = np.random.default_rng(0)
@@ -318,20 +449,17 @@ def test_the_terms_of_a_round_of_lcdh(bits: int, scale: float) -> None:
     rows, anchors = torch.tensor([1, 2, 5, 7]), torch.tensor([0, 3, 4, 6, 8])
 
     def target(others: torch.Tensor) -> np.ndarray:
-        logistic = 1 / (1 + np.exp(-0.2 * scale / bits * teacher[rows] @ teacher[others].T))
-        return np.asarray(0.3 * logistic + 0.7 * training_set.similarity(rows, others).numpy())
-
-    def scaled(a: np.ndarray, b: np.ndarray, similar: np.ndarray) -> float:
-        return likelihood(scale / bits * a @ b.T, similar)
+        taught = logistic(0.2 * sharpness * cosine(teacher[rows], teacher[others]))
+        return np.asarray(0.3 * taught + 0.7 * training_set.similarity(rows, others).numpy())
 
     image, text = relaxed(heads.image, training_set.image[rows]), relaxed(heads.text, training_set.text[rows])
     both = np.where(image + text > 0, 1, -1)
     now, old = target(rows), target(anchors)
     expected = {
-        "inter": scaled(image, text, now),
-        "intra": 0.2 * (scaled(image, image, now) + scaled(text, text, now)) / 2,
+        "inter": likelihood(image, text, now, sharpness),
+        "intra": 0.2 * (likelihood(image, image, now, sharpness) + likelihood(text, text, now, sharpness)) / 2,
         "quantisation": 0.5 * (((image - both) ** 2).mean() + ((text - both) ** 2).mean()),
-        "old": 0.4 * (scaled(image, codes, old) + scaled(text, codes, old)) / 2,
+        "old": 0.4 * (likelihood(image, codes, old, sharpness) + likelihood(text, codes, old, sharpness)) / 2,
     }
     old_items = lcdh.OldItems(anchors, torch.tensor(codes).float())
     terms = lcdh._round_loss(trainer, heads, torch.tensor(teacher).float(), rows, old_items)
@@ -339,13 +467,20 @@ def test_the_terms_of_a_round_of_lcdh(bits: int, scale: float) -> None:
     first = lcdh._round_loss(trainer, heads, None, rows, lcdh.OldItems(anchors[:0], torch.empty(0, bits)))
     assert first.keys() == {"inter", "intra", "quantisation"}
     labels = training_set.similarity(rows).numpy()
-    assert first["inter"].item() == pytest.approx(scaled(image, text, labels), rel=1e-4)
+    assert first["inter"].item() == pytest.approx(likelihood(image, text, labels, sharpness), rel=1e-4)
 
 
 def test_the_similarities_that_the_teacher_of_ckdh_gives() -> None:
     """S_T is the mean of each modality's cosines and of the two across, by their shares; P_T its logistic."""
     training_set = make_training_set(60, seed=1)
-    trainer = make_trainer("ckdh", training_set, epochs=1, kappa=0.5, image_share=3.0, text_share=1.0, cross_share=2.0)
+    settings: dict[str, Any] = {
+        "kappa": 0.5,
+        "sharpness": 3.0,
+        "image_share": 3.0,
+        "text_share": 1.0,
+        "cross_share": 2.0,
+    }
+    trainer = make_trainer("ckdh", training_set, epochs=1, **settings)
     outputs: dict[str, torch.Tensor] = {}
 
     class Teacher(NoEvaluator):
@@ -366,4 +501,4 @@ def test_the_similarities_that_the_teacher_of_ckdh_gives() -> None:
     image, text = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (image, text))
     expected = (3 * image @ image.T + text @ text.T + image @ text.T + text @ image.T) / 6
     assert similar.numpy() == pytest.approx(expected, abs=1e-5)
-    assert probability.numpy() == pytest.approx(1 / (1 + np.exp(-0.5 * BITS * expected / 2)), abs=1e-5)
+    assert probability.numpy() == pytest.approx(logistic(0.5 * 3 * expected), abs=1e-5)

@@ -8,7 +8,7 @@ pytest.importorskip("torch")
 import torch
 
 from hashcli.distillation.ckdh import GraphAttention, GraphTextTeacher
-from hashcli.distillation.heads import HashHead
+from hashcli.distillation.heads import HashHead, StandardisedHead
 from hashcli.distillation.lcdh import FusedTeacher
 
 
@@ -89,6 +89,38 @@ def test_a_hash_head_by_hand() -> None:
         head.last.weight.copy_(torch.tensor([[2.0, 3]]))
         head.last.bias.copy_(torch.tensor([-1.0]))
         assert head(torch.tensor([[1.0, 2], [-3, -2]])).tolist() == [[2], [5]]  # 2 * 1.5 - 1 and 3 * 2 - 1
+
+
+def test_a_hash_head_leaves_out_features_in_training_alone() -> None:
+    """Here its outputs are the features that it sees, twice as large where half are left out."""
+    torch.manual_seed(0)
+    head = HashHead(4, hidden=4, bits=4, dropout=0, input_dropout=0.5)
+    for layer in (head.first, head.last):
+        torch.nn.init.eye_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    features = torch.ones(1000, 4)
+    seen = head(features)
+    assert set(seen.flatten().tolist()) == {0, 2}
+    assert seen.mean().item() == pytest.approx(1, abs=0.1)
+    assert torch.equal(head.eval()(features), features)
+
+
+def test_a_standardised_head_sees_features_of_one_scale_and_folds_into_a_plain_one() -> None:
+    """The features differ by a factor of 1,000; of those that it is made for, the mean length is 8."""
+    torch.manual_seed(0)
+    rows = torch.randn(500, 20) * torch.logspace(-2, 1, 20) + 3
+    rows[:, 5] = 7.0  # the same in all rows
+    head = StandardisedHead(HashHead(20, hidden=6, bits=16, dropout=0.5, input_dropout=0.5), rows).eval()
+    seen = (rows - head.mean) * head.scale
+    assert (seen**2).sum(dim=1).mean().item() == pytest.approx(64 * 19 / 20, rel=0.01)
+    assert np.delete(seen.std(dim=0).numpy(), 5) == pytest.approx(8 / 20**0.5, rel=1e-3)
+    before = head.head.first.weight.clone()
+    plain = head.folded()
+    assert type(plain) is HashHead
+    others = rows + torch.eye(20)[5]  # what did not vary in training says nothing
+    assert torch.allclose(plain(rows), head(rows), atol=1e-4)
+    assert torch.allclose(plain(others), plain(rows), atol=1e-4)
+    assert torch.equal(head.head.first.weight, before)  # it can still be trained
 
 
 def test_without_attention_the_fused_teacher_is_linear() -> None:

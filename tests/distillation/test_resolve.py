@@ -181,7 +181,7 @@ def test_the_list_of_all_settings_has_each_shared_one_once() -> None:
     others = ("itq", "rank")  # whose bits have another default
     names = [one.name for one in describe_settings() if one.method not in others]
     twice = {name for name in names if names.count(name) > 1}
-    assert twice == {"tune_teacher", "kappa"}  # of several methods, and not of all
+    assert twice == {"tune_teacher", "kappa", "teacher_share"}  # of several methods, and not of all
     assert {"epochs", "prompt", "kappa", "rounds"} <= set(names)
 
 

@@ -79,7 +79,8 @@ def test_a_run_leaves_hash_models_and_all_that_is_needed_to_check_them(
     assert all(epoch["stage"].startswith(method) and epoch["number"] <= epoch["of"] == 2 for epoch in epochs)
     last = next(epoch for epoch in epochs[::-1] if epoch["bits"] == 16)["validation"]
     final = metrics_of(rows, "validation", 16, "mAP@all")
-    assert last == {f"{direction} mAP@all": value for direction, value in final.items()}
+    if method != "lcdh":  # whose last epoch was evaluated before the mean over the rounds was taken
+        assert last == {f"{direction} mAP@all": value for direction, value in final.items()}
     of_teacher = {row["direction"] for row in rows if row["of"] == f"{method}'s teacher"}
     both_databases = TEACHERS[method] | {f"{way}, unseen database" for way in TEACHERS[method]}
     assert of_teacher == both_databases | (WITHIN if method == "ckdh" else set())
@@ -97,12 +98,18 @@ def test_a_run_leaves_hash_models_and_all_that_is_needed_to_check_them(
         assert np.array_equal(saved["rows"], saved["text_rows"])  # one text each
         images, texts = saved["photos"], saved["texts"]
         assert images.shape == (58, bits // 8)
-        expected = {}
-        for name, part in (("", split.database), (", unseen database", split.unseen)):
-            query, database = (np.searchsorted(saved["rows"], rows_of_it) for rows_of_it in (split.query, part))
-            relevant = labels[split.query] @ labels[part].T > 0
+        expected: dict[str, Any] = {}
+        validation: dict[str, Any] = {}
+        for name, queries, part, values in (
+            ("", split.query, split.database, expected),
+            (", unseen database", split.query, split.unseen, expected),
+            ("", split.validation, split.train, validation),
+        ):
+            query, database = (np.searchsorted(saved["rows"], rows_of_it) for rows_of_it in (queries, part))
+            relevant = labels[queries] @ labels[part].T > 0
             for kinds, codes, others in (("text to image", texts, images), ("image to text", images, texts)):
-                expected[kinds + name] = pytest.approx(mean_average_precision(codes[query], others[database], relevant))
+                values[kinds + name] = pytest.approx(mean_average_precision(codes[query], others[database], relevant))
+        assert metrics_of(rows, "validation", bits, "mAP@all") == validation
         found = metrics_of(rows, method, bits, "mAP@all")
         assert {way: value for way, value in found.items() if way not in WITHIN} == expected
         assert found.keys() == metrics_of(rows, "ITQ of the teacher", bits, "mAP@all").keys() == {*expected, *WITHIN}
@@ -216,7 +223,7 @@ def test_a_stopped_run_ends_like_one_that_was_not_stopped(
     mirflickr: ImageTextDataset, tiny_model: Path, tmp_path: Path
 ) -> None:
     """Stopped within the second round of the first code length; what was done before is not done again."""
-    settings = short_settings("lcdh", tiny_model, bits=[16, 32], round_steps=4, batch=8)
+    settings = short_settings("lcdh", tiny_model, bits=[16, 32], round_steps=4, batch=8, averaged=True)
     whole, stopped = (small_plan(mirflickr, settings, tmp_path, name) for name in ("whole", "stopped"))
     everything = Kept()
     train_hash_models(whole, everything)

@@ -78,7 +78,7 @@ def test_a_run_from_before_a_setting_existed_has_its_default(tmp_path: Path) -> 
     del saved["config"]["kappa"]
     begin_run(tmp_path, saved, "{}")
     resume_run(tmp_path, facts(), defaults())
-    with pytest.raises(HashcliError, match=r"other settings \(kappa 1.0, not 0.7\)"):
+    with pytest.raises(HashcliError, match=rf"other settings \(kappa {SETTINGS.kappa}, not 0.7\)"):
         resume_run(tmp_path, facts(replace(SETTINGS, kappa=0.7)), defaults())
 
 

@@ -30,7 +30,7 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("student")
     training_set = make_training_set(300, seed=1, classes=[0, 1, 2, 3])
     trainer = make_trainer("soda", training_set, bits=(BITS,), anchors=100)
-    heads = train(trainer)
+    heads = train(trainer).folded()
     anchors = choose_anchors(training_set, heads, trainer.settings)
     names = training_set.label_names
     save_student(folder, Student(trainer.settings, TOWERS, ["a", "dog"], names, heads, anchors, 300))

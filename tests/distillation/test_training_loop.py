@@ -25,7 +25,7 @@ class StoppedError(Exception):
 def test_one_seed_gives_one_result_and_another_seed_another() -> None:
     training_set = make_training_set(100, seed=1)
     first, again, other = (
-        weights(train(make_trainer("soda", training_set, seed=seed, epochs=2)).modules()) for seed in (0, 0, 1)
+        weights(train(make_trainer("soda", training_set, seed=seed, epochs=2)).folded().modules()) for seed in (0, 0, 1)
     )
     assert first == again
     assert all(first[name] != other[name] for name in first)
@@ -33,7 +33,7 @@ def test_one_seed_gives_one_result_and_another_seed_another() -> None:
 
 @pytest.mark.parametrize("method", PAIRED)
 def test_a_run_stopped_after_any_epoch_ends_with_the_weights_of_one_that_was_not(method: str, tmp_path: Path) -> None:
-    """It is stopped, and started anew, after each and every epoch."""
+    """It is stopped, and started anew, after each and every epoch: within LCDH's rounds, too, and between them."""
     training_set = make_training_set(100, seed=1)
     epochs: list[EpochReport] = []
     uninterrupted = train(make_trainer(method, training_set, None, epochs.append, **short(method)))
@@ -68,9 +68,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch() -> None:
         train(make_trainer("ckdh", training_set))
 
 
-def test_one_pair_alone_is_refused() -> None:
+def test_one_pair_alone_is_refused(recwarn: pytest.WarningsRecorder) -> None:
     with pytest.raises(HashcliError, match="fewer than two training photos have labels"):
         train(make_trainer("ckdh", make_training_set(1, seed=1)))
+    assert not recwarn.list
 
 
 def test_a_batch_of_one_is_left_out_and_losses_are_reported() -> None:

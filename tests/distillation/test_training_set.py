@@ -41,6 +41,12 @@ def test_texts_of_one_photo_are_similar_whatever_the_teacher_finds() -> None:
     assert torch.equal(replace(training_set, neighbours=1.0).similarity(torch.arange(6)), torch.ones(6, 6))
 
 
+def test_what_was_asked_of_the_rows_does_not_keep_them_from_a_device() -> None:
+    training_set = make_training_set(5, seed=1)
+    assert training_set.labelled.tolist() == [0, 1, 2, 3, 4]
+    assert torch.equal(training_set.to(torch.device("cpu")).text, training_set.text)
+
+
 def test_nothing_is_known_of_a_row_without_labels_where_others_have_some() -> None:
     full = make_training_set(5, seed=1)
     assert full.labels is not None

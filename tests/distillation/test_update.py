@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def test_an_update_learns_words_that_the_model_did_not_know(
     """To the old model texts of new words are all alike; it has the codes it had for all others."""
     other_words = [[" ".join(f"new{word}" for word in text.split()) for text in own] for own in mirflickr.texts]
     captions = replace(some_pairs(mirflickr, range(4, 58)), texts=other_words[4:58], labels=None, label_names=[])
-    plan = update_plan(old_model, captions, tmp_path, "new", epochs=10)
+    plan = update_plan(old_model, captions, tmp_path, "new", epochs=20)
     train_hash_models(plan, Kept())
     before, after = load_student(old_model), load_student(plan.out / "model-16")
     assert set(other_words[4][0].split()) <= set(after.vocabulary)
@@ -103,19 +104,24 @@ def test_an_update_learns_words_that_the_model_did_not_know(
 def test_a_student_of_a_hash_models_outputs_is_updated_on_them(
     mirflickr: ImageTextDataset, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As version 0.2 trained it; a student that is trained now has the backbone's features."""
+    """As version 0.2 trained it; a student that is trained now has features of the backbone's layers, or the last."""
     plan = small_plan(mirflickr, short_settings("ckdh", tiny_model, epochs=1), tmp_path, "old")
     with monkeypatch.context() as before:
-        before.setattr(open_towers, "open_image_tower", lambda name, device, backbone: HashModelTower(name))
+        before.setattr(open_towers, "open_image_tower", lambda name, device, of_hash_model: HashModelTower(name))
         train_hash_models(plan, Kept())
     old = load_student(plan.out / "model-16")
     assert old.towers["student"].startswith("hashmodel-")
     update = update_plan(plan.out / "model-16", some_pairs(mirflickr, range(4, 44)), tmp_path, "new", epochs=1)
     train_hash_models(update, Kept())
     assert load_student(update.out / "model-16").towers == old.towers
-    now = replace(plan, out=tmp_path / "now")
-    train_hash_models(now, Kept())
-    assert load_student(now.out / "model-16").towers["student"].startswith("backbone-")
+    for layers, kind in ((True, "layers-"), (False, "backbone-")):
+        now = replace(plan, settings=replace(plan.settings, student_layers=layers), out=tmp_path / kind)
+        train_hash_models(now, Kept())
+        towers = load_student(now.out / "model-16").towers
+        assert towers["student"].startswith(kind)
+        update = update_plan(now.out / "model-16", some_pairs(mirflickr, range(4, 44)), tmp_path, f"new-{kind}")
+        train_hash_models(update, Kept())
+        assert load_student(update.out / "model-16").towers == towers
 
 
 @pytest.mark.parametrize(
@@ -123,12 +129,13 @@ def test_a_student_of_a_hash_models_outputs_is_updated_on_them(
     [
         ({"bits": 32}, "has bits 16, which 32 cannot replace"),
         ({"hidden": 32}, "has hidden 16, which 32"),
+        ({"student_layers": False}, "has student_layers true, which false"),
         ({"method": "ckdh"}, "has method soda, which ckdh"),
         ({"tune_student": "last"}, "has tune_student head, which last"),
     ],
 )
 def test_what_made_the_model_cannot_be_changed(
-    mirflickr: ImageTextDataset, old_model: Path, tmp_path: Path, values: dict[str, str], said: str
+    mirflickr: ImageTextDataset, old_model: Path, tmp_path: Path, values: dict[str, Any], said: str
 ) -> None:
     plan = update_plan(old_model, mirflickr, tmp_path, "new", **values)
     with pytest.raises(HashcliError, match=f"The model to update {said}"):

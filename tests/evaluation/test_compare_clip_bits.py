@@ -93,7 +93,7 @@ def test_the_order_is_that_of_a_search(program: ModuleType, hashcli: Run, tiny_m
     with Index(tmp_path / "ix") as index:
         for query, found in zip(queries, places, strict=True):
             scores = model.encode_texts([query])[0] @ np.where(model.encode_images(photos) > 0, 1, -1).T
-            answers = [str(answer.path) for answer in index.search(query, k=10)]
+            answers = [str(answer.path) for answer in index.search(query, k=10, all_copies=True)]
             by_path = dict(zip(photos, scores, strict=True))
             assert [by_path[photos[place]] for place in found] == pytest.approx([by_path[one] for one in answers])
 

@@ -152,7 +152,7 @@ def described(path: Path, description: str = "", comment: bytes = b"", taken: st
     photo.save(path, exif=exif.tobytes())
 
 
-# The catalog's tables as versions 0.1 and 0.2 made them.
+# The catalog's tables as schemas 1 and 2 had them, and schema 3 at first.
 _OLD_TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE roots (path TEXT PRIMARY KEY, device INTEGER NOT NULL) WITHOUT ROWID;
@@ -173,9 +173,14 @@ ALTER TABLE items ADD COLUMN photo TEXT;
 ALTER TABLE items ADD COLUMN taken INTEGER;
 CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
 """
-
-
 _ADDED_IN_3 = """
+ALTER TABLE items ADD COLUMN ctime_ns INTEGER;
+ALTER TABLE items ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE items ADD COLUMN check_value INTEGER;
+CREATE TABLE excludes (number INTEGER PRIMARY KEY, pattern TEXT NOT NULL UNIQUE);
+CREATE TABLE forgotten (path TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+_ADDED_IN_4 = """
 ALTER TABLE items ADD COLUMN ctime_ns INTEGER;
 ALTER TABLE items ADD COLUMN taken_from INTEGER;
 ALTER TABLE items ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;
@@ -184,6 +189,7 @@ ALTER TABLE items ADD COLUMN check_value INTEGER;
 CREATE TABLE excludes (number INTEGER PRIMARY KEY, pattern TEXT NOT NULL UNIQUE);
 CREATE TABLE forgotten (path TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+_ADDED = {1: "", 2: _ADDED_IN_2, 3: _ADDED_IN_2 + _ADDED_IN_3, 4: _ADDED_IN_2 + _ADDED_IN_4}
 
 
 def to_version(version: int, index_folder: Path) -> None:
@@ -191,22 +197,19 @@ def to_version(version: int, index_folder: Path) -> None:
     db = sqlite3.connect(index_folder / "old.sqlite", isolation_level=None)
     db.create_function("check_value", -1, check_value)
     db.execute("ATTACH ? AS new", (str(index_folder / FILE_NAME),))
-    added = (_ADDED_IN_2, _ADDED_IN_3)[: version - 1]
-    db.executescript(_OLD_TABLES + "".join(added))
-    columns = "id, kind, path, size, mtime_ns, hash, text, code"
-    columns += ", line, photo, taken" if version >= 2 else ""
-    columns += ", ctime_ns, taken_from, left_out, beside, check_value" if version >= 3 else ""
+    db.executescript(_OLD_TABLES + _ADDED[version])
+    columns = "id, kind, path, size, mtime_ns, hash, text, code" + (", line, photo, taken" if version >= 2 else "")
+    columns += ", ctime_ns, left_out, taken_from, beside" if version >= 4 else ""
     db.executescript(
         f"""
         INSERT INTO meta SELECT * FROM new.meta;
         INSERT INTO roots SELECT * FROM new.roots;
-        INSERT INTO items SELECT {columns} FROM new.items;
+        INSERT INTO items ({columns}) SELECT {columns} FROM new.items;
         PRAGMA user_version = {version};
         """
     )
-    if version >= 3:
-        later = ", mtime_ns, latitude, longitude" if version == 3 else ", latitude, longitude"
-        checked = CHECKED_COLUMNS.removesuffix(later)
+    if version >= 4:
+        checked = CHECKED_COLUMNS.removesuffix(", latitude, longitude")
         db.execute(f"UPDATE items SET check_value = check_value({checked}) WHERE code IS NOT NULL")
     db.close()
     for file in [*index_folder.glob("catalog.sqlite*"), *index_folder.glob("*.filter")]:

@@ -196,7 +196,7 @@ def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path
     with Catalog.create_or_open(folder, versions.append) as catalog:
         assert versions == [version]
         # with a state that no photo has, so that it is read once more
-        state = FileState(STATE.size, mtime_ns, STATE.ctime_ns if version >= 3 else None, TO_BE_READ)
+        state = FileState(STATE.size, mtime_ns, STATE.ctime_ns if version >= 4 else None, TO_BE_READ)
         assert dict(catalog.photos()) == {path: IndexedFile(1, state, HASH, encoded=True)}
         assert list(catalog.filter_fields(Kind.IMAGE)) == [FilterFields("a.jpg", taken, mtime_ns or None)]
     assert wrong_check_values(folder) == 0
@@ -207,9 +207,13 @@ def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path
 def test_check_values_without_the_time_of_the_file_are_made_anew(folder: Path) -> None:
     """As they were before 0.3 was released. A damaged row is not taken for a sound one."""
     make_catalog(folder, "a.jpg", "b.jpg")
-    to_version(3, folder)
+    to_version(4, folder)
     with sqlite3.connect(folder / "catalog.sqlite") as db:
+        db.create_function("check_value", -1, check_value)
+        columns = CHECKED_COLUMNS.removesuffix(", mtime_ns, latitude, longitude")
+        db.execute(f"UPDATE items SET check_value = check_value({columns})")
         db.execute("UPDATE items SET path = 'c.jpg' WHERE id = 2")
+        db.execute("PRAGMA user_version = 3")
     with Catalog.open(folder) as catalog:
         assert len(catalog.items([1, 2])) == 2
     with Catalog.create_or_open(folder) as catalog:

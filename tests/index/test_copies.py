@@ -10,6 +10,7 @@ import pytest
 
 from hashcli import Filter, HashcliError, Query
 from hashcli.index.catalog import NO_FACTS, Catalog, FileState, Kind
+from hashcli.index.catalog_file import CHECKED_COLUMNS
 from hashcli.index.search import Index
 from hashcli.index.update import refresh_derived_files
 from tests.conftest import PHOTOS
@@ -125,9 +126,7 @@ def test_different_photos_with_the_same_code_are_different_answers(
     index: IndexFolder, album: Path, opened: Index
 ) -> None:
     index.sql("UPDATE items SET code = (SELECT code FROM items WHERE path LIKE '%chelsea.png') WHERE kind = 0")
-    index.sql(
-        "UPDATE items SET check_value = check_value(kind, path, hash, text, code, line, photo, taken, taken_from)"
-    )
+    index.sql(f"UPDATE items SET check_value = check_value({CHECKED_COLUMNS})")
     index.sql("UPDATE meta SET value = 7 WHERE key = 'generation'")
     found = opened.search(Query(images=album / "chelsea.png"), k=5)
     assert len({result.distance for result in found}) == 1

@@ -104,6 +104,26 @@ def test_a_damaged_row_is_no_answer_and_is_mended_by_an_update(with_texts: Index
         opened.check()
 
 
+@pytest.mark.parametrize("byte", [b"\xef", b"x"], ids=["not UTF-8", "another path"])
+def test_what_texts_are_looked_up_by_is_made_anew_if_it_is_not_as_the_rows_say(
+    with_texts: IndexFolder, byte: bytes
+) -> None:
+    right, rows = answers(with_texts), with_texts.rows()
+    with_texts.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    ((root,),) = with_texts.sql("SELECT rootpage FROM sqlite_master WHERE name = 'texts_by_path'")
+    content = bytearray((with_texts.folder / FILE_NAME).read_bytes())
+    place = content.index(b"chelsea.txt", 4096 * (int(str(root)) - 1))
+    content[place : place + 1] = byte
+    (with_texts.folder / FILE_NAME).write_bytes(content)
+    with Index(with_texts.folder) as opened, pytest.raises(DamagedRowsError):
+        opened.check()
+    with_texts.update()
+    assert with_texts.rows() == rows
+    assert answers(with_texts) == right
+    with Index(with_texts.folder) as opened:
+        opened.check()
+
+
 def test_an_index_that_is_sound_passes_the_check(with_texts: IndexFolder) -> None:
     with Index(with_texts.folder) as opened:
         opened.check()

@@ -56,14 +56,14 @@ class RandomIndex:
         places = [(None, None), (488_566_000, 23_522_000), (0, -1_799_000_000), (0, 1_799_000_000)]
         place = random.Random(number).choice(places)
         code = np.frombuffer(shuffled.randbytes(32), np.uint8)
-        catalog.add_photo(path, FileState(1, mtime_ns), bytes(16), code, PhotoFacts(taken, None, 0, *place))
+        catalog.add_photo(path, FileState(1, mtime_ns), number.to_bytes(16), code, PhotoFacts(taken, None, 0, *place))
         self.places[path] = Place.from_stored(*place)
         self.times[path] = taken, mtime_ns
         self.paths["image"].append(path)
         captions = f"{self.folder}/captions {number}.csv"
         about = shuffled.choice([path, None])
         text = Text(1, "a text", about)
-        catalog.set_texts(captions, FileState(1, moment * 10**9), bytes(16), [(text, code.tobytes())])
+        catalog.set_texts(captions, FileState(1, moment * 10**9), number.to_bytes(16), [(text, code.tobytes())])
         self.times[captions] = None, moment * 10**9
         self.paths["text"].append(about or captions)
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+from hashcli.index import near_codes
 from hashcli.index.duplicates import look_at
 from hashcli.index.likeness import Look, alike_by_keys, keys_of, look_of, same_picture
 from tests.conftest import PHOTOS, SKIMAGE
+from tests.hashmodel.test_deep_colours import save_png
 
 
 def look(path: str | Path) -> Look:
@@ -76,6 +78,25 @@ def test_a_photo_without_a_twentieth_at_some_sides_is_the_same(tmp_path: Path, e
     assert same_picture(whole, cropped)
     assert same_picture(cropped, whole)
     assert are_candidates(whole, cropped)
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_a_photo_of_10_or_12_bits_in_16_looks_like_that_of_8(tmp_path: Path, bits: int) -> None:
+    photo = np.asarray(Image.open(SKIMAGE / "coffee.png").convert("RGB")).astype(np.uint16)
+    save_png(tmp_path / "deep.png", photo << (bits - 8))
+    plain, deep = look(SKIMAGE / "coffee.png"), look(tmp_path / "deep.png")
+    assert same_picture(plain, deep)
+    assert are_candidates(plain, deep)
+
+
+def test_keys_of_many_pictures_are_not_compared_with_every_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_codes, "_EVERY_TWO", 100)
+    monkeypatch.delattr(near_codes, "_by_comparing_all")
+    keys = np.random.default_rng(0).integers(0, 256, (2000, 9, 16), dtype=np.uint8)
+    keys[1000:] = keys[:1000]
+    keys[1000:, :, :2] ^= 0b11000011  # 8 bits of 128
+    pairs = alike_by_keys(keys).tolist()
+    assert [number for number in range(1000) if [number, number + 1000] not in pairs] == []
 
 
 def test_the_same_drawing_in_another_colour_is_another_picture() -> None:
