@@ -106,6 +106,8 @@ def rank(
 
 def before(first: Neighbours, others: Neighbours) -> Neighbours:
     """Both, where those of the first come before the others."""
+    if not len(first.ids):
+        return others
     rest = np.flatnonzero(~np.isin(others.ids, first.ids))
     if not len(rest):
         return first._replace(nearest_distance=others.nearest_distance, by_words=len(first.ids))

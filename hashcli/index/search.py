@@ -341,7 +341,7 @@ class Index:
         own codes are searched. Raises DamagedRowsError if it is the row that is damaged.
         """
         code_index = self._code_index(kind)
-        hits = self._hits(asked) if kind is Kind.IMAGE else {}
+        hits = self._hits(asked, len(code_index)) if kind is Kind.IMAGE else {}
         neighbours = self._nearest(kind, code_index, asked, hits, options)
         items = self.catalog.items({id_ for one in neighbours for id_ in one.ids.tolist()})
         if not all(_agree(one, items) for one in neighbours):
@@ -376,16 +376,16 @@ class Index:
         found = searched.nearest(parts)
         for place, one in enumerate(asked):
             best = found.setdefault(place, NOTHING)
-            if place in hits and len(hits[place].ids):
+            if place in hits:
                 first = searched.first(one.output, hits[place], best.nearest_distance)
                 found[place] = best = before(first, searched.with_same_codes(first, best))
             if options.words is Words.ONLY:
                 found[place] = best.first(best.by_words)
         return [found[place] for place in range(len(asked))]
 
-    def _hits(self, asked: "list[_AskedQuery]") -> dict[int, WordHits]:
-        """What is found by words, by the place of the query: by the derived file or, if that is not of the catalog's
-        generation, by the catalog. Queries without words are left out."""
+    def _hits(self, asked: "list[_AskedQuery]", photos: int) -> dict[int, WordHits]:
+        """What is found by words among so many photos, by the place of the query: by the derived file or, if that is
+        not of the catalog's generation, by the catalog. Queries without words are left out."""
         words = {place: one.words for place, one in enumerate(asked) if one.words.wanted}
         if not words:
             return {}
@@ -393,7 +393,7 @@ class Index:
 
         needed = {word for of_query in words.values() for word in (*of_query.wanted, *of_query.unwanted)}
         holders = holders_of(needed, self.folder, self.catalog)
-        return {place: WordHits(of_query, holders) for place, of_query in words.items()}
+        return {place: WordHits(of_query, holders, photos) for place, of_query in words.items()}
 
     def _results(self, kind: Kind, found: "_FoundItems", place: int, options: "_SearchOptions") -> list[SearchResult]:
         """The answers to one query, in the order asked for."""
@@ -670,8 +670,11 @@ class _Searched:
     def first(self, output: np.ndarray | None, hits: WordHits, nearest: int | None) -> Neighbours:
         """Of the items that come first for their words, the best for a query's output or, without one, those that were
         indexed first; `nearest` is the distance of the nearest item of all."""
-        rows = np.searchsorted(self._ids, hits.ids)
-        rows = rows[self._ids[np.minimum(rows, len(self._ids) - 1)] == hits.ids] if len(self._ids) else rows[:0]
+        ids = hits.ids(with_common=self.options.words is Words.ONLY)
+        if not len(ids) or not len(self._ids):
+            return NOTHING
+        rows = np.searchsorted(self._ids, ids)
+        rows = rows[self._ids[np.minimum(rows, len(self._ids) - 1)] == ids]
         rows = rows if self.among is None else rows[self.among[rows]]
         limit = self.options.limit or DistanceLimit()
         limit = DistanceLimit(None if nearest is None else limit.largest(nearest))
@@ -694,7 +697,7 @@ class _Searched:
         return found[0]._replace(nearest_distance=others.nearest_distance)
 
     def _ranked(self, query: _RankedQuery, candidates: Candidates) -> Neighbours:
-        evidence = query.hits.evidence(candidates.ids, len(self.code_index)) if query.hits else None
+        evidence = query.hits.evidence(candidates.ids) if query.hits else None
         return rank(candidates, query.output, self.options.reranked, query.limit, evidence)
 
     def _only(self, rows: np.ndarray) -> np.ndarray:

@@ -1,10 +1,11 @@
 """The words of queries and of what is said about photos: how they are told apart, and which photos come first.
 
-A photo comes first if its texts, its name and its folders together hold every word of the query but small ones, or
-every name in it that some photo holds. A name is a word that the hash model takes to pieces, such as Oberstdorf, or one
-with three digits, as IMG_4711 and receipt-2021 have. It reads other words itself, and which photos have texts is
-chance: a photo that holds some of them gains by each, and the more so the fewer photos hold it, but does not come
-before all that have no texts.
+A photo comes first if its texts, its name and its folders together hold every word of the query but small and common
+ones, or every name in it that some photo holds. A name is a word that the hash model takes to pieces, such as
+Oberstdorf, or one with three digits, as IMG_4711 and receipt-2021 have. It reads other words itself, and which photos
+have texts is chance: a photo that holds some of them gains by each, and the more so the fewer photos hold it, but does
+not come before all that have no texts. A word that is no name is common if more than a tenth of all photos hold it, as
+those in a folder "Camera" do, and says nothing about what they show.
 """
 
 import re
@@ -12,7 +13,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property, lru_cache, partial, reduce
+from functools import lru_cache, partial, reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,7 @@ _NUMBER = re.compile(r"\d{3}")
 # chosen on captions of Flickr8k, where all photos, a fifth or a twentieth had other captions. The unit is the standard
 # deviation that the score would have if bits were independent: the length of the query's output.
 _SHARE, _WEIGHT = 0.1, 0.2
+_FEW = 20  # so many photos are not too many to come first, however few there are in all
 _SMALL_WORDS = frozenset(
     """
     a about after all an and any are as at be been before being both but by can did do does each for from had has have
@@ -72,30 +74,34 @@ class QueryWords:
 
 @dataclass(frozen=True)
 class WordHits:
-    """The photos that hold the words of a query; `holders` are the ids of those that hold each word, int64 [n] in
-    ascending order."""
+    """The photos that hold the words of a query, of so many `photos` in all; `holders` are the ids of those that hold
+    each word, int64 [n] in ascending order."""
 
     words: QueryWords
     holders: Mapping[str, np.ndarray]
+    photos: int
 
-    @cached_property
-    def ids(self) -> np.ndarray:
-        """Of the photos that come first, int64 [n] in ascending order."""
+    def ids(self, *, with_common: bool) -> np.ndarray:
+        """Of the photos that hold all words that matter, int64 [n] in ascending order; `with_common`, common words do
+        too."""
         wanted, holders = self.words.wanted, self.holders
+        most = max(_FEW, _SHARE * self.photos)
         names = [name for name in wanted if name in self.words.names and len(holders[name])]
-        first = reduce(partial(np.intersect1d, assume_unique=True), (holders[word] for word in names or wanted))
+        asked = names or [word for word in wanted if with_common or len(holders[word]) <= most]
+        if not asked:
+            return np.empty(0, np.int64)
+        first = reduce(partial(np.intersect1d, assume_unique=True), (holders[word] for word in asked))
         for word in self.words.unwanted:
             first = np.setdiff1d(first, holders[word], assume_unique=True)
         return np.asarray(first)
 
-    def evidence(self, ids: np.ndarray, photos: int) -> np.ndarray:
-        """What the words that each of some photos holds add to its score, float64 [n]; there are so many `photos` in
-        all."""
+    def evidence(self, ids: np.ndarray) -> np.ndarray:
+        """What the words that each of some photos holds add to its score, float64 [n]."""
         added = np.zeros(len(ids))
         for word in self.words.wanted:
             holders = self.holders[word]
-            if 0 < len(holders) < _SHARE * photos:
-                added[np.isin(ids, holders)] += _WEIGHT * np.log(_SHARE * photos / len(holders))
+            if 0 < len(holders) < _SHARE * self.photos:
+                added[np.isin(ids, holders)] += _WEIGHT * np.log(_SHARE * self.photos / len(holders))
         return added
 
     def held_by(self, id_: int) -> tuple[str, ...]:

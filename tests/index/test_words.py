@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hashcli import DistanceLimit, Filter, HashcliError, Query, WhyNone
 from hashcli.index import word_index
@@ -113,9 +114,39 @@ def test_photos_that_hold_some_words_gain(told: IndexFolder) -> None:
 def test_the_evidence_of_words() -> None:
     words = QueryWords(("dog", "beach", "sea", "nowhere"))
     holders = {"dog": np.array([3, 5]), "beach": np.array([5]), "sea": np.arange(20), "nowhere": np.array([], int)}
-    evidence = WordHits(words, holders).evidence(np.array([7, 5, 3]), 200)
+    evidence = WordHits(words, holders, 200).evidence(np.array([7, 5, 3]))
     # 200 photos: a tenth of them, over those that hold the word; the sea is on every tenth and says nothing
     np.testing.assert_allclose(evidence, [0, 0.2 * (np.log(20 / 2) + np.log(20 / 1)), 0.2 * np.log(20 / 2)])
+
+
+def test_common_words_put_nothing_first(new_index: IndexFolder, tmp_path: Path) -> None:
+    """As where nearly all photos are in a folder "rocket": the model knows the word itself, but not "Oberstdorf"."""
+    (tmp_path / "rocket" / "Oberstdorf").mkdir(parents=True)
+    (tmp_path / "others").mkdir()
+    for number in range(22):
+        name = f"{'others' if number == 0 else 'rocket/Oberstdorf'}/{number}.png"
+        Image.new("RGB", (16, 16), (10 * number, 50, 90)).save(tmp_path / name)
+    (tmp_path / "rocket" / "Oberstdorf" / "7.txt").write_text("a dog")
+    new_index.update(tmp_path / "rocket", tmp_path / "others")
+    for query in ("a rocket", "photos of a rocket"):
+        assert found(new_index, query, 22) == found(new_index, query, 22, words="off")
+    assert found(new_index, "a dog and a rocket", 22)[0] == "7.png"
+    assert "0.png" not in found(new_index, "a rocket", 21, words="only")
+    assert len(found(new_index, "a rocket", 22, words="only")) == 21
+    assert found(new_index, "Oberstdorf", 22) == found(new_index, "Oberstdorf", 22, words="only")  # common names do
+    assert len(found(new_index, "Oberstdorf", 22)) == 21
+
+
+@pytest.mark.parametrize("query", ["a", "the photos", "a picture of it", "an image"])
+def test_small_words_put_nothing_first(new_index: IndexFolder, tmp_path: Path, query: str) -> None:
+    for number, name in enumerate(
+        ("a.png", "the photos.png", "photos/b.png", "c.png", "Picture of It/d.png", "image.png")
+    ):
+        (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (40 * number, 50, 90)).save(tmp_path / "p" / name)
+    new_index.update(tmp_path / "p")
+    assert found(new_index, f"{query} cat") == found(new_index, f"{query} cat", words="off")
+    assert not any(held(new_index, query).values())
 
 
 def test_names_come_first_whatever_else_is_looked_for(told: IndexFolder) -> None:
