@@ -22,10 +22,12 @@ from hashcli.errors import HashcliError, how_to_install
 from hashcli.index.catalog import IndexedModel, Item, Kind
 from hashcli.index.code_index import Candidates
 from hashcli.index.milvus_address import TOKEN_VARIABLE, MilvusAddress
+from hashcli.index.places import Place
 
 FORMAT = 1  # of the collection: its fields, and what they mean
 MACHINE = 2  # the kind of a machine's own row, after those of items
 NO_TIME = -(2**63)  # in the place of a time that is not known
+NOWHERE = -(2**31)  # in the place of a latitude or longitude that is not known
 MOST = 16384  # results of one query that Milvus gives at most
 
 _NUMBERS = 40  # bits of an id that are the item's number; the machine's label has those above
@@ -49,7 +51,8 @@ class PublishedRow(NamedTuple):
     path, text, line, photo   as results show them; "" or 0 for what there is not
     taken, taken_from, modified   of the item: seconds of local time, which date that is, nanoseconds since 1970
     content      of its file, a check value: copies have the same
-    folder, type, clock, time   what filters look at, as in `filter_table`; of a text about a photo, the photo's
+    folder, type, clock, time, latitude, longitude   what filters look at, as in `filter_table`; of a text about a
+                 photo, the photo's
     code         the packed code
     """
 
@@ -68,12 +71,14 @@ class PublishedRow(NamedTuple):
     type: str
     clock: int
     time: int
+    latitude: int
+    longitude: int
     code: bytes
 
 
 _SMALL_NUMBERS = ("kind", "taken_from", "clock")
 _TEXTS = ("machine", "path", "text", "photo", "content", "folder", "type")
-_SHOWN = ("id", "machine", "path", "text", "line", "photo", "taken", "taken_from", "modified", "content")
+_SHOWN = ("id", "kind", *_TEXTS[:5], "line", "taken", "taken_from", "modified", "latitude", "longitude")
 
 # Names that are not UTF-8 have lone surrogates in Python, which Milvus cannot keep: they are kept as private characters.
 _TO_PRIVATE = {0xDC80 + number: 0x10DC80 + number for number in range(128)}
@@ -282,6 +287,8 @@ class Collection:
             type="",
             clock=0,
             time=0,
+            latitude=NOWHERE,
+            longitude=NOWHERE,
             code=bytes(self.properties.bits // 8),
         )
         self.upsert([row])
@@ -406,6 +413,7 @@ def _item(row: dict[str, Any]) -> Item:
         row["modified"],
         None,
         bytes.fromhex(row["content"]),
+        None if row["kind"] or row["latitude"] == NOWHERE else Place.from_stored(row["latitude"], row["longitude"]),
         _as_found(row["machine"]),
     )
 

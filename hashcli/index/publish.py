@@ -26,6 +26,7 @@ from hashcli.index.lock import writer_lock
 from hashcli.index.milvus import (
     MACHINE,
     NO_TIME,
+    NOWHERE,
     Collection,
     MachineRecord,
     MachineTakenError,
@@ -278,7 +279,7 @@ def _rows(
         (id_, item, fields._replace(path=_published_path(fields.path, publication))) for id_, item, fields in items
     ]
     table = FilterTable.of(fields for _, _, fields in found)
-    for (id_, item, _), group, time in zip(found, table.groups.tolist(), table.times.tolist(), strict=True):
+    for (id_, item, fields), group, time in zip(found, table.groups.tolist(), table.times.tolist(), strict=True):
         name = table.names[group]
         yield PublishedRow(
             id=row_id(publication.machine, id_),
@@ -296,6 +297,8 @@ def _rows(
             type=stored(name.suffix),
             clock=name.clock,
             time=time,
+            latitude=NOWHERE if fields.latitude is None else fields.latitude,
+            longitude=NOWHERE if fields.longitude is None else fields.longitude,
             code=item.code or b"",
         )
 
