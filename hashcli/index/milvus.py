@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from hashcli.errors import HashcliError, how_to_install
-from hashcli.index.catalog import IndexedModel, Item, Kind
+from hashcli.index.catalog import IndexedModel, Item
 from hashcli.index.code_index import Candidates
 from hashcli.index.milvus_address import TOKEN_VARIABLE, MilvusAddress
 from hashcli.index.places import Place
@@ -80,7 +80,7 @@ _SMALL_NUMBERS = ("kind", "taken_from", "clock")
 _TEXTS = ("machine", "path", "text", "photo", "content", "folder", "type")
 _SHOWN = ("id", "kind", *_TEXTS[:5], "line", "taken", "taken_from", "modified", "latitude", "longitude")
 
-# Names that are not UTF-8 have lone surrogates in Python, which Milvus cannot keep: they are kept as private characters.
+# Names that are not UTF-8 have lone surrogates in Python. Milvus cannot keep these: private characters stand for them.
 _TO_PRIVATE = {0xDC80 + number: 0x10DC80 + number for number in range(128)}
 _FROM_PRIVATE = {private: lone for lone, private in _TO_PRIVATE.items()}
 
@@ -211,7 +211,9 @@ class Collection:
         """Have it loaded, and read what it says of itself. Raises NoCollectionError and ForeignCollectionError."""
         name = self.address.collection
         if not self.exists():
-            raise NoCollectionError(f"There is no collection {name} at {self.address.server}.", "Publish an index to it.")
+            raise NoCollectionError(
+                f"There is no collection {name} at {self.address.server}.", "Publish an index to it."
+            )
         self._schema = self._asked(lambda: self._server.describe_collection(name, timeout=_READING))
         try:
             properties = Properties(**json.loads(self._schema["description"]))
@@ -311,6 +313,11 @@ class Collection:
         """How many rows an expression takes."""
         return int(self._query(expression, ["count(*)"])[0]["count(*)"])
 
+    def places(self, expression: str) -> list[tuple[int, int, int]]:
+        """(id, latitude, longitude) of MOST of the rows that an expression takes, as the catalog stores them."""
+        fields = ["id", "latitude", "longitude"]
+        return [tuple(row[name] for name in fields) for row in self._query(expression, fields, limit=MOST)]
+
     def check_bits(self, bits: int) -> None:
         """Raise ForeignCollectionError if the codes have another length than their hash model gives."""
         if bits != self.properties.bits:
@@ -384,7 +391,7 @@ class Collection:
     def _query(self, expression: str, fields: list[str], **options: Any) -> list[dict[str, Any]]:
         name = self.address.collection
         options = {"consistency_level": "Bounded"} | options
-        return self._asked(  # type: ignore[no-any-return]
+        return self._asked(
             lambda: self._server.query(name, expression, output_fields=fields, timeout=_READING, **options)
         )
 
@@ -426,9 +433,7 @@ def _connect(address: MilvusAddress) -> Any:
         raise HashcliError(f"{address} needs Milvus's client: {error}.", how_to_install("milvus")) from error
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)
     try:
-        server = GrpcHandler(
-            address=address.server, secure=address.tls, token=os.environ.get(TOKEN_VARIABLE, "")
-        )
+        server = GrpcHandler(address=address.server, secure=address.tls, token=os.environ.get(TOKEN_VARIABLE, ""))
         server._wait_for_channel_ready(timeout=_READING)
     except Exception as error:
         raise _explained(error, address, connecting=True) from error

@@ -5,7 +5,6 @@ Read without Milvus's client, which takes a second to load.
 
 import re
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from hashcli.errors import HashcliError
 
@@ -35,6 +34,8 @@ class MilvusAddress(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> "MilvusAddress":
         """Raises HashcliError for what is no such address, and for one that holds a password."""
+        from urllib.parse import urlsplit
+
         scheme, _, rest = text.partition("://")
         if "@" in rest:  # it would be seen in the list of processes, and kept by the shell; nor is it repeated here
             raise HashcliError(

@@ -198,9 +198,7 @@ def _check_model(collection: Collection, model: IndexedModel) -> None:
 class _Publishing:
     """One run of publishing a catalog, of which this is the one writer, to a collection."""
 
-    def __init__(
-        self, index_folder: Path, catalog: Catalog, collection: Collection, callback: UpdateCallback
-    ) -> None:
+    def __init__(self, index_folder: Path, catalog: Catalog, collection: Collection, callback: UpdateCallback) -> None:
         self._folder = index_folder
         self._catalog, self._collection, self._callback = catalog, collection, callback
         self._summary = PublishSummary()
