@@ -2,10 +2,12 @@
 
 import importlib.util
 import os
-import signal
 import socket
+import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from urllib.request import urlopen
 
 TOKEN = "root:Milvus"  # of a new server that wants tokens
 
@@ -22,30 +24,47 @@ class MilvusServer:
     def __init__(self, folder: Path, *, authorization: bool = True) -> None:
         from milvus import MilvusServerConfig
 
-        self._folder, self._authorization = folder, authorization
         names = [name for name in MilvusServerConfig().configurable_items if name.endswith("_port")]
-        self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
-        self._server: Any = None
-        self.port = self._ports["proxy_port"]
+        ports = dict(zip(names, _free_ports(len(names)), strict=True))
+        self.port = ports["proxy_port"]
+        self._folder, (self._metrics_port,) = folder, _free_ports(1)
+        self._config = MilvusServerConfig(data_dir=str(folder), **ports)
+        self._config.set("authorization_enabled", authorization)
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        from milvus import MilvusServer as Standalone
-        from milvus import MilvusServerConfig
+        """Start it, again if it was killed, and wait until it answers."""
+        from milvus import _initialize_data_files
 
-        config = MilvusServerConfig(data_dir=str(self._folder), **self._ports)
-        config.set("authorization_enabled", self._authorization)
-        self._server = Standalone(config)
-        (self._server.webservice_port,) = _free_ports(1)
-        self._server.start()
-
-    def kill(self) -> None:
-        """At once, as a power cut would."""
-        os.kill(self._server.server_proc.pid, signal.SIGKILL)
-        self.stop()
+        if not (self._folder / "configs").exists():
+            self._config.resolve()
+            _initialize_data_files(str(self._folder))
+        program = self._folder / "bin" / "milvus"
+        own = {"DEPLOY_MODE": "STANDALONE", "METRICS_PORT": str(self._metrics_port)}
+        own |= {"MILVUS_RUN_DIR": str(self._folder / "run"), "LD_LIBRARY_PATH": str(program.parent)}
+        with (self._folder / "output.txt").open("ab") as output:
+            self._process = subprocess.Popen(
+                [program, "run", "standalone"],
+                cwd=self._folder,
+                env=os.environ | own,
+                stdout=output,
+                stderr=output,
+            )
+        for _ in range(600):
+            if self._process.poll() is not None:
+                break
+            with suppress(OSError), urlopen(f"http://127.0.0.1:{self._metrics_port}/healthz", timeout=5) as answer:
+                if b"OK" in answer.read():
+                    return
+            time.sleep(0.1)
+        raise RuntimeError(f"Milvus did not start: see {self._folder / 'output.txt'}")
 
     def stop(self) -> None:
-        if self._server:
-            self._server.stop()
+        """Kill it, as a power cut would: it can be started again."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
     def address(self, collection: str) -> str:
         return f"milvus://127.0.0.1:{self.port}/{collection}"

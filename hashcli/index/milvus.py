@@ -10,6 +10,7 @@ import logging
 import os
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -428,7 +429,8 @@ def _item(row: dict[str, Any]) -> Item:
 def _connect(address: MilvusAddress) -> Any:
     """Milvus's client, connected. The token is in nothing that it prints: it prints nothing."""
     try:
-        from pymilvus.client.grpc_handler import GrpcHandler
+        with warnings.catch_warnings(action="ignore"):  # of libraries that it imports
+            from pymilvus.client.grpc_handler import GrpcHandler
     except ImportError as error:
         raise HashcliError(f"{address} needs Milvus's client: {error}.", how_to_install("milvus")) from error
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)

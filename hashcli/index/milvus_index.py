@@ -16,7 +16,7 @@ from hashcli.index.catalog import Item, Kind
 from hashcli.index.code_index import MARGIN, Candidates
 from hashcli.index.filter import CompiledFilter, from_in_utc
 from hashcli.index.filter_table import MODIFIED, TAKEN
-from hashcli.index.milvus import MOST, NOWHERE, Collection, quoted
+from hashcli.index.milvus import MOST, Collection, quoted
 from hashcli.index.milvus_address import MilvusAddress
 from hashcli.index.places import EARTH_RADIUS, UNITS, Circle
 from hashcli.index.search import Index, ItemSource, _AskedQuery, _FoundItems, _SearchOptions
@@ -25,6 +25,7 @@ from hashcli.index.words import Words
 if TYPE_CHECKING:
     from hashcli.index.ranking import Neighbours
 
+_NO_BOUND = -(2**62), 2**62  # of times, in microseconds
 _SPARE = 2  # times as many candidates as are wanted, so that the equally near ones are nearly always whole
 
 
@@ -106,7 +107,7 @@ class PublishedIndex(Index):
             "Do this on the machine that holds the photos, with its own index.",
         )
 
-    check = info = duplicates = update = _not_here
+    check = info = duplicates = update = publish = unpublish = _not_here
 
 
 class CollectionCodes:
@@ -142,18 +143,19 @@ class CollectionCodes:
             return _rows(nearest, nearest.distances < distance)
         parts = [_rows(nearest, nearest.distances < distance)]
         while sum(len(part.ids) for part in parts) < wanted and distance <= self._bits:
-            parts.append(self._all_at(code, distance, self._taken))
+            parts.append(self._all_at(code, distance))
             distance += 1
         return _joined(parts)
 
-    def _all_at(self, code: np.ndarray, distance: int, expression: str) -> Candidates:
-        """All items at a distance. If they are more than Milvus gives at once, those of small and large ids apart."""
-        (found,) = self._collection.search(code[None], expression, MOST, (distance, distance + 1))
+    def _all_at(self, code: np.ndarray, distance: int, above: int = -1, up_to: int = 2**63 - 1) -> Candidates:
+        """All items at a distance, of ids above one and up to another. If they are more than Milvus gives at once,
+        those of small and of large ids are asked for apart."""
+        of_ids = f"({self._taken}) and ({above} < id <= {up_to})"
+        (found,) = self._collection.search(code[None], of_ids, MOST, (distance, distance + 1))
         if len(found.ids) < MOST:
             return found
         middle = int(np.median(found.ids))
-        halves = (f"({expression}) and id {side} {middle}" for side in ("<=", ">"))
-        return _joined([self._all_at(code, distance, half) for half in halves])
+        return _joined([self._all_at(code, distance, above, middle), self._all_at(code, distance, middle, up_to)])
 
 
 def _cut(found: Candidates, k: int, wanted: int) -> Candidates:
@@ -193,39 +195,42 @@ def expressions(where: CompiledFilter, collection: Collection) -> Iterator[str]:
 
 def _in_folder(folder: str) -> str:
     """Below a folder or, if it is a file, of it or about it. Milvus compares texts by their bytes, so that those with
-    a beginning lie between two others."""
+    a beginning lie between two others. Here as elsewhere a range is one condition: Milvus 2.3 errs in joining two."""
     within = folder.rstrip("/")
     one, below, above = quoted(folder), quoted(f"{within}/"), quoted(f"{within}0")  # 0 follows / in ASCII
-    return f'(folder >= {below} and folder < {above}) or photo == {one} or (photo == "" and path == {one})'
+    return f'({below} <= folder < {above}) or photo == {one} or (photo == "" and path == {one})'
 
 
 def _in_time(where: CompiledFilter) -> str:
-    taken = [f"clock == {TAKEN}"]
+    """Photos that say when they were taken have local times, and others UTC."""
+    first, end = (
+        (_NO_BOUND[0] if where.after is None else where.after),
+        (_NO_BOUND[1] if where.before is None else where.before),
+    )
+    taken = f"clock == {TAKEN} and ({first} <= time < {end})"
     modified = [f"clock == {MODIFIED}"]
     if where.after is not None:
-        taken.append(f"time >= {where.after}")
         modified.append(_in_any(from_in_utc(where.after)))
     if where.before is not None:
-        taken.append(f"time < {where.before}")
-        modified.append(f"not ({_in_any(from_in_utc(where.before))})")
-    return f"({' and '.join(taken)}) or ({' and '.join(modified)})"
+        modified.append(f"not {_in_any(from_in_utc(where.before))}")
+    return f"({taken}) or ({' and '.join(modified)})"
 
 
 def _in_any(stretches: list[tuple[int, int]]) -> str:
-    return "(" + " or ".join(f"(time >= {begin} and time < {end})" for begin, end in stretches) + ")"
+    return "(" + " or ".join(f"({begin} <= time < {end})" for begin, end in stretches) + ")"
 
 
 def _near(circle: Circle, collection: Collection) -> list[int]:
-    """The ids of what lies in a circle: Milvus can look for those in a rectangle around it."""
+    """The ids of what lies in a circle: Milvus can look for those in a rectangle around it, in which NOWHERE is not."""
     latitude, longitude = circle.centre
     north = np.degrees(circle.radius / EARTH_RADIUS) * 1.001
-    box = f"latitude >= {round((latitude - north) * UNITS)} and latitude <= {round((latitude + north) * UNITS)}"
+    south = max(latitude - north, -90)
+    box = f"{round(south * UNITS)} <= latitude <= {round((latitude + north) * UNITS)}"
     at_top = min(abs(latitude) + north, 90)
     east = north / max(np.cos(np.radians(at_top)), 1e-9)
     if abs(longitude) + east < 180:  # else it may reach over the 180th meridian
-        box += f" and longitude >= {round((longitude - east) * UNITS)}"
-        box += f" and longitude <= {round((longitude + east) * UNITS)}"
-    rows = collection.places(f"latitude > {NOWHERE} and {box}")
+        box += f" and {round((longitude - east) * UNITS)} <= longitude <= {round((longitude + east) * UNITS)}"
+    rows = collection.places(box)
     if len(rows) == MOST:
         raise HashcliError(f"{MOST} items or more lie near there.", "Choose a smaller distance.")
     inside = circle.holds(np.array([place for _, *place in rows]).reshape(-1, 2))

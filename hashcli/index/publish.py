@@ -37,6 +37,7 @@ from hashcli.index.milvus import (
     stored,
 )
 from hashcli.index.milvus_address import MilvusAddress
+from hashcli.index.summary import PublishOptions, PublishSummary
 from hashcli.index.update_callback import UpdateCallback
 
 _BATCH = 10_000  # rows sent at once
@@ -49,30 +50,6 @@ class NotPublishedError(HashcliError):
     def __init__(self, index_folder: Path) -> None:
         super().__init__(f"The index in {index_folder} is not published.", "Give the address of a collection.")
         self.index_folder = index_folder
-
-
-@dataclass(frozen=True)
-class PublishOptions:
-    """How an index is to be published; what is None stays as the index remembers it.
-
-    address       of the collection
-    machine       the label of this machine, by default its name
-    published_as  an address or folder that takes the place of the indexed folders in paths; "" for none
-    rebuild       take out all that this machine has published, and publish everything again
-    """
-
-    address: str | None = None
-    machine: str | None = None
-    published_as: str | None = None
-    rebuild: bool = False
-
-
-@dataclass
-class PublishSummary:
-    """How many rows were sent to the collection, and how many were taken out of it."""
-
-    published: int = 0
-    withdrawn: int = 0
 
 
 @dataclass(frozen=True)

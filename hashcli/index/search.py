@@ -31,7 +31,7 @@ from hashcli.index.locations import IndexLocation, is_index, locate
 from hashcli.index.query import EncodedQuery, Query, encode
 from hashcli.index.ranking import NOTHING, RERANKED, UNKNOWN, DistanceLimit, Neighbours, before, rank, reach
 from hashcli.index.results import SearchResult, SearchResults, WhyNone
-from hashcli.index.summary import UpdateOptions, UpdateSummary
+from hashcli.index.summary import PublishOptions, PublishSummary, UpdateOptions, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
 from hashcli.index.words import QueryWords, WordHits, Words
 
@@ -613,7 +613,8 @@ class Index:
         the index remembers them. With `check_content`, files are read also if their size and times have not changed.
         `device` is what to encode on, as for `load_model`; by default the CPU.
         `progress` is called with how many files are done and how many there are, or is an `UpdateCallback`. What was
-        skipped is in the summary. A list of paths that is empty changes nothing.
+        skipped is in the summary. A list of paths that is empty changes nothing. An index that is published is
+        published again in the end.
 
         Each batch is committed as it is encoded: after an interrupt, the next update goes on from there. Raises
         HashcliError when the index cannot be written, is being written by another process, or has another model.
@@ -638,7 +639,38 @@ class Index:
             check_content=check_content,
             device=device,
         )
-        return update(self.folder, given, options, _callback(progress))
+        summary = update(self.folder, given, options, _callback(progress))
+        if self.catalog.publication:
+            self.publish(progress=progress)
+        return summary
+
+    def publish(
+        self,
+        address: str | None = None,
+        *,
+        machine: str | None = None,
+        published_as: str | None = None,
+        rebuild: bool = False,
+        progress: Progress = None,
+    ) -> PublishSummary:
+        """Bring a collection on a Milvus server up to date with this index; every later update does so too.
+
+        `address` is such as milvus://127.0.0.1:19530/archive, by default where the index is published already.
+        `machine` is the label of this machine, by default its name, and `published_as` what takes the place of the
+        indexed folders in paths; both are remembered. With `rebuild`, everything that this machine has published is
+        taken out first. Raises HashcliError: see `hashcli.index.publish`.
+        """
+        from hashcli.index.publish import publish
+
+        self.close()
+        return publish(self.folder, PublishOptions(address, machine, published_as, rebuild), _callback(progress))
+
+    def unpublish(self, address: str | None = None) -> int:
+        """Take what this machine has published out of the collection, and publish no more; returns how many items."""
+        from hashcli.index.publish import unpublish
+
+        self.close()
+        return unpublish(self.folder, address)
 
 
 @dataclass(frozen=True)
