@@ -154,7 +154,7 @@ class CollectionCodes:
         (found,) = self._collection.search(code[None], of_ids, MOST, (distance, distance + 1))
         if len(found.ids) < MOST:
             return found
-        middle = int(np.median(found.ids))
+        middle = int(np.sort(found.ids)[MOST // 2])
         return _joined([self._all_at(code, distance, above, middle), self._all_at(code, distance, middle, up_to)])
 
 
