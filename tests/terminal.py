@@ -21,8 +21,8 @@ SECONDS = 60  # the longest wait for anything
 
 _ESCAPES = re.compile(r"\x1b\][^\x1b]*\x1b\\|\x1b\[[0-9;?]*[A-Za-z]")
 _GRAPHICS = re.compile(rb"\x1b_G([^\x1b]*)\x1b\\")  # Kitty's
-_NOT_UNDERSTOOD = re.compile(rb"\x1b_G[^\x1b]*\x1b\\|\x1b\[[<>=][\d;]*[a-z]")  # by pyte
-_COMPLETE = re.compile(rb"\x1b(\[[\x20-\x3f]*[\x40-\x7e]|[^\[_])")
+_NOT_UNDERSTOOD = re.compile(rb"\x1b[_P][^\x1b]*\x1b\\|\x1b\[[<>=][\d;]*[a-z]")  # by pyte
+_COMPLETE = re.compile(rb"\x1b(\[[\x20-\x3f]*[\x40-\x7e]|[^\[_P])")
 
 
 def on_terminal(arguments: Sequence[object], cwd: Path, environment: Mapping[str, str], columns: int = 80) -> str:
@@ -76,6 +76,7 @@ class Screen:
         self._stream = pyte.ByteStream(self._screen)
         self._answers = answers or {}
         self._unread = self._asked = b""
+        self.received = b""
         self.graphics: list[bytes] = []
         self._leader, follower = pty.openpty()
         self._set_size(*size)
@@ -136,6 +137,11 @@ class Screen:
             assert time.monotonic() < end, f"not on the screen after {SECONDS} s: {condition}\n{self.text}"
             assert self._read(0.1) or self._process.poll() is None, self.leave()
 
+    def settle(self, seconds: float = 0.7) -> None:
+        """Wait until nothing has been drawn for so long."""
+        while self._read(seconds):
+            pass
+
     def leave(self, keys: str = "") -> tuple[int, bytes, str]:
         """Press keys, wait for the end, and return the exit status, and what was written to stdout and stderr."""
         if keys:
@@ -150,6 +156,12 @@ class Screen:
         errors = self._process.stderr.read().decode() if self._process.stderr else ""
         return self._process.returncode, output, errors
 
+    def is_restored(self) -> bool:
+        """Whether the terminal is as it was: its own screen, a cursor, and keys that are echoed."""
+        last = dict(re.findall(rb"\x1b\[\?(\d+)([hl])", self.received))
+        modes = termios.tcgetattr(self._leader)[3]
+        return last[b"1049"] == b"l" and last[b"25"] == b"h" and bool(modes & termios.ECHO and modes & termios.ICANON)
+
     def _set_size(self, columns: int, lines: int) -> None:
         size = struct.pack("HHHH", lines, columns, columns * CELL[0], lines * CELL[1])
         fcntl.ioctl(self._leader, termios.TIOCSWINSZ, size)
@@ -161,6 +173,7 @@ class Screen:
             some = os.read(self._leader, 1 << 16)
         except OSError:  # the other side is closed
             return False
+        self.received += some
         self._asked += some
         while heard := [question for question in self._answers if question in self._asked]:
             first = min(heard, key=self._asked.index)
@@ -173,7 +186,7 @@ class Screen:
         """Give to the screen what it understands; the start of an escape sequence is kept until its end is there."""
         self.graphics += _GRAPHICS.findall(self._unread + some)
         content = _NOT_UNDERSTOOD.sub(b"", self._unread + some)
-        start = content.rfind(b"\x1b_")
+        start = max(content.rfind(b"\x1b_"), content.rfind(b"\x1bP"))
         if start < 0:
             start = content.rfind(b"\x1b")
             if start >= 0 and _COMPLETE.match(content[start:]):

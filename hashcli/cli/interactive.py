@@ -32,6 +32,8 @@ def search_interactively(
         index = Index(location.folder)  # which is for one thread
         try:
             search = thread.submit(_searching, index, others, arguments).result()
+            if others.images or others.not_images:  # if one cannot be read, that is said before the screen changes
+                thread.submit(search, words, None).result()
             try:
                 from hashcli.show.grid import choose_photos
             except ImportError as error:

@@ -141,7 +141,7 @@ def run(
     from hashcli.cli.remedies import with_remedies
     from hashcli.index.search import Index
 
-    style = results.choose_style(json=json, paths=paths, print0=print0, show=show)
+    style = results.choose_style(json=json, paths=paths, print0=print0, show=show and not interactive)
     if html and html.suffix.lower() not in (".html", ".htm"):
         stop_with(f"--html {html} must end in .html.", f"For example: --html {html.with_suffix('.html')}", status=2)
     if interactive and (json or html or open_ or batch is not None):

@@ -18,9 +18,10 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Grid, Horizontal, Vertical
 from textual.content import Content
-from textual.events import Click, DescendantBlur, DescendantFocus, Resize
+from textual.events import Click, DescendantBlur, DescendantFocus, Key, Resize
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.message import Message
+from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
@@ -83,11 +84,12 @@ def _picture_widget() -> type[Widget] | None:
 class Cell(Vertical):
     """One result: its picture, and two lines about it."""
 
-    def __init__(self, picture_widget: type[Widget] | None) -> None:
+    def __init__(self, picture_widget: type[Widget] | None, decoders: ThreadPoolExecutor) -> None:
         super().__init__()
         self.result: SearchResult | None = None
         self._picture: Any = picture_widget() if picture_widget else None
-        self._note = ""
+        self._decoders = decoders
+        self._note, self._is_chosen = "", False
         self._caption = Static(classes="caption")
 
     def compose(self) -> ComposeResult:
@@ -96,51 +98,77 @@ class Cell(Vertical):
             yield Container(self._picture)
         yield self._caption
 
-    def show(self, result: "SearchResult | None") -> bool:
-        """Give it another result; whether that one's picture must be loaded."""
+    def show(self, result: "SearchResult | None") -> None:
+        """Give it another result, or none."""
+        if result == self.result:
+            return
+        self.result, self._note = result, ""
         self.visible = result is not None
-        if result is None or result != self.result:
-            self.show_picture(None)
-        is_new = result is not None and result != self.result
-        self.result = result
-        return is_new and self._picture is not None
-
-    def show_picture(self, picture: "Image.Image | str | None") -> None:
-        """Show its picture, or words in place of it."""
-        self._note = picture if isinstance(picture, str) else ""
+        self.workers.cancel_node(self)
         if self._picture:
-            self._picture.image = None if isinstance(picture, str) else picture
-            self._picture.display = self._picture.image is not None
+            self._show_picture(None)
+            if result is not None:
+                self._load(result)
 
     def describe(self, *, is_chosen: bool) -> None:
-        if self.result is None:
-            return
-        result, mark = self.result, "✓ " if is_chosen else ""
-        name = printable(os.path.basename(result.path)) + ("" if result.line is None else f":{result.line}")
-        facts = [str(result.rank), f"{result.distance} bits"]
-        facts += [self._note] if self._note else [local_time(result.taken).partition("T")[0]] if result.taken else []
-        facts += [f"+{result.copies} identical"] if result.copies else []
-        first, second = name, "  ".join(facts)
-        if result.text is not None:
-            first, second = printable(result.text), f"{name}  {second}"
-        self._caption.update(Content.assemble((f"{mark}{first}", "bold" if is_chosen else ""), "\n", (second, "dim")))
+        """Say what it is, and whether it was chosen."""
+        self._is_chosen = is_chosen
+        if self.result is not None:
+            self._caption.update(_caption(self.result, self._note, is_chosen=is_chosen))
+
+    @work
+    async def _load(self, result: "SearchResult") -> None:
+        picture = await asyncio.get_running_loop().run_in_executor(self._decoders, _picture_or_words, result)
+        if isinstance(picture, str):
+            self._note = picture
+            self.describe(is_chosen=self._is_chosen)
+        else:
+            self._show_picture(picture)
+
+    def _show_picture(self, picture: "Image.Image | None") -> None:
+        self._picture.image = picture
+        self._picture.display = picture is not None
+
+
+def _picture_or_words(result: "SearchResult") -> "Image.Image | str | None":
+    """The picture of a result, None for a text about no photo, or words in its place."""
+    try:
+        return load_picture(result)
+    except BaseException as error:  # a panic in a decoder written in Rust is no Exception
+        return why_unseen(error)
+
+
+def _caption(result: "SearchResult", note: str, *, is_chosen: bool) -> Content:
+    """Its name and facts about it; of a text, its words come first. `note` takes the place of the distance."""
+    name = printable(os.path.basename(result.path)) + ("" if result.line is None else f":{result.line}")
+    facts = [str(result.rank), note or f"{result.distance} bits"]
+    facts += [local_time(result.taken).partition("T")[0]] if result.taken is not None else []
+    facts += [f"+{result.copies} identical"] if result.copies else []
+    first, second = name, "  ".join(facts)
+    if result.text is not None:
+        first, second = printable(result.text), f"{name}  {second}"
+    mark, style = ("✓ ", "bold") if is_chosen else ("", "")
+    return Content.assemble((f"{mark}{first}", style), "\n", (second, "dim"))
 
 
 class Pictures(Grid, can_focus=True):
     """A page of results, as many as fit. One is under the cursor, and some are chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "move(-1)"),
-        Binding("right,l", "move(1)"),
-        Binding("up,k", "move_row(-1)"),
-        Binding("down,j", "move_row(1)"),
-        Binding("pageup", "move_page(-1)"),
-        Binding("pagedown", "move_page(1)"),
-        Binding("home", "move(-1_000_000)"),
-        Binding("end", "move(1_000_000)"),
-        Binding("space", "choose"),
-        Binding("plus", "zoom(1)"),
-        Binding("minus", "zoom(-1)"),
+        Binding(keys, action, priority=True)  # as those of the app
+        for keys, action in (
+            ("left,h", "move(-1)"),
+            ("right,l", "move(1)"),
+            ("up,k", "move_row(-1)"),
+            ("down,j", "move_row(1)"),
+            ("pageup", "move_page(-1)"),
+            ("pagedown", "move_page(1)"),
+            ("home", "move(-1_000_000)"),
+            ("end", "move(1_000_000)"),
+            ("space", "choose"),
+            ("plus", "zoom(1)"),
+            ("minus", "zoom(-1)"),
+        )
     ]
 
     class Changed(Message):
@@ -232,24 +260,15 @@ class Pictures(Grid, can_focus=True):
         cells, count = list(self.query(Cell)), self._columns * self._rows
         for cell in cells[count:]:
             cell.remove()
-        self.mount(*(Cell(self._picture_widget) for _ in range(count - len(cells))))
+        self.mount(*(Cell(self._picture_widget, self._decoders) for _ in range(count - len(cells))))
         self.call_after_refresh(self._fill)
 
     def _fill(self) -> None:
         """Give the results of the page to the cells, and load their pictures."""
-        self.workers.cancel_group(self, "pictures")
         page = self.results[self._first : self._first + self._columns * self._rows]
         for number, cell in enumerate(self.query(Cell)):
-            result = page[number] if number < len(page) else None
-            if cell.show(result) and result is not None:
-                self._load(cell, result)
+            cell.show(page[number] if number < len(page) else None)
         self._describe()
-
-    @work(group="pictures")
-    async def _load(self, cell: Cell, result: "SearchResult") -> None:
-        picture = await asyncio.get_running_loop().run_in_executor(self._decoders, _picture_or_words, result)
-        cell.show_picture(picture)
-        cell.describe(is_chosen=result.path in self.chosen)
 
     def _describe(self) -> None:
         for number, cell in enumerate(self.query(Cell), self._first):
@@ -258,18 +277,26 @@ class Pictures(Grid, can_focus=True):
         self.post_message(self.Changed())
 
 
-def _picture_or_words(result: "SearchResult") -> "Image.Image | str | None":
-    try:
-        return load_picture(result)
-    except BaseException as error:  # a panic in a decoder written in Rust is no Exception
-        return why_unseen(error)
+_ACTIONS = {
+    key: binding.action for binding in Input.BINDINGS if isinstance(binding, Binding) for key in binding.key.split(",")
+}
 
 
 class Words(Input):
     """The line to type in."""
 
+    cursor_blink = reactive(False)  # nothing is to be drawn while nothing happens, as over SSH
+
     class Emptied(Message):
         """Backspace was pressed where there is nothing more to delete."""
+
+    async def on_key(self, event: Key) -> None:
+        """Do what a key means at once. Textual does it later, after letters that were typed behind it, where several
+        arrive together, as over SSH."""
+        if action := _ACTIONS.get(event.key):
+            event.stop()
+            event.prevent_default()
+            await self.run_action(action)
 
     def action_delete_left(self) -> None:
         if not self.value:
@@ -295,13 +322,18 @@ class PhotoGrid(App[list[str]]):
     #keys { height: auto; max-height: 3; text-style: dim; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down", "focus_pictures"),
-        Binding("slash", "focus_words"),
-        Binding("enter", "open"),
-        Binding("m", "more_like_this"),
-        Binding("y", "print"),
-        Binding("q,escape,ctrl+q", "leave"),
-        Binding("ctrl+c", "interrupt", priority=True),
+        # Priority, so that a key pressed right after another finds what that has done.
+        Binding(keys, action, priority=True)
+        for keys, action in (
+            ("down,enter", "focus_pictures"),
+            ("slash", "focus_words"),
+            ("enter", "open"),
+            ("m", "more_like_this"),
+            ("y", "print"),
+            ("q", "leave"),
+            ("escape,ctrl+q", "leave_anyway"),
+            ("ctrl+c", "interrupt"),
+        )
     ]
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
@@ -310,6 +342,7 @@ class PhotoGrid(App[list[str]]):
         super().__init__(ansi_color=True)  # the terminal's own colours, as there are no others but those of pictures
         self._search_for = search
         self._others = others
+        self._asked_for = ""  # words
         self._like: str | None = None  # the photo whose likes are looked for
         self._message = ""
         self._first_words, self._picture_widget = words, picture_widget
@@ -348,14 +381,15 @@ class PhotoGrid(App[list[str]]):
     # --- searching ---
 
     def on_input_changed(self) -> None:
-        self._search(_PAUSE)
+        if self.words.value.strip() != self._asked_for:
+            self._search(_PAUSE)
 
     @work(exclusive=True)
     async def _search(self, pause: float) -> None:
         """Search for what is asked for now. The next call ends this one, so that no late answer is shown."""
         self.query_one("#others", Static).update(Content(self._others_shown()))
+        self._asked_for = words = self.words.value.strip()
         await asyncio.sleep(pause)
-        words = self.words.value.strip()
         if not (words or self._others or self._like):
             self._message = ""
             self.pictures.show(())
@@ -388,14 +422,18 @@ class PhotoGrid(App[list[str]]):
 
     # --- moving about, and leaving ---
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Whether a key means this now: most mean something else, or a letter, in the line to type in."""
+        is_in_pictures = self.screen.focused is self.pictures  # has_focus changes a little later
+        if action in ("focus_words", "open", "more_like_this", "print", "leave"):
+            return is_in_pictures
+        return action != "focus_pictures" or not is_in_pictures
+
     def action_focus_pictures(self) -> None:
-        self.pictures.focus()
+        self.screen.set_focus(self.pictures)
 
     def action_focus_words(self) -> None:
-        self.words.focus()
-
-    def on_input_submitted(self) -> None:
-        self.pictures.focus()
+        self.screen.set_focus(self.words)
 
     def action_print(self) -> None:
         current = self.pictures.current
@@ -405,6 +443,9 @@ class PhotoGrid(App[list[str]]):
             self.exit(there)
 
     def action_leave(self) -> None:
+        self.exit([])
+
+    def action_leave_anyway(self) -> None:
         self.exit([])
 
     def action_interrupt(self) -> None:
