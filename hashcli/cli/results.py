@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashcli.cli.console import from_here, say, stop_with, write_json, write_paths
-from hashcli.printable import local_time, printable
+from hashcli.printable import link_to, local_time, printable
 
 if TYPE_CHECKING:
     from hashcli.index.results import SearchResult, SearchResults
@@ -187,8 +187,7 @@ def _print_table(answer: Answer, *, with_places: bool) -> None:
     if with_machines:
         table.add_column("machine")
     for result in answer.results:
-        link = result.path if "://" in result.path else Path(result.path).as_uri()
-        path = Text(_place(result), style=f"link {link}")
+        path = Text(_place(result), style=f"link {link_to(result.path)}")
         if result.is_missing:
             path.append("  (no longer there)", style="red")
         if result.copies:

@@ -228,7 +228,7 @@ class Collection:
                 f"{FORMAT}.",
                 "Update hashcli, or publish to a collection of another name.",
             )
-        self._asked(lambda: self._server.load_collection(name, timeout=_WRITING), _WRITING)
+        self._load()
         self.properties = properties
         return properties
 
@@ -301,7 +301,12 @@ class Collection:
         name = self.address.collection
         if rows >= MOST:
             self._asked(lambda: self._server.flush([name], timeout=_WRITING), _WRITING)
+        self._load()  # a server that was started again may have to be told
         self._query("id == 0", ["id"], consistency_level="Strong")
+
+    def _load(self) -> None:
+        name = self.address.collection
+        self._asked(lambda: self._server.load_collection(name, timeout=_WRITING), _WRITING)
 
     # --- reading ---
 
@@ -392,8 +397,9 @@ class Collection:
     def _query(self, expression: str, fields: list[str], **options: Any) -> list[dict[str, Any]]:
         name = self.address.collection
         options = {"consistency_level": "Bounded"} | options
+        seconds = _WRITING if options["consistency_level"] == "Strong" else _READING
         return self._asked(
-            lambda: self._server.query(name, expression, output_fields=fields, timeout=_READING, **options)
+            lambda: self._server.query(name, expression, output_fields=fields, timeout=seconds, **options), seconds
         )
 
     def _asked(self, ask: Callable[[], T], seconds: float = _READING) -> T:
