@@ -66,6 +66,12 @@ class MilvusServer:
             self._process.wait()
             self._process = None
 
+    def memory(self) -> int:
+        """The bytes of memory that it has now."""
+        assert self._process
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
     def address(self, collection: str) -> str:
         return f"milvus://127.0.0.1:{self.port}/{collection}"
 

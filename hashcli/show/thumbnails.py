@@ -163,7 +163,6 @@ def why_unseen(error: BaseException) -> str:
 
 
 def _caption(result: "SearchResult", location: str) -> "RenderableType":
-    from pathlib import Path
 
     from rich.text import Text
 
