@@ -219,9 +219,8 @@ def milvus(work: Path) -> None:
         began = time.perf_counter()
         cpu, memory = cost(command)
         took = time.perf_counter() - began
-        print(
-            f"{count:,} codes published: {took:.1f} s, {count / took:,.0f} a second; {cpu:.1f} s of CPU, {memory:.0f} MiB"
-        )
+        rate = f"{took:.1f} s, {count / took:,.0f} a second"
+        print(f"{count:,} codes published: {rate}; {cpu:.1f} s of CPU, {memory:.0f} MiB")
         print(f"publishing again, nothing new: {seconds(process(command)):.2f} s, start included")
         collection = index_at(IndexLocation(Path(), collection=MilvusAddress.parse(address)))
         with Index(folder) as local, collection:

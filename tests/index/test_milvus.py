@@ -123,13 +123,13 @@ def test_answers_are_those_of_a_local_index_in_the_same_order(
     tiny_model: Path, tmp_path: Path, address: str, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when more items are equally near than Milvus gives at once."""
-    count = 3000 if at_once == MOST else 400
+    count = 3000 if at_once == MOST else 300
     folder = make_index_with_ties(tmp_path / "ix", tiny_model, count)
     publish(folder, PublishOptions(address))
     monkeypatch.setattr(milvus_index, "MOST", at_once)
     rng = np.random.default_rng(0)
-    queries = [Query(output=output) for output in rng.choice([-1.0, 1.0], (6, 64))]
-    queries += [Query(output=output) for output in rng.standard_normal((6, 64))]
+    queries = [Query(output=output) for output in rng.choice([-1.0, 1.0], (3, 64))]
+    queries += [Query(output=output) for output in rng.standard_normal((3, 64))]
     photos = folder.parent / "photos"
     any_distance = DistanceLimit()
     with Index(folder) as local, opened(address) as collection:
