@@ -305,7 +305,12 @@ class Collection:
         self._query("id == 0", ["id"], consistency_level="Strong")
 
     def _load(self) -> None:
+        """Have it loaded, unless it is, perhaps in several replicas."""
+        from pymilvus.client.types import LoadState
+
         name = self.address.collection
+        if self._asked(lambda: self._server.get_load_state(name, timeout=_READING)) == LoadState.Loaded:
+            return
         self._asked(lambda: self._server.load_collection(name, timeout=_WRITING), _WRITING)
 
     # --- reading ---
@@ -410,6 +415,8 @@ class Collection:
             try:
                 return ask()
             except Exception as error:
+                if type(error).__module__.partition(".")[0] not in ("grpc", "pymilvus"):
+                    raise  # ours
                 if not _passes(error) or time.monotonic() + wait > deadline:
                     raise _explained(error, self.address) from error
             time.sleep(wait)
@@ -468,7 +475,11 @@ def _explained(error: Exception, address: MilvusAddress, *, connecting: bool = F
     status, code = _status_of(error), getattr(error, "code", None)
     said = str(getattr(error, "message", "") or error)
     lower = said.lower()
-    if status in ("UNAUTHENTICATED", "PERMISSION_DENIED") or "auth check failure" in lower or "permission" in lower:
+    if (
+        status in ("UNAUTHENTICATED", "PERMISSION_DENIED")
+        or "auth check failure" in lower
+        or "permission deny" in lower
+    ):
         token = os.environ.get(TOKEN_VARIABLE)
         problem = f"does not take the token in {TOKEN_VARIABLE}" if token else "wants a token"
         return TokenRefusedError(

@@ -190,7 +190,7 @@ class _Publishing:
             places=(str(self._folder.parent), *roots),
         )
         record = collection.record(wanted.machine)
-        if record and record.catalog != wanted.catalog and record.folder != str(self._folder) and not rebuild:
+        if record and record.catalog != wanted.catalog and not rebuild:  # several machines may have one name
             raise MachineTakenError(
                 f"{collection.address} has rows of a machine {wanted.machine} from another index, in {record.folder}.",
                 "Choose another label for this machine or, if that index is gone, have its rows replaced.",
