@@ -43,7 +43,7 @@ from hashcli.index.summary import PublishOptions, PublishSummary
 from hashcli.index.update import refresh_derived_files
 from tests import milvus_server
 from tests.conftest import Run, json_rows, make_tiny_model
-from tests.index.indexing import IndexFolder, make_album
+from tests.index.indexing import IndexFolder
 from tests.milvus_server import TOKEN, MilvusServer
 
 pytestmark = pytest.mark.skipif(not milvus_server.is_installed(), reason="needs a Milvus server: pip install '.[dev]'")
@@ -222,9 +222,11 @@ def test_the_command_searches_a_collection_as_an_index(
     assert "13" in hashcli("info", "--index", address, **token).stdout
 
 
-def test_paths_can_be_addresses(tiny_model: Path, tmp_path: Path, album: Path, address: str) -> None:
+def test_paths_can_be_addresses_or_no_utf_8(tiny_model: Path, tmp_path: Path, album: Path, address: str) -> None:
     index = IndexFolder(tmp_path / "ix", tiny_model)
     (album / "trip" / "a b.txt").write_text("a cat")
+    odd = album / os.fsdecode(b"\xff caf\xe9.png")  # no UTF-8
+    next(album.glob("*.png")).rename(odd)
     index.update(album, album / "trip" / "a b.txt")
     publish(index.folder, PublishOptions(address, published_as="https://photos.example/all/"))
     with opened(address) as collection:
@@ -234,16 +236,6 @@ def test_paths_can_be_addresses(tiny_model: Path, tmp_path: Path, album: Path, a
         assert {result.path.rpartition("/")[0] for result in found} == {"https://photos.example/all/trip"}
         assert "https://photos.example/all/trip/a%20b.txt" in [result.path for result in found]
     publish(index.folder, PublishOptions(published_as=""))
-    assert same_as(index.folder, address)
-
-
-def test_names_that_are_not_utf_8(tiny_model: Path, tmp_path: Path, address: str) -> None:
-    photos = make_album(tmp_path / "photos")
-    odd = photos / os.fsdecode(b"\xff caf\xe9.png")
-    next(photos.glob("*.png")).rename(odd)
-    index = IndexFolder(tmp_path / "ix", tiny_model)
-    index.update(photos)
-    publish(index.folder, PublishOptions(address))
     assert same_as(index.folder, address)
     with opened(address) as collection:
         found = collection.search(Query(output=np.ones(64)), where=Filter(folders=odd), limit=DistanceLimit())
@@ -342,7 +334,9 @@ def test_a_collection_that_was_made_anew_or_a_catalog_from_a_backup_is_published
     assert same_as(folder, address)
 
 
-def test_a_label_belongs_to_one_index(tiny_model: Path, tmp_path: Path, address: str) -> None:
+def test_a_label_belongs_to_one_index_and_a_collection_to_one_model(
+    tiny_model: Path, tmp_path: Path, address: str
+) -> None:
     one, other = (make_index_with_ties(tmp_path / name / "ix", tiny_model, 20) for name in ("one", "other"))
     publish(one, PublishOptions(address))
     with pytest.raises(MachineTakenError, match="another index"):
@@ -358,14 +352,11 @@ def test_a_label_belongs_to_one_index(tiny_model: Path, tmp_path: Path, address:
     assert same_as(one, address)
     publish(one, PublishOptions(machine="renamed"))
     assert same_as(one, address)
-
-
-def test_codes_of_another_model_are_refused(tiny_model: Path, tmp_path: Path, address: str) -> None:
-    publish(make_index_with_ties(tmp_path / "ix", tiny_model, 20), PublishOptions(address))
     model = make_tiny_model(tmp_path / "model" / "tiny", seed=1)
-    other = make_index_with_ties(tmp_path / "other", model, 20)
     with pytest.raises(OtherModelCollectionError, match="tiny"):
-        publish(other, PublishOptions(address, "other"))
+        publish(make_index_with_ties(tmp_path / "third" / "ix", model, 20), PublishOptions(address, "third"))
+    assert published_to(one) == address
+    assert not [file for file in one.iterdir() if TOKEN.encode() in file.read_bytes()]
 
 
 def test_a_server_without_the_right_token_gives_nothing(
@@ -386,13 +377,6 @@ def test_a_server_without_the_right_token_gives_nothing(
     assert TOKEN_VARIABLE in refused.stderr
     for text in (done.stdout, done.stderr, refused.stderr, log.read_text()):
         assert "s3cret" not in text
-
-
-def test_the_token_is_not_in_the_catalog(tiny_model: Path, tmp_path: Path, address: str) -> None:
-    folder = make_index_with_ties(tmp_path / "ix", tiny_model, 20)
-    publish(folder, PublishOptions(address))
-    assert published_to(folder) == address
-    assert not [file for file in folder.iterdir() if TOKEN.encode() in file.read_bytes()]
 
 
 def test_a_collection_of_somebody_else_and_none_at_all(tiny_model: Path, tmp_path: Path, address: str) -> None:
