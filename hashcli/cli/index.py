@@ -24,6 +24,7 @@ hashcli index                     update everything indexed before\n
 hashcli index captions.jsonl      captions, each line {"image": "dog.jpg", "text": "a dog"}\n
 find . -name '*.jpg' | hashcli index -\n
 hashcli index --exclude '*.png' --exclude /drafts ~/Pictures\n
+hashcli index --ocr ~/Pictures    read the words in photos, too\n
 hashcli index --watch ~/Pictures  keep it up to date until Ctrl-C\n
 hashcli index --index ./photos/.hashcli ./photos      an index that moves with its photos"""
 
@@ -74,6 +75,15 @@ def run(
         bool,
         typer.Option("--check-content", help="Read every file, also those whose size and times have not changed."),
     ] = False,
+    ocr: Annotated[
+        bool | None,
+        typer.Option(
+            "--ocr/--no-ocr",
+            help="Read the words in photos, now and in later runs, or stop that and drop what was read. Needs the "
+            "extra `ocr`.",
+            show_default=False,
+        ),
+    ] = None,
     device: DeviceOption = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Then follow changes on disk until Ctrl-C. Needs the extra `watch`.")
@@ -110,8 +120,9 @@ def run(
         action = " --forget" if forget else ""
         remedy = f"Name photos or folders of photos: {index_command(location)}{action} ~/Pictures"
         stop_with("No path was given.", remedy, status=2)
-    if forget and (dry_run or rehash or watch or exclude or include):
-        stop_with("--forget cannot be combined with --dry-run, --rehash, --watch, --exclude or --include.", status=2)
+    if forget and (dry_run or rehash or watch or exclude or include or ocr is not None):
+        others = "--dry-run, --rehash, --watch, --exclude, --include or --ocr"
+        stop_with(f"--forget cannot be combined with {others}.", status=2)
     if watch and dry_run:
         stop_with("--watch and --dry-run cannot be combined.", status=2)
     if paths and not given:  # a script that lists new files may find none
@@ -127,6 +138,7 @@ def run(
         exclude=tuple(exclude or ()),
         include=tuple(include or ()),
         check_content=check_content,
+        read_words=ocr,
         device=device,
     )
     with with_remedies(location):
@@ -211,7 +223,7 @@ def _follow(folder: Path, given: list[str], options: "UpdateOptions", *, json: b
         if is_first:
             say("Watching for changes; press Ctrl-C to stop.")
         is_first = False
-        options = replace(options, rehash=False, exclude=(), include=(), check_content=False)
+        options = replace(options, rehash=False, exclude=(), include=(), check_content=False, read_words=None)
     raise AssertionError("watching ends by an interrupt only")
 
 

@@ -7,7 +7,7 @@ column is stored twice, and photos have no secondary index, as the one writer ke
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -21,6 +21,7 @@ from hashcli.index.catalog_file import (
     CHECKED_COLUMNS,
     FILE_NAME,
     SOUND_ROW,
+    TO_BE_READ,
     DamagedIndexError,
     DamagedRowsError,
     IndexGoneError,
@@ -339,6 +340,20 @@ class Catalog:
     def set_refreshed(self, seconds: int) -> None:
         self._set("refreshed", seconds)
 
+    @property
+    def reads_words(self) -> bool:
+        """Whether updates are to read the words in photos."""
+        return self._get("reads_words") == 1
+
+    def set_reads_words(self, reads_words: bool) -> None:
+        """Without, what has been read is dropped, and the next update reads those photos again for other texts. Within
+        a transaction."""
+        self._set("reads_words", int(reads_words))
+        if not reads_words:
+            read = "SELECT hash FROM words_read WHERE text != ''"
+            self._db.execute(f"UPDATE items SET beside = {TO_BE_READ} WHERE kind = 0 AND hash IN ({read})")
+            self._db.execute("DELETE FROM words_read")
+
     def roots(self) -> dict[str, int]:
         """The folders that were indexed, each with the number of the device it was on."""
         rows = self._db.execute("SELECT path, device FROM roots ORDER BY path")
@@ -596,6 +611,24 @@ class Catalog:
 
     def remove_texts(self, path: str) -> None:
         self._db.execute("DELETE FROM items WHERE kind = 1 AND path = ?", (self._to_stored(path),))
+
+    def contents_read(self) -> set[bytes]:
+        """The hashes of the contents of photos whose words have been read."""
+        return {hash_ for (hash_,) in self._db.execute("SELECT DISTINCT hash FROM words_read")}
+
+    def texts_in_content(self, content_hash: bytes) -> list[str]:
+        """What was read in the picture of photos with some content."""
+        query = "SELECT text FROM words_read WHERE hash = ? AND text != ''"
+        return [str(text) for (text,) in self._db.execute(query, (content_hash,))]
+
+    def set_texts_in_content(self, content_hash: bytes, texts: Sequence[str]) -> None:
+        """Record what was read, which may be nothing."""
+        rows = ((content_hash, text) for text in texts or [""])
+        self._db.executemany("INSERT OR REPLACE INTO words_read VALUES (?, ?)", rows)
+
+    def remove_contents_without_photos(self) -> None:
+        """Drop what was read in photos that are no longer in the catalog. Within a transaction."""
+        self._db.execute("DELETE FROM words_read WHERE hash NOT IN (SELECT hash FROM items WHERE kind = 0)")
 
     def orphans(self) -> list[str]:
         """The paths of photos that are not in the catalog, though descriptions from inside them are."""
