@@ -284,6 +284,7 @@ class _UpdateProgress(ProgressBar):
         self._device = device
 
     def skipped(self, path: str, reason: str) -> None:
+        from hashcli.index.files.ocr import OCR_MISSING
         from hashcli.index.files.plan import LEFT_OUT, NOT_REACHABLE
 
         if not self._repeats and (path, reason) in self._named:
@@ -293,4 +294,5 @@ class _UpdateProgress(ProgressBar):
         hint = (
             f" (--include '{reason.removeprefix(LEFT_OUT).strip()}' takes it)" if reason.startswith(LEFT_OUT) else hint
         )
+        hint = " (--no-ocr: do without)" if reason.startswith(OCR_MISSING) else hint
         super().skipped(path, reason + hint)

@@ -12,7 +12,7 @@ from hashcli.errors import reason_of
 from hashcli.hashmodel.prefetch import batched, prefetch
 from hashcli.index.catalog import Catalog, IndexedFile
 from hashcli.index.files.hashing import hash_of_content
-from hashcli.index.files.ocr import Ocr, OcrMissingError, load_photo
+from hashcli.index.files.ocr import OCR_MISSING, Ocr, OcrMissingError, load_photo
 from hashcli.index.summary import UpdateReport
 from hashcli.index.update_texts import TextUpdate
 
@@ -39,7 +39,8 @@ def read_words_in_photos(catalog: Catalog, texts: TextUpdate, report: UpdateRepo
     try:
         ocr = Ocr()
     except OcrMissingError as error:  # the index remembers that it is to be read, but this Python cannot
-        report.skip(f"the words in {len(contents)} photos", str(error))
+        photos = "1 photo" if len(contents) == 1 else f"{len(contents)} photos"
+        report.skip(f"the words in {photos}", f"{OCR_MISSING}. {error.remedy}")
         return
     report.callback.reading_words(len(contents))
     for batch in batched(prefetch(_load, contents, _LOOK_AHEAD), _BATCH):

@@ -25,11 +25,14 @@ MIN_CONFIDENCE = (
 _FEWEST_CHARACTERS = 2  # letters and digits of a line: single ones are seen in windows and fences
 
 
+OCR_MISSING = "reading the words in photos needs an extra that is not installed"
+
+
 class OcrMissingError(HashcliError):
     """RapidOCR is not installed."""
 
     def __init__(self) -> None:
-        super().__init__("Reading the words in photos needs an extra that is not installed.", how_to_install("ocr"))
+        super().__init__(f"{OCR_MISSING.capitalize()}.", how_to_install("ocr"))
 
 
 def check_ocr_installed() -> None:
