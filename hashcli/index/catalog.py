@@ -73,9 +73,12 @@ _FILTER_FIELDS = (
     """,
 )
 
-# What is said about each photo: a row for each of its texts. SQLite joins them by an index that it makes for this.
+# What is said about each photo: a row for each of its texts, and whether that was read in its picture. SQLite joins
+# them by an index that it makes for this.
 _TEXTS_OF_PHOTOS = """
-    SELECT photos.id, photos.path, texts.text FROM items AS photos
+    SELECT photos.id, photos.path, texts.text, EXISTS (SELECT 1 FROM words_read
+        WHERE words_read.hash = photos.hash AND words_read.text = texts.text)
+    FROM items AS photos
     LEFT JOIN items AS texts ON texts.kind = 1 AND texts.photo = photos.path
     WHERE photos.kind = 0 AND photos.code IS NOT NULL ORDER BY photos.id
 """
@@ -199,6 +202,15 @@ class FilterFields(NamedTuple):
     mtime_ns: int | None
     latitude: int | None = None
     longitude: int | None = None
+
+
+class Document(NamedTuple):
+    """What is said about a photo: its name with its folders, and the texts about it; and what was read in its
+    picture."""
+
+    id: int
+    texts: list[str]
+    read: list[str]
 
 
 # Raised for values that SQLite cannot hold: of one file, while the catalog itself is as it should be.
@@ -707,23 +719,23 @@ class Catalog:
                 path = os.fsdecode(path)
             yield FilterFields(path, taken, mtime_ns or None, *place)
 
-    def documents(self) -> Iterator[tuple[int, list[str]]]:
-        """The id of every encoded photo, in ascending order, and what is said about it: its name with its folders, and
-        its texts. Its folders are those from the root on that it was indexed with, or without one the one it is in."""
+    def documents(self) -> Iterator[Document]:
+        """Of every encoded photo, in ascending order of their ids. A photo's folders are those from the root on that it
+        was indexed with, or without one the one it is in."""
         roots = [(root.rstrip(os.sep) + os.sep, len(os.path.dirname(root))) for root in sorted(self.roots(), key=len)]
-        current, texts = 0, list[str]()
-        for id_, stored, text in self._db.execute(_TEXTS_OF_PHOTOS):
-            if id_ != current:
-                if texts:
-                    yield current, texts
+        document: Document | None = None
+        for id_, stored, text, is_read in self._db.execute(_TEXTS_OF_PHOTOS):
+            if document is None or id_ != document.id:
+                if document:
+                    yield document
                 path = self._from_stored(stored)
                 above = next((length for root, length in roots if path.startswith(root)), None)
                 above = len(os.path.dirname(os.path.dirname(path))) if above is None else above
-                current, texts = id_, [path[above:]]
+                document = Document(id_, [path[above:]], [])
             if isinstance(text, str):
-                texts.append(text)
-        if texts:
-            yield current, texts
+                (document.read if is_read else document.texts).append(text)
+        if document:
+            yield document
 
     def rows_of(self, kind: Kind, path: str) -> list[int]:
         """The rows, in ascending order of all encoded items of a kind, of a photo or text file, or of what is about

@@ -171,6 +171,7 @@ _AS_NOW = {
     """,
     **dict.fromkeys((3, 4), f"CREATE TEMP VIEW items AS SELECT *, {_NEW_IN_5} FROM main.items;"),
 }
+_NO_WORDS_READ = "CREATE TEMP VIEW words_read AS SELECT x'' AS hash, '' AS text WHERE false"
 _FIRST_3_AS_NOW = f"CREATE TEMP VIEW items AS SELECT *, NULL AS taken_from, 0 AS beside, {_NEW_IN_5} FROM main.items"
 
 
@@ -276,6 +277,8 @@ def open_to_read(index_folder: Path) -> sqlite3.Connection:
             db.execute(_FIRST_3_AS_NOW)
         elif version in _AS_NOW:
             db.executescript(_AS_NOW[version])
+        if version < 6:
+            db.execute(_NO_WORDS_READ)
     return db
 
 

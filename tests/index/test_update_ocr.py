@@ -88,6 +88,15 @@ def test_what_is_read_is_found_by_words_and_by_meaning(read: IndexFolder, photos
         assert [result.text for result in index.search("a dog", 1, kinds="text")] == ["a dog"]
         assert index.info().reads_words
         index.check()
+        (read.folder / "images.words").unlink()  # by the catalog too
+        assert [Path(result.path).name for result in index.search("Tobermory")] == ["10.png"]
+        documents = {document.id: document for document in index.catalog.documents()}
+        assert sorted(document.read for document in documents.values()) == [
+            [],
+            ["Oban", "a cat"],
+            ["Tobermory"],
+            ["a dog"],
+        ]
 
 
 def test_photos_are_read_once(read: IndexFolder, photos: Path, ocr: FakeOcr) -> None:
