@@ -571,9 +571,9 @@ class Index:
         `model`. With `hidden`, hidden folders and files are taken too; with `texts=False`, texts are left alone.
         `exclude` are patterns, as in .gitignore, of what is left out from now on, and `include` of what is taken again;
         the index remembers them. With `check_content`, files are read also if their size and times have not changed.
-        With `read_words`, the words in photos are read (by the extra `ocr`, about one photo a second), and are texts
-        about them; the index remembers it, and False drops them again.
-        `device` is what to encode on, as for `load_model`; by default the CPU.
+        With `read_words`, the words in photos are read (by the extra `ocr`), and are texts about them; the index
+        remembers it, and False drops them again. `device` is what to encode on, as for `load_model`; by default the
+        CPU.
         `progress` is called with how many files are done and how many there are, or is an `UpdateCallback`. What was
         skipped is in the summary. A list of paths that is empty changes nothing.
 
