@@ -751,11 +751,13 @@ class Catalog:
     # --- how settings and paths are stored ---
 
     def _set_check_values(self, where: str, value: str | bytes | int | None) -> None:
-        """Of rows just written, which this must be called for."""
-        self._db.execute(
-            f"UPDATE items SET check_value = check_value({CHECKED_COLUMNS}) WHERE code IS NOT NULL AND {where}",
-            (value,),
-        )
+        """Of rows just written, which this must be called for.
+
+        Not by SQLite, which makes an error of a Ctrl-C that comes while it calls a function.
+        """
+        query = f"SELECT id, {CHECKED_COLUMNS} FROM items WHERE code IS NOT NULL AND {where}"
+        values = [(check_value(*columns), id_) for id_, *columns in self._db.execute(query, (value,))]
+        self._db.executemany("UPDATE items SET check_value = ? WHERE id = ?", values)
 
     def _get(self, key: str) -> str | int | None:
         with explaining_errors(self._folder):

@@ -42,6 +42,18 @@ def make_catalog(folder: Path, *names: str) -> None:
                 catalog.add_photo(str(folder.parent / name), STATE, HASH, CODE, PhotoFacts(7))
 
 
+def test_ctrl_c_while_a_check_value_is_computed_is_no_error_of_the_database(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*columns: object) -> int:
+        raise KeyboardInterrupt
+
+    for module in ("catalog", "catalog_file"):
+        monkeypatch.setattr(f"hashcli.index.{module}.check_value", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        make_catalog(folder, "a.jpg")
+
+
 def test_what_is_put_in_comes_out(folder: Path, tmp_path: Path) -> None:
     make_catalog(folder, "a.jpg")
     with Catalog.create_or_open(folder) as catalog, catalog.changing_items():
