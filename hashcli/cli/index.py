@@ -120,9 +120,8 @@ def run(
         action = " --forget" if forget else ""
         remedy = f"Name photos or folders of photos: {index_command(location)}{action} ~/Pictures"
         stop_with("No path was given.", remedy, status=2)
-    if forget and (dry_run or rehash or watch or exclude or include or ocr is not None):
-        others = "--dry-run, --rehash, --watch, --exclude, --include or --ocr"
-        stop_with(f"--forget cannot be combined with {others}.", status=2)
+    if forget and (dry_run or rehash or watch or exclude or include):
+        stop_with("--forget cannot be combined with --dry-run, --rehash, --watch, --exclude or --include.", status=2)
     if watch and dry_run:
         stop_with("--watch and --dry-run cannot be combined.", status=2)
     if paths and not given:  # a script that lists new files may find none

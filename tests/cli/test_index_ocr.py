@@ -40,4 +40,3 @@ def test_without_the_extra_it_says_how_to_install_it(
     assert "Reading the words in photos needs an extra that is not installed." in done.stderr
     assert "pip install '.[ocr]'" in done.stderr
     assert not (tmp_path / "ix").exists()
-    hashcli("index", "--forget", "--ocr", "p", "--index", "ix", status=2)
