@@ -15,7 +15,12 @@ from hashcli.cli.console import detail, stop_with
 from hashcli.errors import did_you_mean
 
 # Options that exclude each other: one given more directly overrides those from the environment or the config file.
-_ALTERNATIVES = (("index", "name"), ("quiet", "verbose"), ("json", "paths", "print0", "show", "extras"))
+_ALTERNATIVES = (
+    ("index", "name"),
+    ("quiet", "verbose"),
+    ("json", "paths", "print0", "show", "extras"),
+    ("json", "interactive"),
+)
 _DIRECTNESS = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
 
 _debug = False  # whether --debug was given

@@ -34,6 +34,7 @@ hashcli search -0 "birthday cake" | xargs -0 -I {} cp {} cakes/\n
 hashcli search --batch queries.txt --json"""
 
 _BATCH = 256  # queries read and answered together
+_K, _K_INTERACTIVE = 10, 100
 
 
 class For(StrEnum):
@@ -76,7 +77,9 @@ def run(
         ),
     ] = None,
     for_: Annotated[For, typer.Option("--for", help="What to look for.")] = For.PHOTOS,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many results to show at most.")] = 10,
+    k: Annotated[
+        int | None, typer.Option("-k", min=1, help="How many results to show at most. [default: 10; 100 with -i]")
+    ] = None,
     max_distance: Annotated[int | None, typer.Option(min=0, help="Only results at most this many bits away.")] = None,
     within: Annotated[
         int | None, typer.Option(min=0, help="Only results at most this many bits further away than the nearest.")
@@ -136,6 +139,12 @@ def run(
     print0: Annotated[
         bool, typer.Option("-0", "--print0", help="Print only paths, each ended by a zero byte.")
     ] = False,
+    interactive: Annotated[
+        bool,
+        typer.Option(
+            "-i", "--interactive", help="Search while typing, look at pictures, and print the paths of those chosen."
+        ),
+    ] = False,
 ) -> None:
     """Find photos, and texts, by words or by photos.
 
@@ -149,16 +158,18 @@ def run(
     from hashcli.cli.remedies import with_remedies
     from hashcli.index.search import Index
 
-    style = results.choose_style(json=json, paths=paths, print0=print0, show=show)
+    style = results.choose_style(json=json, paths=paths, print0=print0, show=show and not interactive)
     if html and html.suffix.lower() not in (".html", ".htm"):
         stop_with(f"--html {html} must end in .html.", f"For example: --html {html.with_suffix('.html')}", status=2)
     if words_only and (no_words or for_ is not For.PHOTOS):
         stop_with("--words-only cannot be combined with --no-words, or with --for texts or both.", status=2)
+    if interactive and (json or html or open_ or batch is not None):
+        stop_with("-i cannot be combined with --batch, --html, --json or --open.", status=2)
     if sort == "date" and for_ is For.TEXTS:
         stop_with("--sort date is for photos: texts have no date of their own.", status=2)
     is_codes = batch is not None and batch.endswith(".npy")
     arguments = SearchArguments(
-        k,
+        k or (_K_INTERACTIVE if interactive else _K),
         _KINDS[for_],
         _filter(folders or [], types or [], after, before, near),
         _limit(max_distance, within, everything=everything),
@@ -168,8 +179,13 @@ def run(
         sort,
     )
     words, photos = _words_and_photos(words or [])
-    single = _single(words, text or [], [*photos, *(image or [])], not_ or [], not_image or [], batch)
+    asked = words, text or [], [*photos, *(image or [])], not_ or [], not_image or []
+    single = None if interactive and not any(asked) else _single(*asked, batch)
     location = index_location(index, name)
+    if interactive:
+        from hashcli.cli.interactive import search_interactively
+
+        raise typer.Exit(search_interactively(location, " ".join(words), single, arguments, print0=print0))
     page: list[Answer] = []
     missing: set[str] = set()
     named: set[str] = set()

@@ -61,8 +61,8 @@ def print_results(results: Sequence["SearchResult"], location: Callable[["Search
             console = Console(highlight=False, color_system="256")
     beside = max(1, (console.width + _GAP) // (columns + _GAP))
     width = (console.width + _GAP) // beside - _GAP
-    thumbnails = prefetch(_thumbnail if picture_class else lambda result: None, results, _LOOK_AHEAD)
-    with _quiet_terminal_queries():
+    thumbnails = prefetch(load_picture if picture_class else lambda result: None, results, _LOOK_AHEAD)
+    with quiet_terminal_queries(ask=not _draws_by_iterm2()):
         for first in range(0, len(results), beside):
             row = [next(thumbnails) for _ in results[first : first + beside]]
             table = Table.grid(padding=(0, _GAP, 0, 0))
@@ -85,13 +85,21 @@ def _is_capable_terminal() -> bool:
 
 def _picture_class() -> Any:
     """The class that draws for this terminal, the library's or our own; None where half blocks would lose colour."""
+    of_library = library_picture_class(ask=not _draws_by_iterm2())
+    return _ITerm2Picture if _draws_by_iterm2() else of_library
+
+
+def library_picture_class(*, ask: bool = True) -> Any:
+    """The library's class that draws for this terminal; None where half blocks would lose colour.
+
+    With `ask`, the terminal is queried through `sys.__stdin__` and `sys.__stdout__`, at the first call. Raises
+    HashcliError when the library is missing.
+    """
     try:
-        with _quiet_terminal_queries():
+        with quiet_terminal_queries(ask=ask):
             from textual_image.renderable import HalfcellImage, Image, TGPImage  # importing it queries the terminal
     except ImportError as error:
         raise HashcliError("Pictures in the terminal need an extra.", how_to_install("show")) from error
-    if _draws_by_iterm2():
-        return _ITerm2Picture
     if Image is not HalfcellImage:
         return Image
     if os.environ.get("TERM") in _DRAW_BY_KITTY:  # it could not be queried
@@ -106,16 +114,16 @@ def _draws_by_iterm2() -> bool:
 
 
 @contextmanager
-def _quiet_terminal_queries() -> Iterator[None]:
+def quiet_terminal_queries(*, ask: bool) -> Iterator[None]:
     """Let the library query the terminal's abilities only where that works, and without a warning where it fails.
 
     It reads the answer from stdin and waits up to two seconds. Without a stdin it does not query. So stdin is hidden
-    from it when that is not a terminal, and when the environment already says what the terminal can do.
+    from it when that is not a terminal, and without `ask`: when it is known what the terminal can do.
     """
     stdin, logger = sys.__stdin__, logging.getLogger("textual_image")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    if _draws_by_iterm2() or (stdin is not None and not stdin.isatty()):
+    if not ask or (stdin is not None and not stdin.isatty()):
         sys.__stdin__ = None  # type: ignore[misc]
     try:
         yield
@@ -124,7 +132,9 @@ def _quiet_terminal_queries() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _thumbnail(result: "SearchResult") -> "Image.Image | None":
+def load_picture(result: "SearchResult") -> "Image.Image | None":
+    """The picture of a result, of a size to be sent to a terminal; None for a text about no photo. Raises as
+    load_thumbnail does."""
     from hashcli.hashmodel.images import load_thumbnail
 
     return None if result.picture is None else load_thumbnail(result.picture, _SIDE)
@@ -140,11 +150,16 @@ def _picture(
     if thumbnail is None:
         return ""
     if isinstance(thumbnail, Exception):
-        return Text("(no longer there)" if isinstance(thumbnail, FileNotFoundError) else "(cannot be shown)", "dim")
+        return Text(why_unseen(thumbnail), "dim")
     picture: RenderableType = picture_class(thumbnail, width="auto", height=rows)
     if Measurement.get(console, console.options.update(max_width=10_000), picture).maximum > width:
         picture = picture_class(thumbnail, width=width, height="auto")
     return picture
+
+
+def why_unseen(error: BaseException) -> str:
+    """The words in place of a picture that cannot be loaded."""
+    return "(no longer there)" if isinstance(error, FileNotFoundError) else "(cannot be shown)"
 
 
 def _caption(result: "SearchResult", location: str) -> "RenderableType":
