@@ -359,7 +359,7 @@ class Catalog:
 
     def set_reads_words(self, reads_words: bool) -> None:
         """Without, what has been read is dropped, and the next update reads those photos again for other texts. Within
-        a transaction."""
+        `changing_items`."""
         self._set("reads_words", int(reads_words))
         if not reads_words:
             read = "SELECT hash FROM words_read WHERE text != ''"

@@ -106,7 +106,7 @@ def update(
         if damaged := catalog.remove_damaged_rows():
             callback.dropped_damaged(damaged)
         if options.read_words not in (None, catalog.reads_words):
-            with catalog.transaction():
+            with catalog.changing_items():
                 catalog.set_reads_words(bool(options.read_words))
         plan = make_plan(IndexedPaths.of(catalog, paths, options), paths, options, callback.scanned)
         if adopted:
