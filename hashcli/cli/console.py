@@ -178,7 +178,10 @@ class ProgressBar(UpdateCallback):
             stderr.progress = None
 
     def migrating(self, version: int) -> None:
-        say(f"This index was made by hashcli 0.{version}. It is migrated, and nothing is encoded again.")
+        say(
+            "This index was made by an earlier hashcli. It is migrated: photos are read once more, for what it did not "
+            "look for in them, and nothing is encoded again."
+        )
 
     def dropped_damaged(self, count: int) -> None:
         entries = "1 damaged entry" if count == 1 else f"{count} damaged entries"

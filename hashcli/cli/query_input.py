@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hashcli.index.filter import Filter
     from hashcli.index.query import Query
     from hashcli.index.ranking import DistanceLimit
-    from hashcli.index.search import KindName
+    from hashcli.index.search import KindName, WordsName
 
 _WEIGHT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)):\s*(?=[^\s\d])")  # 16:9 is not a weight
 _SUFFIX = re.compile(r"[^\s]\.\w{2,5}$")
@@ -34,6 +34,7 @@ class SearchArguments:
     kinds: "tuple[KindName, ...]"
     where: "Filter"
     limit: "DistanceLimit | None"
+    words: "WordsName"
     reranked: int
     all_copies: bool
     sort: Literal["rank", "date"]

@@ -60,8 +60,8 @@ class Answer:
         return self.results.query.name
 
 
-def write(answer: Answer, style: Style) -> None:
-    """Print one answer on stdout."""
+def write(answer: Answer, style: Style, *, with_places: bool = False) -> None:
+    """Print one answer on stdout; a table `with_places` says where photos were taken."""
     if style in (Style.PATHS, Style.PATHS0):
         paths = dict.fromkeys(result.path for result in answer.results if not result.is_missing)
         write_paths(paths, "\0" if style is Style.PATHS0 else "\n")
@@ -75,11 +75,11 @@ def write(answer: Answer, style: Style) -> None:
             print(answer.number, printable(answer.query), sep="  ")
         print_results(answer.results, _place)
     elif style is Style.TABLE and answer.results:
-        _print_table(answer)
+        _print_table(answer, with_places=with_places)
     else:
         for result in answer.results:
             number = [] if answer.number is None else [answer.number]
-            print(*number, result.rank, result.distance, _place(result), *_text(result), sep="\t")
+            print(*number, result.rank, _distance(result), _place(result), *_text(result), sep="\t")
 
 
 def write_page(answers: Sequence[Answer], html: Path | None, *, open_: bool) -> None:
@@ -105,10 +105,12 @@ def write_page(answers: Sequence[Answer], html: Path | None, *, open_: bool) -> 
 def _json(number: int | None, result: "SearchResult") -> dict[str, object]:
     row: dict[str, object] = {} if number is None else {"query": number}
     row |= {"rank": result.rank, "kind": result.kind, "path": result.path, "distance": result.distance}
-    row["similarity"] = round(result.similarity, 4)
+    row["similarity"] = None if result.similarity is None else round(result.similarity, 4)
+    row |= {"words": list(result.words)} if result.words else {}
     row |= {name: value for name in ("text", "line", "photo") if (value := getattr(result, name)) is not None}
     if result.text is None:
         row |= _date(result)
+        row |= {name: value for name in ("latitude", "longitude") if (value := getattr(result, name)) is not None}
     if result.copies:
         row["copies"] = result.copies
     if result.is_missing:
@@ -138,11 +140,21 @@ def _place(result: "SearchResult") -> str:
     return path if result.line is None else f"{path}:{result.line}"
 
 
+def _distance(result: "SearchResult") -> str:
+    """The distance, or - for none."""
+    return "-" if result.distance is None else str(result.distance)
+
+
 def _text(result: "SearchResult") -> list[str]:
     return [] if result.text is None else [printable(result.text)]
 
 
-def _print_table(answer: Answer) -> None:
+def _geo(result: "SearchResult") -> str:
+    """Where a photo was taken, as a link of the form geo:48.86,2.35 (RFC 5870); empty if it does not say."""
+    return "" if result.latitude is None else f"geo:{result.latitude:.5f},{result.longitude:.5f}"
+
+
+def _print_table(answer: Answer, *, with_places: bool) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -163,6 +175,11 @@ def _print_table(answer: Answer) -> None:
     if has_texts:
         table.add_column("text", overflow="fold", ratio=2)
     table.add_column("from" if has_texts else "photo", overflow="fold", ratio=1 if has_texts else None)
+    with_words = any(result.words for result in answer.results)
+    if with_words:
+        table.add_column("words")
+    if with_places:
+        table.add_column("place")
     for result in answer.results:
         path = Text(_place(result), style=f"link {Path(result.path).as_uri()}")
         if result.is_missing:
@@ -171,5 +188,7 @@ def _print_table(answer: Answer) -> None:
             path.append(f"  +{result.copies} identical", style="dim")
         words = [Text(*_text(result))] if has_texts else []
         date = [Text(_day(result))] if has_dates else []
-        table.add_row(str(result.rank), str(result.distance), *date, *words, path)
+        geo = [Text(_geo(result), style=f"link {_geo(result)}" if _geo(result) else "")] if with_places else []
+        held = [Text(", ".join(result.words))] if with_words else []
+        table.add_row(str(result.rank), _distance(result), *date, *words, path, *held, *geo)
     console.print(table)

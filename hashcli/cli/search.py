@@ -29,6 +29,7 @@ hashcli search dog.jpg            a file that is there is a photo to search by\n
 hashcli search --image dog.jpg --text snow --not "a person" -k 20\n
 hashcli search --image dog.jpg --for texts\n
 hashcli search "birthday cake" --after 2023 --in ~/Pictures/family --sort date\n
+hashcli search "a boat" --near 48.86,2.35,10km\n
 hashcli search -0 "birthday cake" | xargs -0 -I {} cp {} cakes/\n
 hashcli search --batch queries.txt --json"""
 
@@ -93,12 +94,26 @@ def run(
         str | None, typer.Option(help="Only photos from this day or later: 2023, 2023-05 or 2023-05-14.")
     ] = None,
     before: Annotated[str | None, typer.Option(help="Only photos from before this day.")] = None,
+    near: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAT,LON[,DISTANCE]",
+            help="Only photos taken near a place: 48.86,2.35,10km or 48.86,2.35,500m; 10km if no distance is given.",
+        ),
+    ] = None,
     types: Annotated[
         list[str] | None,
         typer.Option(
             "--type", autocompletion=_complete_type, help="Only files of this type, such as png. Can be repeated."
         ),
     ] = None,
+    words_only: Annotated[
+        bool,
+        typer.Option("--words-only", help="Only photos whose texts, name or folders hold the words."),
+    ] = False,
+    no_words: Annotated[
+        bool, typer.Option("--no-words", help="Search by meaning alone: photos that hold the words do not come first.")
+    ] = False,
     all_copies: Annotated[
         bool, typer.Option("--all-copies", help="Show identical copies as results of their own, not as one.")
     ] = False,
@@ -133,6 +148,8 @@ def run(
 ) -> None:
     """Find photos, and texts, by words or by photos.
 
+    Photos whose texts, name or folders hold the words come first, then those that fit them by their meaning.
+
     The distance is the number of bits in which two codes differ: lower is better, and half of the bits is chance level.
     If you give several words and photos, a result should fit all of them. Identical copies are one result.
     """
@@ -144,6 +161,8 @@ def run(
     style = results.choose_style(json=json, paths=paths, print0=print0, show=show and not interactive)
     if html and html.suffix.lower() not in (".html", ".htm"):
         stop_with(f"--html {html} must end in .html.", f"For example: --html {html.with_suffix('.html')}", status=2)
+    if words_only and (no_words or for_ is not For.PHOTOS):
+        stop_with("--words-only cannot be combined with --no-words, or with --for texts or both.", status=2)
     if interactive and (json or html or open_ or batch is not None):
         stop_with("-i cannot be combined with --batch, --html, --json or --open.", status=2)
     if sort == "date" and for_ is For.TEXTS:
@@ -152,8 +171,9 @@ def run(
     arguments = SearchArguments(
         k or (_K_INTERACTIVE if interactive else _K),
         _KINDS[for_],
-        _filter(folders or [], after, before, types or []),
+        _filter(folders or [], types or [], after, before, near),
         _limit(max_distance, within, everything=everything),
+        "only" if words_only else "off" if no_words else "first",
         0 if is_codes else rerank,  # a code has no finer values than its bits
         all_copies,
         sort,
@@ -180,7 +200,7 @@ def run(
                 skipped = True
                 continue
             answer = results.Answer(number, found, by_date=sort == "date")
-            results.write(answer, style)
+            results.write(answer, style, with_places=near is not None)
             _say_what_is_unknown(found, number, opened, named)
             missing.update(result.path for result in found if result.is_missing)
             copies += sum(result.copies for result in found)
@@ -274,14 +294,22 @@ def _say_what_is_unknown(found: "SearchResults", number: int | None, index: "Ind
     """Warn of words that the hash model does not know. Those already `named`, for an earlier query, are left out."""
     from hashcli.index.results import WhyNone
 
-    words = ", ".join(word for word in found.unknown_words if word not in named)
+    words = ", ".join(word for word in _not_found(found) if word not in named)
     named.update(found.unknown_words)
     of_query = "" if number is None else f"query {number}: "
-    if found.why_none is WhyNone.NO_KNOWN_WORDS:
+    if found.why_none is WhyNone.NO_KNOWN_WORDS or any(result.distance is None for result in found):
         words = ", ".join(found.unknown_words) or found.query.name
         say(f"{of_query}None of the words is known to {index.load_model().name}: {words}")
     elif words:
         say(f"{of_query}These words are not known to {index.load_model().name}: {words}")
+
+
+def _not_found(found: "SearchResults") -> list[str]:
+    """The words that the hash model does not know and that no answer has in its texts, name or folders either."""
+    from hashcli.index.words import words_of
+
+    held = {word for result in found for held in result.words for word in words_of(held)}
+    return [word for word in found.unknown_words if not (parts := {*words_of(word)}) or not parts <= held]
 
 
 def _say_why_none(
@@ -297,7 +325,9 @@ def _say_why_none(
         if arguments.limit is None:
             say("--all shows the nearest ones regardless.")
     elif found.why_none is WhyNone.FILTERED:
-        say(f"No {name} in the index match --in, --after, --before or --type.")
+        say(f"No {name} in the index match --in, --after, --before, --near or --type.")
+    elif found.why_none is WhyNone.NO_WORDS:
+        say("No photos hold these words in their texts, name or folders.")
     elif found.why_none is WhyNone.NO_ITEMS:
         say(f"The index in {index.folder} holds no {name}. Add some: {index_command(location)} PATH-OF-PHOTOS")
 
@@ -318,13 +348,14 @@ def _limit(max_distance: int | None, within: int | None, *, everything: bool) ->
     return None if max_distance is None and within is None else DistanceLimit(max_distance, within)
 
 
-def _filter(folders: list[str], after: str | None, before: str | None, types: list[str]) -> "Filter":
+def _filter(folders: list[str], types: list[str], after: str | None, before: str | None, near: str | None) -> "Filter":
     from hashcli.index.filter import Filter
 
     for folder in map(os.path.expanduser, folders):
         if not os.path.exists(folder):
             say(f"{folder} does not exist.{did_you_mean_path(folder)}")
     try:
-        return Filter(folders, types, after, before)
+        return Filter(folders, types, after, before, near)
     except HashcliError as error:
-        raise UsageError(f"--{error.problem}", "For example: --after 2023, --before 2023-05-14") from error
+        example = "--near 48.86,2.35,10km" if error.problem.startswith("near") else "--after 2023, --before 2023-05-14"
+        raise UsageError(f"--{error.problem}", f"For example: {example}") from error

@@ -31,6 +31,7 @@ from hashcli.index.catalog_file import (
     open_to_read,
     open_to_write,
 )
+from hashcli.index.places import Place
 
 if TYPE_CHECKING:
     from hashcli.index.files.text_files import Text
@@ -41,7 +42,8 @@ _HOLDS_LINES = "lower(substr(CAST(path AS TEXT), -4)) = '.txt'"  # not a caption
 
 
 _STATE = "size, mtime_ns, ctime_ns, beside, hash"
-_FACTS = "taken, taken_from, left_out"
+_FACTS = "taken, taken_from, left_out, latitude, longitude"
+_FACTS_GIVEN = ", ".join("?" * (_FACTS.count(",") + 1))
 _PHOTOS = f"SELECT path, id, {_STATE}, code IS NOT NULL, NULL FROM items WHERE kind = 0"
 _TEXT_FILES = f"""
     SELECT path, min(id), {_STATE}, 1, CASE WHEN {_HOLDS_LINES} THEN min(photo) END FROM items
@@ -52,21 +54,30 @@ _TEXT_FILES = f"""
 # SQLite joins texts with their photos by an index that it makes for this, on disk if it is large.
 _FILTER_FIELDS = (
     """
-    SELECT path, CAST(taken AS INTEGER), CAST(mtime_ns AS INTEGER) FROM items
-    WHERE kind = 0 AND code IS NOT NULL ORDER BY id
+    SELECT path, CAST(taken AS INTEGER), CAST(mtime_ns AS INTEGER), CAST(latitude AS INTEGER),
+        CAST(longitude AS INTEGER)
+    FROM items WHERE kind = 0 AND code IS NOT NULL ORDER BY id
     """,
     """
     WITH photos AS (
-        SELECT path, taken, mtime_ns FROM items
+        SELECT path, taken, mtime_ns, latitude, longitude FROM items
         WHERE kind = 0 AND path IN (SELECT coalesce(photo, path) FROM items WHERE kind = 1) GROUP BY path
     )
     SELECT coalesce(texts.photo, texts.path),
         CAST(iif(photos.path IS NULL, texts.taken, photos.taken) AS INTEGER),
-        CAST(iif(photos.path IS NULL, texts.mtime_ns, photos.mtime_ns) AS INTEGER)
+        CAST(iif(photos.path IS NULL, texts.mtime_ns, photos.mtime_ns) AS INTEGER),
+        CAST(photos.latitude AS INTEGER), CAST(photos.longitude AS INTEGER)
     FROM items AS texts LEFT JOIN photos ON photos.path = coalesce(texts.photo, texts.path)
     WHERE texts.kind = 1 AND texts.code IS NOT NULL ORDER BY texts.id
     """,
 )
+
+# What is said about each photo: a row for each of its texts. SQLite joins them by an index that it makes for this.
+_TEXTS_OF_PHOTOS = """
+    SELECT photos.id, photos.path, texts.text FROM items AS photos
+    LEFT JOIN items AS texts ON texts.kind = 1 AND texts.photo = photos.path
+    WHERE photos.kind = 0 AND photos.code IS NOT NULL ORDER BY photos.id
+"""
 
 
 class Kind(IntEnum):
@@ -138,7 +149,8 @@ class IndexedFile:
 
 class Item(NamedTuple):
     """An item as answers show it, and its code. For a text: its file, the line in it (from 1), and the photo it is
-    about, if any. `mtime_ns` is the time of its file when it was last read, and `hash` that of the file's content."""
+    about, if any. `mtime_ns` is the time of its file when it was last read, `hash` that of the file's content, and
+    `place` is where a photo was taken."""
 
     path: str
     text: str | None
@@ -149,6 +161,7 @@ class Item(NamedTuple):
     mtime_ns: int
     code: bytes | None
     hash: bytes
+    place: Place | None = None
 
     @property
     def content(self) -> tuple[str | None, str | bytes]:
@@ -161,11 +174,14 @@ class Item(NamedTuple):
 
 class PhotoFacts(NamedTuple):
     """What is recorded of a photo's metadata: when it was taken, in seconds of local time, and which of its dates that
-    is (files.dates.DateSource), if it says so; and how many of its texts were left out."""
+    is (files.dates.DateSource), if it says so; how many of its texts were left out; and where it was taken, in
+    ten-millionths of a degree."""
 
     taken: int | None = None
     taken_from: int | None = None
     left_out: int = 0
+    latitude: int | None = None
+    longitude: int | None = None
 
 
 NO_FACTS = PhotoFacts()
@@ -173,12 +189,15 @@ NO_FACTS = PhotoFacts()
 
 class FilterFields(NamedTuple):
     """What filters look at. `path` is as the catalog stores it: absolute, or relative to the folder that the index
-    folder is in. `taken` is in seconds of local time, None if the file does not say.
+    folder is in. `taken` is in seconds of local time, `latitude` and `longitude` in ten-millionths of a degree; None if
+    the file does not say.
     """
 
     path: str
     taken: int | None
     mtime_ns: int | None
+    latitude: int | None = None
+    longitude: int | None = None
 
 
 # Raised for values that SQLite cannot hold: of one file, while the catalog itself is as it should be.
@@ -503,7 +522,7 @@ class Catalog:
         self, path: str, state: FileState, content_hash: bytes, code: np.ndarray, facts: PhotoFacts = NO_FACTS
     ) -> None:
         added = self._db.execute(
-            f"INSERT INTO items (kind, path, {_STATE}, {_FACTS}, code) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO items (kind, path, {_STATE}, {_FACTS}, code) VALUES (?, ?, ?, ?, ?, ?, ?, {_FACTS_GIVEN}, ?)",
             (Kind.IMAGE, self._to_stored(path), *state, content_hash, *facts, code.tobytes()),
         )
         self._set_check_values("id = ?", added.lastrowid)
@@ -512,7 +531,7 @@ class Catalog:
         """Add a photo with the same content, and so the same code, as another one."""
         added = self._db.execute(
             f"INSERT INTO items (kind, path, {_STATE}, {_FACTS}, code) "
-            "SELECT kind, ?, ?, ?, ?, ?, hash, ?, ?, ?, code FROM items WHERE id = ?",
+            f"SELECT kind, ?, ?, ?, ?, ?, hash, {_FACTS_GIVEN}, code FROM items WHERE id = ?",
             (self._to_stored(path), *state, *facts, source_id),
         )
         self._set_check_values("id = ?", added.lastrowid)
@@ -522,7 +541,7 @@ class Catalog:
     ) -> None:
         """Record that a photo has new content."""
         self._db.execute(
-            f"UPDATE items SET ({_STATE}, {_FACTS}, code) = (?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?",
+            f"UPDATE items SET ({_STATE}, {_FACTS}, code) = (?, ?, ?, ?, ?, {_FACTS_GIVEN}, ?) WHERE id = ?",
             (*state, content_hash, *facts, code.tobytes(), id_),
         )
         self._set_check_values("id = ?", id_)
@@ -531,7 +550,7 @@ class Catalog:
         """Record that a photo has the content, and so the code, of another one now."""
         self._db.execute(
             f"UPDATE items SET ({_STATE}, {_FACTS}, code) = "
-            "(SELECT ?, ?, ?, ?, hash, ?, ?, ?, code FROM items WHERE id = ?) WHERE id = ?",
+            f"(SELECT ?, ?, ?, ?, hash, {_FACTS_GIVEN}, code FROM items WHERE id = ?) WHERE id = ?",
             (*state, *facts, source_id, id_),
         )
         self._set_check_values("id = ?", id_)
@@ -539,7 +558,7 @@ class Catalog:
     def set_path(self, id_: int, path: str, state: FileState, facts: PhotoFacts) -> None:
         """Record that a photo has another path, another time or other metadata, and the same content."""
         self._db.execute(
-            f"UPDATE items SET (path, {_STATE}, {_FACTS}) = (?, ?, ?, ?, ?, hash, ?, ?, ?) WHERE id = ?",
+            f"UPDATE items SET (path, {_STATE}, {_FACTS}) = (?, ?, ?, ?, ?, hash, {_FACTS_GIVEN}) WHERE id = ?",
             (self._to_stored(path), *state, *facts, id_),
         )
         self._set_check_values("id = ?", id_)
@@ -633,26 +652,45 @@ class Catalog:
         for id_ in ids:
             if row := self._db.execute(query, (id_,)).fetchone():
                 is_sound, expected, *columns = row
-                _, path, content_hash, text, code, line, photo, taken, taken_from, mtime_ns = columns
+                _, path, content_hash, text, code, line, photo, taken, taken_from, mtime_ns, *stored_place = columns
                 is_checked = self._has_check_values and code is not None
                 if not is_sound or (is_checked and expected != check_value(*columns)):
                     raise DamagedRowsError(self._folder)
                 photo = photo and self._from_stored(photo)
-                place = self._from_stored(path), text, line, photo
-                items[id_] = Item(*place, taken, taken_from, mtime_ns, code, content_hash)
+                where = self._from_stored(path), text, line, photo
+                place = Place.from_stored(*stored_place)
+                items[id_] = Item(*where, taken, taken_from, mtime_ns, code, content_hash, place)
         return items
 
     def filter_fields(self, kind: Kind) -> Iterator[FilterFields]:
         """What filters look at of every encoded item of a kind, in ascending order of their ids.
 
-        For a text about a photo, these are the photo's path, and its times if it is indexed. A photo that has not been
-        read since its catalog was migrated from version 1 has no times.
+        For a text about a photo, these are the photo's path, and its times and place if it is indexed. A photo that has
+        not been read since its catalog was migrated from version 1 has no times.
         """
-        for path, taken, mtime_ns in self._db.execute(_FILTER_FIELDS[kind]):
+        for path, taken, mtime_ns, *place in self._db.execute(_FILTER_FIELDS[kind]):
             if type(path) is not str:
                 self._from_stored(path)  # raises for what is no path
                 path = os.fsdecode(path)
-            yield FilterFields(path, taken, mtime_ns or None)
+            yield FilterFields(path, taken, mtime_ns or None, *place)
+
+    def documents(self) -> Iterator[tuple[int, list[str]]]:
+        """The id of every encoded photo, in ascending order, and what is said about it: its name with its folders, and
+        its texts. Its folders are those from the root on that it was indexed with, or without one the one it is in."""
+        roots = [(root.rstrip(os.sep) + os.sep, len(os.path.dirname(root))) for root in sorted(self.roots(), key=len)]
+        current, texts = 0, list[str]()
+        for id_, stored, text in self._db.execute(_TEXTS_OF_PHOTOS):
+            if id_ != current:
+                if texts:
+                    yield current, texts
+                path = self._from_stored(stored)
+                above = next((length for root, length in roots if path.startswith(root)), None)
+                above = len(os.path.dirname(os.path.dirname(path))) if above is None else above
+                current, texts = id_, [path[above:]]
+            if isinstance(text, str):
+                texts.append(text)
+        if texts:
+            yield current, texts
 
     def rows_of(self, kind: Kind, path: str) -> list[int]:
         """The rows, in ascending order of all encoded items of a kind, of a photo or text file, or of what is about
@@ -668,11 +706,13 @@ class Catalog:
     # --- how settings and paths are stored ---
 
     def _set_check_values(self, where: str, value: str | bytes | int | None) -> None:
-        """Of rows just written, which this must be called for."""
-        self._db.execute(
-            f"UPDATE items SET check_value = check_value({CHECKED_COLUMNS}) WHERE code IS NOT NULL AND {where}",
-            (value,),
-        )
+        """Of rows just written, which this must be called for.
+
+        Not by SQLite, which makes an error of a Ctrl-C that comes while it calls a function.
+        """
+        query = f"SELECT id, {CHECKED_COLUMNS} FROM items WHERE code IS NOT NULL AND {where}"
+        values = [(check_value(*columns), id_) for id_, *columns in self._db.execute(query, (value,))]
+        self._db.executemany("UPDATE items SET check_value = ? WHERE id = ?", values)
 
     def _get(self, key: str) -> str | int | None:
         with explaining_errors(self._folder):

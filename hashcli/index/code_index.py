@@ -48,6 +48,10 @@ class CodeIndex(Protocol):
 
     generation: int | None
 
+    @property
+    def ids(self) -> np.ndarray:
+        """The ids of its items, in ascending order."""
+
     def __len__(self) -> int:
         """How many items it holds."""
 
@@ -77,6 +81,10 @@ class MemoryCodeIndex:
 
     def __len__(self) -> int:
         return int(self._flat.ntotal)
+
+    @property
+    def ids(self) -> np.ndarray:
+        return self._ids
 
     def search(self, codes: np.ndarray, k: int, count: int, among: np.ndarray | None = None) -> list[Candidates]:
         available = len(self) if among is None else int(np.count_nonzero(among))
@@ -158,6 +166,11 @@ class BlockwiseCodes:
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def ids(self) -> np.ndarray:
+        """As for `CodeIndex`; read anew each time."""
+        return np.concatenate([np.empty(0, np.int64), *(ids for ids, _ in self._read())])
 
     def search(self, codes: np.ndarray, k: int, count: int, among: np.ndarray | None = None) -> list[Candidates]:
         """As for `CodeIndex`."""

@@ -16,13 +16,16 @@ class SearchResult:
     rank        its place among the answers of its kind, from 1
     kind        "image" for a photo, or "text"
     path        of the photo, or of the file that the text comes from; absolute
-    distance    how many bits of its code differ from the query's, of `bits` in all
+    distance    how many bits of its code differ from the query's, of `bits` in all; None if the hash model knows no
+                word of the query
     text, line  of a text: its words, and its line in the file, from 1 (None for a description inside a photo)
     photo       of a text: the path of the photo it is about, if it is about one
     taken       of a photo: when it was taken, in seconds since 1970 of its local time; None if nothing says so
     taken_from  which of the photo's dates this is: "DateTimeOriginal", "XMP" or "GPS", say
     modified    when the file was last changed, in seconds since 1970 of local time: filters by date use it for a photo
                 that does not say when it was taken
+    latitude, longitude   of a photo: where it was taken, in degrees, north and east positive; None if nothing says so
+    words       of a photo: the words of the query that stand in the texts about it, its name or its folders
     is_missing  whether the file is gone: it was moved or deleted after the index was last brought up to date
     copies      how many identical copies of it are not answers of their own: photos with the same content, or the same
                 words about one photo
@@ -31,7 +34,7 @@ class SearchResult:
     rank: int
     kind: str
     path: str
-    distance: int
+    distance: int | None
     bits: int
     text: str | None = None
     line: int | None = None
@@ -39,6 +42,9 @@ class SearchResult:
     taken: int | None = None
     taken_from: str | None = None
     modified: int | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    words: tuple[str, ...] = ()
     is_missing: bool = False
     copies: int = 0
 
@@ -48,9 +54,9 @@ class SearchResult:
         return self.modified if self.taken is None else self.taken
 
     @property
-    def similarity(self) -> float:
-        """The share of bits that agree, from 0 to 1."""
-        return 1 - self.distance / self.bits
+    def similarity(self) -> float | None:
+        """The share of bits that agree, from 0 to 1; None without a distance."""
+        return None if self.distance is None else 1 - self.distance / self.bits
 
     @property
     def picture(self) -> str | None:
@@ -65,6 +71,7 @@ class WhyNone(Enum):
     FILTERED = "the filter leaves none"
     NO_ITEMS = "the index holds no items of this kind"
     NO_KNOWN_WORDS = "the hash model knows no word of the query"
+    NO_WORDS = "no item that passes the filter holds the words"
 
 
 @dataclass(frozen=True)

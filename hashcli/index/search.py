@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import islice
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -28,10 +28,11 @@ from hashcli.index.files.dates import date_label
 from hashcli.index.filter import CompiledFilter, Filter, wall_clock
 from hashcli.index.locations import is_index, locate
 from hashcli.index.query import EncodedQuery, Query, encode
-from hashcli.index.ranking import RERANKED, DistanceLimit, Neighbours, rank, reach
+from hashcli.index.ranking import NOTHING, RERANKED, UNKNOWN, DistanceLimit, Neighbours, before, rank, reach
 from hashcli.index.results import SearchResult, SearchResults, WhyNone
 from hashcli.index.summary import UpdateOptions, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
+from hashcli.index.words import QueryWords, WordHits, Words
 
 if TYPE_CHECKING:
     from hashcli.hashmodel.device import Device
@@ -43,6 +44,7 @@ _KINDS = {"image": Kind.IMAGE, "text": Kind.TEXT}
 KindName = Literal["image", "text"]
 Kinds = KindName | Sequence[KindName]
 Sort = Literal["rank", "date"]
+WordsName = Literal["first", "only", "off"]
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 Progress = Callable[[int, int], None] | UpdateCallback | None
 
@@ -174,6 +176,7 @@ class Index:
         kinds: Kinds = "image",
         where: Filter | None = None,
         limit: DistanceLimit | None = None,
+        words: WordsName = "first",
         reranked: int = RERANKED,
         all_copies: bool = False,
         sort: Sort = "rank",
@@ -186,6 +189,10 @@ class Index:
         Hamming distance are found first, and the first `reranked` of them are then ordered by the finer asymmetric
         score, so the distances need not rise.
 
+        Photos that hold the words of the query in their texts, names or folders come first (see `index/words.py`),
+        however far away they are unless there is a limit; those that hold some of them gain by it. With `words="only"`
+        only photos that come first are answers, and with `words="off"` nothing is looked for by words.
+
         Identical copies are one answer, the oldest file of those that are still there, and `copies` counts the others;
         with `all_copies`, each is an answer of its own. With `sort="date"`, the k best photos come newest first, by
         when they were taken or else last changed; their `rank` still says how good they are.
@@ -196,9 +203,8 @@ class Index:
             index.search("dog on a beach", k=5)
             index.search(Query(images="dog.jpg"), kinds="text", where=Filter(folders="~/Pictures/family"))
         """
-        (results,) = self.search_many(
-            [query], k, kinds=kinds, where=where, limit=limit, reranked=reranked, all_copies=all_copies, sort=sort
-        )
+        options = {"kinds": kinds, "where": where, "limit": limit, "words": words, "reranked": reranked}
+        (results,) = self.search_many([query], k, **options, all_copies=all_copies, sort=sort)  # type: ignore[arg-type]
         if results.error:
             raise results.error
         return results
@@ -211,6 +217,7 @@ class Index:
         kinds: Kinds = "image",
         where: Filter | None = None,
         limit: DistanceLimit | None = None,
+        words: WordsName = "first",
         reranked: int = RERANKED,
         all_copies: bool = False,
         sort: Sort = "rank",
@@ -234,7 +241,10 @@ class Index:
         if sort not in get_args(Sort):
             raise HashcliError(f"Results cannot be sorted by {sort!r}.", 'Choose "rank" or "date".')
         compiled = where.compiled() if where else CompiledFilter()
-        options = _SearchOptions(k, _kinds(kinds), compiled, limit, reranked, all_copies, by_date=sort == "date")
+        common = k, _kinds(kinds), compiled, limit, reranked, all_copies
+        options = _SearchOptions(*common, by_date=sort == "date", words=_words(words))
+        if options.words is Words.ONLY and options.kinds != [Kind.IMAGE]:
+            raise HashcliError("Only photos are found by their words.", "Look for photos, or by meaning.")
         return self._answers(queries, options)
 
     def load_model(self) -> HashModel:
@@ -271,18 +281,15 @@ class Index:
 
     def _answers_to_block(self, queries: list[Query], options: "_SearchOptions") -> Iterator[SearchResults]:
         encoded = self._encode(queries)
-        found = [
-            (query, one.output)
+        asked = [
+            _AskedQuery(query, one.output, self._words_of(query, options))
             for query, one in zip(queries, encoded, strict=True)
-            if isinstance(one, EncodedQuery) and one.output is not None
+            if isinstance(one, EncodedQuery)
         ]
-        outputs = np.array([output for _, output in found], np.float32)  # [found, bits]
-        answers = iter(self._neighbours([query for query, _ in found], outputs, options) if found else ())
+        answers = iter(self._neighbours(asked, options) if asked else ())
         for query, one in zip(queries, encoded, strict=True):
             if isinstance(one, HashcliError):
                 yield SearchResults(query, error=one)
-            elif one.output is None:
-                yield SearchResults(query, why_none=WhyNone.NO_KNOWN_WORDS, unknown_words=one.unknown_words)
             else:
                 yield replace(next(answers), unknown_words=one.unknown_words)
 
@@ -292,42 +299,50 @@ class Index:
         encoded = iter(encode(self.load_model(), to_encode) if to_encode else ())
         return [next(encoded) if query.output is None else self._checked(query.output) for query in queries]
 
+    def _words_of(self, query: Query, options: "_SearchOptions") -> QueryWords:
+        if query.output is not None or options.words is Words.OFF or Kind.IMAGE not in options.kinds:
+            return QueryWords()
+        return QueryWords.of(query, self.load_model().reads_whole)
+
     def _checked(self, output: np.ndarray) -> EncodedQuery | HashcliError:
         bits = self.indexed_model.bits
         if output.shape != (bits,):
             return HashcliError(f"The query's output has the shape {list(output.shape)}, not the index's [{bits}].")
         return EncodedQuery(output)
 
-    def _neighbours(
-        self, queries: list[Query], outputs: np.ndarray, options: "_SearchOptions"
-    ) -> Iterator[SearchResults]:
-        """The results of queries with their float outputs [queries, bits]."""
+    def _neighbours(self, asked: "list[_AskedQuery]", options: "_SearchOptions") -> Iterator[SearchResults]:
+        """The results of queries."""
         with self.catalog.snapshot():
             if self.catalog.model != self.indexed_model:
                 raise HashcliError(
                     f"The index in {self.folder} has just been given another hash model.", "Run the search again."
                 )
-            found = {kind: self._found(kind, queries, outputs, options) for kind in options.kinds}
+            found = {kind: self._found(kind, asked, options) for kind in options.kinds}
         is_empty = not any(of_kind.searched for of_kind in found.values())
-        for place, query in enumerate(queries):
+        for place, one in enumerate(asked):
             results = tuple(
-                result
-                for kind, of_kind in found.items()
-                for result in self._results(kind, of_kind.neighbours[place], of_kind.items, options)
+                result for kind, of_kind in found.items() for result in self._results(kind, of_kind, place, options)
             )
             nearest = (of_kind.neighbours[place].nearest_distance for of_kind in found.values())
             distances = [distance for distance in nearest if distance is not None]
-            why_none = WhyNone.TOO_FAR if distances else WhyNone.NO_ITEMS if is_empty else WhyNone.FILTERED
-            yield SearchResults(query, results, min(distances, default=None), None if results else why_none)
+            why_none = WhyNone.TOO_FAR if distances else WhyNone.FILTERED
+            if is_empty:
+                why_none = WhyNone.NO_ITEMS
+            elif options.words is Words.ONLY:
+                why_none = WhyNone.NO_WORDS
+            elif one.output is None:
+                why_none = WhyNone.NO_KNOWN_WORDS
+            yield SearchResults(one.query, results, min(distances, default=None), None if results else why_none)
 
-    def _found(self, kind: Kind, queries: list[Query], outputs: np.ndarray, options: "_SearchOptions") -> "_FoundItems":
+    def _found(self, kind: Kind, asked: "list[_AskedQuery]", options: "_SearchOptions") -> "_FoundItems":
         """The best items of one kind for each query, with their copies. Within a snapshot.
 
         Whatever is to be shown is compared with its row in the catalog. If the derived files are damaged, the catalog's
         own codes are searched. Raises DamagedRowsError if it is the row that is damaged.
         """
         code_index = self._code_index(kind)
-        neighbours = self._nearest(kind, code_index, queries, outputs, options)
+        hits = self._hits(asked, len(code_index)) if kind is Kind.IMAGE else {}
+        neighbours = self._nearest(kind, code_index, asked, hits, options)
         items = self.catalog.items({id_ for one in neighbours for id_ in one.ids.tolist()})
         if not all(_agree(one, items) for one in neighbours):
             logging.getLogger("hashcli").warning(
@@ -335,54 +350,61 @@ class Index:
                 "longer. The next update makes them anew."
             )
             code_index = self._codes_of_catalog(kind)
-            neighbours = self._nearest(kind, code_index, queries, outputs, options)
+            neighbours = self._nearest(kind, code_index, asked, hits, options)
             items = self.catalog.items({id_ for one in neighbours for id_ in one.ids.tolist()})
-        return _FoundItems(neighbours, items, len(code_index))
+        return _FoundItems(neighbours, items, hits, len(code_index))
 
     def _nearest(
         self,
         kind: Kind,
         code_index: CodeIndex | BlockwiseCodes,
-        queries: list[Query],
-        outputs: np.ndarray,
+        asked: "list[_AskedQuery]",
+        hits: dict[int, WordHits],
         options: "_SearchOptions",
     ) -> list[Neighbours]:
         """The best items of one kind for each query, and all that have the same code as one of them, as copies have.
-        Within a snapshot."""
+        `hits` are what is found by words, by the place of the query. Within a snapshot."""
         among = self._taken_by(options.where, kind, len(code_index)) if options.where else None
         if among is not None and len(among) != len(code_index):  # files that belong to another catalog
             code_index = self._codes_of_catalog(kind)
-        codes = pack(outputs)
-        limits = [self._limit(kind, query, options.limit) for query in queries]
-        found: dict[int, Neighbours] = {}
-        beyond: list[tuple[int, int]] = []  # place of the query, and row in what was found for it
-        k, count = options.k, max(options.k, options.reranked)
-        searched = list(range(len(queries)))
-        while searched:
-            too_few = []
-            for place, candidates in zip(searched, code_index.search(codes[searched], k, count, among), strict=True):
-                ranked = rank(candidates, outputs[place], options.reranked, limits[place])
-                if options.all_copies:
-                    found[place] = ranked.first(options.k)
-                    continue
-                found[place] = best = ranked.with_first_codes(options.k)
-                known_to = reach(candidates, k, count)
-                if len(best.ids) == len(ranked.ids) and known_to < _largest(ranked, limits[place]):
-                    too_few.append(place)  # many copies, which leave too few photos
-                else:
-                    beyond += ((place, row) for row in np.flatnonzero(best.distances > known_to).tolist())
-            searched = too_few
-            k = count = 4 * count
-        _add_same_codes(found, beyond, lambda codes: code_index.search(codes, 1, 1, among))
-        return [found[place] for place in range(len(queries))]
+        searched = _Searched(code_index, among, self.indexed_model.bits, options)
+        parts = {
+            place: _RankedQuery(one.output, self._limit(kind, one.query, options.limit), hits.get(place))
+            for place, one in enumerate(asked)
+            if one.output is not None
+        }
+        found = searched.nearest(parts)
+        for place, one in enumerate(asked):
+            best = found.setdefault(place, NOTHING)
+            if place in hits:
+                first = searched.first(one.output, hits[place], best.nearest_distance)
+                found[place] = best = before(first, searched.with_same_codes(first, best))
+            if options.words is Words.ONLY:
+                found[place] = best.first(best.by_words)
+        return [found[place] for place in range(len(asked))]
 
-    def _results(
-        self, kind: Kind, neighbours: Neighbours, items: dict[int, Item], options: "_SearchOptions"
-    ) -> list[SearchResult]:
+    def _hits(self, asked: "list[_AskedQuery]", photos: int) -> dict[int, WordHits]:
+        """What is found by words among so many photos, by the place of the query: by the derived file or, if that is
+        not of the catalog's generation, by the catalog. Queries without words are left out."""
+        words = {place: one.words for place, one in enumerate(asked) if one.words.wanted}
+        if not words:
+            return {}
+        from hashcli.index.word_index import holders_of
+
+        needed = {word for of_query in words.values() for word in (*of_query.wanted, *of_query.unwanted)}
+        holders = holders_of(needed, self.folder, self.catalog)
+        return {place: WordHits(of_query, holders, photos) for place, of_query in words.items()}
+
+    def _results(self, kind: Kind, found: "_FoundItems", place: int, options: "_SearchOptions") -> list[SearchResult]:
         """The answers to one query, in the order asked for."""
-        groups: dict[Hashable, list[tuple[Item, int]]] = {}  # of copies, with their distances
-        for id_, distance in zip(neighbours.ids.tolist(), neighbours.distances.tolist(), strict=True):
-            groups.setdefault(id_ if options.all_copies else items[id_].content, []).append((items[id_], distance))
+        neighbours, hits = found.neighbours[place], found.hits.get(place)
+        groups: dict[Hashable, list[_Copy]] = {}
+        pairs = zip(neighbours.ids.tolist(), neighbours.distances.tolist(), strict=True)
+        for row, (id_, distance) in enumerate(pairs):
+            item = found.items[id_]
+            words = hits.held_by(id_) if hits else ()
+            copy = _Copy(item, distance, words, is_first=row < neighbours.by_words)
+            groups.setdefault(id_ if options.all_copies else item.content, []).append(copy)
         results = [
             self._result(kind, number, copies) for number, copies in enumerate(islice(groups.values(), options.k), 1)
         ]
@@ -390,16 +412,19 @@ class Index:
             results.sort(key=lambda result: result.date or 0, reverse=True)
         return results
 
-    def _result(self, kind: Kind, number: int, copies: list[tuple[Item, int]]) -> SearchResult:
-        """The answer of a rank: of some copies the oldest file, as for duplicates, that is there."""
-        copies = sorted(copies, key=lambda copy: (copy[0].mtime_ns, copy[0].path))
-        there = next((copy for copy in copies if os.path.exists(copy[0].path)), None)
-        item, distance = there or copies[0]
+    def _result(self, kind: Kind, number: int, copies: "list[_Copy]") -> SearchResult:
+        """The answer of a rank: of some copies one that holds the words, and of these the oldest file, as for
+        duplicates, that is there."""
+        copies = sorted(copies, key=lambda copy: (not copy.is_first, copy.item.mtime_ns, copy.item.path))
+        there = next((copy for copy in copies if os.path.exists(copy.item.path)), None)
+        shown = there or copies[0]
+        item = shown.item
+        latitude, longitude = item.place or (None, None)
         return SearchResult(
             rank=number,
             kind=kind.name.lower(),
             path=item.path,
-            distance=distance,
+            distance=None if shown.distance == UNKNOWN else shown.distance,
             bits=self.indexed_model.bits,
             text=item.text,
             line=item.line,
@@ -407,6 +432,9 @@ class Index:
             taken=item.taken,
             taken_from=date_label(item.taken_from),
             modified=int(wall_clock(item.mtime_ns / 1e9)),
+            latitude=latitude,
+            longitude=longitude,
+            words=shown.words,
             is_missing=there is None,
             copies=len(copies) - 1,
         )
@@ -450,6 +478,7 @@ class Index:
         written, and DamagedSearchFilesError if searches have to do without the files derived from it.
         """
         from hashcli.index.filter_table import FilterTable
+        from hashcli.index.word_index import word_index_is_current
 
         with self.catalog.snapshot():
             self.catalog.check_pages()
@@ -467,6 +496,8 @@ class Index:
                 )
                 if not is_current and (len(ids) or kind is Kind.IMAGE):
                     raise DamagedSearchFilesError(self.folder)
+            if model and not word_index_is_current(self.folder, self.catalog):
+                raise DamagedSearchFilesError(self.folder)
 
     def info(self) -> IndexInfo:
         """What the index holds. Raises HashcliError when there is no index, or a damaged one."""
@@ -577,15 +608,122 @@ class _SearchOptions:
     reranked: int
     all_copies: bool
     by_date: bool
+    words: Words
+
+
+@dataclass(frozen=True)
+class _AskedQuery:
+    """A query, its float output [bits], None if the hash model knows no word of it, and its words."""
+
+    query: Query
+    output: np.ndarray | None
+    words: QueryWords
+
+
+class _RankedQuery(NamedTuple):
+    """A query's float output [bits], how far away its answers may be, and what is found by its words, if it has any."""
+
+    output: np.ndarray
+    limit: DistanceLimit
+    hits: WordHits | None
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """Codes, and which of them are searched, bool [n]; None for all."""
+
+    code_index: CodeIndex | BlockwiseCodes
+    among: np.ndarray | None
+    bits: int
+    options: _SearchOptions
+
+    @cached_property
+    def _ids(self) -> np.ndarray:
+        return self.code_index.ids
+
+    def nearest(self, queries: dict[int, _RankedQuery]) -> dict[int, Neighbours]:
+        """The best items for each query, by its place, and all that have the same code as one of them."""
+        codes = {place: pack(query.output[None])[0] for place, query in queries.items()}
+        found: dict[int, Neighbours] = {}
+        beyond: list[tuple[int, int]] = []  # place of the query, and row in what was found for it
+        k, count = self.options.k, max(self.options.k, self.options.reranked)
+        searched = list(queries)
+        while searched:
+            too_few = []
+            candidates_of = self.code_index.search(np.stack([codes[one] for one in searched]), k, count, self.among)
+            for place, candidates in zip(searched, candidates_of, strict=True):
+                ranked = self._ranked(queries[place], candidates)
+                if self.options.all_copies:
+                    found[place] = ranked.first(self.options.k)
+                    continue
+                found[place] = best = ranked.with_first_codes(self.options.k)
+                known_to = reach(candidates, k, count)
+                if len(best.ids) == len(ranked.ids) and known_to < _largest(ranked, queries[place].limit):
+                    too_few.append(place)  # many copies, which leave too few photos
+                else:
+                    beyond += ((place, row) for row in np.flatnonzero(best.distances > known_to).tolist())
+            searched = too_few
+            k = count = 4 * count
+        _add_same_codes(found, beyond, lambda codes: self.code_index.search(codes, 1, 1, self.among))
+        return found
+
+    def first(self, output: np.ndarray | None, hits: WordHits, nearest: int | None) -> Neighbours:
+        """Of the items that come first for their words, the best for a query's output or, without one, those that were
+        indexed first; `nearest` is the distance of the nearest item of all."""
+        ids = hits.ids(with_common=self.options.words is Words.ONLY)
+        if not len(ids) or not len(self._ids):
+            return NOTHING
+        rows = np.searchsorted(self._ids, ids)
+        rows = rows[self._ids[np.minimum(rows, len(self._ids) - 1)] == ids]
+        rows = rows if self.among is None else rows[self.among[rows]]
+        limit = self.options.limit or DistanceLimit()
+        limit = DistanceLimit(None if nearest is None else limit.largest(nearest))
+        if output is not None:
+            return replace(self, among=self._only(rows)).nearest({0: _RankedQuery(output, limit, hits)})[0]
+        nowhere = np.zeros(self.bits, np.float32)
+        only = self._only(rows[: 4 * self.options.k])  # more than k, as some may be copies
+        (candidates,) = self.code_index.search(pack(nowhere[None]), 4 * self.options.k, 4 * self.options.k, only)
+        return self._ranked(_RankedQuery(nowhere, limit, None), candidates).in_order_of_ids()
+
+    def with_same_codes(self, first: Neighbours, others: Neighbours) -> Neighbours:
+        """The others and, after them, all that have a code of the first, as copies have that do not hold the words."""
+        rows = np.flatnonzero(~np.isin(first.ids, others.ids))
+        if self.options.words is Words.ONLY or self.options.all_copies or not len(rows):
+            return others
+        more = first.rows(rows)
+        found = {0: before(others, more) if len(others.ids) else more}
+        added = [(0, row) for row in range(len(others.ids), len(found[0].ids))]
+        _add_same_codes(found, added, lambda codes: self.code_index.search(codes, 1, 1, self.among))
+        return found[0]._replace(nearest_distance=others.nearest_distance)
+
+    def _ranked(self, query: _RankedQuery, candidates: Candidates) -> Neighbours:
+        evidence = query.hits.evidence(candidates.ids) if query.hits else None
+        return rank(candidates, query.output, self.options.reranked, query.limit, evidence)
+
+    def _only(self, rows: np.ndarray) -> np.ndarray:
+        only = np.zeros(len(self.code_index), bool)
+        only[rows] = True
+        return only
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """An item, its distance, the words of the query that it holds, and whether it comes first for them."""
+
+    item: Item
+    distance: int
+    words: tuple[str, ...]
+    is_first: bool
 
 
 @dataclass(frozen=True)
 class _FoundItems:
-    """The best items of one kind for each query, with their copies; what the catalog says of them; and how many were
-    searched."""
+    """The best items of one kind for each query, with their copies; what the catalog says of them; what was found by
+    words, by the place of the query; and how many were searched."""
 
     neighbours: list[Neighbours]
     items: dict[int, Item]
+    hits: dict[int, WordHits]
     searched: int
 
 
@@ -658,6 +796,14 @@ def _kinds(names: Kinds) -> list[Kind]:
     if not names:
         raise HashcliError("No kind of item was chosen.", 'Choose "image" or "text", or both.')
     return [_KINDS[name] for name in names]
+
+
+def _words(name: str) -> Words:
+    if name not in list(Words):
+        raise HashcliError(
+            f"words cannot be {name!r}.{did_you_mean(str(name), Words)}", 'Choose "first", "only" or "off".'
+        )
+    return Words(name)
 
 
 def _canonical(paths: Paths | None) -> list[str]:

@@ -27,8 +27,11 @@ from hashcli.index.summary import UpdateOptions, UpdateReport, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
 from hashcli.index.update_photos import PhotoUpdate
 from hashcli.index.update_texts import TextUpdate
+from hashcli.index.word_index import BUILD_NAME, WordIndex, has_fts5, write_word_index
+from hashcli.index.word_index import FILE_NAME as WORDS_NAME
 
-_DERIVED_FILES = "|".join(re.escape(name) for kind in Kind for name in (*FILE_NAMES[kind], TABLE_NAMES[kind]))
+_OF_KINDS = [name for kind in Kind for name in (*FILE_NAMES[kind], TABLE_NAMES[kind])]
+_DERIVED_FILES = "|".join(re.escape(name) for name in (*_OF_KINDS, WORDS_NAME, BUILD_NAME))
 _OWN_FILE = re.compile(rf"{LOCK_FILE}|{re.escape(FILE_NAME)}(-\w+)?|({_DERIVED_FILES})(\.tmp)?")
 
 
@@ -167,8 +170,18 @@ def refresh_derived_files(catalog: Catalog, index_folder: Path) -> None:
                 files.replace(*catalog.codes(kind), generation)
             if FilterTable.read(index_folder, kind, generation) is None:
                 FilterTable.of(catalog.filter_fields(kind)).write(index_folder, kind, generation)
+            if kind is Kind.IMAGE:
+                _refresh_word_index(catalog, index_folder, generation)
         except OSError as error:
             raise SearchFilesError(index_folder, error) from error
+
+
+def _refresh_word_index(catalog: Catalog, index_folder: Path, generation: int) -> None:
+    words = WordIndex.open(index_folder, generation)
+    if words:
+        words.close()
+    elif has_fts5():  # without it, searches go through the catalog
+        write_word_index(index_folder, generation, catalog.documents())
 
 
 def _check_holds_nothing_else(index_folder: Path) -> None:
@@ -197,7 +210,9 @@ def _choose_model(
 
 
 def _record_what_was_found(catalog: Catalog, plan: UpdatePlan) -> None:
-    with catalog.transaction():
+    roots = catalog.roots().keys()
+    is_change = not plan.roots.keys() <= roots or not roots.isdisjoint(plan.deleted_roots)  # of folders in documents
+    with catalog.changing_items() if is_change else catalog.transaction():
         catalog.set_ctimes(plan.ctimes)
         for root, device in plan.roots.items():
             catalog.set_root(root, device)

@@ -151,9 +151,14 @@ def _card(id_: str, result: "SearchResult", thumbnail: _Thumbnail | Exception | 
     path, link = _shown(result.path), _file_link(result.path)
     name = _name(result.path) + (f":{result.line}" if result.line is not None else "")
     taken = "" if result.taken is None else local_time(result.taken).partition("T")[0]
-    facts = [f"Answer {result.rank} of {of}", f"{result.distance} of {result.bits} bits differ"]
+    facts = [f"Answer {result.rank} of {of}"]
+    facts += [] if result.distance is None else [f"{result.distance} of {result.bits} bits differ"]
     facts += [f"taken {taken}"] if taken else []
+    facts += [f"holds {', '.join(result.words)}"] if result.words else []
     facts += [f"{result.copies} identical cop{'y' if result.copies == 1 else 'ies'}"] if result.copies else []
+    shown = [] if result.distance is None else [f"{result.distance} bits"]
+    shown += [taken] if taken else []
+    shown += [f"+{result.copies}"] if result.copies else []
     content = ""
     if isinstance(thumbnail, _Thumbnail):
         content += _image(thumbnail, _name(result.picture or result.path))
@@ -166,8 +171,8 @@ def _card(id_: str, result: "SearchResult", thumbnail: _Thumbnail | Exception | 
         f'<li><button type="button" class="open" aria-describedby="{id_}" data-facts="{" · ".join(facts)}"'
         f' data-path="{_copied(result.path)}" data-shown="{path}">{content}</button>'
         f'<p class="name"><a href="{link}" target="_blank" rel="noopener" title="{path}">{name}</a></p>'
-        f'<p class="facts" id="{id_}"><span class="rank">{result.rank}</span> {result.distance} bits'
-        f"{f' · {taken}' if taken else ''}{f' · +{result.copies}' if result.copies else ''}</p></li>\n"
+        f'<p class="facts" id="{id_}"><span class="rank">{result.rank}</span> {" · ".join([*shown, *result.words])}'
+        "</p></li>\n"
     )
 
 

@@ -161,7 +161,7 @@ def _picture_or_words(result: "SearchResult", side: int) -> "Image.Image | str |
 def _caption(result: "SearchResult", note: str, *, is_chosen: bool) -> Content:
     """Its name and facts about it; of a text, its words come first. `note` takes the place of the distance."""
     name = printable(os.path.basename(result.path)) + ("" if result.line is None else f":{result.line}")
-    facts = [str(result.rank), note or f"{result.distance} bits"]
+    facts = [str(result.rank), note or ("" if result.distance is None else f"{result.distance} bits")]
     facts += [local_time(result.taken).partition("T")[0]] if result.taken is not None else []
     facts += [f"+{result.copies} identical"] if result.copies else []
     first, second = name, "  ".join(facts)

@@ -162,8 +162,10 @@ def _caption(result: "SearchResult", location: str) -> "RenderableType":
 
     from rich.text import Text
 
+    distance = "" if result.distance is None else f"  {result.distance} bits"
     copies = f"  +{result.copies} identical" if result.copies else ""
-    caption = Text.assemble((str(result.rank), "bold"), (f"  {result.distance} bits{copies}", "dim"))
+    words = "".join(f"  {word}" for word in result.words)
+    caption = Text.assemble((str(result.rank), "bold"), (distance + copies, "dim"), (words, "italic"))
     if result.text is not None:
         caption.append(f"\n{printable(result.text)}")
     return caption.append(f"\n{printable(location)}", style=f"link {Path(result.path).as_uri()}")

@@ -98,6 +98,21 @@ def filters(work: Path) -> None:
                 (index / file).unlink(missing_ok=True)
 
 
+def words(work: Path) -> None:
+    """CPU of a search by words and meaning, against one by meaning alone. Then without the file of words, as while an
+    index is being written."""
+    for count in (100_000, 1_000_000):
+        index = make_index(work / f"index-{count}", count)
+        for where in ("derived file", "no derived file"):
+            for query in ("dog on a beach", "Pictures 2003"):  # words that no photo holds, and that many hold
+                search = [*HASHCLI, "search", "--all", query, "--index", index]
+                pairs = [(cost(search), cost([*search, "--no-words"])) for _ in range(5)]
+                ours, plain = (statistics.median(pair[which][0] for pair in pairs) for which in (0, 1))
+                times = statistics.median(one[0] / other[0] for one, other in pairs)
+                print(f"{count:,} photos, {where}, {query}: {ours:.2f} s of CPU; {plain:.2f} s; {times:.2f} times")
+            (index / "images.words").unlink(missing_ok=True)
+
+
 def size(work: Path) -> None:
     """Bytes on disk."""
     count = 100_000
@@ -177,6 +192,7 @@ BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "batch": batch,
     "scan": scan,
     "filters": filters,
+    "words": words,
     "size": size,
     "indexing": indexing,
     "duplicates": duplicates,

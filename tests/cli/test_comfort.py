@@ -225,7 +225,7 @@ def test_bash_completes_commands_options_and_values(
 
 # Options that take a text for which nothing can be offered but files and folders, as bash does by itself.
 FREE = {
-    "search": {"text", "image", "not", "not-image", "batch", "in", "after", "before"},
+    "search": {"text", "image", "not", "not-image", "batch", "in", "after", "before", "near"},
     "index": {"exclude", "include"},
     "encode": {"text", "texts-from"},
     "distill": {"bits", "seeds"},
