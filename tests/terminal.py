@@ -68,20 +68,22 @@ class Screen:
         *,
         size: tuple[int, int] = (80, 24),
         answers: Mapping[bytes, bytes] | None = None,
+        delay: float = 0,
         stdin: bytes | None = None,
         is_piped: bool = True,
     ) -> None:
-        """With `stdin`, this is what stdin holds; otherwise it is the terminal. stdout is a pipe if `is_piped`."""
+        """A terminal of `size` columns and lines, which answers after `delay` seconds. `stdin` is what stdin holds, if
+        it is not the terminal; stdout is a pipe if `is_piped`."""
         self._screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self._screen)
-        self._answers = answers or {}
+        self._answers, self._delay = answers or {}, delay
         self._unread = self._asked = b""
         self.received = b""
         self.graphics: list[bytes] = []
         self._leader, follower = pty.openpty()
         self._set_size(*size)
         env = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        env |= {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
+        env |= environment
         self._process = subprocess.Popen(
             [sys.executable, "-m", "hashcli", *map(str, arguments)],
             cwd=cwd,
@@ -177,6 +179,7 @@ class Screen:
         self._asked += some
         while heard := [question for question in self._answers if question in self._asked]:
             first = min(heard, key=self._asked.index)
+            time.sleep(self._delay)
             os.write(self._leader, self._answers[first])
             self._asked = self._asked.partition(first)[2]
         self._show(some)
