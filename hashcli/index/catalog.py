@@ -843,7 +843,10 @@ class Catalog:
 
     def changed_to_nothing(self) -> list[int]:
         """The ids of items that are gone, or wait to be encoded again."""
-        query = "SELECT id FROM changes WHERE id NOT IN (SELECT id FROM items WHERE code IS NOT NULL) ORDER BY id"
+        query = """
+            SELECT id FROM changes
+            WHERE NOT EXISTS (SELECT 1 FROM items WHERE items.id = changes.id AND code IS NOT NULL) ORDER BY id
+        """
         return [id_ for (id_,) in self._db.execute(query)]
 
     def forget_changes(self, ids: Iterable[int]) -> None:

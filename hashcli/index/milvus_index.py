@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hashcli.index.ranking import Neighbours
 
 _NO_BOUND = -(2**62), 2**62  # of times, in microseconds
-_SPARE = 2  # times as many candidates as are wanted, so that the equally near ones are nearly always whole
+_SPARE = 1.5  # times as many candidates as are wanted: then the equally near ones are nearly always whole
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class CollectionCodes:
     def search(self, codes: np.ndarray, k: int, count: int, among: np.ndarray | None = None) -> list[Candidates]:
         """As `SearchableCodes`; without `among`. Like FAISS, it finds of equally near items those of the least ids."""
         wanted = count + MARGIN
-        limit = min(_SPARE * wanted, MOST)
+        limit = min(round(_SPARE * wanted), MOST)
         found = self._collection.search(codes, self._taken, limit)
         return [
             _cut(self._completed(code, one, limit, wanted), k, wanted) for code, one in zip(codes, found, strict=True)

@@ -40,7 +40,7 @@ from hashcli.index.milvus_address import MilvusAddress
 from hashcli.index.summary import PublishOptions, PublishSummary
 from hashcli.index.update_callback import UpdateCallback
 
-_BATCH = 10_000  # rows sent at once
+_BATCH = 5_000  # rows sent at once
 _LONGEST_LABEL = 64
 
 
