@@ -441,6 +441,7 @@ def _item(row: dict[str, Any]) -> Item:
 
 def _connect(address: MilvusAddress) -> Any:
     """Milvus's client, connected. The token is in nothing that it prints: it prints nothing."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what goes wrong is said once, by us
     try:
         with warnings.catch_warnings(action="ignore"):  # of libraries that it imports
             from pymilvus.client.grpc_handler import GrpcHandler
@@ -487,9 +488,10 @@ def _explained(error: Exception, address: MilvusAddress, *, connecting: bool = F
             f"Set the environment variable {TOKEN_VARIABLE} to the token, or to user:password.",
         )
     if connecting:
-        other = "without TLS" if address.tls else "by milvus+tls:// if it encrypts connections"
         return NoServerError(
-            f"No Milvus server answers at {address.server}.", f"Check that it runs, and its address; {other}."
+            f"No Milvus server answers at {address.server}{' by TLS' * address.tls}.",
+            "Check that it runs, and its address"
+            + (", and that its certificate is trusted." if address.tls else "; milvus+tls:// if it wants encryption."),
         )
     if code in _FULL or any(sign in lower for sign in ("no space left", "disk quota", "memory quota", "limit exceed")):
         return MilvusError(
