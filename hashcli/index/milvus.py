@@ -251,15 +251,15 @@ class Collection:
         self._asked(lambda: self._server.upsert(name, entities, schema=self._schema, timeout=_WRITING), _WRITING)
 
     def delete(self, ids: Iterable[int]) -> None:
-        self._delete(f"id in {list(ids)}")
+        name, expression = self.address.collection, f"id in {list(ids)}"
+        self._asked(lambda: self._server.delete(name, expression, timeout=_WRITING), _WRITING)
 
     def delete_machine(self, machine: str) -> None:
-        """Take out all rows of a machine, its own among them."""
-        self._delete(f"machine == {quoted(machine)}")
-
-    def _delete(self, expression: str) -> None:
-        name, all_there_is = self.address.collection, {"consistency_level": "Strong"}
-        self._asked(lambda: self._server.delete(name, expression, timeout=_WRITING, **all_there_is), _WRITING)
+        """Take out all rows of a machine. First its own: what is left of the others after a kill counts as nothing."""
+        self.delete([row_id(machine, 0)])
+        of_machine = f"machine == {quoted(machine)}"
+        while rows := self._query(of_machine, ["id"], consistency_level="Strong", limit=_IDS_AT_ONCE):
+            self.delete([row["id"] for row in rows])
 
     def record(self, machine: str) -> MachineRecord | None:
         """What of a machine's catalog is published; None if nothing is."""
@@ -493,7 +493,7 @@ def _explained(error: Exception, address: MilvusAddress, *, connecting: bool = F
             "Check that it runs, and its address"
             + (", and that its certificate is trusted." if address.tls else "; milvus+tls:// if it wants encryption."),
         )
-    if code in _FULL or any(sign in lower for sign in ("no space left", "disk quota", "memory quota", "limit exceed")):
+    if code in _FULL or any(sign in lower for sign in ("no space left", "disk quota", "memory quota")):
         return MilvusError(
             f"The Milvus server at {address.server} has no room for more.",
             "Nothing is lost: give it more disk or memory, then do the same again; it goes on from there.",

@@ -79,9 +79,10 @@ class _Publication:
         except (ValueError, TypeError, KeyError):
             return None
 
-    def is_done(self, catalog: Catalog) -> bool:
-        """Whether everything of the catalog is published."""
-        return self.generation == catalog.generation and not catalog.count_changes()
+    def is_done(self, index_folder: Path, catalog: Catalog) -> bool:
+        """Whether everything of the catalog is published, with the paths that it has now."""
+        is_in_place = self.places[:1] == (str(index_folder.parent),)
+        return is_in_place and self.generation == catalog.generation and not catalog.count_changes()
 
     def save(self, catalog: Catalog) -> None:
         """Within a transaction."""
@@ -102,7 +103,7 @@ def publish(
     with writer_lock(index_folder), Catalog.create_or_open(index_folder, callback.migrating) as catalog:
         before = _Publication.of(catalog)
         wanted = _wanted(index_folder, before, options)
-        if options == PublishOptions() and before and before.is_done(catalog):
+        if options == PublishOptions() and before and before.is_done(index_folder, catalog):
             return PublishSummary()
         model = catalog.model
         if model is None:

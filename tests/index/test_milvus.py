@@ -247,7 +247,7 @@ import itertools, os, signal, sys
 from pathlib import Path
 from hashcli.index import milvus, publish
 
-publish._BATCH = 60
+publish._BATCH = milvus._IDS_AT_ONCE = 60
 left = itertools.count(int(sys.argv[2]), -1)
 
 def asked(self, ask, seconds=0, real=milvus.Collection._asked):
@@ -258,17 +258,17 @@ def asked(self, ask, seconds=0, real=milvus.Collection._asked):
     return real(self, ask, seconds)
 
 milvus.Collection._asked = asked
-publish.publish(Path(sys.argv[1]), publish.PublishOptions(sys.argv[3]))
+publish.publish(Path(sys.argv[1]), publish.PublishOptions(sys.argv[3], rebuild=int(sys.argv[4])))
 """
 
 
 def test_a_kill_at_any_moment_costs_repeated_work_only(tiny_model: Path, tmp_path: Path, address: str) -> None:
-    """The publisher is killed before or after some question to the server, of which it has some twenty."""
+    """The publisher is killed before or after some question to the server, of which it has twenty or more."""
     folder = make_index_with_ties(tmp_path / "ix", tiny_model, 400)
     rng = np.random.default_rng(int.from_bytes(os.urandom(4)))
-    moments = rng.integers(4, 22, 10).tolist()
+    moments = rng.integers(4, 30, 10).tolist()
     for number, moment in enumerate(moments):
-        program = [sys.executable, "-W", "ignore", "-c", _KILLED, folder, moment, address]
+        program = [sys.executable, "-W", "ignore", "-c", _KILLED, folder, moment, address, number % 2]
         subprocess.run([str(part) for part in program], check=False, env=os.environ | IMPORTING_AS_HERE)
         with Catalog.create_or_open(folder) as catalog, catalog.changing_items():
             ids = [photo.id for _, photo in itertools.islice(catalog.photos(), 3)]
@@ -349,6 +349,9 @@ def test_a_label_belongs_to_one_index_and_a_collection_to_one_model(
     publish(one, PublishOptions(address, rebuild=True))
     unpublish(other)
     assert published_to(other) is None
+    assert same_as(one, address)
+    one = (tmp_path / "one").rename(tmp_path / "moved") / "ix"  # with its photos, whose paths are others now
+    publish(one)
     assert same_as(one, address)
     publish(one, PublishOptions(machine="renamed"))
     assert same_as(one, address)
