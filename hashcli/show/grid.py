@@ -32,7 +32,7 @@ from textual.widgets import Input, Static
 from hashcli.errors import HashcliError
 from hashcli.printable import local_time, printable
 from hashcli.show.contact_sheet import open_file
-from hashcli.show.terminal import whole_terminal
+from hashcli.show.terminal import cell_width, whole_terminal
 from hashcli.show.thumbnails import library_picture_class, load_picture, why_unseen, without_queries
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ _PAUSE = 0.15  # seconds without a key before a search
 _COLUMNS, _ROWS = 25, 10  # the least size of a picture and its caption, in cells of the terminal
 _CAPTION_ROWS = 2
 _ZOOM = 1.4
-_FINE_PIXELS = 20  # the width of a cell on fine screens, at most
 _SIDE_STEP, _LARGEST_SIDE = 320, 1920  # pixels of a decoded picture: only larger cells need others
 _DECODERS = 2
 
@@ -78,8 +77,8 @@ def choose_photos(search: Search, words: str = "", others: str = "") -> list[str
 
 @dataclass(frozen=True)
 class Drawing:
-    """How pictures are drawn: by a widget of the library, with so many pixels across a cell of the terminal at most,
-    and whether they are lost where colours are not passed on exactly."""
+    """How pictures are drawn: by a widget of the library, with so many pixels across a cell of the terminal, and
+    whether they are lost where colours are not passed on exactly."""
 
     widget: type[Widget]
     cell_pixels: int
@@ -92,8 +91,8 @@ def _drawing() -> Drawing | None:
     with without_queries():
         from textual_image import renderable, widget
     return {
-        renderable.SixelImage: Drawing(widget.SixelImage, _FINE_PIXELS),
-        renderable.TGPImage: Drawing(widget.TGPImage, _FINE_PIXELS, needs_exact_colours=True),
+        renderable.SixelImage: Drawing(widget.SixelImage, cell_width()),
+        renderable.TGPImage: Drawing(widget.TGPImage, cell_width(), needs_exact_colours=True),
         renderable.HalfcellImage: Drawing(widget.HalfcellImage, 2),
     }.get(of_terminal)
 
@@ -164,6 +163,7 @@ def _caption(result: "SearchResult", note: str, *, is_chosen: bool) -> Content:
     facts = [str(result.rank), note or ("" if result.distance is None else f"{result.distance} bits")]
     facts += [local_time(result.taken).partition("T")[0]] if result.taken is not None else []
     facts += [f"+{result.copies} identical"] if result.copies else []
+    facts += map(printable, result.words)
     first, second = name, "  ".join(facts)
     if result.text is not None:
         first, second = printable(result.text), f"{name}  {second}"
@@ -523,5 +523,5 @@ class PhotoGrid(App[list[str]]):
 def _remarks(results: "SearchResults") -> str:
     """What is to be said of an answer besides its results."""
     remarks = [f"Nothing found: {results.why_none.value}."] if results.why_none else []
-    remarks += [f"Unknown words: {', '.join(results.unknown_words)}."] if results.unknown_words else []
+    remarks += [f"Unknown words: {', '.join(results.words_not_found)}."] if results.words_not_found else []
     return " ".join(remarks)
