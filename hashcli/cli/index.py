@@ -24,6 +24,7 @@ hashcli index                     update everything indexed before\n
 hashcli index captions.jsonl      captions, each line {"image": "dog.jpg", "text": "a dog"}\n
 find . -name '*.jpg' | hashcli index -\n
 hashcli index --exclude '*.png' --exclude /drafts ~/Pictures\n
+hashcli index --ocr ~/Pictures    read the words in photos, too\n
 hashcli index --watch ~/Pictures  keep it up to date until Ctrl-C\n
 hashcli index --index ./photos/.hashcli ./photos      an index that moves with its photos"""
 
@@ -74,6 +75,15 @@ def run(
         bool,
         typer.Option("--check-content", help="Read every file, also those whose size and times have not changed."),
     ] = False,
+    ocr: Annotated[
+        bool | None,
+        typer.Option(
+            "--ocr/--no-ocr",
+            help="Read the words in photos, now and in later runs, or stop that and drop what was read. Needs the "
+            "extra `ocr`.",
+            show_default=False,
+        ),
+    ] = None,
     device: DeviceOption = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Then follow changes on disk until Ctrl-C. Needs the extra `watch`.")
@@ -127,6 +137,7 @@ def run(
         exclude=tuple(exclude or ()),
         include=tuple(include or ()),
         check_content=check_content,
+        read_words=ocr,
         device=device,
     )
     with with_remedies(location):
@@ -211,7 +222,7 @@ def _follow(folder: Path, given: list[str], options: "UpdateOptions", *, json: b
         if is_first:
             say("Watching for changes; press Ctrl-C to stop.")
         is_first = False
-        options = replace(options, rehash=False, exclude=(), include=(), check_content=False)
+        options = replace(options, rehash=False, exclude=(), include=(), check_content=False, read_words=None)
     raise AssertionError("watching ends by an interrupt only")
 
 
@@ -272,6 +283,7 @@ class _UpdateProgress(ProgressBar):
         self._device = device
 
     def skipped(self, path: str, reason: str) -> None:
+        from hashcli.index.files.ocr import OCR_MISSING
         from hashcli.index.files.plan import LEFT_OUT, NOT_REACHABLE
 
         if not self._repeats and (path, reason) in self._named:
@@ -281,4 +293,5 @@ class _UpdateProgress(ProgressBar):
         hint = (
             f" (--include '{reason.removeprefix(LEFT_OUT).strip()}' takes it)" if reason.startswith(LEFT_OUT) else hint
         )
+        hint = " (--no-ocr: do without)" if reason.startswith(OCR_MISSING) else hint
         super().skipped(path, reason + hint)

@@ -113,6 +113,8 @@ def _shown_index(facts: dict[str, Any]) -> dict[str, str | list[str]]:
     shown["texts"] = str(facts["texts"]) + (f" ({', '.join(texts)})" if texts else "")
     if facts["waiting"]:
         shown["waiting"] = f"{facts['waiting']}, known and not encoded yet: the next hashcli index does it"
+    if facts["reads_words"]:
+        shown["ocr"] = "words in photos are read, until hashcli index --no-ocr"
     lists = {"folders": facts["roots"], "left out": facts["excludes"], "forgotten": facts["forgotten"]}
     model = facts["model"] and f"{facts['model']} ({facts['bits']} bits, fingerprint {facts['fingerprint']})"
     size = {"size": human_size(facts["bytes"])}

@@ -7,7 +7,7 @@ column is stored twice, and photos have no secondary index, as the one writer ke
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -21,6 +21,7 @@ from hashcli.index.catalog_file import (
     CHECKED_COLUMNS,
     FILE_NAME,
     SOUND_ROW,
+    TO_BE_READ,
     DamagedIndexError,
     DamagedRowsError,
     IndexGoneError,
@@ -72,9 +73,12 @@ _FILTER_FIELDS = (
     """,
 )
 
-# What is said about each photo: a row for each of its texts. SQLite joins them by an index that it makes for this.
+# What is said about each photo: a row for each of its texts, and whether that was read in its picture. SQLite joins
+# them by an index that it makes for this.
 _TEXTS_OF_PHOTOS = """
-    SELECT photos.id, photos.path, texts.text FROM items AS photos
+    SELECT photos.id, photos.path, texts.text, EXISTS (SELECT 1 FROM words_read
+        WHERE words_read.hash = photos.hash AND words_read.text = texts.text)
+    FROM items AS photos
     LEFT JOIN items AS texts ON texts.kind = 1 AND texts.photo = photos.path
     WHERE photos.kind = 0 AND photos.code IS NOT NULL ORDER BY photos.id
 """
@@ -198,6 +202,15 @@ class FilterFields(NamedTuple):
     mtime_ns: int | None
     latitude: int | None = None
     longitude: int | None = None
+
+
+class Document(NamedTuple):
+    """What is said about a photo: its name with its folders, and the texts about it; and what was read in its
+    picture."""
+
+    id: int
+    texts: list[str]
+    read: list[str]
 
 
 # Raised for values that SQLite cannot hold: of one file, while the catalog itself is as it should be.
@@ -338,6 +351,20 @@ class Catalog:
 
     def set_refreshed(self, seconds: int) -> None:
         self._set("refreshed", seconds)
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether updates are to read the words in photos."""
+        return self._get("reads_words") == 1
+
+    def set_reads_words(self, reads_words: bool) -> None:
+        """Without, what has been read is dropped, and the next update reads those photos again for other texts. Within
+        `changing_items`."""
+        self._set("reads_words", int(reads_words))
+        if not reads_words:
+            read = "SELECT hash FROM words_read WHERE text != ''"
+            self._db.execute(f"UPDATE items SET beside = {TO_BE_READ} WHERE kind = 0 AND hash IN ({read})")
+            self._db.execute("DELETE FROM words_read")
 
     def roots(self) -> dict[str, int]:
         """The folders that were indexed, each with the number of the device it was on."""
@@ -597,6 +624,24 @@ class Catalog:
     def remove_texts(self, path: str) -> None:
         self._db.execute("DELETE FROM items WHERE kind = 1 AND path = ?", (self._to_stored(path),))
 
+    def contents_read(self) -> set[bytes]:
+        """The hashes of the contents of photos whose words have been read."""
+        return {hash_ for (hash_,) in self._db.execute("SELECT DISTINCT hash FROM words_read")}
+
+    def texts_in_content(self, content_hash: bytes) -> list[str]:
+        """What was read in the picture of photos with some content."""
+        query = "SELECT text FROM words_read WHERE hash = ? AND text != ''"
+        return [str(text) for (text,) in self._db.execute(query, (content_hash,))]
+
+    def set_texts_in_content(self, content_hash: bytes, texts: Sequence[str]) -> None:
+        """Record what was read, which may be nothing."""
+        rows = ((content_hash, text) for text in texts or [""])
+        self._db.executemany("INSERT OR REPLACE INTO words_read VALUES (?, ?)", rows)
+
+    def remove_contents_without_photos(self) -> None:
+        """Drop what was read in photos that are no longer in the catalog. Within a transaction."""
+        self._db.execute("DELETE FROM words_read WHERE hash NOT IN (SELECT hash FROM items WHERE kind = 0)")
+
     def orphans(self) -> list[str]:
         """The paths of photos that are not in the catalog, though descriptions from inside them are."""
         query = """
@@ -674,23 +719,23 @@ class Catalog:
                 path = os.fsdecode(path)
             yield FilterFields(path, taken, mtime_ns or None, *place)
 
-    def documents(self) -> Iterator[tuple[int, list[str]]]:
-        """The id of every encoded photo, in ascending order, and what is said about it: its name with its folders, and
-        its texts. Its folders are those from the root on that it was indexed with, or without one the one it is in."""
+    def documents(self) -> Iterator[Document]:
+        """Of every encoded photo, in ascending order of their ids. A photo's folders are those from the root on that it
+        was indexed with, or without one the one it is in."""
         roots = [(root.rstrip(os.sep) + os.sep, len(os.path.dirname(root))) for root in sorted(self.roots(), key=len)]
-        current, texts = 0, list[str]()
-        for id_, stored, text in self._db.execute(_TEXTS_OF_PHOTOS):
-            if id_ != current:
-                if texts:
-                    yield current, texts
+        document: Document | None = None
+        for id_, stored, text, is_read in self._db.execute(_TEXTS_OF_PHOTOS):
+            if document is None or id_ != document.id:
+                if document:
+                    yield document
                 path = self._from_stored(stored)
                 above = next((length for root, length in roots if path.startswith(root)), None)
                 above = len(os.path.dirname(os.path.dirname(path))) if above is None else above
-                current, texts = id_, [path[above:]]
+                document = Document(id_, [path[above:]], [])
             if isinstance(text, str):
-                texts.append(text)
-        if texts:
-            yield current, texts
+                (document.read if is_read else document.texts).append(text)
+        if document:
+            yield document
 
     def rows_of(self, kind: Kind, path: str) -> list[int]:
         """The rows, in ascending order of all encoded items of a kind, of a photo or text file, or of what is about

@@ -84,7 +84,8 @@ class IndexInfo:
     `texts_from` counts the texts by what they come from; `texts_left_out` are texts about photos that cameras and
     programs are known to write by themselves; `waiting` counts items that have no code yet; `roots` are the
     folders that an update without paths looks into; `excludes` are the patterns of what it leaves out, and `forgotten`
-    the files and folders in its roots that were dropped; `refreshed` is when an update last came to its end, in seconds
+    the files and folders in its roots that were dropped; `reads_words` is whether updates read the words in photos;
+    `refreshed` is when an update last came to its end, in seconds
     since 1970, None if only an older hashcli has done one; `bytes` is its size on disk.
     """
 
@@ -97,6 +98,7 @@ class IndexInfo:
     roots: list[str]
     excludes: list[str]
     forgotten: list[str]
+    reads_words: bool
     refreshed: int | None
     model: str | None
     fingerprint: str | None
@@ -513,6 +515,7 @@ class Index:
                 roots=list(self.catalog.roots()),
                 excludes=self.catalog.excludes(),
                 forgotten=self.catalog.forgotten(),
+                reads_words=self.catalog.reads_words,
                 refreshed=self.catalog.refreshed,
                 model=model.source if model else None,
                 fingerprint=model.fingerprint if model else None,
@@ -557,6 +560,7 @@ class Index:
         exclude: str | Iterable[str] = (),
         include: str | Iterable[str] = (),
         check_content: bool = False,
+        read_words: bool | None = None,
         device: "Device | None" = None,
         progress: Progress = None,
     ) -> UpdateSummary:
@@ -567,7 +571,9 @@ class Index:
         `model`. With `hidden`, hidden folders and files are taken too; with `texts=False`, texts are left alone.
         `exclude` are patterns, as in .gitignore, of what is left out from now on, and `include` of what is taken again;
         the index remembers them. With `check_content`, files are read also if their size and times have not changed.
-        `device` is what to encode on, as for `load_model`; by default the CPU.
+        With `read_words`, the words in photos are read (by the extra `ocr`), and are texts about them; the index
+        remembers it, and False drops them again. `device` is what to encode on, as for `load_model`; by default the
+        CPU.
         `progress` is called with how many files are done and how many there are, or is an `UpdateCallback`. What was
         skipped is in the summary. A list of paths that is empty changes nothing.
 
@@ -592,6 +598,7 @@ class Index:
             exclude=(exclude,) if isinstance(exclude, str) else tuple(exclude),
             include=(include,) if isinstance(include, str) else tuple(include),
             check_content=check_content,
+            read_words=read_words,
             device=device,
         )
         return update(self.folder, given, options, _callback(progress))

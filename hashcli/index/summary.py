@@ -21,6 +21,7 @@ class UpdateOptions:
     exclude          patterns, as in .gitignore, of what is left out from now on
     include          patterns of what is taken again, though hashcli or an earlier pattern leaves it out
     check_content    read every file, also those whose size and times have not changed
+    read_words       whether to read the words in photos, now and in later updates; None: as the index remembers
     device           what to encode on: "cpu", "cuda", "coreml" or "auto"; None: the CPU, which is then not reported
     """
 
@@ -31,6 +32,7 @@ class UpdateOptions:
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     check_content: bool = False
+    read_words: bool | None = None
     device: "Device | None" = None
 
 
