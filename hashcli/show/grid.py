@@ -50,10 +50,8 @@ _ZOOM = 1.4
 _SIDE_STEP, _LARGEST_SIDE = 320, 1920  # pixels of a decoded picture: only larger cells need others
 _DECODERS = 2
 
-_KEYS_OF_WORDS = "type to search   ↓ or enter to the pictures   esc leave"
-_KEYS_OF_PICTURES = (
-    "arrows move   enter open   space select   y print and leave   m more like this   / search   + - size   q leave"
-)
+_KEYS_OF_WORDS = ("↓ to the pictures   esc leave",)
+_KEYS_OF_PICTURES = ("space select   y print   enter open", "m alike   / search   + - size   q leave")
 
 
 def choose_photos(search: Search, words: str = "", others: str = "") -> list[str]:
@@ -344,7 +342,7 @@ class PhotoGrid(App[list[str]]):
     Cell.cursor .caption { text-style: underline; }
     Pictures:focus Cell.cursor .caption { text-style: reverse; }
     #status { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
-    #keys { height: auto; max-height: 3; text-style: dim; }
+    #keys { text-style: dim; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         # Priority, so that a key pressed right after another finds what that has done.
@@ -516,8 +514,11 @@ class PhotoGrid(App[list[str]]):
             path, room = printable(pictures.current.path), self.size.width - len(said) - 3
             said += "   " + (path if len(path) <= room else "…" + path[-max(room - 1, 1) :])
         self.query_one("#status", Static).update(Content(said))
-        keys = _KEYS_OF_PICTURES if pictures.has_focus else _KEYS_OF_WORDS
-        self.query_one("#keys", Static).update(Content(keys.replace(" ", "\u00a0").replace("\u00a0" * 3, "   ")))
+        keys = self.query_one("#keys", Static)
+        is_wide = self.size.width >= len("   ".join(_KEYS_OF_PICTURES))
+        keys.styles.height = 1 if is_wide else len(_KEYS_OF_PICTURES)  # the same for both, so that nothing moves
+        of_focused = _KEYS_OF_PICTURES if pictures.has_focus else _KEYS_OF_WORDS
+        keys.update(Content(("   " if is_wide else "\n").join(of_focused)))
 
 
 def _remarks(results: "SearchResults") -> str:

@@ -118,8 +118,11 @@ def test_kitty_is_sent_each_photo_once_though_stdout_is_a_pipe(start: Any, album
         assert difference(load_thumbnail(album / "chelsea.png", 640), picture) < 12
         screen.press(RIGHT + " ")
         screen.wait_for("1 selected")
+        screen.press("/")
+        screen.wait_for("to the pictures")
         screen.settle()
         assert len(kitty_pictures(screen.graphics)) == 6
+        screen.press(DOWN)
         assert screen.leave("y")[0] == 0
 
 
