@@ -80,7 +80,7 @@ class Screen:
         self._stream = pyte.ByteStream(self._screen)
         self._answers, self._delay = answers or {}, delay
         self._unread = self._asked = b""
-        self.received = b""
+        self.received = bytearray()
         self.graphics: list[bytes] = []
         self._leader, follower = pty.openpty()
         self._set_size(*size)
@@ -184,6 +184,7 @@ class Screen:
             time.sleep(self._delay)
             os.write(self._leader, self._answers[first])
             self._asked = self._asked.partition(first)[2]
+        self._asked = self._asked[-100:]  # the rest has been looked through
         self._show(some)
         return True
 
