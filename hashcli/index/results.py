@@ -29,6 +29,8 @@ class SearchResult:
     is_missing  whether the file is gone: it was moved or deleted after the index was last brought up to date
     copies      how many identical copies of it are not answers of their own: photos with the same content, or the same
                 words about one photo
+    machine     in a collection that several machines fill, the label of the one that holds the file; its path is that
+                on this machine, or the address by which it was published
     """
 
     rank: int
@@ -47,6 +49,7 @@ class SearchResult:
     words: tuple[str, ...] = ()
     is_missing: bool = False
     copies: int = 0
+    machine: str | None = None
 
     @property
     def date(self) -> int | None:

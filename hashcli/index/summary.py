@@ -50,6 +50,30 @@ class PlannedChange:
     moved_from: str = ""
 
 
+@dataclass(frozen=True)
+class PublishOptions:
+    """How an index is to be published; what is None stays as the index remembers it.
+
+    address       of the collection
+    machine       the label of this machine, by default its name
+    published_as  an address or folder that takes the place of the indexed folders in paths; "" for none
+    rebuild       take out all that this machine has published, and publish everything again
+    """
+
+    address: str | None = None
+    machine: str | None = None
+    published_as: str | None = None
+    rebuild: bool = False
+
+
+@dataclass
+class PublishSummary:
+    """How many rows were sent to the collection, and how many were taken out of it."""
+
+    published: int = 0
+    withdrawn: int = 0
+
+
 @dataclass
 class UpdateSummary:
     """What an update did, as counts.

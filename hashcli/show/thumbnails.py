@@ -10,7 +10,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from hashcli.errors import HashcliError, how_to_install
-from hashcli.printable import printable
+from hashcli.printable import link_to, printable
 from hashcli.show.terminal import graphics
 
 if TYPE_CHECKING:
@@ -158,7 +158,6 @@ def why_unseen(error: BaseException) -> str:
 
 
 def _caption(result: "SearchResult", location: str) -> "RenderableType":
-    from pathlib import Path
 
     from rich.text import Text
 
@@ -168,7 +167,7 @@ def _caption(result: "SearchResult", location: str) -> "RenderableType":
     caption = Text.assemble((str(result.rank), "bold"), (distance + copies, "dim"), (words, "italic"))
     if result.text is not None:
         caption.append(f"\n{printable(result.text)}")
-    return caption.append(f"\n{printable(location)}", style=f"link {Path(result.path).as_uri()}")
+    return caption.append(f"\n{printable(location)}", style=f"link {link_to(result.path)}")
 
 
 class _ITerm2Picture:
