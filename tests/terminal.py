@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pyte
 
+HASHCLI = (sys.executable, "-m", "hashcli")
 CELL = (10, 20)  # pixels
 SECONDS = 60  # the longest wait for anything
 
@@ -32,7 +33,7 @@ def on_terminal(arguments: Sequence[object], cwd: Path, environment: Mapping[str
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     env = {"TERM": "xterm-256color"} | {name: value for name, value in environment.items() if name != "COLUMNS"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "hashcli", *map(str, arguments)],
+        [*HASHCLI, *map(str, arguments)],
         cwd=cwd,
         env=env,
         stdin=follower,
@@ -71,6 +72,7 @@ class Screen:
         delay: float = 0,
         stdin: bytes | None = None,
         is_piped: bool = True,
+        program: Sequence[str] = HASHCLI,
     ) -> None:
         """A terminal of `size` columns and lines, which answers after `delay` seconds. `stdin` is what stdin holds, if
         it is not the terminal; stdout is a pipe if `is_piped`."""
@@ -78,14 +80,14 @@ class Screen:
         self._stream = pyte.ByteStream(self._screen)
         self._answers, self._delay = answers or {}, delay
         self._unread = self._asked = b""
-        self.received = b""
+        self.received = bytearray()
         self.graphics: list[bytes] = []
         self._leader, follower = pty.openpty()
         self._set_size(*size)
         env = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
         env |= environment
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "hashcli", *map(str, arguments)],
+            [*program, *map(str, arguments)],
             cwd=cwd,
             env=env,
             stdin=follower if stdin is None else subprocess.PIPE,
@@ -182,6 +184,7 @@ class Screen:
             time.sleep(self._delay)
             os.write(self._leader, self._answers[first])
             self._asked = self._asked.partition(first)[2]
+        self._asked = self._asked[-100:]  # the rest has been looked through
         self._show(some)
         return True
 

@@ -297,7 +297,7 @@ def _say_what_is_unknown(found: "SearchResults", number: int | None, index: "Ind
     """Warn of words that the hash model does not know. Those already `named`, for an earlier query, are left out."""
     from hashcli.index.results import WhyNone
 
-    words = ", ".join(word for word in _not_found(found) if word not in named)
+    words = ", ".join(word for word in found.words_not_found if word not in named)
     named.update(found.unknown_words)
     of_query = "" if number is None else f"query {number}: "
     if found.why_none is WhyNone.NO_KNOWN_WORDS or any(result.distance is None for result in found):
@@ -305,14 +305,6 @@ def _say_what_is_unknown(found: "SearchResults", number: int | None, index: "Ind
         say(f"{of_query}None of the words is known to {index.load_model().name}: {words}")
     elif words:
         say(f"{of_query}These words are not known to {index.load_model().name}: {words}")
-
-
-def _not_found(found: "SearchResults") -> list[str]:
-    """The words that the hash model does not know and that no answer has in its texts, name or folders either."""
-    from hashcli.index.words import words_of
-
-    held = {word for result in found for held in result.words for word in words_of(held)}
-    return [word for word in found.unknown_words if not (parts := {*words_of(word)}) or not parts <= held]
 
 
 def _say_why_none(

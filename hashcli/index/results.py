@@ -100,6 +100,14 @@ class SearchResults(Sequence[SearchResult]):
     unknown_words: tuple[str, ...] = ()
     error: HashcliError | None = None
 
+    @property
+    def words_not_found(self) -> list[str]:
+        """The unknown words that no answer has in its texts, name or folders either."""
+        from hashcli.index.words import words_of
+
+        held = {word for result in self.results for held in result.words for word in words_of(held)}
+        return [word for word in self.unknown_words if not (parts := {*words_of(word)}) or not parts <= held]
+
     @overload
     def __getitem__(self, index: int) -> SearchResult: ...
     @overload

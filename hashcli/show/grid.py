@@ -32,7 +32,7 @@ from textual.widgets import Input, Static
 from hashcli.errors import HashcliError
 from hashcli.printable import local_time, printable
 from hashcli.show.contact_sheet import open_file
-from hashcli.show.terminal import whole_terminal
+from hashcli.show.terminal import cell_width, whole_terminal
 from hashcli.show.thumbnails import library_picture_class, load_picture, why_unseen, without_queries
 
 if TYPE_CHECKING:
@@ -47,14 +47,11 @@ _PAUSE = 0.15  # seconds without a key before a search
 _COLUMNS, _ROWS = 25, 10  # the least size of a picture and its caption, in cells of the terminal
 _CAPTION_ROWS = 2
 _ZOOM = 1.4
-_FINE_PIXELS = 20  # the width of a cell on fine screens, at most
 _SIDE_STEP, _LARGEST_SIDE = 320, 1920  # pixels of a decoded picture: only larger cells need others
 _DECODERS = 2
 
-_KEYS_OF_WORDS = "type to search   ↓ or enter to the pictures   esc leave"
-_KEYS_OF_PICTURES = (
-    "arrows move   enter open   space select   y print and leave   m more like this   / search   + - size   q leave"
-)
+_KEYS_OF_WORDS = ("↓ to the pictures   esc leave",)
+_KEYS_OF_PICTURES = ("space select   y print   enter open", "m alike   / search   + - size   q leave")
 
 
 def choose_photos(search: Search, words: str = "", others: str = "") -> list[str]:
@@ -78,8 +75,8 @@ def choose_photos(search: Search, words: str = "", others: str = "") -> list[str
 
 @dataclass(frozen=True)
 class Drawing:
-    """How pictures are drawn: by a widget of the library, with so many pixels across a cell of the terminal at most,
-    and whether they are lost where colours are not passed on exactly."""
+    """How pictures are drawn: by a widget of the library, with so many pixels across a cell of the terminal, and
+    whether they are lost where colours are not passed on exactly."""
 
     widget: type[Widget]
     cell_pixels: int
@@ -92,8 +89,8 @@ def _drawing() -> Drawing | None:
     with without_queries():
         from textual_image import renderable, widget
     return {
-        renderable.SixelImage: Drawing(widget.SixelImage, _FINE_PIXELS),
-        renderable.TGPImage: Drawing(widget.TGPImage, _FINE_PIXELS, needs_exact_colours=True),
+        renderable.SixelImage: Drawing(widget.SixelImage, cell_width()),
+        renderable.TGPImage: Drawing(widget.TGPImage, cell_width(), needs_exact_colours=True),
         renderable.HalfcellImage: Drawing(widget.HalfcellImage, 2),
     }.get(of_terminal)
 
@@ -164,6 +161,7 @@ def _caption(result: "SearchResult", note: str, *, is_chosen: bool) -> Content:
     facts = [str(result.rank), note or ("" if result.distance is None else f"{result.distance} bits")]
     facts += [local_time(result.taken).partition("T")[0]] if result.taken is not None else []
     facts += [f"+{result.copies} identical"] if result.copies else []
+    facts += map(printable, result.words)
     first, second = name, "  ".join(facts)
     if result.text is not None:
         first, second = printable(result.text), f"{name}  {second}"
@@ -344,7 +342,7 @@ class PhotoGrid(App[list[str]]):
     Cell.cursor .caption { text-style: underline; }
     Pictures:focus Cell.cursor .caption { text-style: reverse; }
     #status { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
-    #keys { height: auto; max-height: 3; text-style: dim; }
+    #keys { text-style: dim; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         # Priority, so that a key pressed right after another finds what that has done.
@@ -516,12 +514,15 @@ class PhotoGrid(App[list[str]]):
             path, room = printable(pictures.current.path), self.size.width - len(said) - 3
             said += "   " + (path if len(path) <= room else "…" + path[-max(room - 1, 1) :])
         self.query_one("#status", Static).update(Content(said))
-        keys = _KEYS_OF_PICTURES if pictures.has_focus else _KEYS_OF_WORDS
-        self.query_one("#keys", Static).update(Content(keys.replace(" ", "\u00a0").replace("\u00a0" * 3, "   ")))
+        keys = self.query_one("#keys", Static)
+        is_wide = self.size.width >= len("   ".join(_KEYS_OF_PICTURES))
+        keys.styles.height = 1 if is_wide else len(_KEYS_OF_PICTURES)  # the same for both, so that nothing moves
+        of_focused = _KEYS_OF_PICTURES if pictures.has_focus else _KEYS_OF_WORDS
+        keys.update(Content(("   " if is_wide else "\n").join(of_focused)))
 
 
 def _remarks(results: "SearchResults") -> str:
     """What is to be said of an answer besides its results."""
     remarks = [f"Nothing found: {results.why_none.value}."] if results.why_none else []
-    remarks += [f"Unknown words: {', '.join(results.unknown_words)}."] if results.unknown_words else []
+    remarks += [f"Unknown words: {', '.join(results.words_not_found)}."] if results.words_not_found else []
     return " ".join(remarks)

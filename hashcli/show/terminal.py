@@ -3,6 +3,7 @@
 import os
 import re
 import select
+import struct
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from hashcli.errors import HashcliError
 # Whether it knows Kitty's graphics, the size of a cell in pixels, and last what every terminal answers: what it is.
 _QUESTIONS = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[16t\x1b[c"
 _SECONDS = 2  # for the answers: a connection by satellite takes one
+_FINE = 20  # pixels
 _KITTY = frozenset({"xterm-kitty", "xterm-ghostty"})  # in TERM
 
 
@@ -37,6 +39,20 @@ def graphics() -> Literal["sixel", "kitty"] | None:
     if re.search(rb"\x1b\[\?(?:\d+;)*4(?:;\d+)*c", answers):
         return "sixel"
     return "kitty" if re.search(rb"\x1b_G[^\x1b]*;OK\x1b", answers) else None
+
+
+def cell_width() -> int:
+    """The width of a cell of the terminal at `sys.__stdout__` in pixels; as on a fine screen if it does not say."""
+    import fcntl
+    import termios
+
+    screen = sys.__stdout__
+    try:
+        size = fcntl.ioctl(screen, termios.TIOCGWINSZ, bytes(8)) if screen else bytes(8)
+    except OSError:
+        size = bytes(8)
+    _, columns, width, _ = struct.unpack("HHHH", size)
+    return width // max(columns, 1) or int(os.environ.get("TEXTUAL_CELL_WIDTH", _FINE))
 
 
 def _answers() -> bytes:
@@ -101,7 +117,8 @@ def whole_terminal() -> Iterator[None]:
             screen = stack.enter_context(_WholeWrites(FileIO("/dev/tty", "w")))
         except OSError as error:
             raise HashcliError(
-                "The grid needs a terminal, and there is none.", "Start it in a terminal; elsewhere, print paths."
+                "The grid needs a terminal, and there is none.",
+                "Over SSH, ssh -t gives you one. In a script, print paths.",
             ) from error
         sizes = {name: os.environ.pop(name) for name in ("COLUMNS", "LINES") if name in os.environ}
         stack.callback(os.environ.update, sizes)  # Textual would believe them, and not see the terminal resized

@@ -19,7 +19,7 @@ pytest.importorskip("textual_image")
 
 from hashcli.hashmodel.images import load_thumbnail
 from tests.conftest import PHOTOS, SKIMAGE, Run
-from tests.terminal import CELL, Screen
+from tests.terminal import CELL, HASHCLI, Screen
 
 IS_KITTY = {b"\x1b[c": b"\x1b[?62;22c", b"a=q": b"\x1b_Gi=1;OK\x1b\\"}
 IS_SIXEL = {b"\x1b[c": b"\x1b[?62;4;22c"}
@@ -118,8 +118,11 @@ def test_kitty_is_sent_each_photo_once_though_stdout_is_a_pipe(start: Any, album
         assert difference(load_thumbnail(album / "chelsea.png", 640), picture) < 12
         screen.press(RIGHT + " ")
         screen.wait_for("1 selected")
+        screen.press("/")
+        screen.wait_for("to the pictures")
         screen.settle()
         assert len(kitty_pictures(screen.graphics)) == 6
+        screen.press(DOWN)
         assert screen.leave("y")[0] == 0
 
 
@@ -184,6 +187,16 @@ def test_the_keys_come_from_the_terminal_where_stdin_is_a_pipe(start: Any, album
     with start("a cat", stdin=b"something else\nq\n") as screen:
         screen.wait_for("1 of ")
         assert screen.leave("y") == (0, f"{album}/chelsea.png\n".encode(), "")
+
+
+@pytest.mark.parametrize("script", ['cp $("$@") chosen/', '"$@" -0 | xargs -0 -I {} cp {} chosen/'])
+def test_a_script_copies_what_was_chosen(start: Any, album: Path, tmp_path: Path, script: str) -> None:
+    (tmp_path / "chosen").mkdir()
+    program = ("sh", "-c", script, "sh", *HASHCLI)
+    with start("a cat", "--all", "--index", album / ".hashcli", cwd=tmp_path, program=program) as screen:
+        screen.wait_for("1 of 12")
+        assert screen.leave(" " + RIGHT + RIGHT + " " + "y")[0] == 0
+    assert sorted(os.listdir(tmp_path / "chosen")) == ["chelsea.png", "coffee.png"]
 
 
 def test_paths_are_printed_also_where_stdout_is_the_terminal(start: Any, album: Path) -> None:

@@ -90,7 +90,7 @@ def status(app: PhotoGrid) -> str:
 
 def test_a_page_has_as_many_results_as_fit_and_arrows_turn_pages(paths: list[str]) -> None:
     async def steps(app: PhotoGrid, pilot: Any) -> None:
-        columns, rows = 3, 20 // 3
+        columns, rows = 3, 21 // 3
         assert shown(app) == [f"{n:02}" for n in range(1, columns * rows + 1)]
         await pilot.press("right", "down")
         assert app.pictures.cursor == 1 + columns
