@@ -1,7 +1,9 @@
 """A real Milvus server for tests, with its data in a folder of its own, on free ports of this machine."""
 
+import ctypes
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -33,7 +35,19 @@ class MilvusServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, again if it was killed, and wait until it answers."""
+        """Start it, and wait until it answers."""
+        self.launch()
+        assert self._process
+        deadline = time.monotonic() + 180
+        while self._process.poll() is None and time.monotonic() < deadline:
+            with suppress(OSError), urlopen(f"http://127.0.0.1:{self._metrics_port}/healthz", timeout=5) as answer:
+                if b"OK" in answer.read():
+                    return
+            time.sleep(0.1)
+        raise RuntimeError(f"Milvus did not start: {(self._folder / 'output.txt').read_text()[-2000:]}")
+
+    def launch(self) -> None:
+        """Start it, again if it was stopped, and do not wait. It is killed when this thread ends, however that does."""
         from milvus import _initialize_data_files
 
         if not (self._folder / "configs").exists():
@@ -49,15 +63,8 @@ class MilvusServer:
                 env=os.environ | own,
                 stdout=output,
                 stderr=output,
+                preexec_fn=_die_with_parent,
             )
-        for _ in range(600):
-            if self._process.poll() is not None:
-                break
-            with suppress(OSError), urlopen(f"http://127.0.0.1:{self._metrics_port}/healthz", timeout=5) as answer:
-                if b"OK" in answer.read():
-                    return
-            time.sleep(0.1)
-        raise RuntimeError(f"Milvus did not start: see {self._folder / 'output.txt'}")
 
     def stop(self) -> None:
         """Kill it, as a power cut would: it can be started again."""
@@ -80,6 +87,11 @@ class MilvusServer:
 
     def address(self, collection: str) -> str:
         return f"milvus://127.0.0.1:{self.port}/{collection}"
+
+
+def _die_with_parent() -> None:
+    """Of a new process on Linux: tests that are killed must leave no server behind."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _free_ports(count: int) -> list[int]:

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -433,11 +432,9 @@ def test_a_server_that_is_killed_and_started_again(
     def interrupted(self: Collection, rows: Any) -> None:
         if next(calls) == 3:
             server.stop()
-            restarted.start()
+            server.launch()
         upsert(self, rows)
 
-    restarted = threading.Thread(target=server.start)
     monkeypatch.setattr(Collection, "upsert", interrupted)
     publish(folder, PublishOptions(address))
-    restarted.join()
     assert same_as(folder, address)
