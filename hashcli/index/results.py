@@ -29,6 +29,7 @@ class SearchResult:
     is_missing  whether the file is gone: it was moved or deleted after the index was last brought up to date
     copies      how many identical copies of it are not answers of their own: photos with the same content, or the same
                 words about one photo
+    id          its number in the catalog of the index, which no other item will get; None for one made by hand
     """
 
     rank: int
@@ -47,6 +48,7 @@ class SearchResult:
     words: tuple[str, ...] = ()
     is_missing: bool = False
     copies: int = 0
+    id: int | None = None
 
     @property
     def date(self) -> int | None:

@@ -403,7 +403,7 @@ class Index:
         for row, (id_, distance) in enumerate(pairs):
             item = found.items[id_]
             words = hits.held_by(id_) if hits else ()
-            copy = _Copy(item, distance, words, is_first=row < neighbours.by_words)
+            copy = _Copy(id_, item, distance, words, is_first=row < neighbours.by_words)
             groups.setdefault(id_ if options.all_copies else item.content, []).append(copy)
         results = [
             self._result(kind, number, copies) for number, copies in enumerate(islice(groups.values(), options.k), 1)
@@ -437,6 +437,7 @@ class Index:
             words=shown.words,
             is_missing=there is None,
             copies=len(copies) - 1,
+            id=shown.id,
         )
 
     def _limit(self, kind: Kind, query: Query, limit: DistanceLimit | None) -> DistanceLimit:
@@ -708,8 +709,9 @@ class _Searched:
 
 @dataclass(frozen=True)
 class _Copy:
-    """An item, its distance, the words of the query that it holds, and whether it comes first for them."""
+    """An item with its id, its distance, the words of the query that it holds, and whether it comes first for them."""
 
+    id: int
     item: Item
     distance: int
     words: tuple[str, ...]
