@@ -11,7 +11,7 @@ _SIDE = {"name": "side", "in": "query", "schema": {"type": "integer", "enum": li
 _NULLABLE = {"type": ["integer", "null"]}
 _RESULT = {
     "type": "object",
-    "description": "A row of `search --json`, with its id.",
+    "description": "A result, as the command line prints it as JSON, with its id.",
     "required": ["id", "rank", "kind", "path", "distance", "similarity"],
     "properties": {
         "id": {"type": "string"},

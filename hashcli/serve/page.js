@@ -272,7 +272,7 @@ const like = (more) => {
   const row = rows[current];
   if (!row || (row.kind === "text" && !row.photo)) return;
   viewer.close();
-  change({ text: "", not: "", image: row.id, for: "", max_distance: "", all_copies: "", ...more });
+  change({ text: "", not: "", image: row.id, for: "", all: "", max_distance: "", all_copies: "", ...more });
   scrollTo(0, 0);
 };
 const likeThis = () => like({});

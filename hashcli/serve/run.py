@@ -36,23 +36,25 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
 def serve(options: ServerOptions, listening: socket.socket, on_start: Callable[[], object]) -> None:
     """Serve until SIGINT or SIGTERM; `on_start` is called once requests are answered."""
-    config = uvicorn.Config(
-        create_app(options),
-        http=_TimedProtocol,
-        loop="asyncio",
-        log_level="error",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=_IDLE_SECONDS,
-        timeout_graceful_shutdown=2,
-        limit_concurrency=_MOST_CONNECTIONS,
-    )
-    _Server(config, on_start).run([listening])
+    Server(options, on_start).run([listening])
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_start: Callable[[], object]) -> None:
+class Server(uvicorn.Server):
+    """What `serve` runs; with `should_exit` set, it ends."""
+
+    def __init__(self, options: ServerOptions, on_start: Callable[[], object]) -> None:
+        config = uvicorn.Config(
+            create_app(options),
+            http=_TimedProtocol,
+            loop="asyncio",
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=_IDLE_SECONDS,
+            timeout_graceful_shutdown=2,
+            limit_concurrency=_MOST_CONNECTIONS,
+        )
         super().__init__(config)
         self._on_start = on_start
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from hashcli.hashmodel.prefetch import batched, prefetch
 from tests.benchmarks.material import make_index, make_photos, mean_path_length
+from tests.benchmarks.server import server
 from tests.benchmarks.timing import cost, process, ratio, seconds
 
 HASHCLI = [sys.executable, "-m", "hashcli"]
@@ -196,6 +197,7 @@ BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "size": size,
     "indexing": indexing,
     "duplicates": duplicates,
+    "server": server,
 }
 
 

@@ -1,6 +1,8 @@
 """What the tests of the server share: an index of small photos with texts, and a client of its server."""
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ pytest.importorskip("uvicorn")
 from starlette.testclient import TestClient
 
 from hashcli.serve.app import ServerOptions, create_app
+from hashcli.serve.run import Server, bound_socket
 
 HERE = "http://127.0.0.1:8765"
 
@@ -26,6 +29,21 @@ def make_served_album(folder: Path) -> Path:
     with hashcli.open_index(folder / ".hashcli", create=True) as index:
         index.update([folder])
     return folder / ".hashcli"
+
+
+@contextmanager
+def serving(options: ServerOptions) -> Iterator[int]:
+    """A real server in a thread; its port."""
+    listening = bound_socket("127.0.0.1", 0)
+    started = threading.Event()
+    server = Server(options, started.set)
+    thread = threading.Thread(target=server.run, args=([listening],))  # where it catches no signals
+    thread.start()
+    assert started.wait(20)
+    yield listening.getsockname()[1]
+    server.should_exit = True
+    thread.join(20)
+    assert not thread.is_alive()
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 import hashcli as library
 from tests.conftest import SKIMAGE, Run, json_rows
 from tests.index.indexing import make_album
-from tests.serve.conftest import TestClient
 
 
 def rows(client: TestClient, parameters: str, path: str = "/api/search") -> list[dict[str, Any]]:
@@ -107,11 +107,17 @@ def test_what_makes_no_sense_is_refused_in_words(client: TestClient, parameters:
     assert said in answer.json()["error"] + answer.json()["remedy"]
 
 
-def test_a_photo_is_uploaded_and_searched_by_alone_and_with_words(client: TestClient) -> None:
+def test_a_photo_is_uploaded_and_searched_by_alone_and_with_words(
+    client: TestClient, hashcli: Run, shared_album: Path
+) -> None:
     id_ = client.post("/api/upload", content=(SKIMAGE / "chelsea.png").read_bytes()).json()["id"]
     assert named(rows(client, f"image={id_}&k=1")) == ["chelsea.png"]
     assert named(rows(client, f"image={id_}&text=coffee&all=1&k=2")) == ["coffee.png", "chelsea.png"]
-    assert named(rows(client, f"text=a+cat&not_image={id_}&no_words=1&all=1&k=12"))[-1] == "chelsea.png"
+    without = rows(client, f"text=a+cat&not_image={id_}&no_words=1&all=1")
+    assert all(row.pop("id") for row in without)
+    photo = "--not-image", SKIMAGE / "chelsea.png"
+    expected = hashcli("search", "a cat", *photo, "--no-words", "--all", "--json", "--index", shared_album)
+    assert without == json_rows(expected)
     thumbnail = client.get(f"/api/thumbnail/{id_}")
     assert Image.open(io.BytesIO(thumbnail.content)).format == "WEBP"
 

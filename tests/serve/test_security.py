@@ -3,17 +3,17 @@
 import base64
 import contextlib
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from hashcli.serve import run, security
 from hashcli.serve.app import ServerOptions, create_app
 from hashcli.serve.security import Access
-from tests.serve.conftest import HERE, TestClient
+from tests.serve.conftest import HERE, serving
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8765", "localhost:8765", "[::1]:8765", "LOCALHOST"])
@@ -111,25 +111,8 @@ def port(shared_album: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(run, "_HEADER_SECONDS", 0.5)
     monkeypatch.setattr(security, "RECEIVE_SECONDS", 0.5)
     monkeypatch.setattr(security, "SEND_SECONDS", 0.5)
-    servers: list[run._Server] = []
-    started = threading.Event()
-    original = run._Server.__init__
-
-    def remember(self: run._Server, *arguments: object) -> None:
-        original(self, *arguments)  # type: ignore[arg-type]
-        servers.append(self)
-
-    monkeypatch.setattr(run._Server, "__init__", remember)
-    monkeypatch.setattr(run._Server, "capture_signals", contextlib.nullcontext)
-    listening = run.bound_socket("127.0.0.1", 0)
-    options = ServerOptions({"album": shared_album})
-    thread = threading.Thread(target=run.serve, args=(options, listening, started.set))
-    thread.start()
-    assert started.wait(20)
-    yield listening.getsockname()[1]
-    servers[0].should_exit = True
-    thread.join(20)
-    assert not thread.is_alive()
+    with serving(ServerOptions({"album": shared_album})) as port:
+        yield port
 
 
 def received(connection: socket.socket) -> bytes:
