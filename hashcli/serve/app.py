@@ -34,6 +34,8 @@ from hashcli.serve.served_index import GoneError, ServedIndex
 from hashcli.serve.thumbnails import SIDES, Thumbnails
 
 MOST_UPLOADED = 64 << 20  # bytes of a photo to search by
+_UPLOADS = 8  # at once
+_UPLOAD_SECONDS = 120  # for the whole of one
 _MOST_FORM = 64 << 10
 _DECODERS = 2  # threads; the memory for decoding has a bound of its own
 _MOST_FACETS = 200  # folders that are counted
@@ -104,6 +106,7 @@ class _Server:
 
     def __init__(self, indexes: Sequence[ServedIndex], thumbnails: Thumbnails) -> None:
         self._indexes, self._thumbnails = indexes, thumbnails
+        self._uploads = asyncio.Semaphore(_UPLOADS)
 
     def _index_named(self, name: str | None) -> ServedIndex:
         for index in self._indexes:
@@ -189,10 +192,11 @@ class _Server:
 
     async def upload(self, request: Request) -> Response:
         index = self._index_named(request.query_params.get("index"))
-        with tempfile.NamedTemporaryFile(prefix="hashcli-", suffix=".upload") as file:
-            await _read_body(request, file, MOST_UPLOADED)
-            file.flush()
-            return JSONResponse({"id": await index.upload(file.name)})
+        async with self._uploads, asyncio.timeout(_UPLOAD_SECONDS):
+            with tempfile.NamedTemporaryFile(prefix="hashcli-", suffix=".upload") as file:
+                await _read_body(request, file, MOST_UPLOADED)
+                file.flush()
+                return JSONResponse({"id": await index.upload(file.name)})
 
     async def zip(self, request: Request) -> Response:
         with tempfile.SpooledTemporaryFile(_MOST_FORM) as file:

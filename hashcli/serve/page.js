@@ -7,6 +7,7 @@ const [words, without, file] = [find("#words"), find("#without"), find("#file")]
 const PART = 60; // answers that are fetched together
 const STEPS = [PART, 1000, 5000, 10000]; // of how many answers the server makes a list
 const PAUSE = 120; // milliseconds without a key before a search
+const COUNT_PAUSE = 300; // and before the answers are counted
 const DUPLICATE = 0.1; // the share of bits in which near-duplicates differ at most
 
 let query = new URLSearchParams(location.search); // by the names of the parameters of api/search
@@ -52,6 +53,7 @@ const search = async () => {
     list = { step, total: answer.total, isWhole: isBoth() || answer.total < STEPS[step] };
     append(answer.results);
     tell(answer);
+    await new Promise((resolve) => { setTimeout(resolve, COUNT_PAUSE); }); // while somebody types, nothing is counted
     const counted = await found({ k: STEPS[1], count: 0, facets: true });
     count(counted);
     list.isWhole = isBoth() || counted.total < STEPS[1];

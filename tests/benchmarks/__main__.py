@@ -12,7 +12,7 @@ from PIL import Image
 
 from hashcli.hashmodel.prefetch import batched, prefetch
 from tests.benchmarks.material import make_index, make_photos, mean_path_length
-from tests.benchmarks.server import server
+from tests.benchmarks.server import page, server
 from tests.benchmarks.timing import cost, process, ratio, seconds
 
 HASHCLI = [sys.executable, "-m", "hashcli"]
@@ -198,6 +198,7 @@ BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "indexing": indexing,
     "duplicates": duplicates,
     "server": server,
+    "page": page,
 }
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from hashcli.index.ranking import DistanceLimit
 from hashcli.index.search import Index
 from hashcli.serve.run import bound_socket
-from tests.benchmarks.material import make_index
+from tests.benchmarks.material import make_index, make_photos
 from tests.benchmarks.timing import process, ratio, seconds
 
 _CLIENTS, _EACH = 8, 50
@@ -96,3 +96,55 @@ class _Client:
         answer = self._connection.getresponse()
         assert answer.status == 200
         assert len(json.loads(answer.read())["results"]) == 60
+
+
+def page(work: Path) -> None:
+    """The first page in Chromium: from the address to 60 thumbnails that are drawn, when all of them have been made
+    before; against the page that `search --html` writes of the same answers."""
+    from selenium import webdriver
+
+    from tests.show.test_contact_sheet_in_browser import CHROMEDRIVER, CHROMIUM, OPTIONS
+
+    photos = make_photos(work / "photos", 60, 1600, 1200, quality=90)
+    hashcli = [sys.executable, "-m", "hashcli"]
+    index = ["--index", str(work / "index-page")]
+    subprocess.run([*hashcli, "index", photos[0].parent, *index], check=True, capture_output=True)
+    written = work / "answers.html"
+    search = ["search", "a photo", "--all", "-k", "60", "--html", written]
+    subprocess.run([*hashcli, *search, *index], check=True, capture_output=True)
+    started = subprocess.Popen([*hashcli, "serve", "--port", "0", *index], stdout=subprocess.PIPE, text=True)
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for option in OPTIONS:
+        options.add_argument(option)
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
+    try:
+        assert started.stdout
+        served = started.stdout.readline().strip() + "?text=a+photo&all=true"
+        size = {"width": 1300, "height": 3500, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+        def drawn(address: str) -> float:
+            browser.execute_cdp_cmd("Network.clearBrowserCache", {})
+            browser.get(address)
+            return float(browser.execute_async_script(_UNTIL_DRAWN))
+
+        drawn(served), drawn(written.as_uri())
+        pairs = [(drawn(served), drawn(written.as_uri())) for _ in range(7)]
+        ours, rival = (statistics.median(pair[which] for pair in pairs) for which in (0, 1))
+        print(f"60 thumbnails drawn: {ours:.0f} ms after the address; the page of --html: {rival:.0f} ms")
+    finally:
+        browser.quit()
+        started.terminate()
+        started.wait()
+
+
+_UNTIL_DRAWN = """
+const look = () => {
+  const images = [...document.querySelectorAll(".open img")];
+  const drawn = (image) => image.complete && image.naturalWidth;
+  if (images.length >= 60 && images.every(drawn)) arguments[0](performance.now());
+  else setTimeout(look, 10);
+};
+look();
+"""
