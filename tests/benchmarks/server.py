@@ -108,13 +108,13 @@ def page(work: Path) -> None:
     photos = make_photos(work / "photos", 60, 1600, 1200, quality=90)
     hashcli = [sys.executable, "-m", "hashcli"]
     index = ["--index", str(work / "index-page")]
-    subprocess.run([*hashcli, "index", photos[0].parent, *index], check=True, capture_output=True)
+    subprocess.run([*hashcli, "index", str(photos[0].parent), *index], check=True, capture_output=True)
     written = work / "answers.html"
-    search = ["search", "a photo", "--all", "-k", "60", "--html", written]
+    search = ["search", "a photo", "--all", "-k", "60", "--html", str(written)]
     subprocess.run([*hashcli, *search, *index], check=True, capture_output=True)
     started = subprocess.Popen([*hashcli, "serve", "--port", "0", *index], stdout=subprocess.PIPE, text=True)
     options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
+    options.binary_location = CHROMIUM or ""
     for option in OPTIONS:
         options.add_argument(option)
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
