@@ -25,6 +25,8 @@ def result_row(result: "SearchResult") -> dict[str, object]:
         row["copies"] = result.copies
     if result.is_missing:
         row["missing"] = True
+    if result.machine is not None:
+        row["machine"] = result.machine
     return row
 
 

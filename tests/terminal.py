@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pyte
 
+HASHCLI = (sys.executable, "-m", "hashcli")
 CELL = (10, 20)  # pixels
 SECONDS = 60  # the longest wait for anything
 
@@ -32,7 +33,7 @@ def on_terminal(arguments: Sequence[object], cwd: Path, environment: Mapping[str
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     env = {"TERM": "xterm-256color"} | {name: value for name, value in environment.items() if name != "COLUMNS"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "hashcli", *map(str, arguments)],
+        [*HASHCLI, *map(str, arguments)],
         cwd=cwd,
         env=env,
         stdin=follower,
@@ -68,22 +69,25 @@ class Screen:
         *,
         size: tuple[int, int] = (80, 24),
         answers: Mapping[bytes, bytes] | None = None,
+        delay: float = 0,
         stdin: bytes | None = None,
         is_piped: bool = True,
+        program: Sequence[str] = HASHCLI,
     ) -> None:
-        """With `stdin`, this is what stdin holds; otherwise it is the terminal. stdout is a pipe if `is_piped`."""
+        """A terminal of `size` columns and lines, which answers after `delay` seconds. `stdin` is what stdin holds, if
+        it is not the terminal; stdout is a pipe if `is_piped`."""
         self._screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self._screen)
-        self._answers = answers or {}
+        self._answers, self._delay = answers or {}, delay
         self._unread = self._asked = b""
-        self.received = b""
+        self.received = bytearray()
         self.graphics: list[bytes] = []
         self._leader, follower = pty.openpty()
         self._set_size(*size)
         env = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        env |= {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
+        env |= environment
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "hashcli", *map(str, arguments)],
+            [*program, *map(str, arguments)],
             cwd=cwd,
             env=env,
             stdin=follower if stdin is None else subprocess.PIPE,
@@ -177,8 +181,10 @@ class Screen:
         self._asked += some
         while heard := [question for question in self._answers if question in self._asked]:
             first = min(heard, key=self._asked.index)
+            time.sleep(self._delay)
             os.write(self._leader, self._answers[first])
             self._asked = self._asked.partition(first)[2]
+        self._asked = self._asked[-100:]  # the rest has been looked through
         self._show(some)
         return True
 

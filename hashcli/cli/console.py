@@ -169,11 +169,16 @@ class ProgressBar(UpdateCallback):
         if self._progress and self._task is not None:
             self._progress.reset(self._task, description=self._doing, total=count, note="")
 
+    def reading_words(self, count: int) -> None:
+        self.planned(count)
+        if self._progress and self._task is not None:
+            self._progress.update(self._task, description="Reading words")
+
     def advanced(self, count: int) -> None:
         if self._progress and self._task is not None:
             self._progress.advance(self._task, count)
             speed = self._progress.tasks[0].speed
-            self.noted(f"{speed:.0f}/s" if speed else "")
+            self.noted(f"{speed:.{1 if speed < 10 else 0}f}/s" if speed else "")
 
     def noted(self, note: str) -> None:
         """Show a note beside the bar."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hashcli.cli.console import from_here, say, stop_with, write_json, write_paths
 from hashcli.json_rows import result_row
-from hashcli.printable import local_time, printable
+from hashcli.printable import link_to, local_time, printable
 
 if TYPE_CHECKING:
     from hashcli.index.results import SearchResult, SearchResults
@@ -112,8 +112,9 @@ def _day(result: "SearchResult") -> str:
 
 
 def _place(result: "SearchResult") -> str:
-    """Where a result is, as seen from here: a photo's path, or a text's file and line."""
-    path = printable(from_here(result.path))
+    """Where a result is, as seen from here: a photo's path, or a text's file and line. On another machine, as seen from
+    there."""
+    path = printable(from_here(result.path) if result.machine is None else result.path)
     return path if result.line is None else f"{path}:{result.line}"
 
 
@@ -157,8 +158,11 @@ def _print_table(answer: Answer, *, with_places: bool) -> None:
         table.add_column("words")
     if with_places:
         table.add_column("place")
+    with_machines = any(result.machine is not None for result in answer.results)
+    if with_machines:
+        table.add_column("machine")
     for result in answer.results:
-        path = Text(_place(result), style=f"link {Path(result.path).as_uri()}")
+        path = Text(_place(result), style=f"link {link_to(result.path)}")
         if result.is_missing:
             path.append("  (no longer there)", style="red")
         if result.copies:
@@ -167,5 +171,6 @@ def _print_table(answer: Answer, *, with_places: bool) -> None:
         date = [Text(_day(result))] if has_dates else []
         geo = [Text(_geo(result), style=f"link {_geo(result)}" if _geo(result) else "")] if with_places else []
         held = [Text(", ".join(result.words))] if with_words else []
-        table.add_row(str(result.rank), _distance(result), *date, *words, path, *held, *geo)
+        machine = [Text(printable(result.machine or ""))] if with_machines else []
+        table.add_row(str(result.rank), _distance(result), *date, *words, path, *held, *geo, *machine)
     console.print(table)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hashcli.cli.console import SKIPPED, UsageError, say, stop_with
-from hashcli.cli.options import IndexFolder, IndexName, Json, index_location
+from hashcli.cli.options import IndexName, IndexOrCollection, Json, index_location
 from hashcli.errors import HashcliError, did_you_mean_path
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ hashcli search --image dog.jpg --for texts\n
 hashcli search "birthday cake" --after 2023 --in ~/Pictures/family --sort date\n
 hashcli search "a boat" --near 48.86,2.35,10km\n
 hashcli search -0 "birthday cake" | xargs -0 -I {} cp {} cakes/\n
-hashcli search --batch queries.txt --json"""
+hashcli search --batch queries.txt --json
+hashcli search --index milvus://127.0.0.1:19530/archive dog on a beach"""
 
 _BATCH = 256  # queries read and answered together
 _K, _K_INTERACTIVE = 10, 100
@@ -127,7 +128,7 @@ def run(
             help="How many of the nearest to rank more finely, by the query's real values. 0: rank by distance alone.",
         ),
     ] = 1000,
-    index: IndexFolder = None,
+    index: IndexOrCollection = None,
     name: IndexName = None,
     html: Annotated[
         Path | None, typer.Option(help="Also write the results to this file, as a page of pictures.")
@@ -156,7 +157,7 @@ def run(
     from hashcli.cli import results
     from hashcli.cli.query_input import SearchArguments
     from hashcli.cli.remedies import with_remedies
-    from hashcli.index.search import Index
+    from hashcli.index.search import index_at
 
     style = results.choose_style(json=json, paths=paths, print0=print0, show=show and not interactive)
     if html and html.suffix.lower() not in (".html", ".htm"):
@@ -181,7 +182,9 @@ def run(
     words, photos = _words_and_photos(words or [])
     asked = words, text or [], [*photos, *(image or [])], not_ or [], not_image or []
     single = None if interactive and not any(asked) else _single(*asked, batch)
-    location = index_location(index, name)
+    location = index_location(index, name, or_collection=not interactive)
+    if not location.collection:
+        _say_what_does_not_exist(folders or [])
     if interactive:
         from hashcli.cli.interactive import search_interactively
 
@@ -191,7 +194,7 @@ def run(
     named: set[str] = set()
     copies = 0
     skipped = False
-    with with_remedies(location), Index(location.folder) as opened:
+    with with_remedies(location), index_at(location) as opened:
         for number, found in _answers(opened, single, batch, arguments):
             if isinstance(found, HashcliError):
                 if number is None:
@@ -294,7 +297,7 @@ def _say_what_is_unknown(found: "SearchResults", number: int | None, index: "Ind
     """Warn of words that the hash model does not know. Those already `named`, for an earlier query, are left out."""
     from hashcli.index.results import WhyNone
 
-    words = ", ".join(word for word in _not_found(found) if word not in named)
+    words = ", ".join(word for word in found.words_not_found if word not in named)
     named.update(found.unknown_words)
     of_query = "" if number is None else f"query {number}: "
     if found.why_none is WhyNone.NO_KNOWN_WORDS or any(result.distance is None for result in found):
@@ -302,14 +305,6 @@ def _say_what_is_unknown(found: "SearchResults", number: int | None, index: "Ind
         say(f"{of_query}None of the words is known to {index.load_model().name}: {words}")
     elif words:
         say(f"{of_query}These words are not known to {index.load_model().name}: {words}")
-
-
-def _not_found(found: "SearchResults") -> list[str]:
-    """The words that the hash model does not know and that no answer has in its texts, name or folders either."""
-    from hashcli.index.words import words_of
-
-    held = {word for result in found for held in result.words for word in words_of(held)}
-    return [word for word in found.unknown_words if not (parts := {*words_of(word)}) or not parts <= held]
 
 
 def _say_why_none(
@@ -329,7 +324,8 @@ def _say_why_none(
     elif found.why_none is WhyNone.NO_WORDS:
         say("No photos hold these words in their texts, name or folders.")
     elif found.why_none is WhyNone.NO_ITEMS:
-        say(f"The index in {index.folder} holds no {name}. Add some: {index_command(location)} PATH-OF-PHOTOS")
+        remedy = "" if location.collection else f" Add some: {index_command(location)} PATH-OF-PHOTOS"
+        say(f"The {index.called} holds no {name}.{remedy}")
 
 
 def _say_what_is_missing(missing: set[str], location: "IndexLocation") -> None:
@@ -337,6 +333,12 @@ def _say_what_is_missing(missing: set[str], location: "IndexLocation") -> None:
 
     say(f"Files no longer there: {len(missing)}, including {min(missing)}")
     say(f"To update the index: {index_command(location)}")
+
+
+def _say_what_does_not_exist(folders: list[str]) -> None:
+    for folder in map(os.path.expanduser, folders):
+        if not os.path.exists(folder):
+            say(f"{folder} does not exist.{did_you_mean_path(folder)}")
 
 
 def _limit(max_distance: int | None, within: int | None, *, everything: bool) -> "DistanceLimit | None":
@@ -351,9 +353,6 @@ def _limit(max_distance: int | None, within: int | None, *, everything: bool) ->
 def _filter(folders: list[str], types: list[str], after: str | None, before: str | None, near: str | None) -> "Filter":
     from hashcli.index.filter import Filter
 
-    for folder in map(os.path.expanduser, folders):
-        if not os.path.exists(folder):
-            say(f"{folder} does not exist.{did_you_mean_path(folder)}")
     try:
         return Filter(folders, types, after, before, near)
     except HashcliError as error:

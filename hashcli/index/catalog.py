@@ -7,7 +7,7 @@ column is stored twice, and photos have no secondary index, as the one writer ke
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -21,6 +21,7 @@ from hashcli.index.catalog_file import (
     CHECKED_COLUMNS,
     FILE_NAME,
     SOUND_ROW,
+    TO_BE_READ,
     DamagedIndexError,
     DamagedRowsError,
     IndexGoneError,
@@ -72,9 +73,56 @@ _FILTER_FIELDS = (
     """,
 )
 
-# What is said about each photo: a row for each of its texts. SQLite joins them by an index that it makes for this.
+# While the index is published, every change of what others see of an item is noted, by whichever statement.
+_SEEN = "path, text, code, line, photo, taken, taken_from, mtime_ns, hash, latitude, longitude"
+_NOTE_CHANGES = f"""
+    CREATE TEMP TRIGGER note_added AFTER INSERT ON items BEGIN
+        INSERT OR IGNORE INTO changes VALUES (new.id, NULL);
+    END;
+    CREATE TEMP TRIGGER note_removed AFTER DELETE ON items BEGIN
+        INSERT OR IGNORE INTO changes VALUES (old.id, iif(old.kind = 0, old.path, NULL));
+    END;
+    CREATE TEMP TRIGGER note_changed AFTER UPDATE OF {_SEEN} ON items BEGIN
+        INSERT OR IGNORE INTO changes VALUES (old.id, iif(old.kind = 0, old.path, NULL));
+    END;
+"""
+# A text about a photo is filtered by the photo's date and place on disk.
+_NOTE_TEXTS_ABOUT_CHANGED_PHOTOS = """
+    INSERT OR IGNORE INTO changes
+    SELECT id, NULL FROM items WHERE kind = 1 AND coalesce(photo, path) IN (
+        SELECT path FROM changes WHERE path IS NOT NULL
+        UNION SELECT items.path FROM changes JOIN items ON items.id = changes.id WHERE items.kind = 0
+    )
+"""
+_CHANGED = (
+    """
+    SELECT items.id, path, text, line, photo, taken, taken_from, mtime_ns, hash, latitude, longitude, code,
+        path, CAST(taken AS INTEGER), CAST(mtime_ns AS INTEGER), CAST(latitude AS INTEGER), CAST(longitude AS INTEGER)
+    FROM (SELECT id FROM changes) AS changed CROSS JOIN items ON items.id = changed.id
+    WHERE kind = 0 AND code IS NOT NULL ORDER BY changed.id
+    """,
+    """
+    WITH photos AS (
+        SELECT path, taken, mtime_ns, latitude, longitude FROM items WHERE kind = 0 AND path IN (
+            SELECT coalesce(items.photo, items.path) FROM changes JOIN items ON items.id = changes.id WHERE kind = 1
+        ) GROUP BY path
+    )
+    SELECT texts.id, texts.path, text, line, photo, texts.taken, taken_from, texts.mtime_ns, hash, NULL, NULL, code,
+        coalesce(photo, texts.path),
+        CAST(iif(photos.path IS NULL, texts.taken, photos.taken) AS INTEGER),
+        CAST(iif(photos.path IS NULL, texts.mtime_ns, photos.mtime_ns) AS INTEGER),
+        CAST(photos.latitude AS INTEGER), CAST(photos.longitude AS INTEGER)
+    FROM (SELECT id FROM changes) AS changed CROSS JOIN items AS texts ON texts.id = changed.id
+    LEFT JOIN photos ON photos.path = coalesce(texts.photo, texts.path)
+    WHERE kind = 1 AND code IS NOT NULL ORDER BY changed.id
+    """,
+)
+# What is said about each photo: a row for each of its texts, and whether that was read in its picture. SQLite joins
+# them by an index that it makes for this.
 _TEXTS_OF_PHOTOS = """
-    SELECT photos.id, photos.path, texts.text FROM items AS photos
+    SELECT photos.id, photos.path, texts.text, EXISTS (SELECT 1 FROM words_read
+        WHERE words_read.hash = photos.hash AND words_read.text = texts.text)
+    FROM items AS photos
     LEFT JOIN items AS texts ON texts.kind = 1 AND texts.photo = photos.path
     WHERE photos.kind = 0 AND photos.code IS NOT NULL ORDER BY photos.id
 """
@@ -150,7 +198,8 @@ class IndexedFile:
 class Item(NamedTuple):
     """An item as answers show it, and its code. For a text: its file, the line in it (from 1), and the photo it is
     about, if any. `mtime_ns` is the time of its file when it was last read, `hash` that of the file's content, and
-    `place` is where a photo was taken."""
+    `place` is where a photo was taken. `machine` is the label of the machine whose catalog it is in, if those of
+    several are searched."""
 
     path: str
     text: str | None
@@ -162,14 +211,15 @@ class Item(NamedTuple):
     code: bytes | None
     hash: bytes
     place: Place | None = None
+    machine: str | None = None
 
     @property
-    def content(self) -> tuple[str | None, str | bytes]:
+    def content(self) -> tuple[str | bytes | None, ...]:
         """What copies of it have in common: photos the content of their files, texts their words and what these are
         about; a description inside a photo is about every copy of it."""
         if self.photo is None or self.photo == self.path:
             return self.text, self.hash
-        return self.text, self.photo
+        return self.text, self.photo, self.machine
 
 
 class PhotoFacts(NamedTuple):
@@ -200,6 +250,15 @@ class FilterFields(NamedTuple):
     longitude: int | None = None
 
 
+class Document(NamedTuple):
+    """What is said about a photo: its name with its folders, and the texts about it; and what was read in its
+    picture."""
+
+    id: int
+    texts: list[str]
+    read: list[str]
+
+
 # Raised for values that SQLite cannot hold: of one file, while the catalog itself is as it should be.
 UNSTORABLE = (OverflowError, TypeError, ValueError, sqlite3.InterfaceError, sqlite3.DataError, sqlite3.ProgrammingError)
 
@@ -226,7 +285,10 @@ class Catalog:
     ) -> "Catalog":
         """Open for the one writer, creating folder and tables; before an older catalog is migrated, `on_migration` is
         called with its version. Raises HashcliError if that is not possible."""
-        return cls(open_to_write(index_folder, on_migration), index_folder)
+        catalog = cls(open_to_write(index_folder, on_migration), index_folder)
+        if catalog.publication:
+            catalog.note_changes()
+        return catalog
 
     @classmethod
     def open(cls, index_folder: Path) -> "Catalog":
@@ -338,6 +400,20 @@ class Catalog:
 
     def set_refreshed(self, seconds: int) -> None:
         self._set("refreshed", seconds)
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether updates are to read the words in photos."""
+        return self._get("reads_words") == 1
+
+    def set_reads_words(self, reads_words: bool) -> None:
+        """Without, what has been read is dropped, and the next update reads those photos again for other texts. Within
+        `changing_items`."""
+        self._set("reads_words", int(reads_words))
+        if not reads_words:
+            read = "SELECT hash FROM words_read WHERE text != ''"
+            self._db.execute(f"UPDATE items SET beside = {TO_BE_READ} WHERE kind = 0 AND hash IN ({read})")
+            self._db.execute("DELETE FROM words_read")
 
     def roots(self) -> dict[str, int]:
         """The folders that were indexed, each with the number of the device it was on."""
@@ -597,6 +673,24 @@ class Catalog:
     def remove_texts(self, path: str) -> None:
         self._db.execute("DELETE FROM items WHERE kind = 1 AND path = ?", (self._to_stored(path),))
 
+    def contents_read(self) -> set[bytes]:
+        """The hashes of the contents of photos whose words have been read."""
+        return {hash_ for (hash_,) in self._db.execute("SELECT DISTINCT hash FROM words_read")}
+
+    def texts_in_content(self, content_hash: bytes) -> list[str]:
+        """What was read in the picture of photos with some content."""
+        query = "SELECT text FROM words_read WHERE hash = ? AND text != ''"
+        return [str(text) for (text,) in self._db.execute(query, (content_hash,))]
+
+    def set_texts_in_content(self, content_hash: bytes, texts: Sequence[str]) -> None:
+        """Record what was read, which may be nothing."""
+        rows = ((content_hash, text) for text in texts or [""])
+        self._db.executemany("INSERT OR REPLACE INTO words_read VALUES (?, ?)", rows)
+
+    def remove_contents_without_photos(self) -> None:
+        """Drop what was read in photos that are no longer in the catalog. Within a transaction."""
+        self._db.execute("DELETE FROM words_read WHERE hash NOT IN (SELECT hash FROM items WHERE kind = 0)")
+
     def orphans(self) -> list[str]:
         """The paths of photos that are not in the catalog, though descriptions from inside them are."""
         query = """
@@ -674,23 +768,23 @@ class Catalog:
                 path = os.fsdecode(path)
             yield FilterFields(path, taken, mtime_ns or None, *place)
 
-    def documents(self) -> Iterator[tuple[int, list[str]]]:
-        """The id of every encoded photo, in ascending order, and what is said about it: its name with its folders, and
-        its texts. Its folders are those from the root on that it was indexed with, or without one the one it is in."""
+    def documents(self) -> Iterator[Document]:
+        """Of every encoded photo, in ascending order of their ids. A photo's folders are those from the root on that it
+        was indexed with, or without one the one it is in."""
         roots = [(root.rstrip(os.sep) + os.sep, len(os.path.dirname(root))) for root in sorted(self.roots(), key=len)]
-        current, texts = 0, list[str]()
-        for id_, stored, text in self._db.execute(_TEXTS_OF_PHOTOS):
-            if id_ != current:
-                if texts:
-                    yield current, texts
+        document: Document | None = None
+        for id_, stored, text, is_read in self._db.execute(_TEXTS_OF_PHOTOS):
+            if document is None or id_ != document.id:
+                if document:
+                    yield document
                 path = self._from_stored(stored)
                 above = next((length for root, length in roots if path.startswith(root)), None)
                 above = len(os.path.dirname(os.path.dirname(path))) if above is None else above
-                current, texts = id_, [path[above:]]
+                document = Document(id_, [path[above:]], [])
             if isinstance(text, str):
-                texts.append(text)
-        if texts:
-            yield current, texts
+                (document.read if is_read else document.texts).append(text)
+        if document:
+            yield document
 
     def rows_of(self, kind: Kind, path: str) -> list[int]:
         """The rows, in ascending order of all encoded items of a kind, of a photo or text file, or of what is about
@@ -702,6 +796,62 @@ class Catalog:
         """
         rows = self._db.execute(query, (self._to_stored(path), absolute, kind))
         return [row for row, (is_same,) in enumerate(rows) if is_same]
+
+    # --- publishing ---
+
+    @property
+    def publication(self) -> str | None:
+        """Where and how the index is published, as `publish` has written it; None if it is not."""
+        publication = self._get("publication")
+        return publication if isinstance(publication, str) else None
+
+    def set_publication(self, publication: str | None) -> None:
+        """Within a transaction. Without one, no changes are noted any more."""
+        if publication is not None:
+            self._set("publication", publication)
+            return
+        self._db.execute("DELETE FROM meta WHERE key = 'publication'")
+        self._db.execute("DELETE FROM changes")
+        for name in ("added", "removed", "changed"):
+            self._db.execute(f"DROP TRIGGER IF EXISTS note_{name}")
+
+    def note_changes(self) -> None:
+        """Note every change of an item in this connection, in its transaction, until it is published."""
+        self._db.executescript(_NOTE_CHANGES.replace("TEMP TRIGGER", "TEMP TRIGGER IF NOT EXISTS"))
+
+    def note_all(self) -> None:
+        """Take every item for changed. Within a transaction."""
+        self._db.execute("INSERT OR IGNORE INTO changes SELECT id, NULL FROM items WHERE code IS NOT NULL")
+
+    def note_texts_about_changed_photos(self) -> None:
+        self._db.execute(_NOTE_TEXTS_ABOUT_CHANGED_PHOTOS)
+
+    def count_changes(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM changes").fetchone()[0])
+
+    def changed_items(self, kind: Kind) -> Iterator[tuple[int, Item, FilterFields]]:
+        """The encoded items of a kind that have changed, in ascending order of their ids, read as they are taken."""
+        for id_, path, text, line, photo, *facts, code, about, taken, mtime_ns, north, east in self._db.execute(
+            _CHANGED[kind]
+        ):
+            photo = photo and self._from_stored(photo)
+            taken_then, taken_from, modified, content_hash, latitude, longitude = facts
+            place = Place.from_stored(latitude, longitude)
+            shown = self._from_stored(path), text, line, photo, taken_then, taken_from, modified
+            fields = FilterFields(self._from_stored(about), taken, mtime_ns or None, north, east)
+            yield id_, Item(*shown, code, content_hash, place), fields
+
+    def changed_to_nothing(self) -> list[int]:
+        """The ids of items that are gone, or wait to be encoded again."""
+        query = """
+            SELECT id FROM changes
+            WHERE NOT EXISTS (SELECT 1 FROM items WHERE items.id = changes.id AND code IS NOT NULL) ORDER BY id
+        """
+        return [id_ for (id_,) in self._db.execute(query)]
+
+    def forget_changes(self, ids: Iterable[int]) -> None:
+        """Within a transaction."""
+        self._db.executemany("DELETE FROM changes WHERE id = ?", ((id_,) for id_ in ids))
 
     # --- how settings and paths are stored ---
 

@@ -17,7 +17,7 @@ from hashcli.errors import HashcliError, did_you_mean_path
 from hashcli.plain_files import check_plain
 
 FILE_NAME = "catalog.sqlite"
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 7
 
 # items
 #   kind         0 a photo, 1 a text
@@ -40,10 +40,17 @@ SCHEMA_VERSION = 5
 #   latitude, longitude   where a photo was taken, in ten-millionths of a degree; NULL if it does not say
 # excludes     what scans leave out, as patterns of .gitignore; in the order in which they hold
 # forgotten    files and folders within a root that were dropped, and are not to come back unless they are named
+# words_read   what was read in the pictures of photos, by the hash of their content; an empty text alone for nothing
+# changes      while the index is published: items that have changed since, and those that are gone, by their ids; of
+#              photos also the path that they had
+_WORDS_READ = (
+    "CREATE TABLE words_read (hash BLOB NOT NULL, text TEXT NOT NULL, PRIMARY KEY (hash, text)) WITHOUT ROWID;"
+)
 _EXCLUDES_AND_FORGOTTEN = """
 CREATE TABLE excludes (number INTEGER PRIMARY KEY, pattern TEXT NOT NULL UNIQUE);
 CREATE TABLE forgotten (path TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+_CHANGES = "CREATE TABLE changes (id INTEGER PRIMARY KEY, path TEXT);"
 _SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE roots (path TEXT PRIMARY KEY, device INTEGER NOT NULL) WITHOUT ROWID;
@@ -69,6 +76,8 @@ CREATE TABLE items (
 );
 CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
 {_EXCLUDES_AND_FORGOTTEN}
+{_WORDS_READ}
+{_CHANGES}
 """
 _CHECKED_IN_3 = "kind, path, hash, text, code, line, photo, taken, taken_from"
 _CHECKED_IN_4 = f"{_CHECKED_IN_3}, mtime_ns"
@@ -138,6 +147,8 @@ _MIGRATIONS = {
     ALTER TABLE items ADD COLUMN longitude INTEGER;
     UPDATE items SET beside = {TO_BE_READ} WHERE kind = 0;
     """,
+    5: _WORDS_READ,
+    6: _CHANGES,
 }
 
 # Catalogs of version 3 had fewer columns at first, in another order: they are taken back to version 2.
@@ -165,6 +176,7 @@ _AS_NOW = {
     """,
     **dict.fromkeys((3, 4), f"CREATE TEMP VIEW items AS SELECT *, {_NEW_IN_5} FROM main.items;"),
 }
+_NO_WORDS_READ = "CREATE TEMP VIEW words_read AS SELECT x'' AS hash, '' AS text WHERE false"
 _FIRST_3_AS_NOW = f"CREATE TEMP VIEW items AS SELECT *, NULL AS taken_from, 0 AS beside, {_NEW_IN_5} FROM main.items"
 
 
@@ -270,6 +282,8 @@ def open_to_read(index_folder: Path) -> sqlite3.Connection:
             db.execute(_FIRST_3_AS_NOW)
         elif version in _AS_NOW:
             db.executescript(_AS_NOW[version])
+        if version < 6:
+            db.execute(_NO_WORDS_READ)
     return db
 
 

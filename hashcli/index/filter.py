@@ -54,7 +54,7 @@ class Filter:
     def compiled(self) -> "CompiledFilter":
         """The filter as it is applied to many items. Folders are looked up on disk, for links in their paths."""
         expanded = [os.path.expanduser(folder) for folder in _all_of(self.folders)]
-        absolute = [path for folder in expanded for path in (canonical(folder), os.path.abspath(folder))]
+        absolute = [path for folder in expanded for path in _absolute_forms(folder)]
         types = {name.lower().lstrip(".") for name in _all_of(self.types)}
         same = (other for group in _SAME_TYPE if group & types for other in group)
         return CompiledFilter(
@@ -119,6 +119,11 @@ class CompiledFilter:
         return taken
 
 
+def _absolute_forms(folder: str) -> tuple[str, ...]:
+    """A folder as an index may know it: also by a link's name. An address, as of published photos, stays as it is."""
+    return (folder,) if "://" in folder else (canonical(folder), os.path.abspath(folder))
+
+
 def _folder_and_suffix(path: str) -> tuple[str, str]:
     """What the group of a file would have."""
     folder, name = os.path.split(path)
@@ -164,7 +169,7 @@ class _From:
     """From a moment of local time on, in microseconds as if that were UTC."""
 
     def __init__(self, moment: int) -> None:
-        self._moment, self._in_utc = moment, _from_in_utc(moment)
+        self._moment, self._in_utc = moment, from_in_utc(moment)
 
     def holds(self, times: np.ndarray, is_utc: np.ndarray) -> np.ndarray:
         """Which times are at or after the moment, bool [n]. They are in UTC where `is_utc` says so, else in local
@@ -175,7 +180,7 @@ class _From:
         return np.where(is_utc, from_utc, times >= self._moment)
 
 
-def _from_in_utc(moment: int) -> list[tuple[int, int]]:
+def from_in_utc(moment: int) -> list[tuple[int, int]]:
     """When local time is at or after a moment: from when to when in UTC, in microseconds.
 
     Usually that is one stretch of time, but clocks that are put back show the same time twice. Local time is less than

@@ -10,7 +10,7 @@ import numpy as np
 from hashcli.errors import HashcliError
 
 UNITS = 10_000_000  # a stored degree: one unit is a centimetre
-_EARTH_RADIUS = 6_371_008.8  # metres, the mean of the ellipsoid (IUGG)
+EARTH_RADIUS = 6_371_008.8  # metres, the mean of the ellipsoid (IUGG)
 _DEFAULT_RADIUS = 10_000.0  # metres
 _METRES = {"": 1000.0, "km": 1000.0, "m": 1.0}
 _NUMBER = r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*"
@@ -60,7 +60,7 @@ def distances(places: np.ndarray, centre: Place) -> np.ndarray:
     latitude, longitude = np.radians(centre)
     across = np.cos(latitudes) * np.cos(latitude) * np.sin((longitudes - longitude) / 2) ** 2
     haversines = np.sin((latitudes - latitude) / 2) ** 2 + across
-    return np.asarray(2 * _EARTH_RADIUS * np.arcsin(np.sqrt(np.clip(haversines, 0, 1))))
+    return np.asarray(2 * EARTH_RADIUS * np.arcsin(np.sqrt(np.clip(haversines, 0, 1))))
 
 
 def circle(near: str | Sequence[float]) -> Circle:

@@ -29,6 +29,8 @@ class SearchResult:
     is_missing  whether the file is gone: it was moved or deleted after the index was last brought up to date
     copies      how many identical copies of it are not answers of their own: photos with the same content, or the same
                 words about one photo
+    machine     in a collection that several machines fill, the label of the one that holds the file; its path is that
+                on this machine, or the address by which it was published
     id          its number in the catalog of the index, which no other item will get; None for one made by hand
     """
 
@@ -48,6 +50,7 @@ class SearchResult:
     words: tuple[str, ...] = ()
     is_missing: bool = False
     copies: int = 0
+    machine: str | None = None
     id: int | None = None
 
     @property
@@ -98,6 +101,14 @@ class SearchResults(Sequence[SearchResult]):
     why_none: WhyNone | None = None
     unknown_words: tuple[str, ...] = ()
     error: HashcliError | None = None
+
+    @property
+    def words_not_found(self) -> list[str]:
+        """The unknown words that no answer has in its texts, name or folders either."""
+        from hashcli.index.words import words_of
+
+        held = {word for result in self.results for held in result.words for word in words_of(held)}
+        return [word for word in self.unknown_words if not (parts := {*words_of(word)}) or not parts <= held]
 
     @overload
     def __getitem__(self, index: int) -> SearchResult: ...

@@ -7,12 +7,13 @@ photos and texts. The terminal and Python get the same answers because both call
 import logging
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
@@ -23,14 +24,14 @@ from hashcli.hashmodel.prefetch import batched
 from hashcli.hashmodel.registry import find_model
 from hashcli.index.catalog import Catalog, IndexedModel, Item, Kind
 from hashcli.index.catalog_file import IndexNotFoundError
-from hashcli.index.code_index import BlockwiseCodes, Candidates, CodeIndex, FaissCodeIndex
+from hashcli.index.code_index import BlockwiseCodes, Candidates, FaissCodeIndex, SearchableCodes
 from hashcli.index.files.dates import date_label
 from hashcli.index.filter import CompiledFilter, Filter, wall_clock
-from hashcli.index.locations import is_index, locate
+from hashcli.index.locations import IndexLocation, is_index, locate
 from hashcli.index.query import EncodedQuery, Query, encode
 from hashcli.index.ranking import NOTHING, RERANKED, UNKNOWN, DistanceLimit, Neighbours, before, rank, reach
 from hashcli.index.results import SearchResult, SearchResults, WhyNone
-from hashcli.index.summary import UpdateOptions, UpdateSummary
+from hashcli.index.summary import PublishOptions, PublishSummary, UpdateOptions, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
 from hashcli.index.words import QueryWords, WordHits, Words
 
@@ -84,7 +85,8 @@ class IndexInfo:
     `texts_from` counts the texts by what they come from; `texts_left_out` are texts about photos that cameras and
     programs are known to write by themselves; `waiting` counts items that have no code yet; `roots` are the
     folders that an update without paths looks into; `excludes` are the patterns of what it leaves out, and `forgotten`
-    the files and folders in its roots that were dropped; `refreshed` is when an update last came to its end, in seconds
+    the files and folders in its roots that were dropped; `reads_words` is whether updates read the words in photos;
+    `refreshed` is when an update last came to its end, in seconds
     since 1970, None if only an older hashcli has done one; `bytes` is its size on disk.
     """
 
@@ -97,6 +99,7 @@ class IndexInfo:
     roots: list[str]
     excludes: list[str]
     forgotten: list[str]
+    reads_words: bool
     refreshed: int | None
     model: str | None
     fingerprint: str | None
@@ -104,12 +107,31 @@ class IndexInfo:
     bytes: int
 
 
+class ItemSource(Protocol):
+    """Where a search looks up the items that it has found: a catalog, or a collection of several machines' items."""
+
+    @property
+    def model(self) -> IndexedModel | None:
+        """The model of the codes."""
+
+    def check_bits(self, bits: int) -> None:
+        """Raise HashcliError if the codes have another length than their hash model gives."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Everything read within is of one moment, as far as that can be had."""
+
+    def items(self, ids: Iterable[int]) -> dict[int, Item]:
+        """What answers show of each item; those that are not there are left out."""
+
+
 def open_index(
     folder: str | os.PathLike[str] | None = None, *, name: str | None = None, create: bool = False
 ) -> "Index":
     """Open the index in a folder, or the one of a name, or without either the default index as the terminal finds it.
 
-    With `create` it need not be there yet: the first update makes it. Raises HashcliError when there is no index.
+    With `create` it need not be there yet: the first update makes it. In the place of a folder, an address such as
+    milvus://127.0.0.1:19530/archive opens a collection that indexes are published to, which can be searched. Raises
+    HashcliError when there is no index.
 
         with hashcli.open_index("photo-index", create=True) as index:
             index.update(["~/Pictures"])
@@ -119,10 +141,21 @@ def open_index(
     if folder is not None and name is not None:
         raise TypeError("open_index takes a folder or a name, not both")
     location = locate(folder, name)
-    index = Index(location.folder)
-    if not (create and not is_index(location.folder)):
+    index = index_at(location)
+    if location.collection:
+        index.indexed_model  # noqa: B018 - raises where there is none
+    elif not (create and not is_index(location.folder)):
         index.catalog  # noqa: B018 - raises where there is none
     return index
+
+
+def index_at(location: IndexLocation) -> "Index":
+    """The index at a place, which is opened when it is first read: one of this machine, or a collection."""
+    if location.collection:
+        from hashcli.index.milvus_index import PublishedIndex
+
+        return PublishedIndex(location.collection)
+    return Index(location.folder)
 
 
 class Index:
@@ -158,10 +191,19 @@ class Index:
         """Raises HashcliError when there is no index."""
         return Catalog.open(self.folder)
 
+    @property
+    def _source(self) -> ItemSource:
+        return self.catalog
+
+    @property
+    def called(self) -> str:
+        """What it is called in messages."""
+        return f"index in {self.folder}"
+
     @cached_property
     def indexed_model(self) -> IndexedModel:
         """The model that made the codes. Raises EmptyIndexError if the index has never had one."""
-        model = self.catalog.model
+        model = self._source.model
         if model is None:
             raise EmptyIndexError(self.folder)
         return model
@@ -260,21 +302,21 @@ class Index:
             if isinstance(error.__cause__, PermissionError):
                 raise
             raise ModelMissingError(
-                f"The index in {self.folder} was made with the hash model {indexed.source}, which is not there.",
+                f"The {self.called} was made with the hash model {indexed.source}, which is not there.",
                 "Put it back, or encode everything again with another one.",
             ) from error
         model = HashModel(folder)
         if model.fingerprint != indexed.fingerprint:
             raise ModelChangedError(
-                f"The index in {self.folder} was made with another version of {indexed.source} "
+                f"The {self.called} was made with another version of {indexed.source} "
                 f"({indexed.fingerprint}; now {model.fingerprint}), and their codes cannot be compared.",
                 "Encode everything again.",
             )
-        self.catalog.check_bits(model.bits)
+        self._source.check_bits(model.bits)
         return model
 
     def _answers(self, queries: Iterable[str | Query], options: "_SearchOptions") -> Iterator[SearchResults]:
-        if self.catalog.model != self.indexed_model:  # another process has given it one since the last search
+        if self._source.model != self.indexed_model:  # another process has given it one since the last search
             self._forget_model()
         for block in batched(map(_query, queries), _BLOCK):
             yield from self._answers_to_block(block, options)
@@ -312,10 +354,10 @@ class Index:
 
     def _neighbours(self, asked: "list[_AskedQuery]", options: "_SearchOptions") -> Iterator[SearchResults]:
         """The results of queries."""
-        with self.catalog.snapshot():
-            if self.catalog.model != self.indexed_model:
+        with self._source.snapshot():
+            if self._source.model != self.indexed_model:
                 raise HashcliError(
-                    f"The index in {self.folder} has just been given another hash model.", "Run the search again."
+                    f"The {self.called} has just been given another hash model.", "Run the search again."
                 )
             found = {kind: self._found(kind, asked, options) for kind in options.kinds}
         is_empty = not any(of_kind.searched for of_kind in found.values())
@@ -357,7 +399,7 @@ class Index:
     def _nearest(
         self,
         kind: Kind,
-        code_index: CodeIndex | BlockwiseCodes,
+        code_index: SearchableCodes,
         asked: "list[_AskedQuery]",
         hits: dict[int, WordHits],
         options: "_SearchOptions",
@@ -416,7 +458,7 @@ class Index:
         """The answer of a rank: of some copies one that holds the words, and of these the oldest file, as for
         duplicates, that is there."""
         copies = sorted(copies, key=lambda copy: (not copy.is_first, copy.item.mtime_ns, copy.item.path))
-        there = next((copy for copy in copies if os.path.exists(copy.item.path)), None)
+        there = next((copy for copy in copies if self._is_there(copy.item)), None)
         shown = there or copies[0]
         item = shown.item
         latitude, longitude = item.place or (None, None)
@@ -437,8 +479,12 @@ class Index:
             words=shown.words,
             is_missing=there is None,
             copies=len(copies) - 1,
+            machine=item.machine,
             id=shown.id,
         )
+
+    def _is_there(self, item: Item) -> bool:
+        return os.path.exists(item.path)
 
     def _limit(self, kind: Kind, query: Query, limit: DistanceLimit | None) -> DistanceLimit:
         """How far away an answer may be: the given limit, or for words how near the model says that a photo must be."""
@@ -447,7 +493,7 @@ class Index:
         match = self.load_model().description.match if kind is Kind.IMAGE and query.is_words else None
         return DistanceLimit(match.distance if match else None)
 
-    def _code_index(self, kind: Kind) -> CodeIndex | BlockwiseCodes:
+    def _code_index(self, kind: Kind) -> SearchableCodes:
         """The derived files, or the catalog's own codes while those are not of its generation.
 
         Nothing is written: an update is what brings the derived files back, and a search needs no right to write.
@@ -514,6 +560,7 @@ class Index:
                 roots=list(self.catalog.roots()),
                 excludes=self.catalog.excludes(),
                 forgotten=self.catalog.forgotten(),
+                reads_words=self.catalog.reads_words,
                 refreshed=self.catalog.refreshed,
                 model=model.source if model else None,
                 fingerprint=model.fingerprint if model else None,
@@ -558,6 +605,7 @@ class Index:
         exclude: str | Iterable[str] = (),
         include: str | Iterable[str] = (),
         check_content: bool = False,
+        read_words: bool | None = None,
         device: "Device | None" = None,
         progress: Progress = None,
     ) -> UpdateSummary:
@@ -568,9 +616,12 @@ class Index:
         `model`. With `hidden`, hidden folders and files are taken too; with `texts=False`, texts are left alone.
         `exclude` are patterns, as in .gitignore, of what is left out from now on, and `include` of what is taken again;
         the index remembers them. With `check_content`, files are read also if their size and times have not changed.
-        `device` is what to encode on, as for `load_model`; by default the CPU.
+        With `read_words`, the words in photos are read (by the extra `ocr`), and are texts about them; the index
+        remembers it, and False drops them again. `device` is what to encode on, as for `load_model`; by default the
+        CPU.
         `progress` is called with how many files are done and how many there are, or is an `UpdateCallback`. What was
-        skipped is in the summary. A list of paths that is empty changes nothing.
+        skipped is in the summary. A list of paths that is empty changes nothing. An index that is published is
+        published again in the end.
 
         Each batch is committed as it is encoded: after an interrupt, the next update goes on from there. Raises
         HashcliError when the index cannot be written, is being written by another process, or has another model.
@@ -593,9 +644,41 @@ class Index:
             exclude=(exclude,) if isinstance(exclude, str) else tuple(exclude),
             include=(include,) if isinstance(include, str) else tuple(include),
             check_content=check_content,
+            read_words=read_words,
             device=device,
         )
-        return update(self.folder, given, options, _callback(progress))
+        summary = update(self.folder, given, options, _callback(progress))
+        if self.catalog.publication:
+            self.publish(progress=progress)
+        return summary
+
+    def publish(
+        self,
+        address: str | None = None,
+        *,
+        machine: str | None = None,
+        published_as: str | None = None,
+        rebuild: bool = False,
+        progress: Progress = None,
+    ) -> PublishSummary:
+        """Bring a collection on a Milvus server up to date with this index; every later update does so too.
+
+        `address` is such as milvus://127.0.0.1:19530/archive, by default where the index is published already.
+        `machine` is the label of this machine, by default its name, and `published_as` what takes the place of the
+        indexed folders in paths; both are remembered. With `rebuild`, everything that this machine has published is
+        taken out first. Raises HashcliError: see `hashcli.index.publish`.
+        """
+        from hashcli.index.publish import publish
+
+        self.close()
+        return publish(self.folder, PublishOptions(address, machine, published_as, rebuild), _callback(progress))
+
+    def unpublish(self, address: str | None = None) -> int:
+        """Take what this machine has published out of the collection, and publish no more; returns how many items."""
+        from hashcli.index.publish import unpublish
+
+        self.close()
+        return unpublish(self.folder, address)
 
 
 @dataclass(frozen=True)
@@ -633,7 +716,7 @@ class _RankedQuery(NamedTuple):
 class _Searched:
     """Codes, and which of them are searched, bool [n]; None for all."""
 
-    code_index: CodeIndex | BlockwiseCodes
+    code_index: SearchableCodes
     among: np.ndarray | None
     bits: int
     options: _SearchOptions

@@ -9,16 +9,16 @@ import os
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
 
-from hashcli.index.catalog import Catalog
+from hashcli.index.catalog import Catalog, Document
 from hashcli.index.catalog_file import bound_reading
 from hashcli.index.derived_files import ChecksummedFile, generation_of, map_file, write_file
-from hashcli.index.words import holders_in, words_of
+from hashcli.index.words import READ, Holders, holders_in, terms_of
 from hashcli.plain_files import create_plain
 
 FILE_NAME, BUILD_NAME = "images.words", "images.words.build"
@@ -27,8 +27,6 @@ FILE_NAME, BUILD_NAME = "images.words", "images.words.build"
 _TABLE = "CREATE VIRTUAL TABLE words USING fts5(held, content='', columnsize=0, detail=none, tokenize='ascii')"
 _TABLES = {"words", "words_data", "words_idx", "words_config"}  # FTS5's own among them
 _BLOCK = 1 << 20  # bytes
-
-Documents = Iterable[tuple[int, Sequence[str]]]  # the id of each photo, in ascending order, and its texts
 
 
 class WordIndex:
@@ -70,32 +68,34 @@ class WordIndex:
     def close(self) -> None:
         self._db.close()
 
-    def holders(self, words: Iterable[str]) -> dict[str, np.ndarray]:
-        """The ids of the photos that hold each of some words, int64 [n] in ascending order. Raises sqlite3.Error."""
+    def holders(self, terms: Iterable[str]) -> dict[str, np.ndarray]:
+        """The ids of the photos that hold each of some terms, int64 [n] in ascending order. Raises sqlite3.Error."""
         query = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid"
         return {
-            word: np.fromiter((id_ for (id_,) in self._db.execute(query, (f'"{word}"',))), np.int64) for word in words
+            term: np.fromiter((id_ for (id_,) in self._db.execute(query, (f'"{term}"',))), np.int64) for term in terms
         }
 
-    def holds(self, documents: Documents) -> bool:
+    def holds(self, documents: Iterable[Document]) -> bool:
         """Whether its words are those of these photos."""
         with suppress(sqlite3.Error):
             self._db.execute("CREATE VIRTUAL TABLE temp.entries USING fts5vocab(main, words, instance)")
             entries = self._db.execute("SELECT term, doc FROM entries")
             ours = sum(_check_value(term, id_) for term, id_ in entries)
             self._db.execute("DROP TABLE temp.entries")
-            return ours == sum(_check_value(word, id_) for id_, texts in documents for word in _words(texts))
+            return ours == sum(_check_value(term, document.id) for document in documents for term in terms_of(document))
         return False
 
 
-def holders_of(words: Iterable[str], index_folder: Path, catalog: Catalog) -> dict[str, np.ndarray]:
-    """The ids of the photos that hold each of some words, int64 [n] in ascending order: by the file or, if it cannot be
-    used, by going through the catalog, which takes longer. Within a snapshot."""
-    index = WordIndex.open(index_folder, catalog.generation)
+def holders_of(words: Iterable[str], index_folder: Path, catalog: Catalog) -> dict[str, Holders]:
+    """The photos that hold each of some words: by the file or, if it cannot be used, by going through the catalog,
+    which takes longer. Within a snapshot."""
+    terms = {term for word in words for term in (word, READ + word)}
+    index, found = WordIndex.open(index_folder, catalog.generation), None
     if index:
         with closing(index), suppress(sqlite3.Error):
-            return index.holders(words)
-    return holders_in(catalog.documents(), words)
+            found = index.holders(terms)
+    found = found or holders_in(catalog.documents(), terms)
+    return {word: Holders(found[word], np.union1d(found[word], found[READ + word])) for word in words}
 
 
 def word_index_is_current(index_folder: Path, catalog: Catalog) -> bool:
@@ -107,7 +107,7 @@ def word_index_is_current(index_folder: Path, catalog: Catalog) -> bool:
         return index.holds(catalog.documents())
 
 
-def write_word_index(index_folder: Path, generation: int, documents: Documents) -> None:
+def write_word_index(index_folder: Path, generation: int, documents: Iterable[Document]) -> None:
     """Write the file anew, in one step. Raises OSError."""
     build = index_folder / BUILD_NAME
     create_plain(build).close()
@@ -136,21 +136,17 @@ def has_fts5() -> bool:
     return True
 
 
-def _build(path: Path, documents: Documents) -> None:
+def _build(path: Path, documents: Iterable[Document]) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode = OFF")  # nobody reads it before it is whole
         db.execute("PRAGMA synchronous = OFF")
         db.execute(_TABLE)
         db.execute("BEGIN")
-        rows = ((id_, " ".join(_words(texts))) for id_, texts in documents)
+        rows = ((document.id, " ".join(terms_of(document))) for document in documents)
         db.executemany("INSERT INTO words (rowid, held) VALUES (?, ?)", rows)
         db.execute("INSERT INTO words (words) VALUES ('optimize')")
         db.execute("COMMIT")
 
 
-def _words(texts: Sequence[str]) -> set[str]:
-    return {word for text in texts for word in words_of(text)}
-
-
-def _check_value(word: str, id_: int) -> int:
-    return zlib.crc32(f"{word} {id_}".encode())
+def _check_value(term: str, id_: int) -> int:
+    return zlib.crc32(f"{term} {id_}".encode())

@@ -6,19 +6,23 @@ Oberstdorf, or one with three digits, as IMG_4711 and receipt-2021 have. It read
 have texts is chance: a photo that holds some of them gains by each, and the more so the fewer photos hold it, but does
 not come before all that have no texts. A word that is no name is common if more than a tenth of all photos hold it, as
 those in a folder "Camera" do, and says nothing about what they show.
+
+What was read in a picture may be any text, and long. Photos that hold every word, and no name, only with what was read
+in them come first if they are few.
 """
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache, partial, reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from hashcli.index.catalog import Document
     from hashcli.index.query import Query
 
 _ACCENTS = re.compile("[\u0300-\u036f]")
@@ -30,6 +34,7 @@ _NUMBER = re.compile(r"\d{3}")
 # deviation that the score would have if bits were independent: the length of the query's output.
 _SHARE, _WEIGHT = 0.1, 0.2
 _FEW = 20  # so many photos are not too many to come first, however few there are in all
+READ = "\u00b6"  # in front of a word that was read in a picture; no other word has it
 _SMALL_WORDS = frozenset(
     """
     a about after all an and any are as at be been before being both but by can did do does each for from had has have
@@ -72,41 +77,50 @@ class QueryWords:
         return cls(_distinct(wanted), frozenset(map(_singular, names)), _distinct(unwanted), plurals)
 
 
+class Holders(NamedTuple):
+    """The ids of the photos that hold a word, int64 [n] in ascending order: `written` in texts about them, their names
+    or their folders, and `all` of them, also those in whose pictures it was read."""
+
+    written: np.ndarray
+    all: np.ndarray
+
+
 @dataclass(frozen=True)
 class WordHits:
-    """The photos that hold the words of a query, of so many `photos` in all; `holders` are the ids of those that hold
-    each word, int64 [n] in ascending order."""
+    """The photos that hold each word of a query, of so many `photos` in all."""
 
     words: QueryWords
-    holders: Mapping[str, np.ndarray]
+    holders: Mapping[str, Holders]
     photos: int
 
     def ids(self, *, with_common: bool) -> np.ndarray:
         """Of the photos that hold all words that matter, int64 [n] in ascending order; `with_common`, common words do
         too."""
-        wanted, holders = self.words.wanted, self.holders
+        holders = self.holders
         most = max(_FEW, _SHARE * self.photos)
-        names = [name for name in wanted if name in self.words.names and len(holders[name])]
-        asked = names or [word for word in wanted if with_common or len(holders[word]) <= most]
-        if not asked:
+        names = [word for word in self.words.wanted if word in self.words.names and len(holders[word].all)]
+        words = names or [word for word in self.words.wanted if with_common or len(holders[word].all) <= most]
+        if not words:
             return np.empty(0, np.int64)
-        first = reduce(partial(np.intersect1d, assume_unique=True), (holders[word] for word in asked))
+        first, written = _common(holders[word].all for word in words), _common(holders[word].written for word in words)
+        if not (names or with_common or len(first) - len(written) <= _FEW):
+            first = written
         for word in self.words.unwanted:
-            first = np.setdiff1d(first, holders[word], assume_unique=True)
+            first = np.setdiff1d(first, holders[word].all, assume_unique=True)
         return np.asarray(first)
 
     def evidence(self, ids: np.ndarray) -> np.ndarray:
         """What the words that each of some photos holds add to its score, float64 [n]."""
         added = np.zeros(len(ids))
         for word in self.words.wanted:
-            holders = self.holders[word]
+            holders = self.holders[word].all
             if 0 < len(holders) < _SHARE * self.photos:
                 added[np.isin(ids, holders)] += _WEIGHT * np.log(_SHARE * self.photos / len(holders))
         return added
 
     def held_by(self, id_: int) -> tuple[str, ...]:
         """The words to look for that a photo holds, as they are written in the query."""
-        held = (word for word in self.words.wanted if _is_among(id_, self.holders[word]))
+        held = (word for word in self.words.wanted if _is_among(id_, self.holders[word].all))
         return tuple(self.words.as_written.get(word, word) for word in held)
 
 
@@ -148,14 +162,27 @@ def _is_among(id_: int, ids: np.ndarray) -> bool:
     return place < len(ids) and int(ids[place]) == id_
 
 
-def holders_in(documents: Iterable[tuple[int, Sequence[str]]], words: Iterable[str]) -> dict[str, np.ndarray]:
-    """The ids of the photos that hold each of some words, by going through all that is said about every photo: an id,
-    in ascending order, and its texts."""
-    found: dict[str, list[int]] = {word: [] for word in words}
-    for id_, texts in documents:
-        for word in {word for text in texts if _may_hold(text, found) for word in words_of(text)} & found.keys():
-            found[word].append(id_)
-    return {word: np.array(ids, np.int64) for word, ids in found.items()}
+def _common(ids: Iterable[np.ndarray]) -> np.ndarray:
+    """The ids that are in each of some arrays in ascending order."""
+    return np.asarray(reduce(partial(np.intersect1d, assume_unique=True), ids))
+
+
+def terms_of(document: "Document") -> set[str]:
+    """The words about a photo, and those that were read in it with READ in front of them."""
+    written = {word for text in document.texts for word in words_of(text)}
+    return written | {READ + word for text in document.read for word in words_of(text)}
+
+
+def holders_in(documents: Iterable["Document"], terms: Iterable[str]) -> dict[str, np.ndarray]:
+    """The ids of the photos that hold each of some terms, by going through all that is said about every photo, in
+    ascending order of their ids."""
+    found: dict[str, list[int]] = {term: [] for term in terms}
+    words = {term.removeprefix(READ) for term in found}
+    for document in documents:
+        if any(_may_hold(text, words) for text in (*document.texts, *document.read)):
+            for term in terms_of(document) & found.keys():
+                found[term].append(document.id)
+    return {term: np.array(ids, np.int64) for term, ids in found.items()}
 
 
 def _may_hold(text: str, words: Iterable[str]) -> bool:

@@ -32,6 +32,7 @@ _RESULT = {
         "longitude": {"type": "number"},
         "copies": {"type": "integer"},
         "missing": {"type": "boolean"},
+        "machine": {"type": "string"},
     },
 }
 _COUNTS = {"type": "object", "additionalProperties": {"type": "integer"}}

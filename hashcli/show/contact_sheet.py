@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from hashcli.errors import HashcliError, reason_of
 from hashcli.plain_files import create_plain
-from hashcli.printable import local_time, printable
+from hashcli.printable import link_to, local_time, printable
 
 if TYPE_CHECKING:
     from hashcli.index.results import SearchResult
@@ -233,7 +233,7 @@ def _copied(path: str) -> str:
 
 
 def _file_link(path: str) -> str:
-    return escape(Path(path).as_uri())
+    return escape(link_to(path))
 
 
 def _asset(name: str) -> str:

@@ -9,10 +9,14 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.color import ColorSystem
 from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
@@ -25,11 +29,11 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from hashcli.errors import HashcliError, reason_of
+from hashcli.errors import HashcliError
 from hashcli.printable import local_time, printable
 from hashcli.show.contact_sheet import open_file
-from hashcli.show.terminal import whole_terminal
-from hashcli.show.thumbnails import library_picture_class, load_picture, quiet_terminal_queries, why_unseen
+from hashcli.show.terminal import cell_width, whole_terminal
+from hashcli.show.thumbnails import library_picture_class, load_picture, why_unseen, without_queries
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,12 +47,11 @@ _PAUSE = 0.15  # seconds without a key before a search
 _COLUMNS, _ROWS = 25, 10  # the least size of a picture and its caption, in cells of the terminal
 _CAPTION_ROWS = 2
 _ZOOM = 1.4
+_SIDE_STEP, _LARGEST_SIDE = 320, 1920  # pixels of a decoded picture: only larger cells need others
 _DECODERS = 2
 
-_KEYS_OF_WORDS = "type to search   ↓ or enter to the pictures   esc leave"
-_KEYS_OF_PICTURES = (
-    "arrows move   enter open   space select   y print and leave   m more like this   / search   + - size   q leave"
-)
+_KEYS_OF_WORDS = ("↓ to the pictures   esc leave",)
+_KEYS_OF_PICTURES = ("space select   y print   enter open", "m alike   / search   + - size   q leave")
 
 
 def choose_photos(search: Search, words: str = "", others: str = "") -> list[str]:
@@ -59,8 +62,10 @@ def choose_photos(search: Search, words: str = "", others: str = "") -> list[str
     the person has pressed Ctrl-C.
     """
     with whole_terminal():
-        app = PhotoGrid(search, words, others, _picture_widget())
+        app = PhotoGrid(search, words, others, _drawing())
         chosen = app.run()
+    if error := app._exception:  # Textual has printed it where nobody reads
+        raise error
     if app.return_code == 128 + signal.SIGINT:
         raise KeyboardInterrupt
     if app.return_code:
@@ -68,27 +73,37 @@ def choose_photos(search: Search, words: str = "", others: str = "") -> list[str
     return chosen or []
 
 
-def _picture_widget() -> type[Widget] | None:
-    """The library's widget that draws for this terminal; None where half blocks would lose colour."""
+@dataclass(frozen=True)
+class Drawing:
+    """How pictures are drawn: by a widget of the library, with so many pixels across a cell of the terminal, and
+    whether they are lost where colours are not passed on exactly."""
+
+    widget: type[Widget]
+    cell_pixels: int
+    needs_exact_colours: bool = False
+
+
+def _drawing() -> Drawing | None:
+    """How this terminal draws pictures; None where half blocks would lose colour."""
     of_terminal = library_picture_class()
-    with quiet_terminal_queries(ask=True):  # for the size of a cell
+    with without_queries():
         from textual_image import renderable, widget
-    widgets: dict[Any, type[Widget]] = {
-        renderable.SixelImage: widget.SixelImage,
-        renderable.TGPImage: widget.TGPImage,
-        renderable.HalfcellImage: widget.HalfcellImage,
-    }
-    return widgets.get(of_terminal)
+    return {
+        renderable.SixelImage: Drawing(widget.SixelImage, cell_width()),
+        renderable.TGPImage: Drawing(widget.TGPImage, cell_width(), needs_exact_colours=True),
+        renderable.HalfcellImage: Drawing(widget.HalfcellImage, 2),
+    }.get(of_terminal)
 
 
 class Cell(Vertical):
     """One result: its picture, and two lines about it."""
 
-    def __init__(self, picture_widget: type[Widget] | None, decoders: ThreadPoolExecutor) -> None:
+    def __init__(self, drawing: Drawing | None, decoders: ThreadPoolExecutor) -> None:
         super().__init__()
         self.result: SearchResult | None = None
-        self._picture: Any = picture_widget() if picture_widget else None
+        self._picture: Any = drawing.widget() if drawing else None
         self._decoders = decoders
+        self._side = 0
         self._note, self._is_chosen = "", False
         self._caption = Static(classes="caption")
 
@@ -98,11 +113,11 @@ class Cell(Vertical):
             yield Container(self._picture)
         yield self._caption
 
-    def show(self, result: "SearchResult | None") -> None:
-        """Give it another result, or none."""
-        if result == self.result:
+    def show(self, result: "SearchResult | None", side: int = 0) -> None:
+        """Give it another result, or none; its picture is to have `side` pixels."""
+        if (result, side) == (self.result, self._side):
             return
-        self.result, self._note = result, ""
+        self.result, self._side, self._note = result, side, ""
         self.visible = result is not None
         self.workers.cancel_node(self)
         if self._picture:
@@ -118,7 +133,9 @@ class Cell(Vertical):
 
     @work
     async def _load(self, result: "SearchResult") -> None:
-        picture = await asyncio.get_running_loop().run_in_executor(self._decoders, _picture_or_words, result)
+        picture = await asyncio.get_running_loop().run_in_executor(
+            self._decoders, _picture_or_words, result, self._side
+        )
         if isinstance(picture, str):
             self._note = picture
             self.describe(is_chosen=self._is_chosen)
@@ -130,10 +147,10 @@ class Cell(Vertical):
         self._picture.display = picture is not None
 
 
-def _picture_or_words(result: "SearchResult") -> "Image.Image | str | None":
+def _picture_or_words(result: "SearchResult", side: int) -> "Image.Image | str | None":
     """The picture of a result, None for a text about no photo, or words in its place."""
     try:
-        return load_picture(result)
+        return load_picture(result, side)
     except BaseException as error:  # a panic in a decoder written in Rust is no Exception
         return why_unseen(error)
 
@@ -144,6 +161,7 @@ def _caption(result: "SearchResult", note: str, *, is_chosen: bool) -> Content:
     facts = [str(result.rank), note or ("" if result.distance is None else f"{result.distance} bits")]
     facts += [local_time(result.taken).partition("T")[0]] if result.taken is not None else []
     facts += [f"+{result.copies} identical"] if result.copies else []
+    facts += map(printable, result.words)
     first, second = name, "  ".join(facts)
     if result.text is not None:
         first, second = printable(result.text), f"{name}  {second}"
@@ -174,12 +192,12 @@ class Pictures(Grid, can_focus=True):
     class Changed(Message):
         """Another result is under the cursor, or is chosen."""
 
-    def __init__(self, picture_widget: type[Widget] | None) -> None:
+    def __init__(self, drawing: Drawing | None) -> None:
         super().__init__()
         self.results: Sequence[SearchResult] = ()
         self.chosen: dict[str, None] = {}  # paths in the order in which they were chosen
         self.cursor = 0
-        self._picture_widget = picture_widget
+        self._drawing = drawing
         self._columns, self._rows = 1, 1
         self._zoom = 0
         self._decoders = ThreadPoolExecutor(_DECODERS, "pictures")
@@ -194,8 +212,6 @@ class Pictures(Grid, can_focus=True):
         self._fill()
 
     def on_unmount(self) -> None:
-        for cell in self.query(Cell):
-            cell.show(None)  # so that the terminal can forget its picture
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
     # --- keys ---
@@ -248,26 +264,33 @@ class Pictures(Grid, can_focus=True):
         """The number of the first result on the page."""
         return self.cursor - self.cursor % (self._columns * self._rows)
 
+    @property
+    def _side(self) -> int:
+        """The pixels of a picture's longer side, so that memory depends on the screen and not on the photos."""
+        cells = max(self.size.width / self._columns, 2 * self.size.height / self._rows)
+        needed = cells * self._drawing.cell_pixels if self._drawing else 0
+        return min(_LARGEST_SIDE, _SIDE_STEP * ceil(needed / _SIDE_STEP))
+
     def on_resize(self, _: Resize) -> None:
         self._arrange()
 
     def _arrange(self) -> None:
         """Have as many cells as fit."""
-        least_rows = _ROWS if self._picture_widget else _CAPTION_ROWS + 1
+        least_rows = _ROWS if self._drawing else _CAPTION_ROWS + 1
         self._columns = max(1, int(self.size.width / (_COLUMNS * _ZOOM**self._zoom)))
         self._rows = max(1, int(self.size.height / (least_rows * _ZOOM**self._zoom)))
         self.styles.grid_size_columns, self.styles.grid_size_rows = self._columns, self._rows
         cells, count = list(self.query(Cell)), self._columns * self._rows
         for cell in cells[count:]:
             cell.remove()
-        self.mount(*(Cell(self._picture_widget, self._decoders) for _ in range(count - len(cells))))
+        self.mount(*(Cell(self._drawing, self._decoders) for _ in range(count - len(cells))))
         self.call_after_refresh(self._fill)
 
     def _fill(self) -> None:
         """Give the results of the page to the cells, and load their pictures."""
         page = self.results[self._first : self._first + self._columns * self._rows]
         for number, cell in enumerate(self.query(Cell)):
-            cell.show(page[number] if number < len(page) else None)
+            cell.show(page[number] if number < len(page) else None, self._side)
         self._describe()
 
     def _describe(self) -> None:
@@ -319,7 +342,7 @@ class PhotoGrid(App[list[str]]):
     Cell.cursor .caption { text-style: underline; }
     Pictures:focus Cell.cursor .caption { text-style: reverse; }
     #status { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
-    #keys { height: auto; max-height: 3; text-style: dim; }
+    #keys { text-style: dim; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         # Priority, so that a key pressed right after another finds what that has done.
@@ -338,14 +361,18 @@ class PhotoGrid(App[list[str]]):
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
 
-    def __init__(self, search: Search, words: str, others: str, picture_widget: type[Widget] | None) -> None:
+    def __init__(self, search: Search, words: str, others: str, drawing: Drawing | None) -> None:
         super().__init__(ansi_color=True)  # the terminal's own colours, as there are no others but those of pictures
+        if drawing and drawing.needs_exact_colours:
+            self.console._color_system = ColorSystem.TRUECOLOR
+        elif self.console._color_system == ColorSystem.STANDARD:  # too few, and every terminal in use can do 256
+            self.console._color_system = ColorSystem.EIGHT_BIT
         self._search_for = search
         self._others = others
         self._asked_for = ""  # words
         self._like: str | None = None  # the photo whose likes are looked for
         self._message = ""
-        self._first_words, self._picture_widget = words, picture_widget
+        self._first_words, self._drawing = words, drawing
 
     @property
     def words(self) -> Words:
@@ -356,18 +383,18 @@ class PhotoGrid(App[list[str]]):
         return self.query_one(Pictures)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """With NO_COLOR, all but those of Kitty's pictures, which are identified by their exact colour."""
-        filters = super().get_line_filters()
-        if self._picture_widget is None or self._picture_widget.__name__ != "TGPImage":
-            return filters
-        return [one for one in filters if not isinstance(one, NoColor | Monochrome)]
+        """With NO_COLOR, colours are taken away, but not those of Kitty's pictures, which are identified by them."""
+        keeps_colours = self._drawing is not None and self._drawing.needs_exact_colours
+        return [
+            one for one in super().get_line_filters() if not (keeps_colours and isinstance(one, NoColor | Monochrome))
+        ]
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="query"):
             yield Static(id="others")
             words = self._first_words
             yield Words(words, placeholder="What are you looking for?", compact=True, select_on_focus=False)
-        yield Pictures(self._picture_widget)
+        yield Pictures(self._drawing)
         yield Static(id="status")
         yield Static(id="keys")
 
@@ -409,8 +436,9 @@ class PhotoGrid(App[list[str]]):
         return f"> {printable(others)} + " if others else "> "
 
     def action_more_like_this(self) -> None:
-        if current := self.pictures.current:
-            self._like = current.picture or self._like
+        current = self.pictures.current
+        if current and current.picture:
+            self._like = current.picture
             with self.prevent(Input.Changed):
                 self.words.clear()
             self._search(0)
@@ -451,15 +479,15 @@ class PhotoGrid(App[list[str]]):
     def action_interrupt(self) -> None:
         self.exit(return_code=128 + signal.SIGINT)
 
-    @work(thread=True)
     def action_open(self) -> None:
-        current = self.pictures.current
-        if current is None:
-            return
+        if current := self.pictures.current:  # in a thread that is not waited for, as some viewers are until they close
+            Thread(target=self._open, args=[Path(current.picture or current.path)], daemon=True).start()
+
+    def _open(self, photo: Path) -> None:
         try:
-            open_file(Path(current.picture or current.path))
+            open_file(photo)
         except (HashcliError, OSError) as error:
-            self._message = reason_of(error)
+            self._message = str(error)
             self.call_from_thread(self._say)
 
     # --- the lines at the bottom ---
@@ -481,14 +509,20 @@ class PhotoGrid(App[list[str]]):
         if pictures.current:
             parts.append(f"{pictures.cursor + 1} of {len(pictures.results)}")
         parts += [self._message] if self._message else []
-        parts += [pictures.current.path] if pictures.current else []
-        self.query_one("#status", Static).update(Content(printable("   ".join(parts))))
-        keys = _KEYS_OF_PICTURES if pictures.has_focus else _KEYS_OF_WORDS
-        self.query_one("#keys", Static).update(Content(keys))
+        said = printable("   ".join(parts))
+        if pictures.current:
+            path, room = printable(pictures.current.path), self.size.width - len(said) - 3
+            said += "   " + (path if len(path) <= room else "…" + path[-max(room - 1, 1) :])
+        self.query_one("#status", Static).update(Content(said))
+        keys = self.query_one("#keys", Static)
+        is_wide = self.size.width >= len("   ".join(_KEYS_OF_PICTURES))
+        keys.styles.height = 1 if is_wide else len(_KEYS_OF_PICTURES)  # the same for both, so that nothing moves
+        of_focused = _KEYS_OF_PICTURES if pictures.has_focus else _KEYS_OF_WORDS
+        keys.update(Content(("   " if is_wide else "\n").join(of_focused)))
 
 
 def _remarks(results: "SearchResults") -> str:
     """What is to be said of an answer besides its results."""
     remarks = [f"Nothing found: {results.why_none.value}."] if results.why_none else []
-    remarks += [f"Unknown words: {', '.join(results.unknown_words)}."] if results.unknown_words else []
+    remarks += [f"Unknown words: {', '.join(results.words_not_found)}."] if results.words_not_found else []
     return " ".join(remarks)

@@ -10,7 +10,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from hashcli.errors import HashcliError, how_to_install
-from hashcli.printable import printable
+from hashcli.printable import link_to, printable
+from hashcli.show.terminal import graphics
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,7 +27,6 @@ _SIDE = 640  # pixels on the longer side of a picture that is sent to the termin
 _LOOK_AHEAD = 16
 
 _DRAW_BY_ITERM2 = frozenset({"iTerm.app", "iTerm2", "WezTerm", "mintty"})
-_DRAW_BY_KITTY = frozenset({"xterm-kitty", "xterm-ghostty"})
 
 
 def can_print_pictures() -> bool:
@@ -62,7 +62,7 @@ def print_results(results: Sequence["SearchResult"], location: Callable[["Search
     beside = max(1, (console.width + _GAP) // (columns + _GAP))
     width = (console.width + _GAP) // beside - _GAP
     thumbnails = prefetch(load_picture if picture_class else lambda result: None, results, _LOOK_AHEAD)
-    with quiet_terminal_queries(ask=not _draws_by_iterm2()):
+    with without_queries():
         for first in range(0, len(results), beside):
             row = [next(thumbnails) for _ in results[first : first + beside]]
             table = Table.grid(padding=(0, _GAP, 0, 0))
@@ -92,19 +92,18 @@ def _picture_class() -> Any:
 def library_picture_class(*, ask: bool = True) -> Any:
     """The library's class that draws for this terminal; None where half blocks would lose colour.
 
-    With `ask`, the terminal is queried through `sys.__stdin__` and `sys.__stdout__`, at the first call. Raises
-    HashcliError when the library is missing.
+    With `ask`, the terminal is asked at the first call, by `graphics`. Raises HashcliError when the library is missing.
     """
     try:
-        with quiet_terminal_queries(ask=ask):
-            from textual_image.renderable import HalfcellImage, Image, TGPImage  # importing it queries the terminal
+        with without_queries():
+            from textual_image.renderable import HalfcellImage, Image, SixelImage, TGPImage
     except ImportError as error:
         raise HashcliError("Pictures in the terminal need an extra.", how_to_install("show")) from error
-    if Image is not HalfcellImage:
-        return Image
-    if os.environ.get("TERM") in _DRAW_BY_KITTY:  # it could not be queried
-        return TGPImage
-    return None if os.environ.get("NO_COLOR") else HalfcellImage
+    if sys.platform == "win32":  # there, the library asks
+        drawn = Image
+    else:
+        drawn = {"sixel": SixelImage, "kitty": TGPImage, None: HalfcellImage}[graphics() if ask else None]
+    return None if drawn is HalfcellImage and os.environ.get("NO_COLOR") else drawn
 
 
 def _draws_by_iterm2() -> bool:
@@ -114,16 +113,12 @@ def _draws_by_iterm2() -> bool:
 
 
 @contextmanager
-def quiet_terminal_queries(*, ask: bool) -> Iterator[None]:
-    """Let the library query the terminal's abilities only where that works, and without a warning where it fails.
-
-    It reads the answer from stdin and waits up to two seconds. Without a stdin it does not query. So stdin is hidden
-    from it when that is not a terminal, and without `ask`: when it is known what the terminal can do.
-    """
+def without_queries() -> Iterator[None]:
+    """Keep the library from asking the terminal, which `graphics` does: it does not ask where there is no stdin."""
     stdin, logger = sys.__stdin__, logging.getLogger("textual_image")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    if not ask or (stdin is not None and not stdin.isatty()):
+    if sys.platform != "win32" or (stdin is not None and not stdin.isatty()):
         sys.__stdin__ = None  # type: ignore[misc]
     try:
         yield
@@ -132,12 +127,12 @@ def quiet_terminal_queries(*, ask: bool) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def load_picture(result: "SearchResult") -> "Image.Image | None":
-    """The picture of a result, of a size to be sent to a terminal; None for a text about no photo. Raises as
+def load_picture(result: "SearchResult", side: int = _SIDE) -> "Image.Image | None":
+    """The picture of a result, its longer side at most `side` pixels; None for a text about no photo. Raises as
     load_thumbnail does."""
     from hashcli.hashmodel.images import load_thumbnail
 
-    return None if result.picture is None else load_thumbnail(result.picture, _SIDE)
+    return None if result.picture is None else load_thumbnail(result.picture, side)
 
 
 def _picture(
@@ -163,7 +158,6 @@ def why_unseen(error: BaseException) -> str:
 
 
 def _caption(result: "SearchResult", location: str) -> "RenderableType":
-    from pathlib import Path
 
     from rich.text import Text
 
@@ -173,7 +167,7 @@ def _caption(result: "SearchResult", location: str) -> "RenderableType":
     caption = Text.assemble((str(result.rank), "bold"), (distance + copies, "dim"), (words, "italic"))
     if result.text is not None:
         caption.append(f"\n{printable(result.text)}")
-    return caption.append(f"\n{printable(location)}", style=f"link {Path(result.path).as_uri()}")
+    return caption.append(f"\n{printable(location)}", style=f"link {link_to(result.path)}")
 
 
 class _ITerm2Picture:

@@ -19,7 +19,7 @@ pytest.importorskip("textual_image")
 
 from hashcli.hashmodel.images import load_thumbnail
 from tests.conftest import PHOTOS, SKIMAGE, Run
-from tests.terminal import CELL, Screen
+from tests.terminal import CELL, HASHCLI, Screen
 
 IS_KITTY = {b"\x1b[c": b"\x1b[?62;22c", b"a=q": b"\x1b_Gi=1;OK\x1b\\"}
 IS_SIXEL = {b"\x1b[c": b"\x1b[?62;4;22c"}
@@ -118,8 +118,11 @@ def test_kitty_is_sent_each_photo_once_though_stdout_is_a_pipe(start: Any, album
         assert difference(load_thumbnail(album / "chelsea.png", 640), picture) < 12
         screen.press(RIGHT + " ")
         screen.wait_for("1 selected")
+        screen.press("/")
+        screen.wait_for("to the pictures")
         screen.settle()
         assert len(kitty_pictures(screen.graphics)) == 6
+        screen.press(DOWN)
         assert screen.leave("y")[0] == 0
 
 
@@ -145,6 +148,21 @@ def test_a_terminal_with_sixel_is_sent_sixels(start: Any) -> None:
         assert screen.leave("q")[0] == 1
 
 
+def test_answers_that_come_late_as_over_ssh_are_waited_for(start: Any) -> None:
+    with start("a cat", answers=IS_KITTY, delay=1.0) as screen:
+        screen.wait_for("1 of ")
+        screen.settle()
+        assert screen.lines[0] == "> a cat"  # and nothing behind it
+        assert kitty_pictures(screen.graphics)
+        assert screen.leave("q")[0] == 1
+
+
+def test_a_terminal_that_answers_nothing_is_drawn_on_in_half_blocks(start: Any) -> None:
+    with start("a cat", answers={}) as screen:
+        screen.wait_for("▀")
+        assert screen.leave("q")[0] == 1
+
+
 def test_without_colours_there_are_names_but_no_half_blocks(start: Any) -> None:
     with start("a cat", "--all", environment={"NO_COLOR": "1"}) as screen:
         screen.wait_for("1 of 12")
@@ -156,8 +174,9 @@ def test_without_colours_there_are_names_but_no_half_blocks(start: Any) -> None:
         assert screen.leave("q")[0] == 1
 
 
-def test_kitty_shows_pictures_without_colours_of_its_own(start: Any) -> None:
-    with start("a cat", answers=IS_KITTY, environment={"NO_COLOR": "1"}) as screen:
+@pytest.mark.parametrize("colours", [{"NO_COLOR": "1"}, {"COLORTERM": "", "TERM": "xterm"}])
+def test_kitty_shows_pictures_whatever_is_said_of_colours(start: Any, colours: dict[str, str]) -> None:
+    with start("a cat", answers=IS_KITTY, environment=colours) as screen:
         screen.wait_for("1 of ")
         screen.settle()
         assert int(screen.cells[1][1].fg, 16) in kitty_pictures(screen.graphics)
@@ -168,6 +187,16 @@ def test_the_keys_come_from_the_terminal_where_stdin_is_a_pipe(start: Any, album
     with start("a cat", stdin=b"something else\nq\n") as screen:
         screen.wait_for("1 of ")
         assert screen.leave("y") == (0, f"{album}/chelsea.png\n".encode(), "")
+
+
+@pytest.mark.parametrize("script", ['cp $("$@") chosen/', '"$@" -0 | xargs -0 -I {} cp {} chosen/'])
+def test_a_script_copies_what_was_chosen(start: Any, album: Path, tmp_path: Path, script: str) -> None:
+    (tmp_path / "chosen").mkdir()
+    program = ("sh", "-c", script, "sh", *HASHCLI)
+    with start("a cat", "--all", "--index", album / ".hashcli", cwd=tmp_path, program=program) as screen:
+        screen.wait_for("1 of 12")
+        assert screen.leave(" " + RIGHT + RIGHT + " " + "y")[0] == 0
+    assert sorted(os.listdir(tmp_path / "chosen")) == ["chelsea.png", "coffee.png"]
 
 
 def test_paths_are_printed_also_where_stdout_is_the_terminal(start: Any, album: Path) -> None:
@@ -189,7 +218,7 @@ def test_enter_opens_the_photo_and_what_its_viewer_prints_is_not_taken_for_a_pat
     start: Any, album: Path, tmp_path: Path
 ) -> None:
     viewer = tmp_path / "viewer"
-    viewer.write_text(f'#!/bin/sh\necho "looking at it"\necho "$1" > {tmp_path}/opened\n')
+    viewer.write_text(f'#!/bin/sh\necho "looking at it"\necho "$1" > {tmp_path}/opened\nsleep 300\n')
     viewer.chmod(0o755)
     with start("a cat", environment={"BROWSER": f"{viewer} %s"}) as screen:
         screen.wait_for("1 of ")
@@ -201,7 +230,7 @@ def test_enter_opens_the_photo_and_what_its_viewer_prints_is_not_taken_for_a_pat
 
 
 def test_the_page_follows_the_size_of_the_terminal(start: Any) -> None:
-    with start("a cat", "--all", size=(40, 20)) as screen:
+    with start("a cat", "--all", size=(40, 20), environment={"COLUMNS": "70"}) as screen:
         screen.wait_for("1 of 12")
         screen.settle()
         assert sum(name in "\n".join(screen.lines[:-4]) for name in PHOTOS) == 1
@@ -241,6 +270,21 @@ def test_a_photo_is_searched_by_alone_and_with_words(start: Any, album: Path, ha
     assert output.decode().splitlines() == expected[:3]
 
 
+def test_texts_are_found_with_their_photos(start: Any, tmp_path: Path) -> None:
+    shutil.copy(SKIMAGE / "chelsea.png", tmp_path / "chelsea.png")
+    (tmp_path / "chelsea.txt").write_text("a cat [b]looks\n")
+    (tmp_path / "ideas.txt").write_text("footprints on the moon\n")
+    index(tmp_path)
+    subprocess.run(
+        [sys.executable, "-m", "hashcli", "index", "ideas.txt", "--index", ".hashcli", "-q"], cwd=tmp_path, check=True
+    )
+    with start("a cat", "--for", "texts", cwd=tmp_path) as screen:
+        screen.wait_for("a cat [b]looks ")
+        screen.wait_for("footprints on the moon")
+        screen.wait_for("▀")
+        assert screen.leave("y")[1].decode() == f"{tmp_path}/chelsea.txt\n"
+
+
 def test_more_like_this(start: Any, album: Path, hashcli: Run) -> None:
     with start("a cat") as screen:
         screen.wait_for("1 of ")
@@ -271,7 +315,10 @@ def test_hostile_names_are_shown_as_text_and_printed_as_they_are(start: Any, tmp
     assert sorted(output.split(b"\0")) == sorted([b"", *(os.fsencode(folder) + b"/" + name for name in names)])
 
 
-def test_photos_that_are_gone_or_broken_show_words_and_end_nothing(start: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("answers", [IS_PLAIN, IS_KITTY, IS_SIXEL])
+def test_photos_that_are_gone_or_broken_show_words_and_end_nothing(
+    start: Any, tmp_path: Path, answers: dict[bytes, bytes]
+) -> None:
     for name in ("chelsea.png", "coffee.png", "coins.png"):
         shutil.copy(SKIMAGE / name, tmp_path / name)
     Image.new("RGB", (3000, 1), "red").save(tmp_path / "line.png")
@@ -279,7 +326,7 @@ def test_photos_that_are_gone_or_broken_show_words_and_end_nothing(start: Any, t
     index(tmp_path)
     (tmp_path / "chelsea.png").unlink()
     (tmp_path / "coffee.png").write_bytes(b"no picture any more")
-    with start("a cat", "--all", cwd=tmp_path) as screen:
+    with start("a cat", "--all", cwd=tmp_path, answers=answers) as screen:
         screen.wait_for("(no longer there)")
         screen.wait_for("(cannot be shown)")
         screen.wait_for("line.png")

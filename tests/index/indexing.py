@@ -189,7 +189,17 @@ ALTER TABLE items ADD COLUMN check_value INTEGER;
 CREATE TABLE excludes (number INTEGER PRIMARY KEY, pattern TEXT NOT NULL UNIQUE);
 CREATE TABLE forgotten (path TEXT PRIMARY KEY) WITHOUT ROWID;
 """
-_ADDED = {1: "", 2: _ADDED_IN_2, 3: _ADDED_IN_2 + _ADDED_IN_3, 4: _ADDED_IN_2 + _ADDED_IN_4}
+_ADDED_IN_5 = """
+ALTER TABLE items ADD COLUMN latitude INTEGER;
+ALTER TABLE items ADD COLUMN longitude INTEGER;
+"""
+_ADDED = {
+    1: "",
+    2: _ADDED_IN_2,
+    3: _ADDED_IN_2 + _ADDED_IN_3,
+    4: _ADDED_IN_2 + _ADDED_IN_4,
+    5: _ADDED_IN_2 + _ADDED_IN_4 + _ADDED_IN_5,
+}
 
 
 def to_version(version: int, index_folder: Path) -> None:
@@ -208,7 +218,7 @@ def to_version(version: int, index_folder: Path) -> None:
         PRAGMA user_version = {version};
         """
     )
-    if version >= 4:
+    if version >= 4:  # the check value of a row without a place is the same in 5
         checked = CHECKED_COLUMNS.removesuffix(", latitude, longitude")
         db.execute(f"UPDATE items SET check_value = check_value({checked}) WHERE code IS NOT NULL")
     db.close()

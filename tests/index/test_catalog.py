@@ -190,7 +190,7 @@ def test_a_folder_where_none_can_be_made(tmp_path: Path) -> None:
         Catalog.create_or_open(tmp_path / "file" / "ix")
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path, tmp_path: Path, version: int) -> None:
     make_catalog(folder, "a.jpg")
     to_version(version, folder)
@@ -207,8 +207,9 @@ def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path
     versions: list[int] = []
     with Catalog.create_or_open(folder, versions.append) as catalog:
         assert versions == [version]
-        # with a state that no photo has, so that it is read once more
-        state = FileState(STATE.size, mtime_ns, STATE.ctime_ns if version >= 4 else None, TO_BE_READ)
+        # with a state that no photo has, so that it is read once more, unless its place is known
+        beside = TO_BE_READ if version < 5 else STATE.beside
+        state = FileState(STATE.size, mtime_ns, STATE.ctime_ns if version >= 4 else None, beside)
         assert dict(catalog.photos()) == {path: IndexedFile(1, state, HASH, encoded=True)}
         assert list(catalog.filter_fields(Kind.IMAGE)) == [FilterFields("a.jpg", taken, mtime_ns or None)]
     assert wrong_check_values(folder) == 0

@@ -13,11 +13,11 @@ from PIL import Image
 
 from hashcli import DistanceLimit, Filter, HashcliError, Query, WhyNone
 from hashcli.index import word_index
-from hashcli.index.catalog import Catalog
+from hashcli.index.catalog import Catalog, Document
 from hashcli.index.derived_files import TRAILER, write_file
 from hashcli.index.search import DamagedSearchFilesError, Index
 from hashcli.index.word_index import BUILD_NAME, FILE_NAME, WordIndex, write_word_index
-from hashcli.index.words import QueryWords, WordHits, words_of
+from hashcli.index.words import Holders, QueryWords, WordHits, words_of
 from tests.conftest import PHOTOS
 from tests.index.indexing import IndexFolder
 
@@ -113,8 +113,10 @@ def test_photos_that_hold_some_words_gain(told: IndexFolder) -> None:
 
 def test_the_evidence_of_words() -> None:
     words = QueryWords(("dog", "beach", "sea", "nowhere"))
-    holders = {"dog": np.array([3, 5]), "beach": np.array([5]), "sea": np.arange(20), "nowhere": np.array([], int)}
-    evidence = WordHits(words, holders, 200).evidence(np.array([7, 5, 3]))
+    ids = {"dog": np.array([3, 5]), "beach": np.array([5]), "sea": np.arange(20), "nowhere": np.array([], int)}
+    evidence = WordHits(words, {word: Holders(found, found) for word, found in ids.items()}, 200).evidence(
+        np.array([7, 5, 3])
+    )
     # 200 photos: a tenth of them, over those that hold the word; the sea is on every tenth and says nothing
     np.testing.assert_allclose(evidence, [0, 0.2 * (np.log(20 / 2) + np.log(20 / 1)), 0.2 * np.log(20 / 2)])
 
@@ -135,6 +137,27 @@ def test_common_words_put_nothing_first(new_index: IndexFolder, tmp_path: Path) 
     assert len(found(new_index, "a rocket", 22, words="only")) == 21
     assert found(new_index, "Oberstdorf", 22) == found(new_index, "Oberstdorf", 22, words="only")  # common names do
     assert len(found(new_index, "Oberstdorf", 22)) == 21
+
+
+def ids(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.int64)
+
+
+def test_words_read_in_many_pictures_put_nothing_first() -> None:
+    """Pages hold many words; names and words that few of them hold are found all the same."""
+    cat = Holders(ids(1), np.arange(1, 51))  # written of the first, and read in all
+    dog, oban = Holders(ids(1), ids(1, 2, 3)), Holders(ids(), np.arange(1, 51))
+    holders = {"cat": cat, "dog": dog, "oban": oban}
+
+    def first(*words: str, with_common: bool = False) -> list[int]:
+        names = frozenset({"oban"} & {*words})
+        return [*map(int, WordHits(QueryWords(words, names), holders, 1000).ids(with_common=with_common))]
+
+    assert first("cat") == [1]
+    assert first("cat", with_common=True) == [*range(1, 51)]
+    assert first("dog") == [1, 2, 3]
+    assert first("cat", "dog") == [1, 2, 3]
+    assert first("oban") == [*range(1, 51)]
 
 
 @pytest.mark.parametrize("query", ["a", "the photos", "a picture of it", "an image"])
@@ -269,11 +292,12 @@ def test_the_file_has_the_words_of_every_photo(told: IndexFolder) -> None:
         index = WordIndex.open(told.folder, catalog.generation)
     assert index is not None
     assert len(documents) == ALL
-    for word in {word for _, texts in documents for text in texts for word in words_of(text)}:
-        expected = [id_ for id_, texts in documents if any(word in words_of(text) for text in texts)]
+    for word in {word for document in documents for text in document.texts for word in words_of(text)}:
+        expected = [document.id for document in documents if any(word in words_of(text) for text in document.texts)]
         assert index.holders([word])[word].tolist() == expected
     assert index.holds(documents)
-    assert not index.holds([(id_ + 1, texts) for id_, texts in documents])
+    assert not index.holds([document._replace(id=document.id + 1) for document in documents])
+    assert not index.holds([*documents[:-1], documents[-1]._replace(read=["more"])])
     assert not index.holds(documents[:-1])
     index.close()
     assert sorted(path.name for path in told.folder.iterdir() if "words" in path.name) == [FILE_NAME]
@@ -281,7 +305,7 @@ def test_the_file_has_the_words_of_every_photo(told: IndexFolder) -> None:
 
 def test_a_file_that_says_something_else_than_the_catalog_is_found(told: IndexFolder) -> None:
     with told.read() as catalog:
-        write_word_index(told.folder, catalog.generation, [(1, ["a stranger"])])
+        write_word_index(told.folder, catalog.generation, [Document(1, ["a stranger"], [])])
     with Index(told.folder) as opened, pytest.raises(DamagedSearchFilesError):
         opened.check()
 

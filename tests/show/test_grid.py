@@ -11,10 +11,12 @@ import pytest
 
 pytest.importorskip("textual")
 
+from textual.worker import WorkerFailed
+
 from hashcli.errors import HashcliError
 from hashcli.index.query import Query
 from hashcli.index.results import SearchResult, SearchResults, WhyNone
-from hashcli.show.grid import Cell, PhotoGrid, Search
+from hashcli.show.grid import Cell, Drawing, PhotoGrid, Search
 from tests.conftest import SKIMAGE
 
 PHOTO = SKIMAGE / "chelsea.png"
@@ -88,7 +90,7 @@ def status(app: PhotoGrid) -> str:
 
 def test_a_page_has_as_many_results_as_fit_and_arrows_turn_pages(paths: list[str]) -> None:
     async def steps(app: PhotoGrid, pilot: Any) -> None:
-        columns, rows = 3, 20 // 3
+        columns, rows = 3, 21 // 3
         assert shown(app) == [f"{n:02}" for n in range(1, columns * rows + 1)]
         await pilot.press("right", "down")
         assert app.pictures.cursor == 1 + columns
@@ -281,14 +283,15 @@ def test_only_pictures_on_the_page_are_decoded(paths: list[str], monkeypatch: py
 
     decoded: list[str] = []
 
-    def load(result: SearchResult) -> Any:
+    def load(result: SearchResult, side: int) -> Any:
+        assert side == 640  # for 26 columns on a fine screen
         decoded.append(Path(result.path).stem)
         if result.rank == 2:
             raise OSError("broken")
         return load_thumbnail(PHOTO, 64)
 
     async def steps() -> None:
-        app = PhotoGrid(answering(lambda *_: results(paths)), "a cat", "", HalfcellImage)
+        app = PhotoGrid(answering(lambda *_: results(paths)), "a cat", "", Drawing(HalfcellImage, 20))
         async with app.run_test(size=(80, 24)) as pilot:
             await settled(pilot)
             await settled(pilot)
@@ -304,3 +307,16 @@ def test_only_pictures_on_the_page_are_decoded(paths: list[str], monkeypatch: py
 
     monkeypatch.setattr(module, "load_picture", load)
     asyncio.run(steps())
+
+
+def test_what_should_not_happen_ends_the_grid_with_its_error() -> None:
+    def search(words: str, like: str | None) -> "Future[SearchResults]":
+        future: Future[SearchResults] = Future()
+        future.set_exception(ZeroDivisionError("of all things"))
+        return future
+
+    async def nothing(app: PhotoGrid, pilot: Any) -> None:
+        pass
+
+    with pytest.raises(WorkerFailed, match="of all things"):
+        run(search, nothing)
