@@ -23,10 +23,10 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 def run(
     index: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             "--index",
-            readable=False,
+            metavar="PATH",
             show_default="as hashcli search finds it",
             help="The folder of an index. Can be repeated.",
         ),
