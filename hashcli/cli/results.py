@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashcli.cli.console import from_here, say, stop_with, write_json, write_paths
+from hashcli.json_rows import result_row
 from hashcli.printable import link_to, local_time, printable
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def write(answer: Answer, style: Style, *, with_places: bool = False) -> None:
         write_paths(paths, "\0" if style is Style.PATHS0 else "\n")
     elif style is Style.JSON:
         for result in answer.results:
-            write_json(_json(answer.number, result))
+            write_json(({} if answer.number is None else {"query": answer.number}) | result_row(result))
     elif style is Style.PICTURES:
         from hashcli.show.thumbnails import print_results
 
@@ -100,32 +101,6 @@ def write_page(answers: Sequence[Answer], html: Path | None, *, open_: bool) -> 
     say(f"Page written: {html}")
     if open_:
         open_file(html)
-
-
-def _json(number: int | None, result: "SearchResult") -> dict[str, object]:
-    row: dict[str, object] = {} if number is None else {"query": number}
-    row |= {"rank": result.rank, "kind": result.kind, "path": result.path, "distance": result.distance}
-    row["similarity"] = None if result.similarity is None else round(result.similarity, 4)
-    row |= {"words": list(result.words)} if result.words else {}
-    row |= {name: value for name in ("text", "line", "photo") if (value := getattr(result, name)) is not None}
-    if result.text is None:
-        row |= _date(result)
-        row |= {name: value for name in ("latitude", "longitude") if (value := getattr(result, name)) is not None}
-    if result.copies:
-        row["copies"] = result.copies
-    if result.is_missing:
-        row["missing"] = True
-    if result.machine is not None:
-        row["machine"] = result.machine
-    return row
-
-
-def _date(result: "SearchResult") -> dict[str, object]:
-    """The date by which --after and --before judge a photo, and what it is."""
-    if result.taken is not None:
-        return {"taken": local_time(result.taken), "date_from": result.taken_from}
-    modified = None if result.modified is None else local_time(result.modified)
-    return {"modified": modified, "date_from": "modified"}
 
 
 def _day(result: "SearchResult") -> str:

@@ -31,6 +31,7 @@ class SearchResult:
                 words about one photo
     machine     in a collection that several machines fill, the label of the one that holds the file; its path is that
                 on this machine, or the address by which it was published
+    id          its number in the catalog of the index, which no other item will get; None for one made by hand
     """
 
     rank: int
@@ -50,6 +51,7 @@ class SearchResult:
     is_missing: bool = False
     copies: int = 0
     machine: str | None = None
+    id: int | None = None
 
     @property
     def date(self) -> int | None:

@@ -445,7 +445,7 @@ class Index:
         for row, (id_, distance) in enumerate(pairs):
             item = found.items[id_]
             words = hits.held_by(id_) if hits else ()
-            copy = _Copy(item, distance, words, is_first=row < neighbours.by_words)
+            copy = _Copy(id_, item, distance, words, is_first=row < neighbours.by_words)
             groups.setdefault(id_ if options.all_copies else item.content, []).append(copy)
         results = [
             self._result(kind, number, copies) for number, copies in enumerate(islice(groups.values(), options.k), 1)
@@ -480,6 +480,7 @@ class Index:
             is_missing=there is None,
             copies=len(copies) - 1,
             machine=item.machine,
+            id=shown.id,
         )
 
     def _is_there(self, item: Item) -> bool:
@@ -791,8 +792,9 @@ class _Searched:
 
 @dataclass(frozen=True)
 class _Copy:
-    """An item, its distance, the words of the query that it holds, and whether it comes first for them."""
+    """An item with its id, its distance, the words of the query that it holds, and whether it comes first for them."""
 
+    id: int
     item: Item
     distance: int
     words: tuple[str, ...]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from io import BytesIO
+from itertools import groupby
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ _SMALLEST_SIDE = 256  # for more: a page of 1,000 results is still small enough 
 _QUERY_SIDE = 160
 _QUALITY = 75
 _LOOK_AHEAD = 32
+_HEADINGS = {"image": "Photos", "text": "Texts"}
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,12 @@ class QueryResults:
 
 @dataclass(frozen=True)
 class _Thumbnail:
-    """A picture in the page; sizes in pixels."""
+    """A picture in the page; sizes in pixels. `is_whole` says that the photo itself has no more of them."""
 
     uri: str
     width: int
     height: int
+    is_whole: bool
 
 
 def write(path: Path, title: str, searches: Sequence[QueryResults]) -> list[tuple[str, str]]:
@@ -116,7 +119,8 @@ def _thumbnail(photo: str | None, side: int) -> _Thumbnail | None:
     image = load_thumbnail(photo, side)
     encoded = BytesIO()
     image.save(encoded, "WEBP", quality=_QUALITY, method=2)  # 3 % larger than with the best method, in half the time
-    return _Thumbnail(f"data:image/webp;base64,{base64.b64encode(encoded.getvalue()).decode()}", *image.size)
+    uri = f"data:image/webp;base64,{base64.b64encode(encoded.getvalue()).decode()}"
+    return _Thumbnail(uri, *image.size, is_whole=max(image.size) < side)
 
 
 def _section(
@@ -135,10 +139,12 @@ def _section(
     if not named_above:
         yield f"<h2>{query}</h2>\n"
     yield f'<p class="count">{_count(len(search.results))}</p>\n</header>\n'
-    if search.results:
-        texts = all(result.text is not None for result in search.results)
-        yield f'<ol class="cards{" texts" if texts else ""}">\n'
-        for position, result in enumerate(search.results, start=1):  # not the rank: a photo and a text may share one
+    is_mixed = len({result.kind for result in search.results}) > 1
+    for kind, results in groupby(enumerate(search.results, start=1), lambda numbered: numbered[1].kind):
+        if is_mixed:
+            yield f"<h3>{_HEADINGS[kind]}</h3>\n"
+        yield f'<ol class="cards{" texts" if kind == "text" else ""}">\n'
+        for position, result in results:  # not the rank: a photo and a text may share one
             thumbnail = next(thumbnails)
             if isinstance(thumbnail, Exception):
                 unshown[result.picture or result.path] = reason_of(thumbnail)
@@ -171,6 +177,7 @@ def _card(id_: str, result: "SearchResult", thumbnail: _Thumbnail | Exception | 
         f'<li><button type="button" class="open" aria-describedby="{id_}" data-facts="{" · ".join(facts)}"'
         f' data-path="{_copied(result.path)}" data-shown="{path}">{content}</button>'
         f'<p class="name"><a href="{link}" target="_blank" rel="noopener" title="{path}">{name}</a></p>'
+        f'<p class="facts folder" title="{path}">{_folder(result.path)}</p>'
         f'<p class="facts" id="{id_}"><span class="rank">{result.rank}</span> {" · ".join([*shown, *result.words])}'
         "</p></li>\n"
     )
@@ -179,7 +186,7 @@ def _card(id_: str, result: "SearchResult", thumbnail: _Thumbnail | Exception | 
 def _image(thumbnail: _Thumbnail, name: str) -> str:
     return (
         f'<img src="{thumbnail.uri}" width="{thumbnail.width}" height="{thumbnail.height}" alt="{name}"'
-        ' loading="lazy" decoding="async">'
+        f' loading="lazy" decoding="async"{" data-whole" if thumbnail.is_whole else ""}>'
     )
 
 
@@ -195,7 +202,7 @@ def _summary(searches: Sequence[QueryResults]) -> str:
     most = max(bits)
     return (
         f"The distance is how many of {most} bits differ between query and answer: "
-        f"fewer is nearer, {most // 2} is chance."
+        f"fewer is nearer, {most // 2} is chance. The order follows a finer score, so that distances need not rise."
     )
 
 
@@ -205,6 +212,11 @@ def _count(results: int) -> str:
 
 def _name(path: str) -> str:
     return _shown(os.path.basename(path) or path)
+
+
+def _folder(path: str) -> str:
+    """The last two folders of a path, which tell photos of one name apart."""
+    return _shown("/".join(Path(path).parent.parts[-2:]))
 
 
 def _shown(text: str) -> str:

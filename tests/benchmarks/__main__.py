@@ -16,6 +16,7 @@ from PIL import Image
 
 from hashcli.hashmodel.prefetch import batched, prefetch
 from tests.benchmarks.material import make_index, make_photos, mean_path_length
+from tests.benchmarks.server import page, server
 from tests.benchmarks.timing import cost, process, ratio, seconds
 
 if TYPE_CHECKING:
@@ -270,6 +271,8 @@ BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "size": size,
     "indexing": indexing,
     "duplicates": duplicates,
+    "server": server,
+    "page": page,
     "milvus": milvus,
 }
 

@@ -57,7 +57,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
     folder = tmp_path_factory.mktemp("milvus")
     server = MilvusServer(folder)
     try:
-        server.start()
+        try:
+            server.start()
+        except RuntimeError as error:  # for want of memory, or of a processor that it knows
+            pytest.skip(f"the server of Milvus does not start here: {error}")
         yield server
     finally:
         server.stop()
