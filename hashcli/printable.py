@@ -26,3 +26,10 @@ def local_time(seconds: int) -> str:
         return (datetime(1970, 1, 1) + timedelta(seconds=seconds)).isoformat()
     except OverflowError:
         return str(seconds)
+
+
+def link_to(path: str) -> str:
+    """The address of a file; of what is an address already, itself."""
+    from pathlib import Path
+
+    return path if "://" in path else Path(path).as_uri()

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import hashcli
-from hashcli.cli import config, distill, duplicates, encode, evaluate, index, info, models, search
+from hashcli.cli import config, distill, duplicates, encode, evaluate, index, info, models, search, serve
 from hashcli.cli.command import Command, CommandGroup, ReaderLeftError, shows_traceback
 from hashcli.cli.console import UsageError, detail, log_traceback, stop_with
 from hashcli.config_file import ConfigFileError
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (index, search, duplicates, encode, distill, evaluate, models, info, config):
+for command in (index, search, serve, duplicates, encode, distill, evaluate, models, info, config):
     own = getattr(command, "COMMAND", Command)
     app.command(name=command.__name__.rpartition(".")[2], cls=own, epilog=command.EXAMPLES)(command.run)
 

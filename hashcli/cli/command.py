@@ -15,7 +15,12 @@ from hashcli.cli.console import detail, stop_with
 from hashcli.errors import did_you_mean
 
 # Options that exclude each other: one given more directly overrides those from the environment or the config file.
-_ALTERNATIVES = (("index", "name"), ("quiet", "verbose"), ("json", "paths", "print0", "show", "extras"))
+_ALTERNATIVES = (
+    ("index", "name"),
+    ("quiet", "verbose"),
+    ("json", "paths", "print0", "show", "extras"),
+    ("json", "interactive"),
+)
 _DIRECTNESS = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
 
 _debug = False  # whether --debug was given
@@ -138,13 +143,14 @@ def _message_options() -> list[TyperOption]:
 
 def _set_up_messages(*, quiet: bool, verbose: bool, log: str | None, debug: bool) -> None:
     from hashcli.cli import messages
+    from hashcli.index.milvus_address import without_passwords
 
     global _debug
     if quiet and verbose:
         stop_with("--quiet and --verbose cannot be combined.", status=2)
     _debug = debug
     messages.set_up(quiet=quiet, verbose=verbose, log=_log_file(log) if log else None)
-    detail(f"command: hashcli {shlex.join(sys.argv[1:])}")
+    detail(f"command: hashcli {without_passwords(shlex.join(sys.argv[1:]))}")
 
 
 def shows_traceback() -> bool:

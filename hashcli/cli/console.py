@@ -1,7 +1,5 @@
 """The output of a command: messages on stderr, rows on stdout, and a progress bar."""
 
-import base64
-import json
 import os
 import shutil
 import sys
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from hashcli.errors import HashcliError, did_you_mean_path
 from hashcli.index.update_callback import UpdateCallback
+from hashcli.json_rows import json_line
 from hashcli.printable import printable
 
 if TYPE_CHECKING:
@@ -62,34 +61,6 @@ def _logger() -> "logging.Logger":
 def write_json(row: dict[str, Any]) -> None:
     """One JSON object as a line on stdout."""
     print(json_line(row))
-
-
-def json_line(row: dict[str, Any]) -> str:
-    """One JSON object in ASCII. Beside a name that is not UTF-8, which many readers of JSON cannot take as it is, are
-    its bytes in base64: `path_bytes` beside `path`."""
-    return json.dumps(_with_bytes(row))
-
-
-def _with_bytes(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_with_bytes(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    row: dict[str, Any] = {}
-    for key, item in value.items():
-        row[key] = _with_bytes(item)
-        names = item if isinstance(item, list) else [item]
-        if any(isinstance(name, str) and not _is_utf8(name) for name in names):
-            encoded = [base64.b64encode(os.fsencode(name)).decode() for name in names]
-            row[f"{key}_bytes"] = encoded if isinstance(item, list) else encoded[0]
-    return row
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        return bool(name.isascii() or name.encode())
-    except UnicodeEncodeError:
-        return False
 
 
 def write_paths(paths: Iterable[str], end: str) -> None:
@@ -178,7 +149,10 @@ class ProgressBar(UpdateCallback):
             stderr.progress = None
 
     def migrating(self, version: int) -> None:
-        say(f"This index was made by hashcli 0.{version}. It is migrated, and nothing is encoded again.")
+        say(
+            "This index was made by an earlier hashcli. It is migrated: photos are read once more, for what it did not "
+            "look for in them, and nothing is encoded again."
+        )
 
     def dropped_damaged(self, count: int) -> None:
         entries = "1 damaged entry" if count == 1 else f"{count} damaged entries"
@@ -195,11 +169,16 @@ class ProgressBar(UpdateCallback):
         if self._progress and self._task is not None:
             self._progress.reset(self._task, description=self._doing, total=count, note="")
 
+    def reading_words(self, count: int) -> None:
+        self.planned(count)
+        if self._progress and self._task is not None:
+            self._progress.update(self._task, description="Reading words")
+
     def advanced(self, count: int) -> None:
         if self._progress and self._task is not None:
             self._progress.advance(self._task, count)
             speed = self._progress.tasks[0].speed
-            self.noted(f"{speed:.0f}/s" if speed else "")
+            self.noted(f"{speed:.{1 if speed < 10 else 0}f}/s" if speed else "")
 
     def noted(self, note: str) -> None:
         """Show a note beside the bar."""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashcli.cli.console import SKIPPED, ProgressBar, json_line, say, stop_with, write_json
+from hashcli.cli.console import SKIPPED, ProgressBar, say, stop_with, write_json
 from hashcli.cli.inputs import read_lines, with_stdin
 from hashcli.cli.options import DeviceOption, Json, complete_model, say_device
 from hashcli.errors import reason_of
+from hashcli.json_rows import json_line
 from hashcli.plain_files import create_plain
 
 if TYPE_CHECKING:

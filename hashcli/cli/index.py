@@ -12,11 +12,12 @@ from hashcli.cli.console import SKIPPED, ProgressBar, say, stop_with, write_json
 from hashcli.cli.inputs import with_stdin
 from hashcli.cli.options import DeviceOption, IndexFolder, IndexName, Json, complete_model, index_location, say_device
 from hashcli.cli.remedies import index_command, with_remedies
+from hashcli.errors import HashcliError
 from hashcli.printable import printable
 
 if TYPE_CHECKING:
     from hashcli.index.locations import IndexLocation
-    from hashcli.index.summary import UpdateOptions, UpdateSummary
+    from hashcli.index.summary import PublishOptions, UpdateOptions, UpdateSummary
 
 EXAMPLES = """Examples:\n
 hashcli index ~/Pictures          index a folder, or update its index\n
@@ -24,8 +25,10 @@ hashcli index                     update everything indexed before\n
 hashcli index captions.jsonl      captions, each line {"image": "dog.jpg", "text": "a dog"}\n
 find . -name '*.jpg' | hashcli index -\n
 hashcli index --exclude '*.png' --exclude /drafts ~/Pictures\n
+hashcli index --ocr ~/Pictures    read the words in photos, too\n
 hashcli index --watch ~/Pictures  keep it up to date until Ctrl-C\n
-hashcli index --index ./photos/.hashcli ./photos      an index that moves with its photos"""
+hashcli index --index ./photos/.hashcli ./photos      an index that moves with its photos\n
+hashcli index --publish milvus://127.0.0.1:19530/archive      also into a collection on a Milvus server"""
 
 
 # Long because typer reads the options from the signature.
@@ -74,6 +77,15 @@ def run(
         bool,
         typer.Option("--check-content", help="Read every file, also those whose size and times have not changed."),
     ] = False,
+    ocr: Annotated[
+        bool | None,
+        typer.Option(
+            "--ocr/--no-ocr",
+            help="Read the words in photos, now and in later runs, or stop that and drop what was read. Needs the "
+            "extra `ocr`.",
+            show_default=False,
+        ),
+    ] = None,
     device: DeviceOption = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Then follow changes on disk until Ctrl-C. Needs the extra `watch`.")
@@ -81,6 +93,34 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")] = False,
     forget: Annotated[
         bool, typer.Option("--forget", help="Drop the given files and folders from the index; they stay on disk.")
+    ] = False,
+    publish: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Then publish what has changed to a collection, milvus://HOST:PORT/COLLECTION, now and in later runs. "
+            "Needs the extra `milvus`.",
+        ),
+    ] = None,
+    machine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABEL", help="With --publish: this machine's label. It is remembered.", show_default="host name"
+        ),
+    ] = None,
+    published_as: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PREFIX",
+            help="With --publish: what takes the place of the indexed folders in paths, such as https://photos.example",
+        ),
+    ] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Take out what this machine has published, and publish everything again.")
+    ] = False,
+    unpublish: Annotated[
+        bool,
+        typer.Option("--unpublish", help="Take this machine's rows out of the collection, and publish no more."),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -100,10 +140,19 @@ def run(
     """
     from hashcli.index.catalog_file import FILE_NAME
     from hashcli.index.files.paths import canonical
-    from hashcli.index.summary import UpdateOptions, UpdateSummary
+    from hashcli.index.summary import PublishOptions, UpdateOptions, UpdateSummary
 
     location = index_location(index, name)
     folder = location.folder
+    if unpublish:
+        if paths or rebuild or machine or published_as or forget or dry_run or watch:
+            stop_with("--unpublish can be combined with --publish ADDRESS, --index and --name only.", status=2)
+        with with_remedies(location):
+            _unpublish(folder, publish, json=json)
+        return
+    publishing = PublishOptions(publish, machine, published_as, rebuild)
+    if publishing != PublishOptions() and (forget or dry_run):
+        stop_with("--forget and --dry-run publish nothing: leave out the options that are for it.", status=2)
     named = list(with_stdin(paths or []))
     given = [canonical(path) for path in named]
     if not paths and (forget or not (folder / FILE_NAME).exists()):
@@ -127,18 +176,20 @@ def run(
         exclude=tuple(exclude or ()),
         include=tuple(include or ()),
         check_content=check_content,
+        read_words=ocr,
         device=device,
     )
     with with_remedies(location):
         if forget:  # what is reached through a linked folder is indexed under the link's name
             _forget(folder, [*given, *map(os.path.abspath, named)], json=json)
+            _publish(folder, publishing, json=json)
         elif dry_run:
             _preview(folder, given, options, json=json)
         else:
             try:
                 if watch:
-                    _follow(folder, given, options, json=json)
-                _update(location, given, options, json=json)
+                    _follow(folder, given, options, publishing, json=json)
+                _update(location, given, options, publishing, json=json)
             except KeyboardInterrupt:
                 stop_with("Stopped. What was encoded is kept.", "To continue, run the same command again.", status=130)
 
@@ -173,13 +224,16 @@ def _preview(folder: Path, given: list[str], options: "UpdateOptions", *, json: 
     raise typer.Exit(SKIPPED if skipped else 0)
 
 
-def _update(location: "IndexLocation", given: list[str], options: "UpdateOptions", *, json: bool) -> None:
+def _update(
+    location: "IndexLocation", given: list[str], options: "UpdateOptions", publishing: "PublishOptions", *, json: bool
+) -> None:
     from hashcli.index.files.plan import NO_SUCH_FILE
     from hashcli.index.update import indexed_paths, update
 
     with _UpdateProgress("Encoding") as progress:
         summary = update(location.folder, given, options, progress)
     _print_summary(summary, json=json)
+    _publish(location.folder, publishing, json=json)
     not_there = {path for path, reason in summary.skipped if reason == NO_SUCH_FILE}
     if given and not_there.issuperset(given) and not options.rehash:
         stop_with("Nothing was indexed: no path that was given is there.")
@@ -192,11 +246,39 @@ def _update(location: "IndexLocation", given: list[str], options: "UpdateOptions
         raise typer.Exit(SKIPPED)
 
 
-def _follow(folder: Path, given: list[str], options: "UpdateOptions", *, json: bool) -> NoReturn:
+def _publish(folder: Path, options: "PublishOptions", *, json: bool) -> None:
+    """Publish what has changed, if the index is published."""
+    from hashcli.index.publish import publish, published_to
+    from hashcli.index.summary import PublishOptions
+
+    if options == PublishOptions() and not published_to(folder):
+        return
+    with _UpdateProgress("Publishing") as progress:
+        summary = publish(folder, options, progress)
+    if json:
+        write_json({"published": summary.published, "withdrawn": summary.withdrawn})
+    elif summary.published or summary.withdrawn or options.address:
+        say(f"{summary.published} published to {published_to(folder)}, {summary.withdrawn} taken out.")
+
+
+def _unpublish(folder: Path, address: str | None, *, json: bool) -> None:
+    from hashcli.index.publish import unpublish
+
+    count = unpublish(folder, address)
+    if json:
+        write_json({"withdrawn": count})
+    else:
+        say(f"{count} photos and texts were taken out of the collection.")
+
+
+def _follow(
+    folder: Path, given: list[str], options: "UpdateOptions", publishing: "PublishOptions", *, json: bool
+) -> NoReturn:
     """Update, and again after each burst of changes, until Ctrl-C; later updates print their counts only if they
     changed anything."""
     from hashcli.index.catalog_file import FILE_NAME
     from hashcli.index.files.watch import check_installed, wait_for_changes
+    from hashcli.index.summary import PublishOptions
     from hashcli.index.update import indexed_paths
 
     check_installed()
@@ -208,10 +290,17 @@ def _follow(folder: Path, given: list[str], options: "UpdateOptions", *, json: b
         summary = _update_when_free(folder, given, options, progress)
         if is_first or summary.changed():
             _print_summary(summary, json=json)
+        try:
+            _publish(folder, publishing, json=json)
+        except HashcliError as error:
+            if is_first:
+                raise
+            say(f"Not published: {error.problem}")  # the next burst of changes brings another try
+        publishing = PublishOptions()
         if is_first:
             say("Watching for changes; press Ctrl-C to stop.")
         is_first = False
-        options = replace(options, rehash=False, exclude=(), include=(), check_content=False)
+        options = replace(options, rehash=False, exclude=(), include=(), check_content=False, read_words=None)
     raise AssertionError("watching ends by an interrupt only")
 
 
@@ -272,6 +361,7 @@ class _UpdateProgress(ProgressBar):
         self._device = device
 
     def skipped(self, path: str, reason: str) -> None:
+        from hashcli.index.files.ocr import OCR_MISSING
         from hashcli.index.files.plan import LEFT_OUT, NOT_REACHABLE
 
         if not self._repeats and (path, reason) in self._named:
@@ -281,4 +371,5 @@ class _UpdateProgress(ProgressBar):
         hint = (
             f" (--include '{reason.removeprefix(LEFT_OUT).strip()}' takes it)" if reason.startswith(LEFT_OUT) else hint
         )
+        hint = " (--no-ocr: do without)" if reason.startswith(OCR_MISSING) else hint
         super().skipped(path, reason + hint)

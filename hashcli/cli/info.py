@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hashcli.cli.console import print_facts, print_table, say, write_json
-from hashcli.cli.options import IndexFolder, IndexName, Json, complete_model, index_location
+from hashcli.cli.options import IndexName, IndexOrCollection, Json, complete_model, index_location
 from hashcli.printable import human_size, printable
 
 if TYPE_CHECKING:
-    from hashcli.index.search import IndexInfo
+    from hashcli.index.search import Index, IndexInfo
 
 EXAMPLES = """Examples:\n
 hashcli info                      the index
@@ -22,7 +22,7 @@ hashcli info --model lite-256     a hash model, after checking its files"""
 
 
 def run(
-    index: IndexFolder = None,
+    index: IndexOrCollection = None,
     name: IndexName = None,
     all_: Annotated[bool, typer.Option("--all", help="List the indexes that --name can choose.")] = False,
     model: Annotated[
@@ -43,13 +43,16 @@ def run(
         return
     if model is None:
         from hashcli.cli.remedies import with_remedies
-        from hashcli.index.search import Index
+        from hashcli.index.search import index_at
 
-        location = index_location(index, name)
-        with with_remedies(location), Index(location.folder) as opened:
+        location = index_location(index, name, or_collection=True)
+        with with_remedies(location), index_at(location) as opened:
             if check:
                 opened.check()
-            facts = _index_facts(opened.info()) | ({"check": "nothing is damaged"} if check else {})
+            if location.collection:
+                facts = _collection_facts(opened)
+            else:
+                facts = _index_facts(opened.info()) | ({"check": "nothing is damaged"} if check else {})
     else:
         from hashcli.hashmodel.description import read, verify
         from hashcli.hashmodel.registry import find_model
@@ -60,7 +63,10 @@ def run(
     if json:
         write_json(facts)
         return
-    print_facts(_shown_index(facts) if model is None else _shown_model(facts))
+    if model is not None:
+        print_facts(_shown_model(facts))
+    else:
+        print_facts(_shown_index(facts) if "roots" in facts else _shown_collection(facts))
 
 
 def _print_all(json: bool) -> None:
@@ -96,6 +102,24 @@ def _index_facts(info: "IndexInfo") -> dict[str, Any]:
     return {"index": str(facts.pop("folder"))} | facts
 
 
+def _collection_facts(opened: "Index") -> dict[str, Any]:
+    from hashcli.index.milvus_index import PublishedIndex
+
+    assert isinstance(opened, PublishedIndex)
+    facts = dict(vars(opened.contents()))
+    return {"index": facts.pop("address")} | facts
+
+
+def _shown_collection(facts: dict[str, Any]) -> dict[str, str | list[str]]:
+    machines = [f"{machine}: {count}" for machine, count in facts["machines"].items()]
+    shown = {"index": facts["index"], "photos": str(facts["photos"]), "texts": str(facts["texts"])}
+    return shown | {"machines": machines, "model": _model_line(facts)}
+
+
+def _model_line(facts: dict[str, Any]) -> str:
+    return f"{facts['model']} ({facts['bits']} bits, fingerprint {facts['fingerprint']})"
+
+
 def _moment(seconds: int) -> str | None:
     """A moment by the local clock, with its offset from UTC."""
     try:
@@ -113,8 +137,10 @@ def _shown_index(facts: dict[str, Any]) -> dict[str, str | list[str]]:
     shown["texts"] = str(facts["texts"]) + (f" ({', '.join(texts)})" if texts else "")
     if facts["waiting"]:
         shown["waiting"] = f"{facts['waiting']}, known and not encoded yet: the next hashcli index does it"
+    if facts["reads_words"]:
+        shown["ocr"] = "words in photos are read, until hashcli index --no-ocr"
     lists = {"folders": facts["roots"], "left out": facts["excludes"], "forgotten": facts["forgotten"]}
-    model = facts["model"] and f"{facts['model']} ({facts['bits']} bits, fingerprint {facts['fingerprint']})"
+    model = facts["model"] and _model_line(facts)
     size = {"size": human_size(facts["bytes"])}
     refreshed = {"refreshed": facts["refreshed"][:16].replace("T", " ")} if facts["refreshed"] else {}
     check = {"check": facts["check"]} if "check" in facts else {}

@@ -14,13 +14,23 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 IndexFolder = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--index",
-        readable=False,
+        metavar="FOLDER",
         envvar="HASHCLI_INDEX",
         show_default=".hashcli in this folder or above, else in your data folder",
         help="The folder of the index. An index kept beside its photos can be moved with them.",
+    ),
+]
+IndexOrCollection = Annotated[
+    str | None,
+    typer.Option(
+        "--index",
+        metavar="FOLDER",
+        envvar="HASHCLI_INDEX",
+        show_default=".hashcli in this folder or above, else in your data folder",
+        help="The folder of the index, or the address of a collection: milvus://HOST:PORT/COLLECTION.",
     ),
 ]
 
@@ -92,21 +102,29 @@ ProtocolName = Annotated[
 ]
 
 
-def index_location(index: Path | None, name: str | None) -> "IndexLocation":
-    """The index to use: the given folder or name; else the one beside the photos; else the one in the data folder."""
+def index_location(index: str | None, name: str | None, *, or_collection: bool = False) -> "IndexLocation":
+    """The index to use: the given folder or name; else the one beside the photos; else the one in the data folder.
+
+    A collection on a Milvus server is one only with `or_collection`.
+    """
     from hashcli.cli.remedies import with_remedies
     from hashcli.index.locations import IndexNameError, locate
 
     if index is not None and name is not None:
         stop_with("--index and --name both choose an index: give one of them.", status=2)
-    if index is not None and not index.name:
+    if index is not None and not Path(index).name:
         stop_with("--index needs the name of a folder.", status=2)
     try:
         with with_remedies():
             location = locate(index, name)
     except IndexNameError as error:
         raise UsageError(error.problem, error.remedy) from error
-    detail(f"index: {location.folder}")
+    if location.collection and not or_collection:
+        stop_with(
+            f"This needs an index of this machine: the photos of {location.collection} are on other machines.",
+            "Choose an index by --index or --name. To publish to a collection: hashcli index --publish ADDRESS",
+        )
+    detail(f"index: {location.collection or location.folder}")
     return location
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hashcli.cli.console import UsageError
 from hashcli.cli.inputs import read_lines
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hashcli.index.filter import Filter
     from hashcli.index.query import Query
     from hashcli.index.ranking import DistanceLimit
-    from hashcli.index.search import KindName
+    from hashcli.index.search import KindName, WordsName
 
 _WEIGHT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)):\s*(?=[^\s\d])")  # 16:9 is not a weight
 _SUFFIX = re.compile(r"[^\s]\.\w{2,5}$")
@@ -34,6 +34,7 @@ class SearchArguments:
     kinds: "tuple[KindName, ...]"
     where: "Filter"
     limit: "DistanceLimit | None"
+    words: "WordsName"
     reranked: int
     all_copies: bool
     sort: Literal["rank", "date"]
@@ -48,20 +49,28 @@ class WrittenQuery:
     nots: list[Weighted]
     not_images: list[Weighted]
 
+    @property
+    def name(self) -> str:
+        """How results refer to it."""
+        wanted = " + ".join(entry for entry, _ in (*self.texts, *self.images))
+        return wanted + "".join(f" - {entry}" for entry, _ in (*self.nots, *self.not_images))
+
     def open(self, model: "HashModel") -> "Query":
         """The query, its photos fetched from addresses and stdin. Raises HashcliError naming an unreadable one."""
-        from hashcli.cli.photo_source import open_photo
         from hashcli.index.query import Query
 
-        wanted = " + ".join(entry for entry, _ in (*self.texts, *self.images))
-        unwanted = "".join(f" - {entry}" for entry, _ in (*self.nots, *self.not_images))
-        return Query(
-            self.texts,
-            [(open_photo(where, model), weight) for where, weight in self.images],
-            self.nots,
-            [(open_photo(where, model), weight) for where, weight in self.not_images],
-            name=wanted + unwanted,
-        )
+        return Query(**self.entries(model), name=self.name)
+
+    def entries(self, model: "HashModel") -> dict[str, Any]:
+        """The arguments of the query: its entries, with their photos fetched. Raises as `open` does."""
+        from hashcli.cli.photo_source import open_photo
+
+        return {
+            "texts": self.texts,
+            "images": [(open_photo(where, model), weight) for where, weight in self.images],
+            "without_texts": self.nots,
+            "without_images": [(open_photo(where, model), weight) for where, weight in self.not_images],
+        }
 
 
 def written_query(

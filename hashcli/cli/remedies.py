@@ -22,8 +22,11 @@ _REMEDIES = {
     "ForeignIndexError": "To use it anyway: --index {index_folder}",
     "IndexGoneError": "If it was deleted, everything in it is lost. To make it again: {index} PATH-OF-PHOTOS",
     "IndexNotFoundError": "To create one: {index} PATH-OF-PHOTOS",
+    "MachineTakenError": "For another label of this machine: {index} --machine LABEL. If that index is gone: "
+    "{index} --rebuild replaces its rows",
     "ModelChangedError": "To encode everything again: {index} --rehash",
     "ModelMissingError": "Put it back, or encode everything with another model: {index} --rehash --model NAME",
+    "NotPublishedError": "To publish it: {index} --publish milvus://HOST:PORT/COLLECTION",
     "NoTextsError": "Put the texts of photo.jpg into photo.txt beside it, one per line. "
     "Without any texts: hashcli distill --method rank",
     "OtherModelError": "To encode everything again: {index} --rehash --model {model}",

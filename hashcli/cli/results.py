@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashcli.cli.console import from_here, say, stop_with, write_json, write_paths
-from hashcli.printable import local_time, printable
+from hashcli.json_rows import result_row
+from hashcli.printable import link_to, local_time, printable
 
 if TYPE_CHECKING:
     from hashcli.index.results import SearchResult, SearchResults
@@ -60,14 +61,14 @@ class Answer:
         return self.results.query.name
 
 
-def write(answer: Answer, style: Style) -> None:
-    """Print one answer on stdout."""
+def write(answer: Answer, style: Style, *, with_places: bool = False) -> None:
+    """Print one answer on stdout; a table `with_places` says where photos were taken."""
     if style in (Style.PATHS, Style.PATHS0):
         paths = dict.fromkeys(result.path for result in answer.results if not result.is_missing)
         write_paths(paths, "\0" if style is Style.PATHS0 else "\n")
     elif style is Style.JSON:
         for result in answer.results:
-            write_json(_json(answer.number, result))
+            write_json(({} if answer.number is None else {"query": answer.number}) | result_row(result))
     elif style is Style.PICTURES:
         from hashcli.show.thumbnails import print_results
 
@@ -75,11 +76,11 @@ def write(answer: Answer, style: Style) -> None:
             print(answer.number, printable(answer.query), sep="  ")
         print_results(answer.results, _place)
     elif style is Style.TABLE and answer.results:
-        _print_table(answer)
+        _print_table(answer, with_places=with_places)
     else:
         for result in answer.results:
             number = [] if answer.number is None else [answer.number]
-            print(*number, result.rank, result.distance, _place(result), *_text(result), sep="\t")
+            print(*number, result.rank, _distance(result), _place(result), *_text(result), sep="\t")
 
 
 def write_page(answers: Sequence[Answer], html: Path | None, *, open_: bool) -> None:
@@ -102,28 +103,6 @@ def write_page(answers: Sequence[Answer], html: Path | None, *, open_: bool) -> 
         open_file(html)
 
 
-def _json(number: int | None, result: "SearchResult") -> dict[str, object]:
-    row: dict[str, object] = {} if number is None else {"query": number}
-    row |= {"rank": result.rank, "kind": result.kind, "path": result.path, "distance": result.distance}
-    row["similarity"] = round(result.similarity, 4)
-    row |= {name: value for name in ("text", "line", "photo") if (value := getattr(result, name)) is not None}
-    if result.text is None:
-        row |= _date(result)
-    if result.copies:
-        row["copies"] = result.copies
-    if result.is_missing:
-        row["missing"] = True
-    return row
-
-
-def _date(result: "SearchResult") -> dict[str, object]:
-    """The date by which --after and --before judge a photo, and what it is."""
-    if result.taken is not None:
-        return {"taken": local_time(result.taken), "date_from": result.taken_from}
-    modified = None if result.modified is None else local_time(result.modified)
-    return {"modified": modified, "date_from": "modified"}
-
-
 def _day(result: "SearchResult") -> str:
     """The day of a photo; in brackets if that is only when the file was last changed."""
     if result.text is not None or result.date is None:
@@ -133,16 +112,27 @@ def _day(result: "SearchResult") -> str:
 
 
 def _place(result: "SearchResult") -> str:
-    """Where a result is, as seen from here: a photo's path, or a text's file and line."""
-    path = printable(from_here(result.path))
+    """Where a result is, as seen from here: a photo's path, or a text's file and line. On another machine, as seen from
+    there."""
+    path = printable(from_here(result.path) if result.machine is None else result.path)
     return path if result.line is None else f"{path}:{result.line}"
+
+
+def _distance(result: "SearchResult") -> str:
+    """The distance, or - for none."""
+    return "-" if result.distance is None else str(result.distance)
 
 
 def _text(result: "SearchResult") -> list[str]:
     return [] if result.text is None else [printable(result.text)]
 
 
-def _print_table(answer: Answer) -> None:
+def _geo(result: "SearchResult") -> str:
+    """Where a photo was taken, as a link of the form geo:48.86,2.35 (RFC 5870); empty if it does not say."""
+    return "" if result.latitude is None else f"geo:{result.latitude:.5f},{result.longitude:.5f}"
+
+
+def _print_table(answer: Answer, *, with_places: bool) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -163,13 +153,24 @@ def _print_table(answer: Answer) -> None:
     if has_texts:
         table.add_column("text", overflow="fold", ratio=2)
     table.add_column("from" if has_texts else "photo", overflow="fold", ratio=1 if has_texts else None)
+    with_words = any(result.words for result in answer.results)
+    if with_words:
+        table.add_column("words")
+    if with_places:
+        table.add_column("place")
+    with_machines = any(result.machine is not None for result in answer.results)
+    if with_machines:
+        table.add_column("machine")
     for result in answer.results:
-        path = Text(_place(result), style=f"link {Path(result.path).as_uri()}")
+        path = Text(_place(result), style=f"link {link_to(result.path)}")
         if result.is_missing:
             path.append("  (no longer there)", style="red")
         if result.copies:
             path.append(f"  +{result.copies} identical", style="dim")
         words = [Text(*_text(result))] if has_texts else []
         date = [Text(_day(result))] if has_dates else []
-        table.add_row(str(result.rank), str(result.distance), *date, *words, path)
+        geo = [Text(_geo(result), style=f"link {_geo(result)}" if _geo(result) else "")] if with_places else []
+        held = [Text(", ".join(result.words))] if with_words else []
+        machine = [Text(printable(result.machine or ""))] if with_machines else []
+        table.add_row(str(result.rank), _distance(result), *date, *words, path, *held, *geo, *machine)
     console.print(table)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hashcli.cli.console import SKIPPED, UsageError, say, stop_with
-from hashcli.cli.options import IndexFolder, IndexName, Json, index_location
+from hashcli.cli.options import IndexName, IndexOrCollection, Json, index_location
 from hashcli.errors import HashcliError, did_you_mean_path
 
 if TYPE_CHECKING:
@@ -29,10 +29,13 @@ hashcli search dog.jpg            a file that is there is a photo to search by\n
 hashcli search --image dog.jpg --text snow --not "a person" -k 20\n
 hashcli search --image dog.jpg --for texts\n
 hashcli search "birthday cake" --after 2023 --in ~/Pictures/family --sort date\n
+hashcli search "a boat" --near 48.86,2.35,10km\n
 hashcli search -0 "birthday cake" | xargs -0 -I {} cp {} cakes/\n
-hashcli search --batch queries.txt --json"""
+hashcli search --batch queries.txt --json
+hashcli search --index milvus://127.0.0.1:19530/archive dog on a beach"""
 
 _BATCH = 256  # queries read and answered together
+_K, _K_INTERACTIVE = 10, 100
 
 
 class For(StrEnum):
@@ -75,7 +78,9 @@ def run(
         ),
     ] = None,
     for_: Annotated[For, typer.Option("--for", help="What to look for.")] = For.PHOTOS,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many results to show at most.")] = 10,
+    k: Annotated[
+        int | None, typer.Option("-k", min=1, help="How many results to show at most. [default: 10; 100 with -i]")
+    ] = None,
     max_distance: Annotated[int | None, typer.Option(min=0, help="Only results at most this many bits away.")] = None,
     within: Annotated[
         int | None, typer.Option(min=0, help="Only results at most this many bits further away than the nearest.")
@@ -90,12 +95,26 @@ def run(
         str | None, typer.Option(help="Only photos from this day or later: 2023, 2023-05 or 2023-05-14.")
     ] = None,
     before: Annotated[str | None, typer.Option(help="Only photos from before this day.")] = None,
+    near: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAT,LON[,DISTANCE]",
+            help="Only photos taken near a place: 48.86,2.35,10km or 48.86,2.35,500m; 10km if no distance is given.",
+        ),
+    ] = None,
     types: Annotated[
         list[str] | None,
         typer.Option(
             "--type", autocompletion=_complete_type, help="Only files of this type, such as png. Can be repeated."
         ),
     ] = None,
+    words_only: Annotated[
+        bool,
+        typer.Option("--words-only", help="Only photos whose texts, name or folders hold the words."),
+    ] = False,
+    no_words: Annotated[
+        bool, typer.Option("--no-words", help="Search by meaning alone: photos that hold the words do not come first.")
+    ] = False,
     all_copies: Annotated[
         bool, typer.Option("--all-copies", help="Show identical copies as results of their own, not as one.")
     ] = False,
@@ -109,7 +128,7 @@ def run(
             help="How many of the nearest to rank more finely, by the query's real values. 0: rank by distance alone.",
         ),
     ] = 1000,
-    index: IndexFolder = None,
+    index: IndexOrCollection = None,
     name: IndexName = None,
     html: Annotated[
         Path | None, typer.Option(help="Also write the results to this file, as a page of pictures.")
@@ -121,8 +140,16 @@ def run(
     print0: Annotated[
         bool, typer.Option("-0", "--print0", help="Print only paths, each ended by a zero byte.")
     ] = False,
+    interactive: Annotated[
+        bool,
+        typer.Option(
+            "-i", "--interactive", help="Search while typing, look at pictures, and print the paths of those chosen."
+        ),
+    ] = False,
 ) -> None:
     """Find photos, and texts, by words or by photos.
+
+    Photos whose texts, name or folders hold the words come first, then those that fit them by their meaning.
 
     The distance is the number of bits in which two codes differ: lower is better, and half of the bits is chance level.
     If you give several words and photos, a result should fit all of them. Identical copies are one result.
@@ -130,32 +157,44 @@ def run(
     from hashcli.cli import results
     from hashcli.cli.query_input import SearchArguments
     from hashcli.cli.remedies import with_remedies
-    from hashcli.index.search import Index
+    from hashcli.index.search import index_at
 
-    style = results.choose_style(json=json, paths=paths, print0=print0, show=show)
+    style = results.choose_style(json=json, paths=paths, print0=print0, show=show and not interactive)
     if html and html.suffix.lower() not in (".html", ".htm"):
         stop_with(f"--html {html} must end in .html.", f"For example: --html {html.with_suffix('.html')}", status=2)
+    if words_only and (no_words or for_ is not For.PHOTOS):
+        stop_with("--words-only cannot be combined with --no-words, or with --for texts or both.", status=2)
+    if interactive and (json or html or open_ or batch is not None):
+        stop_with("-i cannot be combined with --batch, --html, --json or --open.", status=2)
     if sort == "date" and for_ is For.TEXTS:
         stop_with("--sort date is for photos: texts have no date of their own.", status=2)
     is_codes = batch is not None and batch.endswith(".npy")
     arguments = SearchArguments(
-        k,
+        k or (_K_INTERACTIVE if interactive else _K),
         _KINDS[for_],
-        _filter(folders or [], after, before, types or []),
+        _filter(folders or [], types or [], after, before, near),
         _limit(max_distance, within, everything=everything),
+        "only" if words_only else "off" if no_words else "first",
         0 if is_codes else rerank,  # a code has no finer values than its bits
         all_copies,
         sort,
     )
     words, photos = _words_and_photos(words or [])
-    single = _single(words, text or [], [*photos, *(image or [])], not_ or [], not_image or [], batch)
-    location = index_location(index, name)
+    asked = words, text or [], [*photos, *(image or [])], not_ or [], not_image or []
+    single = None if interactive and not any(asked) else _single(*asked, batch)
+    location = index_location(index, name, or_collection=not interactive)
+    if not location.collection:
+        _say_what_does_not_exist(folders or [])
+    if interactive:
+        from hashcli.cli.interactive import search_interactively
+
+        raise typer.Exit(search_interactively(location, " ".join(words), single, arguments, print0=print0))
     page: list[Answer] = []
     missing: set[str] = set()
     named: set[str] = set()
     copies = 0
     skipped = False
-    with with_remedies(location), Index(location.folder) as opened:
+    with with_remedies(location), index_at(location) as opened:
         for number, found in _answers(opened, single, batch, arguments):
             if isinstance(found, HashcliError):
                 if number is None:
@@ -164,7 +203,7 @@ def run(
                 skipped = True
                 continue
             answer = results.Answer(number, found, by_date=sort == "date")
-            results.write(answer, style)
+            results.write(answer, style, with_places=near is not None)
             _say_what_is_unknown(found, number, opened, named)
             missing.update(result.path for result in found if result.is_missing)
             copies += sum(result.copies for result in found)
@@ -258,10 +297,10 @@ def _say_what_is_unknown(found: "SearchResults", number: int | None, index: "Ind
     """Warn of words that the hash model does not know. Those already `named`, for an earlier query, are left out."""
     from hashcli.index.results import WhyNone
 
-    words = ", ".join(word for word in found.unknown_words if word not in named)
+    words = ", ".join(word for word in found.words_not_found if word not in named)
     named.update(found.unknown_words)
     of_query = "" if number is None else f"query {number}: "
-    if found.why_none is WhyNone.NO_KNOWN_WORDS:
+    if found.why_none is WhyNone.NO_KNOWN_WORDS or any(result.distance is None for result in found):
         words = ", ".join(found.unknown_words) or found.query.name
         say(f"{of_query}None of the words is known to {index.load_model().name}: {words}")
     elif words:
@@ -281,9 +320,12 @@ def _say_why_none(
         if arguments.limit is None:
             say("--all shows the nearest ones regardless.")
     elif found.why_none is WhyNone.FILTERED:
-        say(f"No {name} in the index match --in, --after, --before or --type.")
+        say(f"No {name} in the index match --in, --after, --before, --near or --type.")
+    elif found.why_none is WhyNone.NO_WORDS:
+        say("No photos hold these words in their texts, name or folders.")
     elif found.why_none is WhyNone.NO_ITEMS:
-        say(f"The index in {index.folder} holds no {name}. Add some: {index_command(location)} PATH-OF-PHOTOS")
+        remedy = "" if location.collection else f" Add some: {index_command(location)} PATH-OF-PHOTOS"
+        say(f"The {index.called} holds no {name}.{remedy}")
 
 
 def _say_what_is_missing(missing: set[str], location: "IndexLocation") -> None:
@@ -291,6 +333,12 @@ def _say_what_is_missing(missing: set[str], location: "IndexLocation") -> None:
 
     say(f"Files no longer there: {len(missing)}, including {min(missing)}")
     say(f"To update the index: {index_command(location)}")
+
+
+def _say_what_does_not_exist(folders: list[str]) -> None:
+    for folder in map(os.path.expanduser, folders):
+        if not os.path.exists(folder):
+            say(f"{folder} does not exist.{did_you_mean_path(folder)}")
 
 
 def _limit(max_distance: int | None, within: int | None, *, everything: bool) -> "DistanceLimit | None":
@@ -302,13 +350,11 @@ def _limit(max_distance: int | None, within: int | None, *, everything: bool) ->
     return None if max_distance is None and within is None else DistanceLimit(max_distance, within)
 
 
-def _filter(folders: list[str], after: str | None, before: str | None, types: list[str]) -> "Filter":
+def _filter(folders: list[str], types: list[str], after: str | None, before: str | None, near: str | None) -> "Filter":
     from hashcli.index.filter import Filter
 
-    for folder in map(os.path.expanduser, folders):
-        if not os.path.exists(folder):
-            say(f"{folder} does not exist.{did_you_mean_path(folder)}")
     try:
-        return Filter(folders, types, after, before)
+        return Filter(folders, types, after, before, near)
     except HashcliError as error:
-        raise UsageError(f"--{error.problem}", "For example: --after 2023, --before 2023-05-14") from error
+        example = "--near 48.86,2.35,10km" if error.problem.startswith("near") else "--after 2023, --before 2023-05-14"
+        raise UsageError(f"--{error.problem}", f"For example: {example}") from error

@@ -93,6 +93,12 @@ class HashModel:
 
         return known_words(self._tokenizer, _readable(text))
 
+    def reads_whole(self, word: str) -> bool:
+        """Whether the model has a token for a word as a whole. It takes most names to pieces, or does not know them."""
+        from hashcli.hashmodel.tokenizer import reads_whole
+
+        return reads_whole(self._tokenizer, word)
+
     def encode_images(self, images: "Iterable[str | os.PathLike[str] | Image.Image]") -> np.ndarray:
         """Photos to float32 [n, bits], in order. Each is the path of a file, or an image that Pillow has opened.
 

@@ -47,3 +47,9 @@ def known_words(tokenizer: Any, text: str) -> KnownWords:
         elif is_text and token != "▁":  # in a Unigram model it stands for the space before a word
             any_known = True
     return KnownWords(any_known, tuple(dict.fromkeys(filter(None, unknown))))
+
+
+def reads_whole(tokenizer: Any, word: str) -> bool:
+    """Whether a tokenizer has a single token for a word, and knows it."""
+    encoding = tokenizer.encode(word, add_special_tokens=False)
+    return sum(encoding.attention_mask) == 1 and known_words(tokenizer, word).any_known

@@ -7,7 +7,7 @@ column is stored twice, and photos have no secondary index, as the one writer ke
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -21,6 +21,7 @@ from hashcli.index.catalog_file import (
     CHECKED_COLUMNS,
     FILE_NAME,
     SOUND_ROW,
+    TO_BE_READ,
     DamagedIndexError,
     DamagedRowsError,
     IndexGoneError,
@@ -31,6 +32,7 @@ from hashcli.index.catalog_file import (
     open_to_read,
     open_to_write,
 )
+from hashcli.index.places import Place
 
 if TYPE_CHECKING:
     from hashcli.index.files.text_files import Text
@@ -41,7 +43,8 @@ _HOLDS_LINES = "lower(substr(CAST(path AS TEXT), -4)) = '.txt'"  # not a caption
 
 
 _STATE = "size, mtime_ns, ctime_ns, beside, hash"
-_FACTS = "taken, taken_from, left_out"
+_FACTS = "taken, taken_from, left_out, latitude, longitude"
+_FACTS_GIVEN = ", ".join("?" * (_FACTS.count(",") + 1))
 _PHOTOS = f"SELECT path, id, {_STATE}, code IS NOT NULL, NULL FROM items WHERE kind = 0"
 _TEXT_FILES = f"""
     SELECT path, min(id), {_STATE}, 1, CASE WHEN {_HOLDS_LINES} THEN min(photo) END FROM items
@@ -52,21 +55,77 @@ _TEXT_FILES = f"""
 # SQLite joins texts with their photos by an index that it makes for this, on disk if it is large.
 _FILTER_FIELDS = (
     """
-    SELECT path, CAST(taken AS INTEGER), CAST(mtime_ns AS INTEGER) FROM items
-    WHERE kind = 0 AND code IS NOT NULL ORDER BY id
+    SELECT path, CAST(taken AS INTEGER), CAST(mtime_ns AS INTEGER), CAST(latitude AS INTEGER),
+        CAST(longitude AS INTEGER)
+    FROM items WHERE kind = 0 AND code IS NOT NULL ORDER BY id
     """,
     """
     WITH photos AS (
-        SELECT path, taken, mtime_ns FROM items
+        SELECT path, taken, mtime_ns, latitude, longitude FROM items
         WHERE kind = 0 AND path IN (SELECT coalesce(photo, path) FROM items WHERE kind = 1) GROUP BY path
     )
     SELECT coalesce(texts.photo, texts.path),
         CAST(iif(photos.path IS NULL, texts.taken, photos.taken) AS INTEGER),
-        CAST(iif(photos.path IS NULL, texts.mtime_ns, photos.mtime_ns) AS INTEGER)
+        CAST(iif(photos.path IS NULL, texts.mtime_ns, photos.mtime_ns) AS INTEGER),
+        CAST(photos.latitude AS INTEGER), CAST(photos.longitude AS INTEGER)
     FROM items AS texts LEFT JOIN photos ON photos.path = coalesce(texts.photo, texts.path)
     WHERE texts.kind = 1 AND texts.code IS NOT NULL ORDER BY texts.id
     """,
 )
+
+# While the index is published, every change of what others see of an item is noted, by whichever statement.
+_SEEN = "path, text, code, line, photo, taken, taken_from, mtime_ns, hash, latitude, longitude"
+_NOTE_CHANGES = f"""
+    CREATE TEMP TRIGGER note_added AFTER INSERT ON items BEGIN
+        INSERT OR IGNORE INTO changes VALUES (new.id, NULL);
+    END;
+    CREATE TEMP TRIGGER note_removed AFTER DELETE ON items BEGIN
+        INSERT OR IGNORE INTO changes VALUES (old.id, iif(old.kind = 0, old.path, NULL));
+    END;
+    CREATE TEMP TRIGGER note_changed AFTER UPDATE OF {_SEEN} ON items BEGIN
+        INSERT OR IGNORE INTO changes VALUES (old.id, iif(old.kind = 0, old.path, NULL));
+    END;
+"""
+# A text about a photo is filtered by the photo's date and place on disk.
+_NOTE_TEXTS_ABOUT_CHANGED_PHOTOS = """
+    INSERT OR IGNORE INTO changes
+    SELECT id, NULL FROM items WHERE kind = 1 AND coalesce(photo, path) IN (
+        SELECT path FROM changes WHERE path IS NOT NULL
+        UNION SELECT items.path FROM changes JOIN items ON items.id = changes.id WHERE items.kind = 0
+    )
+"""
+_CHANGED = (
+    """
+    SELECT items.id, path, text, line, photo, taken, taken_from, mtime_ns, hash, latitude, longitude, code,
+        path, CAST(taken AS INTEGER), CAST(mtime_ns AS INTEGER), CAST(latitude AS INTEGER), CAST(longitude AS INTEGER)
+    FROM (SELECT id FROM changes) AS changed CROSS JOIN items ON items.id = changed.id
+    WHERE kind = 0 AND code IS NOT NULL ORDER BY changed.id
+    """,
+    """
+    WITH photos AS (
+        SELECT path, taken, mtime_ns, latitude, longitude FROM items WHERE kind = 0 AND path IN (
+            SELECT coalesce(items.photo, items.path) FROM changes JOIN items ON items.id = changes.id WHERE kind = 1
+        ) GROUP BY path
+    )
+    SELECT texts.id, texts.path, text, line, photo, texts.taken, taken_from, texts.mtime_ns, hash, NULL, NULL, code,
+        coalesce(photo, texts.path),
+        CAST(iif(photos.path IS NULL, texts.taken, photos.taken) AS INTEGER),
+        CAST(iif(photos.path IS NULL, texts.mtime_ns, photos.mtime_ns) AS INTEGER),
+        CAST(photos.latitude AS INTEGER), CAST(photos.longitude AS INTEGER)
+    FROM (SELECT id FROM changes) AS changed CROSS JOIN items AS texts ON texts.id = changed.id
+    LEFT JOIN photos ON photos.path = coalesce(texts.photo, texts.path)
+    WHERE kind = 1 AND code IS NOT NULL ORDER BY changed.id
+    """,
+)
+# What is said about each photo: a row for each of its texts, and whether that was read in its picture. SQLite joins
+# them by an index that it makes for this.
+_TEXTS_OF_PHOTOS = """
+    SELECT photos.id, photos.path, texts.text, EXISTS (SELECT 1 FROM words_read
+        WHERE words_read.hash = photos.hash AND words_read.text = texts.text)
+    FROM items AS photos
+    LEFT JOIN items AS texts ON texts.kind = 1 AND texts.photo = photos.path
+    WHERE photos.kind = 0 AND photos.code IS NOT NULL ORDER BY photos.id
+"""
 
 
 class Kind(IntEnum):
@@ -138,7 +197,9 @@ class IndexedFile:
 
 class Item(NamedTuple):
     """An item as answers show it, and its code. For a text: its file, the line in it (from 1), and the photo it is
-    about, if any. `mtime_ns` is the time of its file when it was last read, and `hash` that of the file's content."""
+    about, if any. `mtime_ns` is the time of its file when it was last read, `hash` that of the file's content, and
+    `place` is where a photo was taken. `machine` is the label of the machine whose catalog it is in, if those of
+    several are searched."""
 
     path: str
     text: str | None
@@ -149,23 +210,28 @@ class Item(NamedTuple):
     mtime_ns: int
     code: bytes | None
     hash: bytes
+    place: Place | None = None
+    machine: str | None = None
 
     @property
-    def content(self) -> tuple[str | None, str | bytes]:
+    def content(self) -> tuple[str | bytes | None, ...]:
         """What copies of it have in common: photos the content of their files, texts their words and what these are
         about; a description inside a photo is about every copy of it."""
         if self.photo is None or self.photo == self.path:
             return self.text, self.hash
-        return self.text, self.photo
+        return self.text, self.photo, self.machine
 
 
 class PhotoFacts(NamedTuple):
     """What is recorded of a photo's metadata: when it was taken, in seconds of local time, and which of its dates that
-    is (files.dates.DateSource), if it says so; and how many of its texts were left out."""
+    is (files.dates.DateSource), if it says so; how many of its texts were left out; and where it was taken, in
+    ten-millionths of a degree."""
 
     taken: int | None = None
     taken_from: int | None = None
     left_out: int = 0
+    latitude: int | None = None
+    longitude: int | None = None
 
 
 NO_FACTS = PhotoFacts()
@@ -173,12 +239,24 @@ NO_FACTS = PhotoFacts()
 
 class FilterFields(NamedTuple):
     """What filters look at. `path` is as the catalog stores it: absolute, or relative to the folder that the index
-    folder is in. `taken` is in seconds of local time, None if the file does not say.
+    folder is in. `taken` is in seconds of local time, `latitude` and `longitude` in ten-millionths of a degree; None if
+    the file does not say.
     """
 
     path: str
     taken: int | None
     mtime_ns: int | None
+    latitude: int | None = None
+    longitude: int | None = None
+
+
+class Document(NamedTuple):
+    """What is said about a photo: its name with its folders, and the texts about it; and what was read in its
+    picture."""
+
+    id: int
+    texts: list[str]
+    read: list[str]
 
 
 # Raised for values that SQLite cannot hold: of one file, while the catalog itself is as it should be.
@@ -207,7 +285,10 @@ class Catalog:
     ) -> "Catalog":
         """Open for the one writer, creating folder and tables; before an older catalog is migrated, `on_migration` is
         called with its version. Raises HashcliError if that is not possible."""
-        return cls(open_to_write(index_folder, on_migration), index_folder)
+        catalog = cls(open_to_write(index_folder, on_migration), index_folder)
+        if catalog.publication:
+            catalog.note_changes()
+        return catalog
 
     @classmethod
     def open(cls, index_folder: Path) -> "Catalog":
@@ -319,6 +400,20 @@ class Catalog:
 
     def set_refreshed(self, seconds: int) -> None:
         self._set("refreshed", seconds)
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether updates are to read the words in photos."""
+        return self._get("reads_words") == 1
+
+    def set_reads_words(self, reads_words: bool) -> None:
+        """Without, what has been read is dropped, and the next update reads those photos again for other texts. Within
+        `changing_items`."""
+        self._set("reads_words", int(reads_words))
+        if not reads_words:
+            read = "SELECT hash FROM words_read WHERE text != ''"
+            self._db.execute(f"UPDATE items SET beside = {TO_BE_READ} WHERE kind = 0 AND hash IN ({read})")
+            self._db.execute("DELETE FROM words_read")
 
     def roots(self) -> dict[str, int]:
         """The folders that were indexed, each with the number of the device it was on."""
@@ -503,7 +598,7 @@ class Catalog:
         self, path: str, state: FileState, content_hash: bytes, code: np.ndarray, facts: PhotoFacts = NO_FACTS
     ) -> None:
         added = self._db.execute(
-            f"INSERT INTO items (kind, path, {_STATE}, {_FACTS}, code) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO items (kind, path, {_STATE}, {_FACTS}, code) VALUES (?, ?, ?, ?, ?, ?, ?, {_FACTS_GIVEN}, ?)",
             (Kind.IMAGE, self._to_stored(path), *state, content_hash, *facts, code.tobytes()),
         )
         self._set_check_values("id = ?", added.lastrowid)
@@ -512,7 +607,7 @@ class Catalog:
         """Add a photo with the same content, and so the same code, as another one."""
         added = self._db.execute(
             f"INSERT INTO items (kind, path, {_STATE}, {_FACTS}, code) "
-            "SELECT kind, ?, ?, ?, ?, ?, hash, ?, ?, ?, code FROM items WHERE id = ?",
+            f"SELECT kind, ?, ?, ?, ?, ?, hash, {_FACTS_GIVEN}, code FROM items WHERE id = ?",
             (self._to_stored(path), *state, *facts, source_id),
         )
         self._set_check_values("id = ?", added.lastrowid)
@@ -522,7 +617,7 @@ class Catalog:
     ) -> None:
         """Record that a photo has new content."""
         self._db.execute(
-            f"UPDATE items SET ({_STATE}, {_FACTS}, code) = (?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?",
+            f"UPDATE items SET ({_STATE}, {_FACTS}, code) = (?, ?, ?, ?, ?, {_FACTS_GIVEN}, ?) WHERE id = ?",
             (*state, content_hash, *facts, code.tobytes(), id_),
         )
         self._set_check_values("id = ?", id_)
@@ -531,7 +626,7 @@ class Catalog:
         """Record that a photo has the content, and so the code, of another one now."""
         self._db.execute(
             f"UPDATE items SET ({_STATE}, {_FACTS}, code) = "
-            "(SELECT ?, ?, ?, ?, hash, ?, ?, ?, code FROM items WHERE id = ?) WHERE id = ?",
+            f"(SELECT ?, ?, ?, ?, hash, {_FACTS_GIVEN}, code FROM items WHERE id = ?) WHERE id = ?",
             (*state, *facts, source_id, id_),
         )
         self._set_check_values("id = ?", id_)
@@ -539,7 +634,7 @@ class Catalog:
     def set_path(self, id_: int, path: str, state: FileState, facts: PhotoFacts) -> None:
         """Record that a photo has another path, another time or other metadata, and the same content."""
         self._db.execute(
-            f"UPDATE items SET (path, {_STATE}, {_FACTS}) = (?, ?, ?, ?, ?, hash, ?, ?, ?) WHERE id = ?",
+            f"UPDATE items SET (path, {_STATE}, {_FACTS}) = (?, ?, ?, ?, ?, hash, {_FACTS_GIVEN}) WHERE id = ?",
             (self._to_stored(path), *state, *facts, id_),
         )
         self._set_check_values("id = ?", id_)
@@ -577,6 +672,24 @@ class Catalog:
 
     def remove_texts(self, path: str) -> None:
         self._db.execute("DELETE FROM items WHERE kind = 1 AND path = ?", (self._to_stored(path),))
+
+    def contents_read(self) -> set[bytes]:
+        """The hashes of the contents of photos whose words have been read."""
+        return {hash_ for (hash_,) in self._db.execute("SELECT DISTINCT hash FROM words_read")}
+
+    def texts_in_content(self, content_hash: bytes) -> list[str]:
+        """What was read in the picture of photos with some content."""
+        query = "SELECT text FROM words_read WHERE hash = ? AND text != ''"
+        return [str(text) for (text,) in self._db.execute(query, (content_hash,))]
+
+    def set_texts_in_content(self, content_hash: bytes, texts: Sequence[str]) -> None:
+        """Record what was read, which may be nothing."""
+        rows = ((content_hash, text) for text in texts or [""])
+        self._db.executemany("INSERT OR REPLACE INTO words_read VALUES (?, ?)", rows)
+
+    def remove_contents_without_photos(self) -> None:
+        """Drop what was read in photos that are no longer in the catalog. Within a transaction."""
+        self._db.execute("DELETE FROM words_read WHERE hash NOT IN (SELECT hash FROM items WHERE kind = 0)")
 
     def orphans(self) -> list[str]:
         """The paths of photos that are not in the catalog, though descriptions from inside them are."""
@@ -633,26 +746,45 @@ class Catalog:
         for id_ in ids:
             if row := self._db.execute(query, (id_,)).fetchone():
                 is_sound, expected, *columns = row
-                _, path, content_hash, text, code, line, photo, taken, taken_from, mtime_ns = columns
+                _, path, content_hash, text, code, line, photo, taken, taken_from, mtime_ns, *stored_place = columns
                 is_checked = self._has_check_values and code is not None
                 if not is_sound or (is_checked and expected != check_value(*columns)):
                     raise DamagedRowsError(self._folder)
                 photo = photo and self._from_stored(photo)
-                place = self._from_stored(path), text, line, photo
-                items[id_] = Item(*place, taken, taken_from, mtime_ns, code, content_hash)
+                where = self._from_stored(path), text, line, photo
+                place = Place.from_stored(*stored_place)
+                items[id_] = Item(*where, taken, taken_from, mtime_ns, code, content_hash, place)
         return items
 
     def filter_fields(self, kind: Kind) -> Iterator[FilterFields]:
         """What filters look at of every encoded item of a kind, in ascending order of their ids.
 
-        For a text about a photo, these are the photo's path, and its times if it is indexed. A photo that has not been
-        read since its catalog was migrated from version 1 has no times.
+        For a text about a photo, these are the photo's path, and its times and place if it is indexed. A photo that has
+        not been read since its catalog was migrated from version 1 has no times.
         """
-        for path, taken, mtime_ns in self._db.execute(_FILTER_FIELDS[kind]):
+        for path, taken, mtime_ns, *place in self._db.execute(_FILTER_FIELDS[kind]):
             if type(path) is not str:
                 self._from_stored(path)  # raises for what is no path
                 path = os.fsdecode(path)
-            yield FilterFields(path, taken, mtime_ns or None)
+            yield FilterFields(path, taken, mtime_ns or None, *place)
+
+    def documents(self) -> Iterator[Document]:
+        """Of every encoded photo, in ascending order of their ids. A photo's folders are those from the root on that it
+        was indexed with, or without one the one it is in."""
+        roots = [(root.rstrip(os.sep) + os.sep, len(os.path.dirname(root))) for root in sorted(self.roots(), key=len)]
+        document: Document | None = None
+        for id_, stored, text, is_read in self._db.execute(_TEXTS_OF_PHOTOS):
+            if document is None or id_ != document.id:
+                if document:
+                    yield document
+                path = self._from_stored(stored)
+                above = next((length for root, length in roots if path.startswith(root)), None)
+                above = len(os.path.dirname(os.path.dirname(path))) if above is None else above
+                document = Document(id_, [path[above:]], [])
+            if isinstance(text, str):
+                (document.read if is_read else document.texts).append(text)
+        if document:
+            yield document
 
     def rows_of(self, kind: Kind, path: str) -> list[int]:
         """The rows, in ascending order of all encoded items of a kind, of a photo or text file, or of what is about
@@ -665,14 +797,72 @@ class Catalog:
         rows = self._db.execute(query, (self._to_stored(path), absolute, kind))
         return [row for row, (is_same,) in enumerate(rows) if is_same]
 
+    # --- publishing ---
+
+    @property
+    def publication(self) -> str | None:
+        """Where and how the index is published, as `publish` has written it; None if it is not."""
+        publication = self._get("publication")
+        return publication if isinstance(publication, str) else None
+
+    def set_publication(self, publication: str | None) -> None:
+        """Within a transaction. Without one, no changes are noted any more."""
+        if publication is not None:
+            self._set("publication", publication)
+            return
+        self._db.execute("DELETE FROM meta WHERE key = 'publication'")
+        self._db.execute("DELETE FROM changes")
+        for name in ("added", "removed", "changed"):
+            self._db.execute(f"DROP TRIGGER IF EXISTS note_{name}")
+
+    def note_changes(self) -> None:
+        """Note every change of an item in this connection, in its transaction, until it is published."""
+        self._db.executescript(_NOTE_CHANGES.replace("TEMP TRIGGER", "TEMP TRIGGER IF NOT EXISTS"))
+
+    def note_all(self) -> None:
+        """Take every item for changed. Within a transaction."""
+        self._db.execute("INSERT OR IGNORE INTO changes SELECT id, NULL FROM items WHERE code IS NOT NULL")
+
+    def note_texts_about_changed_photos(self) -> None:
+        self._db.execute(_NOTE_TEXTS_ABOUT_CHANGED_PHOTOS)
+
+    def count_changes(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM changes").fetchone()[0])
+
+    def changed_items(self, kind: Kind) -> Iterator[tuple[int, Item, FilterFields]]:
+        """The encoded items of a kind that have changed, in ascending order of their ids, read as they are taken."""
+        for id_, path, text, line, photo, *facts, code, about, taken, mtime_ns, north, east in self._db.execute(
+            _CHANGED[kind]
+        ):
+            photo = photo and self._from_stored(photo)
+            taken_then, taken_from, modified, content_hash, latitude, longitude = facts
+            place = Place.from_stored(latitude, longitude)
+            shown = self._from_stored(path), text, line, photo, taken_then, taken_from, modified
+            fields = FilterFields(self._from_stored(about), taken, mtime_ns or None, north, east)
+            yield id_, Item(*shown, code, content_hash, place), fields
+
+    def changed_to_nothing(self) -> list[int]:
+        """The ids of items that are gone, or wait to be encoded again."""
+        query = """
+            SELECT id FROM changes
+            WHERE NOT EXISTS (SELECT 1 FROM items WHERE items.id = changes.id AND code IS NOT NULL) ORDER BY id
+        """
+        return [id_ for (id_,) in self._db.execute(query)]
+
+    def forget_changes(self, ids: Iterable[int]) -> None:
+        """Within a transaction."""
+        self._db.executemany("DELETE FROM changes WHERE id = ?", ((id_,) for id_ in ids))
+
     # --- how settings and paths are stored ---
 
     def _set_check_values(self, where: str, value: str | bytes | int | None) -> None:
-        """Of rows just written, which this must be called for."""
-        self._db.execute(
-            f"UPDATE items SET check_value = check_value({CHECKED_COLUMNS}) WHERE code IS NOT NULL AND {where}",
-            (value,),
-        )
+        """Of rows just written, which this must be called for.
+
+        Not by SQLite, which makes an error of a Ctrl-C that comes while it calls a function.
+        """
+        query = f"SELECT id, {CHECKED_COLUMNS} FROM items WHERE code IS NOT NULL AND {where}"
+        values = [(check_value(*columns), id_) for id_, *columns in self._db.execute(query, (value,))]
+        self._db.executemany("UPDATE items SET check_value = ? WHERE id = ?", values)
 
     def _get(self, key: str) -> str | int | None:
         with explaining_errors(self._folder):

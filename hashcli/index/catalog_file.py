@@ -5,6 +5,7 @@
 
 import errno
 import os
+import re
 import sqlite3
 import time
 import zlib
@@ -16,7 +17,7 @@ from hashcli.errors import HashcliError, did_you_mean_path
 from hashcli.plain_files import check_plain
 
 FILE_NAME = "catalog.sqlite"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 7
 
 # items
 #   kind         0 a photo, 1 a text
@@ -36,12 +37,20 @@ SCHEMA_VERSION = 4
 #   beside       of a photo, a check value of the states of the files beside it that say something about it, such as
 #                .xmp sidecars; 0 if there are none, and TO_BE_READ, which none has, to have the photo read once more
 #   check_value  of what answers show (CHECKED_COLUMNS), to notice a damaged row; NULL while there is no code
+#   latitude, longitude   where a photo was taken, in ten-millionths of a degree; NULL if it does not say
 # excludes     what scans leave out, as patterns of .gitignore; in the order in which they hold
 # forgotten    files and folders within a root that were dropped, and are not to come back unless they are named
+# words_read   what was read in the pictures of photos, by the hash of their content; an empty text alone for nothing
+# changes      while the index is published: items that have changed since, and those that are gone, by their ids; of
+#              photos also the path that they had
+_WORDS_READ = (
+    "CREATE TABLE words_read (hash BLOB NOT NULL, text TEXT NOT NULL, PRIMARY KEY (hash, text)) WITHOUT ROWID;"
+)
 _EXCLUDES_AND_FORGOTTEN = """
 CREATE TABLE excludes (number INTEGER PRIMARY KEY, pattern TEXT NOT NULL UNIQUE);
 CREATE TABLE forgotten (path TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+_CHANGES = "CREATE TABLE changes (id INTEGER PRIMARY KEY, path TEXT);"
 _SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE roots (path TEXT PRIMARY KEY, device INTEGER NOT NULL) WITHOUT ROWID;
@@ -61,13 +70,18 @@ CREATE TABLE items (
     taken_from INTEGER,
     left_out INTEGER NOT NULL DEFAULT 0,
     beside INTEGER NOT NULL DEFAULT 0,
-    check_value INTEGER
+    check_value INTEGER,
+    latitude INTEGER,
+    longitude INTEGER
 );
 CREATE INDEX texts_by_path ON items (path) WHERE kind = 1;
 {_EXCLUDES_AND_FORGOTTEN}
+{_WORDS_READ}
+{_CHANGES}
 """
 _CHECKED_IN_3 = "kind, path, hash, text, code, line, photo, taken, taken_from"
-CHECKED_COLUMNS = f"{_CHECKED_IN_3}, mtime_ns"
+_CHECKED_IN_4 = f"{_CHECKED_IN_3}, mtime_ns"
+CHECKED_COLUMNS = f"{_CHECKED_IN_4}, latitude, longitude"
 
 # What every row must be, whoever wrote it: SQLite keeps any value in any column. {width} is that of a code in bytes.
 SOUND_ROW = """
@@ -78,6 +92,8 @@ AND typeof(line) IN ('integer', 'null') AND typeof(photo) IN ('text', 'blob', 'n
 AND NOT instr(CAST(coalesce(photo, '') AS BLOB), x'00')
 AND typeof(taken) IN ('integer', 'null') AND typeof(ctime_ns) IN ('integer', 'null')
 AND typeof(taken_from) IN ('integer', 'null') AND typeof(left_out) = 'integer' AND typeof(beside) = 'integer'
+AND (latitude IS NULL AND longitude IS NULL OR typeof(latitude) = 'integer' AND typeof(longitude) = 'integer'
+    AND latitude BETWEEN -900000000 AND 900000000 AND longitude BETWEEN -1800000000 AND 1800000000)
 """
 
 TO_BE_READ = -1  # in the column `beside`
@@ -122,21 +138,28 @@ _MIGRATIONS = {
     """,
     # Rows that are damaged stay so.
     3: f"""
-    UPDATE items SET check_value = check_value({CHECKED_COLUMNS})
+    UPDATE items SET check_value = check_value({_CHECKED_IN_4})
         WHERE code IS NOT NULL AND check_value = check_value({_CHECKED_IN_3});
     """,
+    # Older versions did not look for places: each photo is read once more, and not encoded.
+    4: f"""
+    ALTER TABLE items ADD COLUMN latitude INTEGER;
+    ALTER TABLE items ADD COLUMN longitude INTEGER;
+    UPDATE items SET beside = {TO_BE_READ} WHERE kind = 0;
+    """,
+    5: _WORDS_READ,
+    6: _CHANGES,
 }
 
 # Catalogs of version 3 had fewer columns at first, in another order: they are taken back to version 2.
-_FIRST_SCHEMA_3 = _SCHEMA.replace("    taken_from INTEGER,\n", "").replace(
-    "    beside INTEGER NOT NULL DEFAULT 0,\n", ""
-)
+_FIRST_SCHEMA_3 = re.sub(r"    (taken_from|beside) .*\n", "", _SCHEMA)
 _FROM_FIRST_3_TO_2 = "".join(
     f"ALTER TABLE items DROP COLUMN {column};" for column in ("ctime_ns", "left_out", "check_value")
 )
 
 # How a reader, which must not migrate, sees the catalogs of older versions.
-_NEW_IN_3 = "NULL AS ctime_ns, NULL AS taken_from, 0 AS left_out, 0 AS beside, NULL AS check_value"
+_NEW_IN_5 = "NULL AS latitude, NULL AS longitude"
+_NEW_IN_3 = f"NULL AS ctime_ns, NULL AS taken_from, 0 AS left_out, 0 AS beside, NULL AS check_value, {_NEW_IN_5}"
 _NO_EXCLUDES_AND_FORGOTTEN = """
 CREATE TEMP VIEW excludes AS SELECT 0 AS number, '' AS pattern WHERE false;
 CREATE TEMP VIEW forgotten AS SELECT '' AS path WHERE false;
@@ -151,17 +174,23 @@ _AS_NOW = {
     CREATE TEMP VIEW items AS SELECT *, {_NEW_IN_3} FROM main.items;
     {_NO_EXCLUDES_AND_FORGOTTEN}
     """,
+    **dict.fromkeys((3, 4), f"CREATE TEMP VIEW items AS SELECT *, {_NEW_IN_5} FROM main.items;"),
 }
-_FIRST_3_AS_NOW = "CREATE TEMP VIEW items AS SELECT *, NULL AS taken_from, 0 AS beside FROM main.items"
+_NO_WORDS_READ = "CREATE TEMP VIEW words_read AS SELECT x'' AS hash, '' AS text WHERE false"
+_FIRST_3_AS_NOW = f"CREATE TEMP VIEW items AS SELECT *, NULL AS taken_from, 0 AS beside, {_NEW_IN_5} FROM main.items"
 
 
 def has_check_values(db: sqlite3.Connection) -> bool:
     """Whether rows have check values, of all that is checked now: an older catalog that is only read has none."""
-    return int(db.execute("PRAGMA user_version").fetchone()[0]) == SCHEMA_VERSION
+    return int(db.execute("PRAGMA user_version").fetchone()[0]) >= 4
 
 
 def check_value(*columns: str | bytes | int | None) -> int:
-    """The check value of a row, from its CHECKED_COLUMNS as they are stored: their CRC-32."""
+    """The check value of a row, from its CHECKED_COLUMNS as they are stored: their CRC-32. Without a place, it is what
+    it was before there were places."""
+    before = _CHECKED_IN_4.count(",") + 1
+    if columns[before:] == (None, None):
+        columns = columns[:before]
     return zlib.crc32(ascii(columns).encode())
 
 
@@ -249,10 +278,12 @@ def open_to_read(index_folder: Path) -> sqlite3.Connection:
         version = _schema_version(db, path) if db else 0
         if db is None or version == 0:  # 0: its first writer was killed, or is at work, before it made the tables
             raise IndexNotFoundError(index_folder)
-        if version in _AS_NOW:
-            db.executescript(_AS_NOW[version])
-        elif _is_first_3(db, version):
+        if _is_first_3(db, version):
             db.execute(_FIRST_3_AS_NOW)
+        elif version in _AS_NOW:
+            db.executescript(_AS_NOW[version])
+        if version < 6:
+            db.execute(_NO_WORDS_READ)
     return db
 
 

@@ -18,7 +18,7 @@ from hashcli.index.catalog import Kind
 from hashcli.index.derived_files import TRAILER, ChecksummedFile, generation_of, map_file, write_file
 
 # Codes tie often. Asking for a few more than are wanted costs nothing, and the ties at rank k are nearly always whole.
-_MARGIN = 64
+MARGIN = 64
 _NPY_HEADER = 128  # bytes that np.save puts before a one-dimensional array
 _FAISS_FLAT = b"IBxF"  # how FAISS's file of a flat binary index begins
 _SMALL = 8 << 20  # bytes of which the checksum takes no time that matters to a search: 4 ms
@@ -39,14 +39,15 @@ class Candidates(NamedTuple):
     codes: np.ndarray
 
 
-class CodeIndex(Protocol):
+class SearchableCodes(Protocol):
     """The packed codes of one kind of item, searchable by Hamming distance.
 
-    Item ids are int64 and unique; codes are uint8 [n, bits / 8]. `generation` is that of the catalog whose codes it
-    holds, None if it holds nothing that can be used; a searcher compares it with the catalog's before each search.
+    Item ids are int64 and unique; codes are uint8 [n, bits / 8].
     """
 
-    generation: int | None
+    @property
+    def ids(self) -> np.ndarray:
+        """The ids of its items, in ascending order."""
 
     def __len__(self) -> int:
         """How many items it holds."""
@@ -57,6 +58,16 @@ class CodeIndex(Protocol):
         These are at least the `count` nearest items, and all that are as near as the k-th (k <= count). `among`, bool
         [n] for the n items in ascending order of their ids, says which are searched; without it, all are.
         """
+
+
+class CodeIndex(SearchableCodes, Protocol):
+    """Codes that are derived from a catalog on this machine, and kept up to date with it.
+
+    `generation` is that of the catalog whose codes it holds, None if it holds nothing that can be used; a searcher
+    compares it with the catalog's before each search.
+    """
+
+    generation: int | None
 
     def replace(self, ids: np.ndarray, codes: np.ndarray, generation: int) -> None:
         """Replace all items by these. If that fails, raises OSError and keeps the old ones."""
@@ -78,9 +89,13 @@ class MemoryCodeIndex:
     def __len__(self) -> int:
         return int(self._flat.ntotal)
 
+    @property
+    def ids(self) -> np.ndarray:
+        return self._ids
+
     def search(self, codes: np.ndarray, k: int, count: int, among: np.ndarray | None = None) -> list[Candidates]:
         available = len(self) if among is None else int(np.count_nonzero(among))
-        k, count = min(k, available), min(count + _MARGIN, available)
+        k, count = min(k, available), min(count + MARGIN, available)
         if not k:
             return [_nothing(codes) for _ in codes]
         chosen = None if among is None or available == len(self) else _only(among)
@@ -159,6 +174,11 @@ class BlockwiseCodes:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def ids(self) -> np.ndarray:
+        """As for `CodeIndex`; read anew each time."""
+        return np.concatenate([np.empty(0, np.int64), *(ids for ids, _ in self._read())])
+
     def search(self, codes: np.ndarray, k: int, count: int, among: np.ndarray | None = None) -> list[Candidates]:
         """As for `CodeIndex`."""
         best = [_nothing(codes) for _ in codes]
@@ -180,9 +200,9 @@ def _nearest_of(some: Candidates, others: Candidates, k: int, count: int) -> Can
     """Of two lots of candidates, those that `CodeIndex.search` has to find in both together."""
     ids, distances, codes = (np.concatenate(both) for both in zip(some, others, strict=True))
     order = np.lexsort((ids, distances))
-    if len(order) > count + _MARGIN:
+    if len(order) > count + MARGIN:
         ties = int(np.searchsorted(distances[order], distances[order[k - 1]], side="right"))
-        order = order[: max(count + _MARGIN, ties)]
+        order = order[: max(count + MARGIN, ties)]
     return Candidates(ids[order], distances[order], codes[order])
 
 

@@ -1,9 +1,9 @@
-"""Which items of an index may be answers: where they lie, of which file type, and from when."""
+"""Which items of an index may be answers: where they lie, of which file type, from when, and taken where."""
 
 import os
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from hashcli.errors import HashcliError
 from hashcli.index.files.paths import canonical
+from hashcli.index.places import Circle, circle
 
 if TYPE_CHECKING:
     from hashcli.index.filter_table import FilterTable, Group
@@ -24,32 +25,36 @@ _SAME_TYPE = (frozenset({"jpg", "jpeg"}), frozenset({"tif", "tiff"}), frozenset(
 
 @dataclass(frozen=True)
 class Filter:
-    """Which items may be answers: those in one of the folders, of one of the file types, and within these dates.
+    """Which items may be answers: those in one of the folders, of one of the file types, within these dates, and near a
+    place.
 
     No folders, or no types, set no bound. `types` are file name endings such as "jpg", which stands for "jpeg" too.
     `after` and `before` are a date, or a text such as 2023, 2023-05, 2023-05-14 or 2023-05-14T18:30, in the local time
     where the photo was taken; `after` includes that moment, `before` does not. A photo that does not say when it was
-    taken has the time at which its file was last changed. A text about a photo is judged by the photo.
+    taken has the time at which its file was last changed. `near` is a latitude and a longitude in degrees and how many
+    kilometres around them, 10 if it is left out; or a text such as "48.86,2.35,10km" or "48.86,2.35,500m". It takes no
+    photo that does not say where it was taken. A text about a photo is judged by the photo.
 
-        Filter(folders=["~/Pictures/family"], types=["jpg"], after="2023", before="2024-07")
+        Filter(folders=["~/Pictures/family"], types=["jpg"], after="2023", before="2024-07", near=(48.86, 2.35, 5))
 
-    Raises HashcliError for an `after` or `before` that is not a day.
+    Raises HashcliError for an `after` or `before` that is not a day, and for a `near` that is not a place.
     """
 
     folders: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = ()
     types: str | Iterable[str] = ()
     after: str | int | date | None = None
     before: str | int | date | None = None
+    near: str | Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folders", _all_of(self.folders))
         object.__setattr__(self, "types", _all_of(self.types))
-        self.compiled()  # raises for a date that is wrong
+        self.compiled()  # raises for a date or place that is wrong
 
     def compiled(self) -> "CompiledFilter":
         """The filter as it is applied to many items. Folders are looked up on disk, for links in their paths."""
         expanded = [os.path.expanduser(folder) for folder in _all_of(self.folders)]
-        absolute = [path for folder in expanded for path in (canonical(folder), os.path.abspath(folder))]
+        absolute = [path for folder in expanded for path in _absolute_forms(folder)]
         types = {name.lower().lstrip(".") for name in _all_of(self.types)}
         same = (other for group in _SAME_TYPE if group & types for other in group)
         return CompiledFilter(
@@ -57,17 +62,20 @@ class Filter:
             frozenset(f".{name}" for name in (*types, *same)),
             None if self.after is None else _local_time("after", self.after),
             None if self.before is None else _local_time("before", self.before),
+            None if self.near is None else circle(self.near),
         )
 
 
 @dataclass(frozen=True)
 class CompiledFilter:
-    """Absolute folders, file name endings in lower case with their dot, and times in microseconds of local time."""
+    """Absolute folders, file name endings in lower case with their dot, times in microseconds of local time, and where
+    photos were taken."""
 
     folders: tuple[str, ...] = ()
     suffixes: frozenset[str] = frozenset()
     after: int | None = None
     before: int | None = None
+    near: Circle | None = None
 
     def __bool__(self) -> bool:
         return self != CompiledFilter()
@@ -94,6 +102,8 @@ class CompiledFilter:
             taken[[row for row in rows_of(file) if row < len(taken)]] = True
         of_type = [not self.suffixes or group.suffix in self.suffixes for group in table.names]
         taken &= np.array(of_type, bool)[table.groups]
+        if self.near:
+            taken &= table.are_in(self.near)
         if self.after is None and self.before is None:
             return taken
         clocks = np.array([group.clock for group in table.names], np.uint8)
@@ -107,6 +117,11 @@ class CompiledFilter:
             if before:
                 taken[block] &= ~before.holds(times, clock == MODIFIED)
         return taken
+
+
+def _absolute_forms(folder: str) -> tuple[str, ...]:
+    """A folder as an index may know it: also by a link's name. An address, as of published photos, stays as it is."""
+    return (folder,) if "://" in folder else (canonical(folder), os.path.abspath(folder))
 
 
 def _folder_and_suffix(path: str) -> tuple[str, str]:
@@ -154,7 +169,7 @@ class _From:
     """From a moment of local time on, in microseconds as if that were UTC."""
 
     def __init__(self, moment: int) -> None:
-        self._moment, self._in_utc = moment, _from_in_utc(moment)
+        self._moment, self._in_utc = moment, from_in_utc(moment)
 
     def holds(self, times: np.ndarray, is_utc: np.ndarray) -> np.ndarray:
         """Which times are at or after the moment, bool [n]. They are in UTC where `is_utc` says so, else in local
@@ -165,7 +180,7 @@ class _From:
         return np.where(is_utc, from_utc, times >= self._moment)
 
 
-def _from_in_utc(moment: int) -> list[tuple[int, int]]:
+def from_in_utc(moment: int) -> list[tuple[int, int]]:
     """When local time is at or after a moment: from when to when in UTC, in microseconds.
 
     Usually that is one stretch of time, but clocks that are put back show the same time twice. Local time is less than

@@ -12,6 +12,7 @@ from platformdirs import user_data_path
 from hashcli.config_file import ConfigFileError, config_path, read_config
 from hashcli.errors import HashcliError
 from hashcli.index.catalog_file import FILE_NAME
+from hashcli.index.milvus_address import MilvusAddress, is_milvus_address
 
 BESIDE_PHOTOS = ".hashcli"  # an index of this name is found from the folder it is in and from all below it
 DEFAULT_NAME = "default"
@@ -40,12 +41,14 @@ class IndexLocation:
     """The folder of an index, absolute and without links, whether or not an index is there yet.
 
     `name` is set if it was chosen by its name, or is the default one. With `was_found` it was not chosen at all, but
-    found, and will be found in the same way again.
+    found, and will be found in the same way again. With `collection` it is a collection on a Milvus server, and the
+    folder means nothing.
     """
 
     folder: Path
     name: str | None = None
     was_found: bool = False
+    collection: MilvusAddress | None = None
 
 
 def locate(folder: str | os.PathLike[str] | None = None, name: str | None = None) -> IndexLocation:
@@ -54,6 +57,8 @@ def locate(folder: str | os.PathLike[str] | None = None, name: str | None = None
     Without folder and name, it is the index that $HASHCLI_INDEX names; else the one that `index` or `name` at the top
     of the config file chooses; else the one in a `.hashcli` in the working directory or in the nearest folder above
     that has one, as git finds its own; else the default one in the user's data folder.
+
+    An address such as milvus://127.0.0.1:19530/archive in the place of the folder is that of a collection.
 
     Raises IndexNameError, ForeignIndexError, ConfigFileError, and HashcliError for a folder without a name.
     """
@@ -65,6 +70,8 @@ def locate(folder: str | os.PathLike[str] | None = None, name: str | None = None
         return IndexLocation(_resolved(_folder_of_name(name)), name)
     if folder is None:
         return _find()
+    if is_milvus_address(folder):
+        return IndexLocation(Path(), collection=MilvusAddress.parse(str(folder)))
     if not Path(folder).name:
         raise HashcliError(f"{os.fspath(folder)!r} is not the name of a folder.", "Give a folder for the index.")
     return IndexLocation(_resolved(Path(folder).expanduser()))

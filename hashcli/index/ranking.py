@@ -34,13 +34,23 @@ class Neighbours(NamedTuple):
     uint8 [n, bits / 8].
 
     `nearest_distance` is that of the nearest item of all, even if it is too far away to be an answer; None without
-    items.
+    items. The first `by_words` of them come first for words that stand in or beside them.
     """
 
     ids: np.ndarray
     distances: np.ndarray
     codes: np.ndarray
     nearest_distance: int | None
+    by_words: int = 0
+
+    def in_order_of_ids(self) -> "Neighbours":
+        """Without distances, as the query is nowhere."""
+        order = np.argsort(self.ids)
+        return Neighbours(self.ids[order], np.full(len(order), UNKNOWN), self.codes[order], None)
+
+    def rows(self, rows: np.ndarray) -> "Neighbours":
+        """Those in some rows."""
+        return self._replace(ids=self.ids[rows], distances=self.distances[rows], codes=self.codes[rows])
 
     def first(self, k: int) -> "Neighbours":
         """The k best."""
@@ -60,26 +70,51 @@ class Neighbours(NamedTuple):
         return self._replace(ids=self.ids[rows], distances=self.distances[rows], codes=self.codes[rows])
 
 
-def rank(candidates: Candidates, output: np.ndarray, reranked: int, limit: DistanceLimit) -> Neighbours:
+UNKNOWN = -1  # in the place of a distance from a query that is nowhere, as the hash model knows no word of it
+NOTHING = Neighbours(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 0), np.uint8), None)
+
+
+def rank(
+    candidates: Candidates,
+    output: np.ndarray,
+    reranked: int,
+    limit: DistanceLimit,
+    evidence: np.ndarray | None = None,
+) -> Neighbours:
     """The candidates for a query's float output [bits], best first.
 
     They are ordered by Hamming distance, equal distances by the asymmetric score (the query's output times the item's
-    -1 and +1), then by id. The first `reranked` of them are then ordered by that score alone. Candidates beyond the
-    limit are left out first.
+    -1 and +1, and the `evidence` of words, float64 [candidates], times the length of the output), then by id. The first
+    `reranked` of them are then ordered by that score alone. Candidates beyond the limit are left out first.
     """
     ids, distances, codes = candidates
     if not len(ids):
         return Neighbours(ids, distances, codes, None)
     nearest = int(distances.min())
     largest = limit.largest(nearest)
+    scores = unpack(codes) @ output  # [candidates]
+    if evidence is not None:
+        scores = scores + evidence * np.linalg.norm(output)
     if largest is not None:
         near = distances <= largest
-        ids, distances, codes = ids[near], distances[near], codes[near]
-    scores = unpack(codes) @ output  # [candidates]
+        ids, distances, codes, scores = ids[near], distances[near], codes[near], scores[near]
     order = np.lexsort((ids, -scores, distances))
     head = order[:reranked]
     best = np.concatenate([head[np.lexsort((ids[head], -scores[head]))], order[reranked:]])
     return Neighbours(ids[best], distances[best], codes[best], nearest)
+
+
+def before(first: Neighbours, others: Neighbours) -> Neighbours:
+    """Both, where those of the first come before the others."""
+    if not len(first.ids):
+        return others
+    rest = np.flatnonzero(~np.isin(others.ids, first.ids))
+    if not len(rest):
+        return first._replace(nearest_distance=others.nearest_distance, by_words=len(first.ids))
+    ids, distances, codes = (
+        np.concatenate([mine, theirs[rest]]) for mine, theirs in zip(first[:3], others[:3], strict=True)
+    )
+    return Neighbours(ids, distances, codes, others.nearest_distance, len(first.ids))
 
 
 def reach(candidates: Candidates, k: int, count: int) -> float:

@@ -16,22 +16,28 @@ class SearchResult:
     rank        its place among the answers of its kind, from 1
     kind        "image" for a photo, or "text"
     path        of the photo, or of the file that the text comes from; absolute
-    distance    how many bits of its code differ from the query's, of `bits` in all
+    distance    how many bits of its code differ from the query's, of `bits` in all; None if the hash model knows no
+                word of the query
     text, line  of a text: its words, and its line in the file, from 1 (None for a description inside a photo)
     photo       of a text: the path of the photo it is about, if it is about one
     taken       of a photo: when it was taken, in seconds since 1970 of its local time; None if nothing says so
     taken_from  which of the photo's dates this is: "DateTimeOriginal", "XMP" or "GPS", say
     modified    when the file was last changed, in seconds since 1970 of local time: filters by date use it for a photo
                 that does not say when it was taken
+    latitude, longitude   of a photo: where it was taken, in degrees, north and east positive; None if nothing says so
+    words       of a photo: the words of the query that stand in the texts about it, its name or its folders
     is_missing  whether the file is gone: it was moved or deleted after the index was last brought up to date
     copies      how many identical copies of it are not answers of their own: photos with the same content, or the same
                 words about one photo
+    machine     in a collection that several machines fill, the label of the one that holds the file; its path is that
+                on this machine, or the address by which it was published
+    id          its number in the catalog of the index, which no other item will get; None for one made by hand
     """
 
     rank: int
     kind: str
     path: str
-    distance: int
+    distance: int | None
     bits: int
     text: str | None = None
     line: int | None = None
@@ -39,8 +45,13 @@ class SearchResult:
     taken: int | None = None
     taken_from: str | None = None
     modified: int | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    words: tuple[str, ...] = ()
     is_missing: bool = False
     copies: int = 0
+    machine: str | None = None
+    id: int | None = None
 
     @property
     def date(self) -> int | None:
@@ -48,9 +59,9 @@ class SearchResult:
         return self.modified if self.taken is None else self.taken
 
     @property
-    def similarity(self) -> float:
-        """The share of bits that agree, from 0 to 1."""
-        return 1 - self.distance / self.bits
+    def similarity(self) -> float | None:
+        """The share of bits that agree, from 0 to 1; None without a distance."""
+        return None if self.distance is None else 1 - self.distance / self.bits
 
     @property
     def picture(self) -> str | None:
@@ -65,6 +76,7 @@ class WhyNone(Enum):
     FILTERED = "the filter leaves none"
     NO_ITEMS = "the index holds no items of this kind"
     NO_KNOWN_WORDS = "the hash model knows no word of the query"
+    NO_WORDS = "no item that passes the filter holds the words"
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,14 @@ class SearchResults(Sequence[SearchResult]):
     why_none: WhyNone | None = None
     unknown_words: tuple[str, ...] = ()
     error: HashcliError | None = None
+
+    @property
+    def words_not_found(self) -> list[str]:
+        """The unknown words that no answer has in its texts, name or folders either."""
+        from hashcli.index.words import words_of
+
+        held = {word for result in self.results for held in result.words for word in words_of(held)}
+        return [word for word in self.unknown_words if not (parts := {*words_of(word)}) or not parts <= held]
 
     @overload
     def __getitem__(self, index: int) -> SearchResult: ...

@@ -7,12 +7,13 @@ photos and texts. The terminal and Python get the same answers because both call
 import logging
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
@@ -23,15 +24,16 @@ from hashcli.hashmodel.prefetch import batched
 from hashcli.hashmodel.registry import find_model
 from hashcli.index.catalog import Catalog, IndexedModel, Item, Kind
 from hashcli.index.catalog_file import IndexNotFoundError
-from hashcli.index.code_index import BlockwiseCodes, Candidates, CodeIndex, FaissCodeIndex
+from hashcli.index.code_index import BlockwiseCodes, Candidates, FaissCodeIndex, SearchableCodes
 from hashcli.index.files.dates import date_label
 from hashcli.index.filter import CompiledFilter, Filter, wall_clock
-from hashcli.index.locations import is_index, locate
+from hashcli.index.locations import IndexLocation, is_index, locate
 from hashcli.index.query import EncodedQuery, Query, encode
-from hashcli.index.ranking import RERANKED, DistanceLimit, Neighbours, rank, reach
+from hashcli.index.ranking import NOTHING, RERANKED, UNKNOWN, DistanceLimit, Neighbours, before, rank, reach
 from hashcli.index.results import SearchResult, SearchResults, WhyNone
-from hashcli.index.summary import UpdateOptions, UpdateSummary
+from hashcli.index.summary import PublishOptions, PublishSummary, UpdateOptions, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
+from hashcli.index.words import QueryWords, WordHits, Words
 
 if TYPE_CHECKING:
     from hashcli.hashmodel.device import Device
@@ -43,6 +45,7 @@ _KINDS = {"image": Kind.IMAGE, "text": Kind.TEXT}
 KindName = Literal["image", "text"]
 Kinds = KindName | Sequence[KindName]
 Sort = Literal["rank", "date"]
+WordsName = Literal["first", "only", "off"]
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 Progress = Callable[[int, int], None] | UpdateCallback | None
 
@@ -82,7 +85,8 @@ class IndexInfo:
     `texts_from` counts the texts by what they come from; `texts_left_out` are texts about photos that cameras and
     programs are known to write by themselves; `waiting` counts items that have no code yet; `roots` are the
     folders that an update without paths looks into; `excludes` are the patterns of what it leaves out, and `forgotten`
-    the files and folders in its roots that were dropped; `refreshed` is when an update last came to its end, in seconds
+    the files and folders in its roots that were dropped; `reads_words` is whether updates read the words in photos;
+    `refreshed` is when an update last came to its end, in seconds
     since 1970, None if only an older hashcli has done one; `bytes` is its size on disk.
     """
 
@@ -95,6 +99,7 @@ class IndexInfo:
     roots: list[str]
     excludes: list[str]
     forgotten: list[str]
+    reads_words: bool
     refreshed: int | None
     model: str | None
     fingerprint: str | None
@@ -102,12 +107,31 @@ class IndexInfo:
     bytes: int
 
 
+class ItemSource(Protocol):
+    """Where a search looks up the items that it has found: a catalog, or a collection of several machines' items."""
+
+    @property
+    def model(self) -> IndexedModel | None:
+        """The model of the codes."""
+
+    def check_bits(self, bits: int) -> None:
+        """Raise HashcliError if the codes have another length than their hash model gives."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Everything read within is of one moment, as far as that can be had."""
+
+    def items(self, ids: Iterable[int]) -> dict[int, Item]:
+        """What answers show of each item; those that are not there are left out."""
+
+
 def open_index(
     folder: str | os.PathLike[str] | None = None, *, name: str | None = None, create: bool = False
 ) -> "Index":
     """Open the index in a folder, or the one of a name, or without either the default index as the terminal finds it.
 
-    With `create` it need not be there yet: the first update makes it. Raises HashcliError when there is no index.
+    With `create` it need not be there yet: the first update makes it. In the place of a folder, an address such as
+    milvus://127.0.0.1:19530/archive opens a collection that indexes are published to, which can be searched. Raises
+    HashcliError when there is no index.
 
         with hashcli.open_index("photo-index", create=True) as index:
             index.update(["~/Pictures"])
@@ -117,10 +141,21 @@ def open_index(
     if folder is not None and name is not None:
         raise TypeError("open_index takes a folder or a name, not both")
     location = locate(folder, name)
-    index = Index(location.folder)
-    if not (create and not is_index(location.folder)):
+    index = index_at(location)
+    if location.collection:
+        index.indexed_model  # noqa: B018 - raises where there is none
+    elif not (create and not is_index(location.folder)):
         index.catalog  # noqa: B018 - raises where there is none
     return index
+
+
+def index_at(location: IndexLocation) -> "Index":
+    """The index at a place, which is opened when it is first read: one of this machine, or a collection."""
+    if location.collection:
+        from hashcli.index.milvus_index import PublishedIndex
+
+        return PublishedIndex(location.collection)
+    return Index(location.folder)
 
 
 class Index:
@@ -156,10 +191,19 @@ class Index:
         """Raises HashcliError when there is no index."""
         return Catalog.open(self.folder)
 
+    @property
+    def _source(self) -> ItemSource:
+        return self.catalog
+
+    @property
+    def called(self) -> str:
+        """What it is called in messages."""
+        return f"index in {self.folder}"
+
     @cached_property
     def indexed_model(self) -> IndexedModel:
         """The model that made the codes. Raises EmptyIndexError if the index has never had one."""
-        model = self.catalog.model
+        model = self._source.model
         if model is None:
             raise EmptyIndexError(self.folder)
         return model
@@ -174,6 +218,7 @@ class Index:
         kinds: Kinds = "image",
         where: Filter | None = None,
         limit: DistanceLimit | None = None,
+        words: WordsName = "first",
         reranked: int = RERANKED,
         all_copies: bool = False,
         sort: Sort = "rank",
@@ -186,6 +231,10 @@ class Index:
         Hamming distance are found first, and the first `reranked` of them are then ordered by the finer asymmetric
         score, so the distances need not rise.
 
+        Photos that hold the words of the query in their texts, names or folders come first (see `index/words.py`),
+        however far away they are unless there is a limit; those that hold some of them gain by it. With `words="only"`
+        only photos that come first are answers, and with `words="off"` nothing is looked for by words.
+
         Identical copies are one answer, the oldest file of those that are still there, and `copies` counts the others;
         with `all_copies`, each is an answer of its own. With `sort="date"`, the k best photos come newest first, by
         when they were taken or else last changed; their `rank` still says how good they are.
@@ -196,9 +245,8 @@ class Index:
             index.search("dog on a beach", k=5)
             index.search(Query(images="dog.jpg"), kinds="text", where=Filter(folders="~/Pictures/family"))
         """
-        (results,) = self.search_many(
-            [query], k, kinds=kinds, where=where, limit=limit, reranked=reranked, all_copies=all_copies, sort=sort
-        )
+        options = {"kinds": kinds, "where": where, "limit": limit, "words": words, "reranked": reranked}
+        (results,) = self.search_many([query], k, **options, all_copies=all_copies, sort=sort)  # type: ignore[arg-type]
         if results.error:
             raise results.error
         return results
@@ -211,6 +259,7 @@ class Index:
         kinds: Kinds = "image",
         where: Filter | None = None,
         limit: DistanceLimit | None = None,
+        words: WordsName = "first",
         reranked: int = RERANKED,
         all_copies: bool = False,
         sort: Sort = "rank",
@@ -234,7 +283,10 @@ class Index:
         if sort not in get_args(Sort):
             raise HashcliError(f"Results cannot be sorted by {sort!r}.", 'Choose "rank" or "date".')
         compiled = where.compiled() if where else CompiledFilter()
-        options = _SearchOptions(k, _kinds(kinds), compiled, limit, reranked, all_copies, by_date=sort == "date")
+        common = k, _kinds(kinds), compiled, limit, reranked, all_copies
+        options = _SearchOptions(*common, by_date=sort == "date", words=_words(words))
+        if options.words is Words.ONLY and options.kinds != [Kind.IMAGE]:
+            raise HashcliError("Only photos are found by their words.", "Look for photos, or by meaning.")
         return self._answers(queries, options)
 
     def load_model(self) -> HashModel:
@@ -250,39 +302,36 @@ class Index:
             if isinstance(error.__cause__, PermissionError):
                 raise
             raise ModelMissingError(
-                f"The index in {self.folder} was made with the hash model {indexed.source}, which is not there.",
+                f"The {self.called} was made with the hash model {indexed.source}, which is not there.",
                 "Put it back, or encode everything again with another one.",
             ) from error
         model = HashModel(folder)
         if model.fingerprint != indexed.fingerprint:
             raise ModelChangedError(
-                f"The index in {self.folder} was made with another version of {indexed.source} "
+                f"The {self.called} was made with another version of {indexed.source} "
                 f"({indexed.fingerprint}; now {model.fingerprint}), and their codes cannot be compared.",
                 "Encode everything again.",
             )
-        self.catalog.check_bits(model.bits)
+        self._source.check_bits(model.bits)
         return model
 
     def _answers(self, queries: Iterable[str | Query], options: "_SearchOptions") -> Iterator[SearchResults]:
-        if self.catalog.model != self.indexed_model:  # another process has given it one since the last search
+        if self._source.model != self.indexed_model:  # another process has given it one since the last search
             self._forget_model()
         for block in batched(map(_query, queries), _BLOCK):
             yield from self._answers_to_block(block, options)
 
     def _answers_to_block(self, queries: list[Query], options: "_SearchOptions") -> Iterator[SearchResults]:
         encoded = self._encode(queries)
-        found = [
-            (query, one.output)
+        asked = [
+            _AskedQuery(query, one.output, self._words_of(query, options))
             for query, one in zip(queries, encoded, strict=True)
-            if isinstance(one, EncodedQuery) and one.output is not None
+            if isinstance(one, EncodedQuery)
         ]
-        outputs = np.array([output for _, output in found], np.float32)  # [found, bits]
-        answers = iter(self._neighbours([query for query, _ in found], outputs, options) if found else ())
+        answers = iter(self._neighbours(asked, options) if asked else ())
         for query, one in zip(queries, encoded, strict=True):
             if isinstance(one, HashcliError):
                 yield SearchResults(query, error=one)
-            elif one.output is None:
-                yield SearchResults(query, why_none=WhyNone.NO_KNOWN_WORDS, unknown_words=one.unknown_words)
             else:
                 yield replace(next(answers), unknown_words=one.unknown_words)
 
@@ -292,42 +341,50 @@ class Index:
         encoded = iter(encode(self.load_model(), to_encode) if to_encode else ())
         return [next(encoded) if query.output is None else self._checked(query.output) for query in queries]
 
+    def _words_of(self, query: Query, options: "_SearchOptions") -> QueryWords:
+        if query.output is not None or options.words is Words.OFF or Kind.IMAGE not in options.kinds:
+            return QueryWords()
+        return QueryWords.of(query, self.load_model().reads_whole)
+
     def _checked(self, output: np.ndarray) -> EncodedQuery | HashcliError:
         bits = self.indexed_model.bits
         if output.shape != (bits,):
             return HashcliError(f"The query's output has the shape {list(output.shape)}, not the index's [{bits}].")
         return EncodedQuery(output)
 
-    def _neighbours(
-        self, queries: list[Query], outputs: np.ndarray, options: "_SearchOptions"
-    ) -> Iterator[SearchResults]:
-        """The results of queries with their float outputs [queries, bits]."""
-        with self.catalog.snapshot():
-            if self.catalog.model != self.indexed_model:
+    def _neighbours(self, asked: "list[_AskedQuery]", options: "_SearchOptions") -> Iterator[SearchResults]:
+        """The results of queries."""
+        with self._source.snapshot():
+            if self._source.model != self.indexed_model:
                 raise HashcliError(
-                    f"The index in {self.folder} has just been given another hash model.", "Run the search again."
+                    f"The {self.called} has just been given another hash model.", "Run the search again."
                 )
-            found = {kind: self._found(kind, queries, outputs, options) for kind in options.kinds}
+            found = {kind: self._found(kind, asked, options) for kind in options.kinds}
         is_empty = not any(of_kind.searched for of_kind in found.values())
-        for place, query in enumerate(queries):
+        for place, one in enumerate(asked):
             results = tuple(
-                result
-                for kind, of_kind in found.items()
-                for result in self._results(kind, of_kind.neighbours[place], of_kind.items, options)
+                result for kind, of_kind in found.items() for result in self._results(kind, of_kind, place, options)
             )
             nearest = (of_kind.neighbours[place].nearest_distance for of_kind in found.values())
             distances = [distance for distance in nearest if distance is not None]
-            why_none = WhyNone.TOO_FAR if distances else WhyNone.NO_ITEMS if is_empty else WhyNone.FILTERED
-            yield SearchResults(query, results, min(distances, default=None), None if results else why_none)
+            why_none = WhyNone.TOO_FAR if distances else WhyNone.FILTERED
+            if is_empty:
+                why_none = WhyNone.NO_ITEMS
+            elif options.words is Words.ONLY:
+                why_none = WhyNone.NO_WORDS
+            elif one.output is None:
+                why_none = WhyNone.NO_KNOWN_WORDS
+            yield SearchResults(one.query, results, min(distances, default=None), None if results else why_none)
 
-    def _found(self, kind: Kind, queries: list[Query], outputs: np.ndarray, options: "_SearchOptions") -> "_FoundItems":
+    def _found(self, kind: Kind, asked: "list[_AskedQuery]", options: "_SearchOptions") -> "_FoundItems":
         """The best items of one kind for each query, with their copies. Within a snapshot.
 
         Whatever is to be shown is compared with its row in the catalog. If the derived files are damaged, the catalog's
         own codes are searched. Raises DamagedRowsError if it is the row that is damaged.
         """
         code_index = self._code_index(kind)
-        neighbours = self._nearest(kind, code_index, queries, outputs, options)
+        hits = self._hits(asked, len(code_index)) if kind is Kind.IMAGE else {}
+        neighbours = self._nearest(kind, code_index, asked, hits, options)
         items = self.catalog.items({id_ for one in neighbours for id_ in one.ids.tolist()})
         if not all(_agree(one, items) for one in neighbours):
             logging.getLogger("hashcli").warning(
@@ -335,54 +392,61 @@ class Index:
                 "longer. The next update makes them anew."
             )
             code_index = self._codes_of_catalog(kind)
-            neighbours = self._nearest(kind, code_index, queries, outputs, options)
+            neighbours = self._nearest(kind, code_index, asked, hits, options)
             items = self.catalog.items({id_ for one in neighbours for id_ in one.ids.tolist()})
-        return _FoundItems(neighbours, items, len(code_index))
+        return _FoundItems(neighbours, items, hits, len(code_index))
 
     def _nearest(
         self,
         kind: Kind,
-        code_index: CodeIndex | BlockwiseCodes,
-        queries: list[Query],
-        outputs: np.ndarray,
+        code_index: SearchableCodes,
+        asked: "list[_AskedQuery]",
+        hits: dict[int, WordHits],
         options: "_SearchOptions",
     ) -> list[Neighbours]:
         """The best items of one kind for each query, and all that have the same code as one of them, as copies have.
-        Within a snapshot."""
+        `hits` are what is found by words, by the place of the query. Within a snapshot."""
         among = self._taken_by(options.where, kind, len(code_index)) if options.where else None
         if among is not None and len(among) != len(code_index):  # files that belong to another catalog
             code_index = self._codes_of_catalog(kind)
-        codes = pack(outputs)
-        limits = [self._limit(kind, query, options.limit) for query in queries]
-        found: dict[int, Neighbours] = {}
-        beyond: list[tuple[int, int]] = []  # place of the query, and row in what was found for it
-        k, count = options.k, max(options.k, options.reranked)
-        searched = list(range(len(queries)))
-        while searched:
-            too_few = []
-            for place, candidates in zip(searched, code_index.search(codes[searched], k, count, among), strict=True):
-                ranked = rank(candidates, outputs[place], options.reranked, limits[place])
-                if options.all_copies:
-                    found[place] = ranked.first(options.k)
-                    continue
-                found[place] = best = ranked.with_first_codes(options.k)
-                known_to = reach(candidates, k, count)
-                if len(best.ids) == len(ranked.ids) and known_to < _largest(ranked, limits[place]):
-                    too_few.append(place)  # many copies, which leave too few photos
-                else:
-                    beyond += ((place, row) for row in np.flatnonzero(best.distances > known_to).tolist())
-            searched = too_few
-            k = count = 4 * count
-        _add_same_codes(found, beyond, lambda codes: code_index.search(codes, 1, 1, among))
-        return [found[place] for place in range(len(queries))]
+        searched = _Searched(code_index, among, self.indexed_model.bits, options)
+        parts = {
+            place: _RankedQuery(one.output, self._limit(kind, one.query, options.limit), hits.get(place))
+            for place, one in enumerate(asked)
+            if one.output is not None
+        }
+        found = searched.nearest(parts)
+        for place, one in enumerate(asked):
+            best = found.setdefault(place, NOTHING)
+            if place in hits:
+                first = searched.first(one.output, hits[place], best.nearest_distance)
+                found[place] = best = before(first, searched.with_same_codes(first, best))
+            if options.words is Words.ONLY:
+                found[place] = best.first(best.by_words)
+        return [found[place] for place in range(len(asked))]
 
-    def _results(
-        self, kind: Kind, neighbours: Neighbours, items: dict[int, Item], options: "_SearchOptions"
-    ) -> list[SearchResult]:
+    def _hits(self, asked: "list[_AskedQuery]", photos: int) -> dict[int, WordHits]:
+        """What is found by words among so many photos, by the place of the query: by the derived file or, if that is
+        not of the catalog's generation, by the catalog. Queries without words are left out."""
+        words = {place: one.words for place, one in enumerate(asked) if one.words.wanted}
+        if not words:
+            return {}
+        from hashcli.index.word_index import holders_of
+
+        needed = {word for of_query in words.values() for word in (*of_query.wanted, *of_query.unwanted)}
+        holders = holders_of(needed, self.folder, self.catalog)
+        return {place: WordHits(of_query, holders, photos) for place, of_query in words.items()}
+
+    def _results(self, kind: Kind, found: "_FoundItems", place: int, options: "_SearchOptions") -> list[SearchResult]:
         """The answers to one query, in the order asked for."""
-        groups: dict[Hashable, list[tuple[Item, int]]] = {}  # of copies, with their distances
-        for id_, distance in zip(neighbours.ids.tolist(), neighbours.distances.tolist(), strict=True):
-            groups.setdefault(id_ if options.all_copies else items[id_].content, []).append((items[id_], distance))
+        neighbours, hits = found.neighbours[place], found.hits.get(place)
+        groups: dict[Hashable, list[_Copy]] = {}
+        pairs = zip(neighbours.ids.tolist(), neighbours.distances.tolist(), strict=True)
+        for row, (id_, distance) in enumerate(pairs):
+            item = found.items[id_]
+            words = hits.held_by(id_) if hits else ()
+            copy = _Copy(id_, item, distance, words, is_first=row < neighbours.by_words)
+            groups.setdefault(id_ if options.all_copies else item.content, []).append(copy)
         results = [
             self._result(kind, number, copies) for number, copies in enumerate(islice(groups.values(), options.k), 1)
         ]
@@ -390,16 +454,19 @@ class Index:
             results.sort(key=lambda result: result.date or 0, reverse=True)
         return results
 
-    def _result(self, kind: Kind, number: int, copies: list[tuple[Item, int]]) -> SearchResult:
-        """The answer of a rank: of some copies the oldest file, as for duplicates, that is there."""
-        copies = sorted(copies, key=lambda copy: (copy[0].mtime_ns, copy[0].path))
-        there = next((copy for copy in copies if os.path.exists(copy[0].path)), None)
-        item, distance = there or copies[0]
+    def _result(self, kind: Kind, number: int, copies: "list[_Copy]") -> SearchResult:
+        """The answer of a rank: of some copies one that holds the words, and of these the oldest file, as for
+        duplicates, that is there."""
+        copies = sorted(copies, key=lambda copy: (not copy.is_first, copy.item.mtime_ns, copy.item.path))
+        there = next((copy for copy in copies if self._is_there(copy.item)), None)
+        shown = there or copies[0]
+        item = shown.item
+        latitude, longitude = item.place or (None, None)
         return SearchResult(
             rank=number,
             kind=kind.name.lower(),
             path=item.path,
-            distance=distance,
+            distance=None if shown.distance == UNKNOWN else shown.distance,
             bits=self.indexed_model.bits,
             text=item.text,
             line=item.line,
@@ -407,9 +474,17 @@ class Index:
             taken=item.taken,
             taken_from=date_label(item.taken_from),
             modified=int(wall_clock(item.mtime_ns / 1e9)),
+            latitude=latitude,
+            longitude=longitude,
+            words=shown.words,
             is_missing=there is None,
             copies=len(copies) - 1,
+            machine=item.machine,
+            id=shown.id,
         )
+
+    def _is_there(self, item: Item) -> bool:
+        return os.path.exists(item.path)
 
     def _limit(self, kind: Kind, query: Query, limit: DistanceLimit | None) -> DistanceLimit:
         """How far away an answer may be: the given limit, or for words how near the model says that a photo must be."""
@@ -418,7 +493,7 @@ class Index:
         match = self.load_model().description.match if kind is Kind.IMAGE and query.is_words else None
         return DistanceLimit(match.distance if match else None)
 
-    def _code_index(self, kind: Kind) -> CodeIndex | BlockwiseCodes:
+    def _code_index(self, kind: Kind) -> SearchableCodes:
         """The derived files, or the catalog's own codes while those are not of its generation.
 
         Nothing is written: an update is what brings the derived files back, and a search needs no right to write.
@@ -450,6 +525,7 @@ class Index:
         written, and DamagedSearchFilesError if searches have to do without the files derived from it.
         """
         from hashcli.index.filter_table import FilterTable
+        from hashcli.index.word_index import word_index_is_current
 
         with self.catalog.snapshot():
             self.catalog.check_pages()
@@ -467,6 +543,8 @@ class Index:
                 )
                 if not is_current and (len(ids) or kind is Kind.IMAGE):
                     raise DamagedSearchFilesError(self.folder)
+            if model and not word_index_is_current(self.folder, self.catalog):
+                raise DamagedSearchFilesError(self.folder)
 
     def info(self) -> IndexInfo:
         """What the index holds. Raises HashcliError when there is no index, or a damaged one."""
@@ -482,6 +560,7 @@ class Index:
                 roots=list(self.catalog.roots()),
                 excludes=self.catalog.excludes(),
                 forgotten=self.catalog.forgotten(),
+                reads_words=self.catalog.reads_words,
                 refreshed=self.catalog.refreshed,
                 model=model.source if model else None,
                 fingerprint=model.fingerprint if model else None,
@@ -526,6 +605,7 @@ class Index:
         exclude: str | Iterable[str] = (),
         include: str | Iterable[str] = (),
         check_content: bool = False,
+        read_words: bool | None = None,
         device: "Device | None" = None,
         progress: Progress = None,
     ) -> UpdateSummary:
@@ -536,9 +616,12 @@ class Index:
         `model`. With `hidden`, hidden folders and files are taken too; with `texts=False`, texts are left alone.
         `exclude` are patterns, as in .gitignore, of what is left out from now on, and `include` of what is taken again;
         the index remembers them. With `check_content`, files are read also if their size and times have not changed.
-        `device` is what to encode on, as for `load_model`; by default the CPU.
+        With `read_words`, the words in photos are read (by the extra `ocr`), and are texts about them; the index
+        remembers it, and False drops them again. `device` is what to encode on, as for `load_model`; by default the
+        CPU.
         `progress` is called with how many files are done and how many there are, or is an `UpdateCallback`. What was
-        skipped is in the summary. A list of paths that is empty changes nothing.
+        skipped is in the summary. A list of paths that is empty changes nothing. An index that is published is
+        published again in the end.
 
         Each batch is committed as it is encoded: after an interrupt, the next update goes on from there. Raises
         HashcliError when the index cannot be written, is being written by another process, or has another model.
@@ -561,9 +644,41 @@ class Index:
             exclude=(exclude,) if isinstance(exclude, str) else tuple(exclude),
             include=(include,) if isinstance(include, str) else tuple(include),
             check_content=check_content,
+            read_words=read_words,
             device=device,
         )
-        return update(self.folder, given, options, _callback(progress))
+        summary = update(self.folder, given, options, _callback(progress))
+        if self.catalog.publication:
+            self.publish(progress=progress)
+        return summary
+
+    def publish(
+        self,
+        address: str | None = None,
+        *,
+        machine: str | None = None,
+        published_as: str | None = None,
+        rebuild: bool = False,
+        progress: Progress = None,
+    ) -> PublishSummary:
+        """Bring a collection on a Milvus server up to date with this index; every later update does so too.
+
+        `address` is such as milvus://127.0.0.1:19530/archive, by default where the index is published already.
+        `machine` is the label of this machine, by default its name, and `published_as` what takes the place of the
+        indexed folders in paths; both are remembered. With `rebuild`, everything that this machine has published is
+        taken out first. Raises HashcliError: see `hashcli.index.publish`.
+        """
+        from hashcli.index.publish import publish
+
+        self.close()
+        return publish(self.folder, PublishOptions(address, machine, published_as, rebuild), _callback(progress))
+
+    def unpublish(self, address: str | None = None) -> int:
+        """Take what this machine has published out of the collection, and publish no more; returns how many items."""
+        from hashcli.index.publish import unpublish
+
+        self.close()
+        return unpublish(self.folder, address)
 
 
 @dataclass(frozen=True)
@@ -577,15 +692,123 @@ class _SearchOptions:
     reranked: int
     all_copies: bool
     by_date: bool
+    words: Words
+
+
+@dataclass(frozen=True)
+class _AskedQuery:
+    """A query, its float output [bits], None if the hash model knows no word of it, and its words."""
+
+    query: Query
+    output: np.ndarray | None
+    words: QueryWords
+
+
+class _RankedQuery(NamedTuple):
+    """A query's float output [bits], how far away its answers may be, and what is found by its words, if it has any."""
+
+    output: np.ndarray
+    limit: DistanceLimit
+    hits: WordHits | None
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """Codes, and which of them are searched, bool [n]; None for all."""
+
+    code_index: SearchableCodes
+    among: np.ndarray | None
+    bits: int
+    options: _SearchOptions
+
+    @cached_property
+    def _ids(self) -> np.ndarray:
+        return self.code_index.ids
+
+    def nearest(self, queries: dict[int, _RankedQuery]) -> dict[int, Neighbours]:
+        """The best items for each query, by its place, and all that have the same code as one of them."""
+        codes = {place: pack(query.output[None])[0] for place, query in queries.items()}
+        found: dict[int, Neighbours] = {}
+        beyond: list[tuple[int, int]] = []  # place of the query, and row in what was found for it
+        k, count = self.options.k, max(self.options.k, self.options.reranked)
+        searched = list(queries)
+        while searched:
+            too_few = []
+            candidates_of = self.code_index.search(np.stack([codes[one] for one in searched]), k, count, self.among)
+            for place, candidates in zip(searched, candidates_of, strict=True):
+                ranked = self._ranked(queries[place], candidates)
+                if self.options.all_copies:
+                    found[place] = ranked.first(self.options.k)
+                    continue
+                found[place] = best = ranked.with_first_codes(self.options.k)
+                known_to = reach(candidates, k, count)
+                if len(best.ids) == len(ranked.ids) and known_to < _largest(ranked, queries[place].limit):
+                    too_few.append(place)  # many copies, which leave too few photos
+                else:
+                    beyond += ((place, row) for row in np.flatnonzero(best.distances > known_to).tolist())
+            searched = too_few
+            k = count = 4 * count
+        _add_same_codes(found, beyond, lambda codes: self.code_index.search(codes, 1, 1, self.among))
+        return found
+
+    def first(self, output: np.ndarray | None, hits: WordHits, nearest: int | None) -> Neighbours:
+        """Of the items that come first for their words, the best for a query's output or, without one, those that were
+        indexed first; `nearest` is the distance of the nearest item of all."""
+        ids = hits.ids(with_common=self.options.words is Words.ONLY)
+        if not len(ids) or not len(self._ids):
+            return NOTHING
+        rows = np.searchsorted(self._ids, ids)
+        rows = rows[self._ids[np.minimum(rows, len(self._ids) - 1)] == ids]
+        rows = rows if self.among is None else rows[self.among[rows]]
+        limit = self.options.limit or DistanceLimit()
+        limit = DistanceLimit(None if nearest is None else limit.largest(nearest))
+        if output is not None:
+            return replace(self, among=self._only(rows)).nearest({0: _RankedQuery(output, limit, hits)})[0]
+        nowhere = np.zeros(self.bits, np.float32)
+        only = self._only(rows[: 4 * self.options.k])  # more than k, as some may be copies
+        (candidates,) = self.code_index.search(pack(nowhere[None]), 4 * self.options.k, 4 * self.options.k, only)
+        return self._ranked(_RankedQuery(nowhere, limit, None), candidates).in_order_of_ids()
+
+    def with_same_codes(self, first: Neighbours, others: Neighbours) -> Neighbours:
+        """The others and, after them, all that have a code of the first, as copies have that do not hold the words."""
+        rows = np.flatnonzero(~np.isin(first.ids, others.ids))
+        if self.options.words is Words.ONLY or self.options.all_copies or not len(rows):
+            return others
+        more = first.rows(rows)
+        found = {0: before(others, more) if len(others.ids) else more}
+        added = [(0, row) for row in range(len(others.ids), len(found[0].ids))]
+        _add_same_codes(found, added, lambda codes: self.code_index.search(codes, 1, 1, self.among))
+        return found[0]._replace(nearest_distance=others.nearest_distance)
+
+    def _ranked(self, query: _RankedQuery, candidates: Candidates) -> Neighbours:
+        evidence = query.hits.evidence(candidates.ids) if query.hits else None
+        return rank(candidates, query.output, self.options.reranked, query.limit, evidence)
+
+    def _only(self, rows: np.ndarray) -> np.ndarray:
+        only = np.zeros(len(self.code_index), bool)
+        only[rows] = True
+        return only
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """An item with its id, its distance, the words of the query that it holds, and whether it comes first for them."""
+
+    id: int
+    item: Item
+    distance: int
+    words: tuple[str, ...]
+    is_first: bool
 
 
 @dataclass(frozen=True)
 class _FoundItems:
-    """The best items of one kind for each query, with their copies; what the catalog says of them; and how many were
-    searched."""
+    """The best items of one kind for each query, with their copies; what the catalog says of them; what was found by
+    words, by the place of the query; and how many were searched."""
 
     neighbours: list[Neighbours]
     items: dict[int, Item]
+    hits: dict[int, WordHits]
     searched: int
 
 
@@ -658,6 +881,14 @@ def _kinds(names: Kinds) -> list[Kind]:
     if not names:
         raise HashcliError("No kind of item was chosen.", 'Choose "image" or "text", or both.')
     return [_KINDS[name] for name in names]
+
+
+def _words(name: str) -> Words:
+    if name not in list(Words):
+        raise HashcliError(
+            f"words cannot be {name!r}.{did_you_mean(str(name), Words)}", 'Choose "first", "only" or "off".'
+        )
+    return Words(name)
 
 
 def _canonical(paths: Paths | None) -> list[str]:

@@ -21,6 +21,7 @@ class UpdateOptions:
     exclude          patterns, as in .gitignore, of what is left out from now on
     include          patterns of what is taken again, though hashcli or an earlier pattern leaves it out
     check_content    read every file, also those whose size and times have not changed
+    read_words       whether to read the words in photos, now and in later updates; None: as the index remembers
     device           what to encode on: "cpu", "cuda", "coreml" or "auto"; None: the CPU, which is then not reported
     """
 
@@ -31,6 +32,7 @@ class UpdateOptions:
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     check_content: bool = False
+    read_words: bool | None = None
     device: "Device | None" = None
 
 
@@ -46,6 +48,30 @@ class PlannedChange:
     action: str
     path: str
     moved_from: str = ""
+
+
+@dataclass(frozen=True)
+class PublishOptions:
+    """How an index is to be published; what is None stays as the index remembers it.
+
+    address       of the collection
+    machine       the label of this machine, by default its name
+    published_as  an address or folder that takes the place of the indexed folders in paths; "" for none
+    rebuild       take out all that this machine has published, and publish everything again
+    """
+
+    address: str | None = None
+    machine: str | None = None
+    published_as: str | None = None
+    rebuild: bool = False
+
+
+@dataclass
+class PublishSummary:
+    """How many rows were sent to the collection, and how many were taken out of it."""
+
+    published: int = 0
+    withdrawn: int = 0
 
 
 @dataclass

@@ -3,6 +3,7 @@
 plan            what has changed on disk since the last update          files/plan.py
 photos          read, encode and record the changed ones                update_photos.py
 texts           read the changed text files, then encode new texts      update_texts.py
+words           if asked for, read the words in photos as texts         update_ocr.py
 derived files   write what searches read anew                           refresh_derived_files, below
 """
 
@@ -18,6 +19,7 @@ from hashcli.hashmodel.registry import DEFAULT_MODEL, find_model
 from hashcli.index.catalog import Catalog, IndexedModel, Kind
 from hashcli.index.catalog_file import FILE_NAME
 from hashcli.index.code_index import FILE_NAMES, FaissCodeIndex
+from hashcli.index.files.ocr import check_ocr_installed
 from hashcli.index.files.paths import is_within_any
 from hashcli.index.files.plan import IndexedPaths, UpdatePlan, make_plan
 from hashcli.index.files.text_files import is_text_file
@@ -25,10 +27,14 @@ from hashcli.index.filter_table import TABLE_NAMES, FilterTable
 from hashcli.index.lock import LOCK_FILE, writer_lock
 from hashcli.index.summary import UpdateOptions, UpdateReport, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
+from hashcli.index.update_ocr import read_words_in_photos
 from hashcli.index.update_photos import PhotoUpdate
 from hashcli.index.update_texts import TextUpdate
+from hashcli.index.word_index import BUILD_NAME, WordIndex, has_fts5, write_word_index
+from hashcli.index.word_index import FILE_NAME as WORDS_NAME
 
-_DERIVED_FILES = "|".join(re.escape(name) for kind in Kind for name in (*FILE_NAMES[kind], TABLE_NAMES[kind]))
+_OF_KINDS = [name for kind in Kind for name in (*FILE_NAMES[kind], TABLE_NAMES[kind])]
+_DERIVED_FILES = "|".join(re.escape(name) for name in (*_OF_KINDS, WORDS_NAME, BUILD_NAME))
 _OWN_FILE = re.compile(rf"{LOCK_FILE}|{re.escape(FILE_NAME)}(-\w+)?|({_DERIVED_FILES})(\.tmp)?")
 
 
@@ -87,6 +93,8 @@ def update(
     is_new = not (index_folder / FILE_NAME).exists()
     if is_new and paths and not any(os.path.exists(path) for path in paths):
         raise HashcliError(f"{paths[0]}: no such file or folder.{did_you_mean_path(paths[0])}", "Nothing was indexed.")
+    if options.read_words:
+        check_ocr_installed()
     find_model(options.model or DEFAULT_MODEL)  # raises, before a folder is made, if there is no such model
     if is_new:
         _check_holds_nothing_else(index_folder)
@@ -97,6 +105,9 @@ def update(
             callback.encodes_on(model.device)
         if damaged := catalog.remove_damaged_rows():
             callback.dropped_damaged(damaged)
+        if options.read_words not in (None, catalog.reads_words):
+            with catalog.changing_items():
+                catalog.set_reads_words(bool(options.read_words))
         plan = make_plan(IndexedPaths.of(catalog, paths, options), paths, options, callback.scanned)
         if adopted:
             catalog.set_model(adopted)
@@ -138,6 +149,7 @@ def forget(index_folder: Path, paths: Sequence[str], callback: UpdateCallback | 
         texts = catalog.count_all_texts()
         with catalog.changing_items():
             catalog.remove(photos.values())
+            catalog.remove_contents_without_photos()
             for path in [*photos, *text_files]:
                 catalog.remove_texts(path)
             for root in catalog.roots():
@@ -167,8 +179,18 @@ def refresh_derived_files(catalog: Catalog, index_folder: Path) -> None:
                 files.replace(*catalog.codes(kind), generation)
             if FilterTable.read(index_folder, kind, generation) is None:
                 FilterTable.of(catalog.filter_fields(kind)).write(index_folder, kind, generation)
+            if kind is Kind.IMAGE:
+                _refresh_word_index(catalog, index_folder, generation)
         except OSError as error:
             raise SearchFilesError(index_folder, error) from error
+
+
+def _refresh_word_index(catalog: Catalog, index_folder: Path, generation: int) -> None:
+    words = WordIndex.open(index_folder, generation)
+    if words:
+        words.close()
+    elif has_fts5():  # without it, searches go through the catalog
+        write_word_index(index_folder, generation, catalog.documents())
 
 
 def _check_holds_nothing_else(index_folder: Path) -> None:
@@ -197,7 +219,9 @@ def _choose_model(
 
 
 def _record_what_was_found(catalog: Catalog, plan: UpdatePlan) -> None:
-    with catalog.transaction():
+    roots = catalog.roots().keys()
+    is_change = not plan.roots.keys() <= roots or not roots.isdisjoint(plan.deleted_roots)  # of folders in documents
+    with catalog.changing_items() if is_change else catalog.transaction():
         catalog.set_ctimes(plan.ctimes)
         for root, device in plan.roots.items():
             catalog.set_root(root, device)
@@ -229,7 +253,13 @@ def _carry_out(
         with catalog.changing_items():
             photos.remove_missing()
             texts.remove_missing()
+    if summary.updated or summary.removed:
+        with catalog.transaction():
+            catalog.remove_contents_without_photos()
     if options.texts:
+        texts.encode(model)
+    if options.texts and catalog.reads_words:
+        read_words_in_photos(catalog, texts, report)
         texts.encode(model)
     summary.texts_unchanged = texts_before - summary.texts_updated - summary.texts_moved - summary.texts_removed
     return summary

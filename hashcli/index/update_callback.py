@@ -4,8 +4,8 @@
 class UpdateCallback:
     """Follows the progress of an update. Override the methods you need; as they stand, they do nothing.
 
-    An update scans the disk first. Then it works in up to three stages, photos, text files and texts, each of which
-    begins with `planned`.
+    An update scans the disk first. Then it works in up to five stages: photos, text files, texts, and where words in
+    photos are read, these photos and their texts. Each begins with `planned`.
     """
 
     def migrating(self, version: int) -> None:
@@ -26,6 +26,10 @@ class UpdateCallback:
 
     def planned(self, count: int) -> None:
         """A stage begins that has `count` files or texts to work through."""
+
+    def reading_words(self, count: int) -> None:
+        """A stage begins that reads the words in `count` photos, which takes longer than encoding them."""
+        self.planned(count)
 
     def advanced(self, count: int) -> None:
         """Another `count` files or texts of this stage are done."""

@@ -96,8 +96,11 @@ class PhotoUpdate:
             return _PhotoContent(content_hash, pixels, read_metadata(image, file.path, file.beside), lost_share(image))
 
     def _record(self, file: ChangedFile, read: _PhotoContent, code: np.ndarray | None) -> None:
-        """Record a photo and the descriptions in it: both or, where that raises one of UNSTORABLE, neither."""
-        texts = [Text(None, description, file.path) for description in read.metadata.descriptions]
+        """Record a photo and the texts in it, those read in its picture among them: both or, where that raises one of
+        UNSTORABLE, neither."""
+        in_content = self._catalog.texts_in_content(read.content_hash)
+        all_texts = dict.fromkeys([*read.metadata.descriptions, *in_content])
+        texts = [Text(None, text, file.path) for text in all_texts]
         if read.metadata.problems:  # what could not be read is tried again each time
             file = replace(file, state=file.state._replace(beside=TO_BE_READ))
         with self._catalog.part():

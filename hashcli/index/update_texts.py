@@ -16,7 +16,7 @@ from hashcli.errors import reason_of
 from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.model import TEXT_BATCH, HashModel
 from hashcli.hashmodel.prefetch import batched, prefetch
-from hashcli.index.catalog import UNSTORABLE, Catalog, FileState
+from hashcli.index.catalog import UNSTORABLE, Catalog, FileState, IndexedFile
 from hashcli.index.files.changed import ChangedFile, ChangedFiles
 from hashcli.index.files.hashing import hash_of_content
 from hashcli.index.files.text_files import Text, read_texts
@@ -68,6 +68,11 @@ class TextUpdate:
             self._counted += self._rehash or codes.get(text) is None
         self._summary.texts_removed += left.total()
 
+    def add(self, path: str, photo: IndexedFile, texts: Iterable[str]) -> None:
+        """Record more texts in a photo. Within a transaction."""
+        all_texts = dict.fromkeys([*(text for text, _ in self._catalog.texts(path)), *texts])
+        self.set_texts(path, photo.state, photo.hash, [Text(None, text, path) for text in all_texts])
+
     def remove(self, path: str) -> None:
         """Drop the texts of a file. Within a transaction."""
         self._summary.texts_removed += len(self._catalog.texts(path))
@@ -105,9 +110,10 @@ class TextUpdate:
             self._report.callback.advanced(len(batch))
 
     def encode(self, model: HashModel) -> None:
-        """Encode the texts that wait, or with `rehash` all. Every batch is committed."""
+        """Encode the texts that wait, or with `rehash` all the first time. Every batch is committed."""
         ids = self._catalog.ids_of_texts(encoded=self._rehash)
         self._summary.texts_updated += len(ids) - self._counted
+        self._rehash, self._counted = False, 0
         if not ids:
             return
         self._report.callback.planned(len(ids))

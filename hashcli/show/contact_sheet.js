@@ -50,7 +50,8 @@
     stage.replaceChildren(...[...card.children].map((part) => part.cloneNode(true)));
     for (const image of stage.querySelectorAll("img")) {
       image.loading = "eager";
-      image.style.width = `${image.getAttribute("width") * 1.75}px`; // more would only blur it
+      // More would only blur it, as any enlargement does of a photo that has no more pixels.
+      image.style.width = `${image.getAttribute("width") * ("whole" in image.dataset ? 1 : 1.75)}px`;
       image.style.height = "auto";
     }
     find("#view-name").textContent = fileLink().textContent;

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from io import BytesIO
+from itertools import groupby
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
 from hashcli.errors import HashcliError, reason_of
 from hashcli.plain_files import create_plain
-from hashcli.printable import local_time, printable
+from hashcli.printable import link_to, local_time, printable
 
 if TYPE_CHECKING:
     from hashcli.index.results import SearchResult
@@ -25,6 +26,7 @@ _SMALLEST_SIDE = 256  # for more: a page of 1,000 results is still small enough 
 _QUERY_SIDE = 160
 _QUALITY = 75
 _LOOK_AHEAD = 32
+_HEADINGS = {"image": "Photos", "text": "Texts"}
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,12 @@ class QueryResults:
 
 @dataclass(frozen=True)
 class _Thumbnail:
-    """A picture in the page; sizes in pixels."""
+    """A picture in the page; sizes in pixels. `is_whole` says that the photo itself has no more of them."""
 
     uri: str
     width: int
     height: int
+    is_whole: bool
 
 
 def write(path: Path, title: str, searches: Sequence[QueryResults]) -> list[tuple[str, str]]:
@@ -116,7 +119,8 @@ def _thumbnail(photo: str | None, side: int) -> _Thumbnail | None:
     image = load_thumbnail(photo, side)
     encoded = BytesIO()
     image.save(encoded, "WEBP", quality=_QUALITY, method=2)  # 3 % larger than with the best method, in half the time
-    return _Thumbnail(f"data:image/webp;base64,{base64.b64encode(encoded.getvalue()).decode()}", *image.size)
+    uri = f"data:image/webp;base64,{base64.b64encode(encoded.getvalue()).decode()}"
+    return _Thumbnail(uri, *image.size, is_whole=max(image.size) < side)
 
 
 def _section(
@@ -135,10 +139,12 @@ def _section(
     if not named_above:
         yield f"<h2>{query}</h2>\n"
     yield f'<p class="count">{_count(len(search.results))}</p>\n</header>\n'
-    if search.results:
-        texts = all(result.text is not None for result in search.results)
-        yield f'<ol class="cards{" texts" if texts else ""}">\n'
-        for position, result in enumerate(search.results, start=1):  # not the rank: a photo and a text may share one
+    is_mixed = len({result.kind for result in search.results}) > 1
+    for kind, results in groupby(enumerate(search.results, start=1), lambda numbered: numbered[1].kind):
+        if is_mixed:
+            yield f"<h3>{_HEADINGS[kind]}</h3>\n"
+        yield f'<ol class="cards{" texts" if kind == "text" else ""}">\n'
+        for position, result in results:  # not the rank: a photo and a text may share one
             thumbnail = next(thumbnails)
             if isinstance(thumbnail, Exception):
                 unshown[result.picture or result.path] = reason_of(thumbnail)
@@ -151,9 +157,14 @@ def _card(id_: str, result: "SearchResult", thumbnail: _Thumbnail | Exception | 
     path, link = _shown(result.path), _file_link(result.path)
     name = _name(result.path) + (f":{result.line}" if result.line is not None else "")
     taken = "" if result.taken is None else local_time(result.taken).partition("T")[0]
-    facts = [f"Answer {result.rank} of {of}", f"{result.distance} of {result.bits} bits differ"]
+    facts = [f"Answer {result.rank} of {of}"]
+    facts += [] if result.distance is None else [f"{result.distance} of {result.bits} bits differ"]
     facts += [f"taken {taken}"] if taken else []
+    facts += [f"holds {', '.join(result.words)}"] if result.words else []
     facts += [f"{result.copies} identical cop{'y' if result.copies == 1 else 'ies'}"] if result.copies else []
+    shown = [] if result.distance is None else [f"{result.distance} bits"]
+    shown += [taken] if taken else []
+    shown += [f"+{result.copies}"] if result.copies else []
     content = ""
     if isinstance(thumbnail, _Thumbnail):
         content += _image(thumbnail, _name(result.picture or result.path))
@@ -166,15 +177,16 @@ def _card(id_: str, result: "SearchResult", thumbnail: _Thumbnail | Exception | 
         f'<li><button type="button" class="open" aria-describedby="{id_}" data-facts="{" · ".join(facts)}"'
         f' data-path="{_copied(result.path)}" data-shown="{path}">{content}</button>'
         f'<p class="name"><a href="{link}" target="_blank" rel="noopener" title="{path}">{name}</a></p>'
-        f'<p class="facts" id="{id_}"><span class="rank">{result.rank}</span> {result.distance} bits'
-        f"{f' · {taken}' if taken else ''}{f' · +{result.copies}' if result.copies else ''}</p></li>\n"
+        f'<p class="facts folder" title="{path}">{_folder(result.path)}</p>'
+        f'<p class="facts" id="{id_}"><span class="rank">{result.rank}</span> {" · ".join([*shown, *result.words])}'
+        "</p></li>\n"
     )
 
 
 def _image(thumbnail: _Thumbnail, name: str) -> str:
     return (
         f'<img src="{thumbnail.uri}" width="{thumbnail.width}" height="{thumbnail.height}" alt="{name}"'
-        ' loading="lazy" decoding="async">'
+        f' loading="lazy" decoding="async"{" data-whole" if thumbnail.is_whole else ""}>'
     )
 
 
@@ -190,7 +202,7 @@ def _summary(searches: Sequence[QueryResults]) -> str:
     most = max(bits)
     return (
         f"The distance is how many of {most} bits differ between query and answer: "
-        f"fewer is nearer, {most // 2} is chance."
+        f"fewer is nearer, {most // 2} is chance. The order follows a finer score, so that distances need not rise."
     )
 
 
@@ -200,6 +212,11 @@ def _count(results: int) -> str:
 
 def _name(path: str) -> str:
     return _shown(os.path.basename(path) or path)
+
+
+def _folder(path: str) -> str:
+    """The last two folders of a path, which tell photos of one name apart."""
+    return _shown("/".join(Path(path).parent.parts[-2:]))
 
 
 def _shown(text: str) -> str:
@@ -216,7 +233,7 @@ def _copied(path: str) -> str:
 
 
 def _file_link(path: str) -> str:
-    return escape(Path(path).as_uri())
+    return escape(link_to(path))
 
 
 def _asset(name: str) -> str:

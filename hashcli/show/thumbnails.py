@@ -10,7 +10,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from hashcli.errors import HashcliError, how_to_install
-from hashcli.printable import printable
+from hashcli.printable import link_to, printable
+from hashcli.show.terminal import graphics
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,7 +27,6 @@ _SIDE = 640  # pixels on the longer side of a picture that is sent to the termin
 _LOOK_AHEAD = 16
 
 _DRAW_BY_ITERM2 = frozenset({"iTerm.app", "iTerm2", "WezTerm", "mintty"})
-_DRAW_BY_KITTY = frozenset({"xterm-kitty", "xterm-ghostty"})
 
 
 def can_print_pictures() -> bool:
@@ -61,8 +61,8 @@ def print_results(results: Sequence["SearchResult"], location: Callable[["Search
             console = Console(highlight=False, color_system="256")
     beside = max(1, (console.width + _GAP) // (columns + _GAP))
     width = (console.width + _GAP) // beside - _GAP
-    thumbnails = prefetch(_thumbnail if picture_class else lambda result: None, results, _LOOK_AHEAD)
-    with _quiet_terminal_queries():
+    thumbnails = prefetch(load_picture if picture_class else lambda result: None, results, _LOOK_AHEAD)
+    with without_queries():
         for first in range(0, len(results), beside):
             row = [next(thumbnails) for _ in results[first : first + beside]]
             table = Table.grid(padding=(0, _GAP, 0, 0))
@@ -85,18 +85,25 @@ def _is_capable_terminal() -> bool:
 
 def _picture_class() -> Any:
     """The class that draws for this terminal, the library's or our own; None where half blocks would lose colour."""
+    of_library = library_picture_class(ask=not _draws_by_iterm2())
+    return _ITerm2Picture if _draws_by_iterm2() else of_library
+
+
+def library_picture_class(*, ask: bool = True) -> Any:
+    """The library's class that draws for this terminal; None where half blocks would lose colour.
+
+    With `ask`, the terminal is asked at the first call, by `graphics`. Raises HashcliError when the library is missing.
+    """
     try:
-        with _quiet_terminal_queries():
-            from textual_image.renderable import HalfcellImage, Image, TGPImage  # importing it queries the terminal
+        with without_queries():
+            from textual_image.renderable import HalfcellImage, Image, SixelImage, TGPImage
     except ImportError as error:
         raise HashcliError("Pictures in the terminal need an extra.", how_to_install("show")) from error
-    if _draws_by_iterm2():
-        return _ITerm2Picture
-    if Image is not HalfcellImage:
-        return Image
-    if os.environ.get("TERM") in _DRAW_BY_KITTY:  # it could not be queried
-        return TGPImage
-    return None if os.environ.get("NO_COLOR") else HalfcellImage
+    if sys.platform == "win32":  # there, the library asks
+        drawn = Image
+    else:
+        drawn = {"sixel": SixelImage, "kitty": TGPImage, None: HalfcellImage}[graphics() if ask else None]
+    return None if drawn is HalfcellImage and os.environ.get("NO_COLOR") else drawn
 
 
 def _draws_by_iterm2() -> bool:
@@ -106,16 +113,12 @@ def _draws_by_iterm2() -> bool:
 
 
 @contextmanager
-def _quiet_terminal_queries() -> Iterator[None]:
-    """Let the library query the terminal's abilities only where that works, and without a warning where it fails.
-
-    It reads the answer from stdin and waits up to two seconds. Without a stdin it does not query. So stdin is hidden
-    from it when that is not a terminal, and when the environment already says what the terminal can do.
-    """
+def without_queries() -> Iterator[None]:
+    """Keep the library from asking the terminal, which `graphics` does: it does not ask where there is no stdin."""
     stdin, logger = sys.__stdin__, logging.getLogger("textual_image")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    if _draws_by_iterm2() or (stdin is not None and not stdin.isatty()):
+    if sys.platform != "win32" or (stdin is not None and not stdin.isatty()):
         sys.__stdin__ = None  # type: ignore[misc]
     try:
         yield
@@ -124,10 +127,12 @@ def _quiet_terminal_queries() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _thumbnail(result: "SearchResult") -> "Image.Image | None":
+def load_picture(result: "SearchResult", side: int = _SIDE) -> "Image.Image | None":
+    """The picture of a result, its longer side at most `side` pixels; None for a text about no photo. Raises as
+    load_thumbnail does."""
     from hashcli.hashmodel.images import load_thumbnail
 
-    return None if result.picture is None else load_thumbnail(result.picture, _SIDE)
+    return None if result.picture is None else load_thumbnail(result.picture, side)
 
 
 def _picture(
@@ -140,23 +145,29 @@ def _picture(
     if thumbnail is None:
         return ""
     if isinstance(thumbnail, Exception):
-        return Text("(no longer there)" if isinstance(thumbnail, FileNotFoundError) else "(cannot be shown)", "dim")
+        return Text(why_unseen(thumbnail), "dim")
     picture: RenderableType = picture_class(thumbnail, width="auto", height=rows)
     if Measurement.get(console, console.options.update(max_width=10_000), picture).maximum > width:
         picture = picture_class(thumbnail, width=width, height="auto")
     return picture
 
 
+def why_unseen(error: BaseException) -> str:
+    """The words in place of a picture that cannot be loaded."""
+    return "(no longer there)" if isinstance(error, FileNotFoundError) else "(cannot be shown)"
+
+
 def _caption(result: "SearchResult", location: str) -> "RenderableType":
-    from pathlib import Path
 
     from rich.text import Text
 
+    distance = "" if result.distance is None else f"  {result.distance} bits"
     copies = f"  +{result.copies} identical" if result.copies else ""
-    caption = Text.assemble((str(result.rank), "bold"), (f"  {result.distance} bits{copies}", "dim"))
+    words = "".join(f"  {word}" for word in result.words)
+    caption = Text.assemble((str(result.rank), "bold"), (distance + copies, "dim"), (words, "italic"))
     if result.text is not None:
         caption.append(f"\n{printable(result.text)}")
-    return caption.append(f"\n{printable(location)}", style=f"link {Path(result.path).as_uri()}")
+    return caption.append(f"\n{printable(location)}", style=f"link {link_to(result.path)}")
 
 
 class _ITerm2Picture:

@@ -1,18 +1,26 @@
 """Benchmarks, each of which makes what it needs: `python -m tests.benchmarks [NAME]...`, by the names in BENCHMARKS."""
 
 import importlib.util
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from hashcli.hashmodel.prefetch import batched, prefetch
 from tests.benchmarks.material import make_index, make_photos, mean_path_length
+from tests.benchmarks.server import page, server
 from tests.benchmarks.timing import cost, process, ratio, seconds
+
+if TYPE_CHECKING:
+    from hashcli.index.search import Index
 
 HASHCLI = [sys.executable, "-m", "hashcli"]
 
@@ -98,6 +106,21 @@ def filters(work: Path) -> None:
                 (index / file).unlink(missing_ok=True)
 
 
+def words(work: Path) -> None:
+    """CPU of a search by words and meaning, against one by meaning alone. Then without the file of words, as while an
+    index is being written."""
+    for count in (100_000, 1_000_000):
+        index = make_index(work / f"index-{count}", count)
+        for where in ("derived file", "no derived file"):
+            for query in ("dog on a beach", "Pictures 2003"):  # words that no photo holds, and that many hold
+                search = [*HASHCLI, "search", "--all", query, "--index", index]
+                pairs = [(cost(search), cost([*search, "--no-words"])) for _ in range(5)]
+                ours, plain = (statistics.median(pair[which][0] for pair in pairs) for which in (0, 1))
+                times = statistics.median(one[0] / other[0] for one, other in pairs)
+                print(f"{count:,} photos, {where}, {query}: {ours:.2f} s of CPU; {plain:.2f} s; {times:.2f} times")
+            (index / "images.words").unlink(missing_ok=True)
+
+
 def size(work: Path) -> None:
     """Bytes on disk."""
     count = 100_000
@@ -172,14 +195,85 @@ def duplicates(work: Path) -> None:
             before = cpu
 
 
+# What a process has used since it began; wait4 would also count the memory that its parent had.
+_PUBLISH = """
+import sys, time
+from pathlib import Path
+from hashcli.index.publish import publish
+from hashcli.index.summary import PublishOptions
+
+publish(Path(sys.argv[1]), PublishOptions(sys.argv[2]))
+status = Path("/proc/self/status").read_text()
+print(f"{time.process_time():.1f} s of CPU, {int(status.split('VmHWM:')[1].split()[0]) / 1024:.0f} MiB")
+"""
+
+
+def milvus(work: Path) -> None:
+    """A million codes published to a Milvus server on this machine, and searched there; the local index is the rival.
+
+    `HASHCLI_BENCHMARK_ROWS` is another number of them.
+    """
+    from hashcli.index.locations import IndexLocation
+    from hashcli.index.milvus_address import MilvusAddress
+    from hashcli.index.search import Index, index_at
+    from tests.milvus_server import MilvusServer, is_installed
+
+    if not is_installed():
+        print("there is no Milvus server to publish to: pip install '.[dev]'")
+        return
+    count = int(os.environ.get("HASHCLI_BENCHMARK_ROWS", 1_000_000))
+    folder = make_index(work / "index-milvus", count)
+    server = MilvusServer(work / "milvus", authorization=False)
+    (work / "milvus").mkdir()
+    try:
+        server.start()
+        address = server.address("benchmark")
+        command = [sys.executable, "-W", "ignore", "-c", _PUBLISH, folder, address]
+        began = time.perf_counter()
+        done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+        took = time.perf_counter() - began
+        rate = f"{took:.1f} s, {count / took:,.0f} a second"
+        print(f"{count:,} codes published: {rate}; {done.stdout.strip()}; {server.cpu():.0f} s of the server's")
+        print(f"publishing again, nothing new: {seconds(process(command)):.2f} s, start included")
+        collection = index_at(IndexLocation(Path(), collection=MilvusAddress.parse(address)))
+        with Index(folder) as local, collection:
+            for reranked in (1000, 0):
+                compare_searches(f"{count:,} codes, {reranked} ordered anew", collection, local, reranked)
+        files = (path for path in (work / "milvus" / "data").rglob("*") if path.is_file())
+        size = sum(path.stat().st_size for path in files)
+        print(f"on the server's disk: {size / count:.0f} bytes a code, {server.memory() / count:.0f} in memory")
+    finally:
+        server.stop()
+
+
+def compare_searches(what: str, ours: "Index", rival: "Index", reranked: int) -> None:
+    from hashcli.index.query import Query
+    from hashcli.index.ranking import DistanceLimit
+
+    outputs = np.random.default_rng(1).standard_normal((1000, 256)).astype(np.float32)
+    queries = [Query(output=output) for output in outputs]
+
+    def answer(index: "Index", queries: list[Query]) -> Callable[[], object]:
+        options: dict[str, Any] = {"reranked": reranked, "limit": DistanceLimit(), "words": "off"}
+        return lambda: list(index.search_many(queries, **options))
+
+    report(f"a query of {what}", "local", *ratio(answer(ours, queries[:1]), answer(rival, queries[:1]), 20))
+    took, local = seconds(answer(ours, queries)), seconds(answer(rival, queries))
+    print(f"1,000 queries of {what}: {1000 / took:.0f} a second; local: {1000 / local:.0f}")
+
+
 BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "start": start,
     "batch": batch,
     "scan": scan,
     "filters": filters,
+    "words": words,
     "size": size,
     "indexing": indexing,
     "duplicates": duplicates,
+    "server": server,
+    "page": page,
+    "milvus": milvus,
 }
 
 

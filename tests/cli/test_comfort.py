@@ -212,7 +212,7 @@ def test_bash_completes_commands_options_and_values(
     complete: Callable[..., list[str]], hashcli: Run, photos: Path, tiny_model: Path
 ) -> None:
     hashcli("index", photos / "coins.png", "--name", "family", "--model", tiny_model)
-    assert complete("hashcli", "se") == ["search"]
+    assert complete("hashcli", "se") == ["search", "serve"]
     assert complete("hashcli", "duplicates", "--ex") == ["--exact", "--extras"]
     assert complete("hashcli", "search", "--name", "f") == ["family"]
     assert complete("hashcli", "index", "--model", "li") == ["lite-256"]
@@ -223,12 +223,14 @@ def test_bash_completes_commands_options_and_values(
     assert complete("hashcli", "evaluate", "--dataset", "mirflickr", "--protocol", "MIR-A") == ["MIR-A"]
 
 
-# Options that take a text for which nothing can be offered but files and folders, as bash does by itself.
+# Options that take a text for which nothing can be offered but files and folders, as bash does by itself; all of
+# them have --log and --index.
 FREE = {
-    "search": {"text", "image", "not", "not-image", "batch", "in", "after", "before"},
-    "index": {"exclude", "include"},
+    "search": {"text", "image", "not", "not-image", "batch", "in", "after", "before", "near"},
+    "index": {"exclude", "include", "machine", "publish", "published-as"},
     "encode": {"text", "texts-from"},
     "distill": {"bits", "seeds"},
+    "serve": {"listen", "password"},
     "evaluate": {"k", "seed", "baseline"},
 }
 
@@ -242,7 +244,7 @@ def test_every_option_completes_what_it_takes(command: str) -> None:
         for option in options
         if option.type.name == "str" and not option.is_flag and not option._custom_shell_complete
     }
-    assert without - {"log"} == FREE.get(command, set())
+    assert without - {"log", "index"} == FREE.get(command, set())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hashcli.printable import human_size
 from tests.conftest import PHOTOS, Run, json_rows, make_tiny_model
 from tests.terminal import shown_in_terminal
 
-COMMANDS = ["index", "search", "duplicates", "encode", "distill", "evaluate", "models", "info", "config"]
+COMMANDS = ["index", "search", "serve", "duplicates", "encode", "distill", "evaluate", "models", "info", "config"]
 
 
 def test_the_model_that_ships_is_listed_and_whole(hashcli: Run) -> None:

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.conftest import SKIMAGE, Run, json_rows
+from tests.index.files.test_metadata import gps
 from tests.terminal import on_terminal
 
 
@@ -43,6 +45,20 @@ def test_a_terminal_shows_texts_in_a_table(album: Path, environment: dict[str, s
     shown = re.sub(r"\x1b\][^\x1b]*\x1b\\|\x1b\[[0-9;]*m", "", shown)  # links and weights
     assert re.search(r"text +from", shown)
     assert re.search(r"1 +\d+ +a cat looks at you +.*chelsea\.txt:1", shown)
+
+
+def test_a_terminal_shows_places_where_they_are_asked_for(tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / "p").mkdir()
+    place = gps((48, 51, 24), "N", (2, 21, 8), "E")
+    Image.open(SKIMAGE / "chelsea.png").resize((60, 40)).save(tmp_path / "p" / "paris.jpg", exif=place)
+    shutil.copy(SKIMAGE / "coins.png", tmp_path / "p")
+    command = [sys.executable, "-m", "hashcli", "index", "p", "--index", "ix"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    arguments = ("search", "a cat", "--all", "--index", "ix")
+    assert "geo:" not in on_terminal(arguments, tmp_path, environment)
+    shown = on_terminal((*arguments, "--near", "48.86,2.35"), tmp_path, environment)
+    assert re.search(r"\x1b\]8;[^;]*;geo:48.85667,2.35222\x1b", shown)  # a link
+    assert "coins" not in shown
 
 
 def test_a_page_of_pictures(hashcli: Run, album: Path, tmp_path: Path) -> None:

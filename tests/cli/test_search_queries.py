@@ -21,6 +21,7 @@ from hashcli.hashmodel.codes import pack, unpack
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import find_model
 from tests.conftest import PHOTOS, SKIMAGE, Run, json_rows
+from tests.index.files.test_metadata import gps
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +166,33 @@ def test_only_photos_of_a_folder_a_type_or_a_time(hashcli: Run, album: Path) -> 
     assert found("--after", "2023-12-01T12:00") == set()
     assert found("--before", "2024", "--after", "2023") == set(everything)
     assert found("--type", "jpg", "--in", album / "second") == {"hubble_deep_field.jpg"}
+
+
+def test_photos_near_a_place(hashcli: Run, tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    for name, place in (
+        ("paris", ((48, 51, 24), "N", (2, 21, 8), "E")),
+        ("sydney", ((33, 52, 8), "S", (151, 12, 33), "E")),
+    ):
+        with Image.open(SKIMAGE / "chelsea.png") as photo:
+            photo.resize((60, 40)).save(tmp_path / "p" / f"{name}.jpg", exif=gps(*place))
+    Image.open(SKIMAGE / "chelsea.png").save(tmp_path / "p" / "nowhere.png")
+    hashcli("index", "p", "--index", "ix")
+
+    def near(place: str) -> list[str]:
+        return names(hashcli("search", "a cat", "--all", "--json", "--near", place, "--index", "ix"))
+
+    assert near("48.86,2.35") == near("48.86,2.35,10km") == ["paris.jpg"]
+    assert near("48.86,2.35,300m") == []
+    assert near("-33.87,151.21,1km") == ["sydney.jpg"]
+    rows = json_rows(hashcli("search", "a cat", "--all", "--json", "--index", "ix"))
+    places = {Path(row["path"]).stem: (row.get("latitude"), row.get("longitude")) for row in rows}
+    assert places["nowhere"] == (None, None)
+    assert places["paris"] == pytest.approx((48.8566667, 2.3522222))
+    assert "--near" in hashcli("search", "a cat", "--near", "1,2", "--index", "ix").stderr
+    done = hashcli("search", "a cat", "--near", "Paris", "--index", "ix", status=2)
+    assert "--near Paris is not a place" in done.stderr
+    assert "--near 48.86,2.35,10km" in done.stderr
 
 
 def test_filters_come_before_ranking(hashcli: Run, album: Path) -> None:

@@ -180,14 +180,36 @@ ALTER TABLE items ADD COLUMN check_value INTEGER;
 CREATE TABLE excludes (number INTEGER PRIMARY KEY, pattern TEXT NOT NULL UNIQUE);
 CREATE TABLE forgotten (path TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+_ADDED_IN_4 = """
+ALTER TABLE items ADD COLUMN ctime_ns INTEGER;
+ALTER TABLE items ADD COLUMN taken_from INTEGER;
+ALTER TABLE items ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE items ADD COLUMN beside INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE items ADD COLUMN check_value INTEGER;
+CREATE TABLE excludes (number INTEGER PRIMARY KEY, pattern TEXT NOT NULL UNIQUE);
+CREATE TABLE forgotten (path TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+_ADDED_IN_5 = """
+ALTER TABLE items ADD COLUMN latitude INTEGER;
+ALTER TABLE items ADD COLUMN longitude INTEGER;
+"""
+_ADDED = {
+    1: "",
+    2: _ADDED_IN_2,
+    3: _ADDED_IN_2 + _ADDED_IN_3,
+    4: _ADDED_IN_2 + _ADDED_IN_4,
+    5: _ADDED_IN_2 + _ADDED_IN_4 + _ADDED_IN_5,
+}
 
 
 def to_version(version: int, index_folder: Path) -> None:
-    """Make the catalog anew as an older hashcli would have made it."""
+    """Make the catalog anew as an older hashcli would have made it; its rows have no places."""
     db = sqlite3.connect(index_folder / "old.sqlite", isolation_level=None)
+    db.create_function("check_value", -1, check_value)
     db.execute("ATTACH ? AS new", (str(index_folder / FILE_NAME),))
-    db.executescript(_OLD_TABLES + (_ADDED_IN_2 if version >= 2 else "") + (_ADDED_IN_3 if version >= 3 else ""))
+    db.executescript(_OLD_TABLES + _ADDED[version])
     columns = "id, kind, path, size, mtime_ns, hash, text, code" + (", line, photo, taken" if version >= 2 else "")
+    columns += ", ctime_ns, left_out, taken_from, beside" if version >= 4 else ""
     db.executescript(
         f"""
         INSERT INTO meta SELECT * FROM new.meta;
@@ -196,6 +218,9 @@ def to_version(version: int, index_folder: Path) -> None:
         PRAGMA user_version = {version};
         """
     )
+    if version >= 4:  # the check value of a row without a place is the same in 5
+        checked = CHECKED_COLUMNS.removesuffix(", latitude, longitude")
+        db.execute(f"UPDATE items SET check_value = check_value({checked}) WHERE code IS NOT NULL")
     db.close()
     for file in [*index_folder.glob("catalog.sqlite*"), *index_folder.glob("*.filter")]:
         file.unlink()

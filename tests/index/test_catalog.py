@@ -42,6 +42,18 @@ def make_catalog(folder: Path, *names: str) -> None:
                 catalog.add_photo(str(folder.parent / name), STATE, HASH, CODE, PhotoFacts(7))
 
 
+def test_ctrl_c_while_a_check_value_is_computed_is_no_error_of_the_database(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*columns: object) -> int:
+        raise KeyboardInterrupt
+
+    for module in ("catalog", "catalog_file"):
+        monkeypatch.setattr(f"hashcli.index.{module}.check_value", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        make_catalog(folder, "a.jpg")
+
+
 def test_what_is_put_in_comes_out(folder: Path, tmp_path: Path) -> None:
     make_catalog(folder, "a.jpg")
     with Catalog.create_or_open(folder) as catalog, catalog.changing_items():
@@ -178,7 +190,7 @@ def test_a_folder_where_none_can_be_made(tmp_path: Path) -> None:
         Catalog.create_or_open(tmp_path / "file" / "ix")
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path, tmp_path: Path, version: int) -> None:
     make_catalog(folder, "a.jpg")
     to_version(version, folder)
@@ -195,8 +207,9 @@ def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path
     versions: list[int] = []
     with Catalog.create_or_open(folder, versions.append) as catalog:
         assert versions == [version]
-        # with a state that no photo has, so that it is read once more
-        state = FileState(STATE.size, mtime_ns, None, TO_BE_READ)
+        # with a state that no photo has, so that it is read once more, unless its place is known
+        beside = TO_BE_READ if version < 5 else STATE.beside
+        state = FileState(STATE.size, mtime_ns, STATE.ctime_ns if version >= 4 else None, beside)
         assert dict(catalog.photos()) == {path: IndexedFile(1, state, HASH, encoded=True)}
         assert list(catalog.filter_fields(Kind.IMAGE)) == [FilterFields("a.jpg", taken, mtime_ns or None)]
     assert wrong_check_values(folder) == 0
@@ -207,9 +220,11 @@ def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path
 def test_check_values_without_the_time_of_the_file_are_made_anew(folder: Path) -> None:
     """As they were before 0.3 was released. A damaged row is not taken for a sound one."""
     make_catalog(folder, "a.jpg", "b.jpg")
+    to_version(4, folder)
     with sqlite3.connect(folder / "catalog.sqlite") as db:
         db.create_function("check_value", -1, check_value)
-        db.execute(f"UPDATE items SET check_value = check_value({CHECKED_COLUMNS.removesuffix(', mtime_ns')})")
+        columns = CHECKED_COLUMNS.removesuffix(", mtime_ns, latitude, longitude")
+        db.execute(f"UPDATE items SET check_value = check_value({columns})")
         db.execute("UPDATE items SET path = 'c.jpg' WHERE id = 2")
         db.execute("PRAGMA user_version = 3")
     with Catalog.open(folder) as catalog:
@@ -233,7 +248,7 @@ def test_every_row_that_is_written_gets_its_check_value(folder: Path, tmp_path: 
     path = str(tmp_path / "c.jpg")
     with Catalog.create_or_open(folder) as catalog, catalog.changing_items():
         catalog.add_copy(1, path, STATE, PhotoFacts(8, 1, 2))
-        catalog.set_content(1, STATE, bytes(16), np.array([3, 4], np.uint8), PhotoFacts(9))
+        catalog.set_content(1, STATE, bytes(16), np.array([3, 4], np.uint8), PhotoFacts(9, None, 0, 10**8, -(10**9)))
         catalog.copy_content(2, STATE, 1, PhotoFacts(10))
         catalog.set_path(3, str(tmp_path / "d.jpg"), STATE, PhotoFacts(11))
         texts = [(Text(None, "inside", path), None), (Text(None, "again", path), bytes(2))]
@@ -243,6 +258,27 @@ def test_every_row_that_is_written_gets_its_check_value(folder: Path, tmp_path: 
     with sqlite3.connect(folder / "catalog.sqlite") as db:
         db.execute("UPDATE items SET code = x'0000', path = 'e.jpg' WHERE id IN (1, 2)")
     assert wrong_check_values(folder) == 2
+
+
+def test_places_are_kept_and_checked(folder: Path, tmp_path: Path) -> None:
+    make_catalog(folder, "a.jpg", "b.jpg")
+    facts = PhotoFacts(7, None, 0, 488_566_000, -23_522_000)
+    with Catalog.create_or_open(folder) as catalog, catalog.changing_items():
+        catalog.set_path(1, str(tmp_path / "a.jpg"), STATE, facts)
+        catalog.copy_content(2, STATE, 1, facts._replace(longitude=5))
+    with Catalog.open(folder) as catalog:
+        assert [item.place for item in catalog.items([1, 2]).values()] == [(48.8566, -2.3522), (48.8566, 5e-7)]
+        assert next(catalog.filter_fields(Kind.IMAGE))[3:] == (488_566_000, -23_522_000)
+    for damage in ("latitude = latitude + 1", "longitude = NULL", "latitude = 900000001", "longitude = 'east'"):
+        with sqlite3.connect(folder / "catalog.sqlite") as db:
+            db.execute(f"UPDATE items SET {damage} WHERE id = 1")
+        with Catalog.open(folder) as catalog:
+            with pytest.raises(DamagedRowsError):
+                catalog.items([1])
+            with pytest.raises(DamagedRowsError, match="1 entry"):
+                catalog.check_rows()
+        with sqlite3.connect(folder / "catalog.sqlite") as db:
+            db.execute("UPDATE items SET latitude = 488566000, longitude = -23522000 WHERE id = 1")
 
 
 @not_as_root

@@ -14,12 +14,13 @@ import pytest
 from hashcli import DistanceLimit, Filter, Query
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import DEFAULT_MODEL, find_model
-from hashcli.index.catalog import Catalog, FileState, IndexedModel, Kind, PhotoFacts
+from hashcli.index.catalog import Catalog, FileState, FilterFields, IndexedModel, Kind, PhotoFacts
 from hashcli.index.code_index import FaissCodeIndex
 from hashcli.index.derived_files import TRAILER, write_file
 from hashcli.index.files.paths import is_within
 from hashcli.index.files.text_files import Text
 from hashcli.index.filter_table import TABLE_NAMES, FilterTable
+from hashcli.index.places import Place
 from hashcli.index.search import DamagedSearchFilesError, Index
 from hashcli.index.update import refresh_derived_files
 
@@ -33,6 +34,7 @@ class RandomIndex:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.times: dict[str, tuple[int | None, int]] = {}
+        self.places: dict[str, Place | None] = {}
         self.paths: dict[str, list[str]] = {"image": [], "text": []}  # of photos, and of what texts are about
         shuffled = random.Random(5)
         fingerprint = HashModel(find_model(DEFAULT_MODEL)).fingerprint
@@ -51,8 +53,11 @@ class RandomIndex:
         moment = around + shuffled.randrange(-90_000, 90_000)
         taken = shuffled.choice([None, moment, 2**40])
         mtime_ns = shuffled.choice([0, moment * 10**9, moment * 10**9 - 1])
+        places = [(None, None), (488_566_000, 23_522_000), (0, -1_799_000_000), (0, 1_799_000_000)]
+        place = random.Random(number).choice(places)
         code = np.frombuffer(shuffled.randbytes(32), np.uint8)
-        catalog.add_photo(path, FileState(1, mtime_ns), number.to_bytes(16), code, PhotoFacts(taken))
+        catalog.add_photo(path, FileState(1, mtime_ns), number.to_bytes(16), code, PhotoFacts(taken, None, 0, *place))
+        self.places[path] = Place.from_stored(*place)
         self.times[path] = taken, mtime_ns
         self.paths["image"].append(path)
         captions = f"{self.folder}/captions {number}.csv"
@@ -66,7 +71,8 @@ class RandomIndex:
         """The paths of all that a search finds, or of the photos that the texts found are about."""
         with Index(self.folder / "ix") as index:
             query = Query(output=np.ones(256, np.float32))
-            results = index.search(query, COUNT, kinds=kind, where=where, limit=DistanceLimit())
+            options: Any = {"kinds": kind, "where": where, "limit": DistanceLimit(), "all_copies": True}
+            results = index.search(query, COUNT, **options)
             return sorted(result.photo or result.path for result in results)
 
     def takes(self, where: Filter, path: str) -> bool:
@@ -139,12 +145,40 @@ def test_a_single_file_in_place_of_a_folder(index: RandomIndex, kind: str) -> No
         assert index.found(where, kind) == [path] * index.paths[kind].count(path)
 
 
+@pytest.mark.parametrize("kind", ["image", "text"])
+@pytest.mark.parametrize(
+    ("near", "places"),
+    [
+        ("48.86,2.35,1km", {(48.8566, 2.3522)}),
+        ("0,180,12km", {(0, 179.9), (0, -179.9)}),
+        ("0,179.9,1m", {(0, 179.9)}),
+        ("-48,2", set()),
+        ("0,0,20100km", {(48.8566, 2.3522), (0, 179.9), (0, -179.9)}),
+    ],
+)
+def test_places(index: RandomIndex, near: str, places: set[tuple[float, float]], kind: str) -> None:
+    """A text is judged by the photo that it is about. What has no place is near nothing."""
+    expected = sorted(path for path in index.paths[kind] if index.places.get(path) in places)
+    assert index.found(Filter(near=near), kind) == expected
+    assert bool(expected) == bool(places)
+    of_type = [path for path in expected if path.endswith(".png")]
+    assert index.found(Filter(near=near, types="png"), kind) == of_type
+
+
+def test_without_places_the_file_has_none() -> None:
+    fields = [FilterFields("a.jpg", 5, 6), FilterFields("b.jpg", 5, 6, 10**17, 2), FilterFields("c.jpg", 5, 6, 7, None)]
+    assert FilterTable.of(fields).places.shape == (0, 2)
+    some = FilterTable.of([*fields, FilterFields("d.jpg", 5, 6, 7, 8), *fields])
+    assert some.places[3].tolist() == [7, 8]
+    assert some.are_in(Filter(near="0,0").compiled().near).tolist() == [False] * 3 + [True] + [False] * 3  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def own_index(tmp_path: Path) -> RandomIndex:
     return RandomIndex(tmp_path.resolve())
 
 
-WHERE = Filter(["/elsewhere", "/a"], "jpg", "2020-09-13", "2023-10")
+WHERE = Filter(["/elsewhere", "/a"], "jpg", "2020-09-13", "2023-10", "48.86,2.35,10km")
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "flipped", "stale", "empty"])
@@ -199,7 +233,7 @@ def test_files_of_another_catalog_change_no_answer(own_index: RandomIndex, large
 
 @pytest.mark.parametrize(
     ("place", "value"),
-    [(0, 2**63), (0, 2**20), (8, 3), (8, 2**40), (16, 0), (16, 2**62)],
+    [(0, 2**63), (0, 2**20), (8, 3), (8, 2**40), (16, 3), (16, 2**40), (24, 0), (24, 2**62)],
 )
 def test_a_file_whose_sizes_are_wrong_is_not_used(own_index: RandomIndex, place: int, value: int) -> None:
     """A stranger can give it a checksum that is right."""
@@ -213,10 +247,10 @@ def test_a_file_whose_sizes_are_wrong_is_not_used(own_index: RandomIndex, place:
 @pytest.mark.parametrize("names", [b"[]", b"[[1,2,3]]", b"{}", b"5", b"[" * 100_000, b'[["a","b"]]', b"\xff"])
 def test_a_file_whose_groups_are_wrong_is_not_used(own_index: RandomIndex, names: bytes) -> None:
     folder = own_index.folder / "ix"
-    content = struct.pack("<QQQ", 1, 1, len(names)) + bytes(9) + names
+    content = struct.pack("<QQQQ", 1, 0, 1, len(names)) + bytes(9) + names
     write_file(folder / TABLE_NAMES[Kind.IMAGE], 5, lambda file: file.write(bytes(content)))
     assert FilterTable.read(folder, Kind.IMAGE, 5) is None
     good = b'[["a/",".jpg",0]]'
-    content = struct.pack("<QQQ", 1, 1, len(good)) + bytes(9) + good
+    content = struct.pack("<QQQQ", 1, 0, 1, len(good)) + bytes(9) + good
     write_file(folder / TABLE_NAMES[Kind.IMAGE], 5, lambda file: file.write(bytes(content)))
     assert FilterTable.read(folder, Kind.IMAGE, 5)

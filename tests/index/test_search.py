@@ -102,7 +102,7 @@ def test_the_terminal_and_python_give_the_same_answers(
     assert [(row["rank"], row["kind"], row["path"], row["distance"]) for row in printed] == [
         (result.rank, result.kind, result.path, result.distance) for result in results
     ]
-    assert [row["similarity"] for row in printed] == [round(result.similarity, 4) for result in results]
+    assert [row["similarity"] for row in printed] == [round(result.similarity or 0, 4) for result in results]
     assert [(row.get("text"), row.get("line"), row.get("photo")) for row in printed] == [
         (result.text, result.line, result.photo) for result in results
     ]
@@ -139,6 +139,7 @@ def test_words_find_what_they_describe(index: Index) -> None:
     results = index.search("a cup of coffee", k=2)
     assert Path(results[0].path).name == "coffee.png"
     assert [result.rank for result in results] == [1, 2]
+    assert results[0].distance is not None
     assert results[0].similarity == 1 - results[0].distance / 256
     assert results[0].picture == results[0].path
     assert results.query.name == "a cup of coffee"
@@ -155,7 +156,7 @@ def test_an_open_picture_is_a_query_like_its_file(index: Index) -> None:
 def test_an_output_is_a_query_without_the_model(own_home: Path) -> None:
     with library.open_index(own_home / "ix") as index:
         (output,) = index.load_model().encode_texts(["a cat"])
-        expected = index.search("a cat", k=3, limit=DistanceLimit())
+        expected = index.search("a cat", k=3, limit=DistanceLimit(), words="off")
     with sqlite3.connect(own_home / "ix" / "catalog.sqlite") as db:
         db.execute("UPDATE meta SET value = 'nosuch' WHERE key = 'model'")
     with library.open_index(own_home / "ix") as index:
@@ -175,13 +176,15 @@ def test_for_words_photos_must_be_as_near_as_the_model_says(home: Path, tmp_path
 
     with library.open_index(tmp_path / "ix", create=True) as index:
         index.update(home / "photos", model=model)
-        everything = index.search("a cat", k=99, limit=DistanceLimit())
-    distances = sorted(result.distance for result in everything)
+        everything = {
+            one.path: one.distance or 0 for one in index.search("a cat", k=99, limit=DistanceLimit(), words="off")
+        }
+    distances = sorted(everything.values())
     for distance in (distances[1], distances[0] - 1):
         set_match_distance(distance)
         with library.open_index(tmp_path / "ix") as index:
-            found = index.search("a cat", k=99)
-            assert [one.path for one in found] == [one.path for one in everything if one.distance <= distance]
+            found = index.search("a cat", k=99, words="off")
+            assert [one.path for one in found] == [path for path in everything if everything[path] <= distance]
             assert found.nearest_distance == distances[0]
             assert len(index.search("a cat", k=99, limit=DistanceLimit())) == len(PHOTOS)
             assert len(index.search(Query(images=SKIMAGE / "rocket.jpg"), k=99)) == len(PHOTOS)

@@ -17,10 +17,12 @@ from hashcli.hashmodel import formats
 from hashcli.index.catalog import FileState
 from hashcli.index.catalog_file import IndexGoneError, IndexNotFoundError, UnusableIndexFolderError
 from hashcli.index.lock import IndexBusyError
+from hashcli.index.search import Index
 from hashcli.index.summary import UpdateOptions, UpdateSummary
 from hashcli.index.update import NotAnIndexFolderError, OtherModelError, forget, indexed_paths, update
 from hashcli.index.update_callback import UpdateCallback
-from tests.conftest import PHOTOS, Run, json_rows, make_tiny_model
+from tests.conftest import PHOTOS, SKIMAGE, Run, json_rows, make_tiny_model
+from tests.index.files.test_metadata import gps
 from tests.index.indexing import PLANTED, IndexFolder, to_version
 
 ALL = len(PHOTOS)
@@ -326,7 +328,7 @@ def test_a_folder_that_cannot_be_made(album: Path, tiny_model: Path, tmp_path: P
 def test_files_of_an_index(index: IndexFolder) -> None:
     """Those of the design, and nothing else that stays behind."""
     names = {path.name for path in index.folder.iterdir()}
-    needed = {"catalog.sqlite", "images.faiss", "images.ids.npy", "images.filter"}
+    needed = {"catalog.sqlite", "images.faiss", "images.ids.npy", "images.filter", "images.words"}
     assert needed <= names <= needed | {"lock"}
     assert not stat.S_IMODE((index.folder / "catalog.sqlite").stat().st_mode) & 0o111
 
@@ -449,6 +451,30 @@ def test_an_index_of_version_2_reads_the_metadata_of_its_photos_once_more(index:
     assert index.update() == {"unchanged": ALL, "texts_unchanged": 1}
     assert index.report.stages == [[0, 0]]
     assert index.sql("SELECT count(*) FROM items WHERE ctime_ns IS NULL") == [(0,)]  # recorded, from now on
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_an_older_index_learns_where_photos_were_taken_without_encoding(
+    new_index: IndexFolder, tmp_path: Path, version: int
+) -> None:
+    (tmp_path / "p").mkdir()
+    photo = Image.open(SKIMAGE / "rocket.jpg").resize((90, 60))
+    photo.info.clear()
+    photo.save(tmp_path / "p" / "a.jpg", exif=gps((48, 51, 24), "N", (2, 21, 8), "E"))
+    assert new_index.update(tmp_path / "p") == {"added": 1}
+    places = "SELECT latitude, longitude FROM items"
+    assert (before := new_index.sql(places)) == [(488_566_667, 23_522_222)]
+    new_index.plant_codes()
+    to_version(version, new_index.folder)
+    with Index(new_index.folder) as index:  # as it is
+        index.catalog.check_rows()
+        assert index.info().photos == 1
+    assert new_index.update() == {"unchanged": 1}
+    assert new_index.report.migrations == [version]
+    assert new_index.sql(places) == before
+    assert new_index.planted() == ["p/a.jpg"]
+    assert new_index.update() == {"unchanged": 1}
+    assert new_index.report.stages == [[0, 0]]
 
 
 # --- forgetting ---

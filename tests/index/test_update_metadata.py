@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from hashcli.cli.results import _date
 from hashcli.index.filter import Filter
 from hashcli.index.preview import preview
 from hashcli.index.ranking import DistanceLimit
 from hashcli.index.search import Index
 from hashcli.index.summary import PlannedChange
+from hashcli.json_rows import result_row
 from tests.conftest import PHOTOS
 from tests.index.files.test_metadata import xmp
 from tests.index.indexing import PLANTED, IndexFolder, described
@@ -144,7 +144,7 @@ def test_results_say_where_their_date_is_from(new_index: IndexFolder, tmp_path: 
     with Index(new_index.folder) as opened:
         where = Filter(after="2011-05", before="2011-06")
         results = list(opened.search("a cat", k=9, limit=DistanceLimit(), where=where, all_copies=True))
-    assert {Path(result.path).name: _date(result)["date_from"] for result in results} == {
+    assert {Path(result.path).name: result_row(result)["date_from"] for result in results} == {
         "a.jpg": "DateTimeOriginal",
         "b.jpg": "modified",
         "c.jpg": "XMP sidecar",

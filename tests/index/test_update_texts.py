@@ -374,7 +374,7 @@ def test_an_older_index_learns_dates_and_descriptions_without_encoding(index: In
     away = album.rename(album.with_name("away"))
     index.update()  # cannot read a photo yet: none has a date
     with index.read() as catalog:
-        assert {fields[1:] for fields in catalog.filter_fields(Kind.IMAGE)} == {(None, None)}
+        assert {fields[1:3] for fields in catalog.filter_fields(Kind.IMAGE)} == {(None, None)}
     away.rename(album)
     assert index.update() == {"unchanged": len(PHOTOS) + 1, "texts_added": 1}
     assert index.taken() == {"photos/a.jpg": 1625401800}

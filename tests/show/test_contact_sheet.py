@@ -232,3 +232,25 @@ def test_photos_and_texts_of_one_rank_have_ids_of_their_own(tmp_path: Path) -> N
     write(tmp_path / "page.html", "cup", [QueryResults("cup", [photo(1, SKIMAGE / "coffee.png"), text])])
     ids = re.findall(r' id="(a[^"]*)"', (tmp_path / "page.html").read_text(encoding="utf-8"))
     assert len(ids) == len(set(ids)) == 2
+
+
+def test_photos_and_texts_of_one_query_stand_under_headings(tmp_path: Path) -> None:
+    photos = [photo(rank, SKIMAGE / name) for rank, name in enumerate(("chelsea.png", "coffee.png"), 1)]
+    mixed = QueryResults("a cat", [*photos, text(1, "a cat"), text(2, "a dog")])
+    page = sheet(tmp_path, mixed)
+    assert page.texts["h3"] == ["Photos", "Texts"]
+    assert [found["class"] for found in page.all("ol") if "class" in found] == ["cards", "cards texts"]
+    assert "h3" not in sheet(tmp_path, QueryResults("a cat", photos)).texts
+
+
+def test_cards_say_the_folder_and_the_page_explains_the_order(tmp_path: Path) -> None:
+    page = sheet(tmp_path, QueryResults("a cat", [photo(1, "/data/2023/trip/chelsea.png")]))
+    assert ">2023/trip</p>" in page.source
+    assert "distances need not rise" in page.source
+
+
+def test_a_photo_that_is_small_itself_is_marked_so_as_not_to_be_enlarged(tmp_path: Path) -> None:
+    for width, is_marked in ((100, True), (1000, False)):
+        Image.new("RGB", (width, 80)).save(tmp_path / "photo.png")
+        page = sheet(tmp_path, QueryResults("a", [photo(1, tmp_path / "photo.png")]))
+        assert ["data-whole" in found for found in page.all("img")] == [is_marked]

@@ -163,7 +163,7 @@ def test_keys_move_a_visible_focus(browser: Browser, show: Show) -> None:
         press(browser, key)
         places.append(focused(browser))
     assert places == [0, 1, 2, 1, 1 + columns, 1, 1 + columns, 1, 0, 0]
-    outline = "return getComputedStyle(document.activeElement.firstElementChild).outlineStyle"
+    outline = "return getComputedStyle(document.activeElement).outlineStyle"
     assert browser.execute_script(outline) == "solid"
     press(browser, "END")
     assert focused(browser) == 15

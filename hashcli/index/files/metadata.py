@@ -1,4 +1,5 @@
-"""What is said about a photo, in its file and in those beside it: when it was taken, and what somebody wrote about it.
+"""What is said about a photo, in its file and in those beside it: when and where it was taken, and what somebody wrote
+about it.
 
 Texts are read from where photo managers put them: descriptions, titles, headlines, alternative texts and comments in
 EXIF, IPTC, XMP, PNG and JPEG; keywords; and the names of people. What cameras and programs write there by themselves
@@ -8,6 +9,7 @@ does not count (see boilerplate.py). All keywords of a photo make one text, and 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import fsum
 from typing import Any, NamedTuple
 
 from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
@@ -20,6 +22,7 @@ from hashcli.index.files.metadata_files import is_takeout
 from hashcli.index.files.png_texts import read_png_texts
 from hashcli.index.files.text_files import MAX_CHARACTERS, shortened
 from hashcli.index.files.xmp import MAX_BYTES, Xmp, read_xmp, rest_of_xmp
+from hashcli.index.places import Place
 from hashcli.parsing import parse_json
 from hashcli.plain_files import read_plain
 
@@ -41,6 +44,7 @@ class Metadata(NamedTuple):
     taken_from      which of its dates `taken` is, a DateSource
     left_out        texts that no person wrote, it seems
     problems        (path, reason) of the files beside it that could not be read
+    place           where it was taken
     """
 
     taken: int | None
@@ -48,10 +52,12 @@ class Metadata(NamedTuple):
     taken_from: int | None = None
     left_out: Sequence[str] = ()
     problems: Sequence[tuple[str, str]] = ()
+    place: Place | None = None
 
     @property
     def facts(self) -> PhotoFacts:
-        return PhotoFacts(self.taken, self.taken_from, len(self.left_out))
+        place = self.place.stored() if self.place else (None, None)
+        return PhotoFacts(self.taken, self.taken_from, len(self.left_out), *place)
 
 
 @dataclass
@@ -63,6 +69,7 @@ class _Found:
     people: list[str] = field(default_factory=list)
     dates: list[PhotoDate] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
+    place: Place | None = None  # the first that was found
 
     def add_date(self, source: DateSource, seconds: int | None) -> None:
         if seconds is not None:
@@ -74,6 +81,7 @@ class _Found:
         self.people += xmp.people
         for date in xmp.dates:
             self.add_date(source, parse_date(date))
+        self.place = self.place or xmp.place
 
 
 def read_metadata(image: Image.Image, path: str = "", beside: Iterable[str] = ()) -> Metadata:
@@ -83,7 +91,7 @@ def read_metadata(image: Image.Image, path: str = "", beside: Iterable[str] = ()
     """
     found = _Found()
     readers: tuple[Callable[[Image.Image, _Found], None], ...] = (
-        *(_exif_date, _exif_digitized, _exif_changed, _exif_gps),
+        *(_exif_date, _exif_digitized, _exif_changed, _exif_gps, _exif_place),
         *(_image_description, _user_comment, _windows_texts, _iptc, _xmp, _comment),
     )
     for read in readers:
@@ -102,7 +110,7 @@ def read_metadata(image: Image.Image, path: str = "", beside: Iterable[str] = ()
     date = min(found.dates, key=lambda date: date.source, default=None)
     kept, left_out = _sorted_out(_all_texts(found))
     taken, taken_from = date or (None, None)
-    return Metadata(taken, kept, taken_from, tuple(left_out), tuple(found.problems))
+    return Metadata(taken, kept, taken_from, tuple(left_out), tuple(found.problems), found.place)
 
 
 def _all_texts(found: _Found) -> Iterator[str]:
@@ -150,6 +158,23 @@ def _exif_gps(image: Image.Image, found: _Found) -> None:
     elif day and time:
         hour, minute, second = (int(part) for part in time)
         found.add_date(DateSource.GPS, parse_date(f"{_as_text(day)} {hour:02}:{minute:02}:{second:02}Z"))
+
+
+def _exif_place(image: Image.Image, found: _Found) -> None:
+    gps, tags = image.getexif().get_ifd(ExifTags.IFD.GPSInfo), ExifTags.GPS
+    latitude = _degrees(gps.get(tags.GPSLatitude), _as_text(gps.get(tags.GPSLatitudeRef)), "NS")
+    longitude = _degrees(gps.get(tags.GPSLongitude), _as_text(gps.get(tags.GPSLongitudeRef)), "EW")
+    found.place = Place.of(latitude, longitude)
+
+
+def _degrees(parts: Any, letter: str, letters: str) -> float:
+    """Degrees from degrees, minutes and seconds, of which the last may be missing, and one of two letters, the second
+    of which is for negative ones. Raises ValueError without a letter, which would leave open the half of the Earth."""
+    values, letter = [float(part) for part in parts], letter.strip().upper()
+    if len(values) > 3 or min(values) < 0 or letter not in tuple(letters):
+        raise ValueError
+    degrees = fsum(value / 60.0**power for power, value in enumerate(values))
+    return -degrees if letter == letters[1] else degrees
 
 
 def _date_of(value: Any) -> int | None:
@@ -272,7 +297,7 @@ def _xmp_sidecar(path: str, found: _Found) -> None:
 
 
 def _takeout(path: str, found: _Found) -> None:
-    """The description, the people and the date in a JSON file. Its title is the name of the photo's file.
+    """The description, the people, the date and the place in a JSON file. Its title is the name of the photo's file.
 
     JSON of other programs may have none of these. Raises ValueError for what is no JSON.
     """
@@ -289,3 +314,7 @@ def _takeout(path: str, found: _Found) -> None:
     if isinstance(taken, dict):
         with suppress(TypeError, ValueError, OverflowError):
             found.add_date(DateSource.TAKEOUT, from_utc(float(taken.get("timestamp", ""))))
+    for place in (said.get("geoData"), said.get("geoDataExif")):  # as set by the user, and as the camera wrote it
+        if isinstance(place, dict):
+            with suppress(KeyError, TypeError, ValueError, OverflowError):
+                found.place = found.place or Place.of(float(place["latitude"]), float(place["longitude"]))

@@ -6,7 +6,10 @@ Only the properties named here are kept while the XML is read, so that memory do
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import fsum
 from typing import Any
+
+from hashcli.index.places import Place
 
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _DC = "{http://purl.org/dc/elements/1.1/}"
@@ -36,17 +39,20 @@ _DATES = (  # the most reliable first
     f"{_PHOTOSHOP}DateCreated",
     f"{_EXIF}DateTimeDigitized",
 )
-_WANTED = frozenset((*_PERSONS, *_KEYWORDS, *_TEXTS, *_DATES))
+_PLACE = (f"{_EXIF}GPSLatitude", f"{_EXIF}GPSLongitude")
+_WANTED = frozenset((*_PERSONS, *_KEYWORDS, *_TEXTS, *_DATES, *_PLACE))
 MAX_BYTES = 16 << 20  # the masks of a raw converter can take a few megabytes
 _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _DEEPEST = 200  # elements within each other
 _MOST_VALUES = 2000  # of one photo
+_NUMBER = r"\s*(\d+(?:\.\d*)?)"
+_DEGREES = re.compile(rf"{_NUMBER}(?:,{_NUMBER})?(?:,{_NUMBER})?\s*([NSEW])\s*", re.ASCII)
 _CHARACTER = re.compile("&#(?:(\\d{1,7})|[xX]([\\da-fA-F]{1,6}));|[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 @dataclass
 class Xmp:
-    """What is said about a photo: texts, keywords, the names of people, and dates, the most reliable first.
+    """What is said about a photo: texts, keywords, the names of people, dates, the most reliable first, and its place.
 
     `problem` says why not all of it could be read.
     """
@@ -56,6 +62,7 @@ class Xmp:
     people: list[str] = field(default_factory=list)
     dates: list[str] = field(default_factory=list)
     problem: str = ""
+    place: Place | None = None
 
 
 def read_xmp(packet: bytes) -> Xmp:
@@ -75,7 +82,29 @@ def read_xmp(packet: bytes) -> Xmp:
     def values_of(names: tuple[str, ...]) -> list[str]:
         return [value for name in names for value in wanted.get(name, [])]
 
-    return Xmp(values_of(_TEXTS), values_of(_KEYWORDS), values_of(_PERSONS), values_of(_DATES), problem)
+    latitude, longitude = (wanted.get(name, [""])[0] for name in _PLACE)
+    texts, keywords, people, dates = (values_of(names) for names in (_TEXTS, _KEYWORDS, _PERSONS, _DATES))
+    return Xmp(texts, keywords, people, dates, problem, _place(latitude, longitude))
+
+
+def _place(latitude: str, longitude: str) -> Place | None:
+    """A place from texts such as 48,51.4N and 2,21,3.5E, or degrees alone."""
+    found = [_degrees(latitude, "NS"), _degrees(longitude, "EW")]
+    return None if None in found else Place.of(*found)  # type: ignore[arg-type]
+
+
+def _degrees(text: str, letters: str) -> float | None:
+    """Degrees, minutes and seconds with one of two letters, or signed degrees; None for anything else."""
+    found = _DEGREES.fullmatch(text)
+    if not found:
+        try:
+            return float(text)
+        except ValueError:
+            return None
+    if found[4] not in letters:
+        return None
+    degrees = fsum(float(part or 0) / 60.0**power for power, part in enumerate(found.groups()[:3]))
+    return -degrees if found[4] == letters[1] else degrees
 
 
 def rest_of_xmp(packet: bytes, segments: Iterable[bytes]) -> bytes:

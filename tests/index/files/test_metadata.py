@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import IFDRational
 
 from hashcli.hashmodel.images import opened
 from hashcli.index.files.dates import date_label, from_utc
@@ -558,3 +559,94 @@ def test_damaged_metadata_costs_nothing_but_itself(tmp_path: Path) -> None:
     path.write_bytes(damaged)
     assert said(path) == ["three more words"]
     assert dated(path) is None
+
+
+# --- places ---
+
+GPS = 0x8825
+
+
+def gps(latitude: object, north: str, longitude: object, east: str) -> bytes:
+    """EXIF data with a place: degrees, minutes and seconds, and the letters of their halves of the Earth."""
+    data = Image.Exif()
+    given = {1: north, 2: latitude, 3: east, 4: longitude}
+    data.get_ifd(GPS).update({tag: value for tag, value in given.items() if value})
+    return data.tobytes()
+
+
+def place(path: Path, *beside: Path) -> tuple[float, ...] | None:
+    found = read(path, *beside).place
+    return found and tuple(round(degrees, 4) for degrees in found)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff", "avif"])
+def test_places_in_exif(tmp_path: Path, suffix: str) -> None:
+    path = save(tmp_path / f"a.{suffix}", gps((33, 52, 7.68), "S", (151, 12.558, 0), "E"))
+    assert place(path) == (-33.8688, 151.2093)
+    assert read(path).facts[3:] == (-338_688_000, 1_512_093_000)
+    assert place(save(tmp_path / f"b.{suffix}", gps((48.8566, 0, 0), "N", (0, 7, 39.84), "W"))) == (48.8566, -0.1277)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ((91, 0, 0), "N", (2, 0, 0), "E"),
+        ((48, 0, 0), "N", (180, 0, 1), "E"),
+        ((0, 0, 0), "N", (0, 0, 0), "E"),
+        ((48, 0, 0), "", (2, 0, 0), "E"),
+        ((48, 0, 0), "X", (2, 0, 0), "E"),
+        ((48, 0, 0), "N", (), ""),
+        ((IFDRational(0, 0), 0, 0), "N", (2, 0, 0), "E"),
+        ((48, IFDRational(1, 0), 0), "N", (2, 0, 0), "E"),
+        ((48, 0, 0, 0), "N", (2, 0, 0), "E"),
+    ],
+)
+def test_a_place_that_is_none_costs_itself_alone(tmp_path: Path, given: tuple[object, str, object, str]) -> None:
+    data = Image.Exif()
+    data.load(gps(*given))
+    data[DESCRIPTION] = "a dog"
+    path = save(tmp_path / "a.jpg", data.tobytes())
+    assert read(path) == Metadata(None, ["a dog"])
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "expected"),
+    [
+        ("48,51.396N", "2,21.132E", (48.8566, 2.3522)),
+        ("33,52,7.68S", "151,12,33.48E", (-33.8688, 151.2093)),
+        ("48.8566", "-2.3522", (48.8566, -2.3522)),
+        ("48N", "2W", (48, -2)),
+        ("48,51.396N", "", None),
+        ("48,51.396E", "2,21.132N", None),
+        ("nan", "2", None),
+        ("91,0N", "2,0E", None),
+        ("0,0N", "0,0E", None),
+        ("48,1,2,3N", "2,0E", None),
+    ],
+)
+def test_places_in_xmp(tmp_path: Path, latitude: str, longitude: str, expected: tuple[float, float] | None) -> None:
+    said = xmp("<dc:title>a dog</dc:title>", f"exif:GPSLatitude='{latitude}' exif:GPSLongitude='{longitude}'")
+    inside = save(tmp_path / "a.jpg", xmp=said)
+    assert (place(inside), read(inside).descriptions) == (expected, ["a dog"])
+    assert place(save(tmp_path / "b.jpg"), write(tmp_path / "b.xmp", said)) == expected
+    as_elements = f"<exif:GPSLatitude>{latitude}</exif:GPSLatitude><exif:GPSLongitude>{longitude}</exif:GPSLongitude>"
+    assert place(save(tmp_path / "c.jpg", xmp=xmp(as_elements))) == expected
+
+
+def test_places_in_takeout_and_which_of_several_counts(tmp_path: Path) -> None:
+    def takeout(**said: object) -> Path:
+        return write(tmp_path / "a.jpg.json", json.dumps({"title": "a.jpg", "description": "a dog"} | said))
+
+    nowhere, rome, odd = (
+        {"latitude": latitude, "longitude": longitude, "altitude": 0.0}
+        for latitude, longitude in ((0.0, 0.0), (41.9028, 12.4964), ("north", [2]))
+    )
+    plain = save(tmp_path / "a.jpg")
+    assert place(plain, takeout(geoData=rome)) == (41.9028, 12.4964)
+    assert place(plain, takeout(geoData=nowhere, geoDataExif=rome)) == (41.9028, 12.4964)
+    for said in ({"geoData": odd}, {"geoData": 5}, {"geoData": {"latitude": 5}}, {"geoData": nowhere}):
+        assert read(plain, takeout(**said)) == Metadata(None, ["a dog"])
+    sidecar = write(tmp_path / "a.xmp", xmp("", "exif:GPSLatitude='1,0N' exif:GPSLongitude='2,0E'"))
+    assert place(plain, sidecar, takeout(geoData=rome)) == (1, 2)
+    own = save(tmp_path / "a.jpg", gps((3, 0, 0), "N", (4, 0, 0), "E"))
+    assert place(own, sidecar, takeout(geoData=rome)) == (3, 4)

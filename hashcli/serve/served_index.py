@@ -1,0 +1,174 @@
+"""An index as the server uses it: in one thread of its own, always the index that is there now, its items by ids."""
+
+import asyncio
+import hashlib
+import os
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hashcli.errors import HashcliError, reason_of
+from hashcli.hashmodel.formats import UnreadableImageError
+from hashcli.index.catalog import Item
+from hashcli.index.catalog_file import IndexGoneError
+from hashcli.index.query import Query
+from hashcli.index.results import SearchResult, SearchResults
+from hashcli.index.search import Index, IndexInfo
+from hashcli.serve.parameters import Asked
+from hashcli.serve.thumbnails import encoded_thumbnail
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+T = TypeVar("T")
+
+_ANSWERS = 16  # that are kept, for those who scroll through them
+_ANSWER_SECONDS = 30
+_PHOTOS = 64  # that were searched by, about 150 kB each
+_UPLOAD_SIDE = 320
+_ITEM_ID = re.compile(r"(\d{1,3})-(\d{1,18})-([0-9a-f]{12})", re.ASCII)
+
+
+class GoneError(HashcliError):
+    """An id of nothing that is there, or is there any more."""
+
+
+@dataclass(frozen=True)
+class QueryPhoto:
+    """A photo to search by, of the size that the hash model reads, and a thumbnail of one that was uploaded."""
+
+    pixels: "Image"
+    thumbnail: bytes = b""
+
+
+class ServedIndex:
+    """One index. Its methods may be called in the event loop; what they read is read in a thread of the index."""
+
+    def __init__(self, folder: Path, name: str, number: int, decoders: ThreadPoolExecutor) -> None:
+        self.name, self.number = name, number
+        self._index = Index(folder)
+        self._thread = ThreadPoolExecutor(1)
+        self._decoders = decoders
+        self._answers: OrderedDict[Asked, tuple[int, float, SearchResults]] = OrderedDict()
+        self._photos: OrderedDict[str, QueryPhoto] = OrderedDict()
+
+    async def _run(self, work: Callable[[Index], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(self._current()))
+
+    def _current(self) -> Index:
+        """The index, opened anew if another one has taken its place. In its thread."""
+        try:
+            self._index.catalog.check_is_there()
+        except IndexGoneError:
+            self._index.close()
+        return self._index
+
+    def close(self) -> None:
+        self._thread.submit(self._index.close).result()
+        self._thread.shutdown()
+
+    async def info(self) -> IndexInfo:
+        return await self._run(Index.info)
+
+    # --- searching ---
+
+    async def search(self, asked: Asked) -> SearchResults:
+        """The results of a search. Raises HashcliError as Index.search does, and GoneError for a photo of an id that is
+        gone."""
+        images = [await self._query_photo(id_) for id_ in asked.images]
+        not_images = [await self._query_photo(id_) for id_ in asked.not_images]
+        return await self._run(lambda index: self._found(index, asked, images, not_images))
+
+    def _found(self, index: Index, asked: Asked, images: "list[Image]", not_images: "list[Image]") -> SearchResults:
+        generation, now = index.catalog.generation, time.monotonic()
+        known = self._answers.get(asked)
+        if known and known[0] == generation and now - known[1] < _ANSWER_SECONDS:
+            return known[2]
+        query = Query(asked.texts, images, asked.nots, not_images)
+        results = index.search(query, **dict(asked.options))
+        _remember(self._answers, asked, (generation, now, results), _ANSWERS)
+        return results
+
+    async def _query_photo(self, id_: str) -> "Image":
+        if known := self._photos.get(id_):
+            return known.pixels
+        path = await self.picture(id_)
+        if path is None:
+            raise HashcliError("This text is about no photo.")
+        pixels = await self._pixels(path, os.path.basename(path))
+        _remember(self._photos, id_, QueryPhoto(pixels), _PHOTOS)
+        return pixels
+
+    async def upload(self, path: str) -> str:
+        """Keep the photo in a file for searches, and give it an id. Raises HashcliError if it cannot be decoded."""
+        pixels = await self._pixels(path, "The photo")
+        thumbnail = await self.decode(lambda: encoded_thumbnail(path, _UPLOAD_SIDE))
+        id_ = f"{self.number}-upload-{hashlib.sha256(thumbnail).hexdigest()[:24]}"
+        _remember(self._photos, id_, QueryPhoto(pixels, thumbnail), _PHOTOS)
+        return id_
+
+    def uploaded(self, id_: str) -> bytes | None:
+        """The thumbnail of an uploaded photo; None if it is not kept any more."""
+        known = self._photos.get(id_)
+        return known.thumbnail or None if known else None
+
+    async def _pixels(self, path: str, name: str) -> "Image":
+        from PIL import Image
+
+        model = await self._run(Index.load_model)
+        try:
+            return await self.decode(lambda: Image.fromarray(model.load_pixels(path)))
+        except FileNotFoundError as error:
+            raise GoneError(f"{name} is no longer there.") from error
+        except (UnreadableImageError, OSError) as error:
+            raise HashcliError(
+                f"{name} cannot be read: {reason_of(error)}.", "Give a photo in a format such as JPEG, PNG or WebP."
+            ) from error
+
+    async def decode(self, work: Callable[[], T]) -> T:
+        """Do some work in the threads for decoding photos."""
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
+
+    # --- items by their ids ---
+
+    def id_of(self, result: SearchResult) -> str:
+        """What clients call an item. It stands for it as long as the index holds it under this path."""
+        return f"{self.number}-{result.id}-{_tag(result.path)}"
+
+    async def item(self, id_: str) -> Item:
+        """Raises GoneError for an id of nothing that the index holds now."""
+        match = _ITEM_ID.fullmatch(id_)
+        if match is None:
+            raise GoneError("This id is of nothing that is there.", "Give the photo again, or search again.")
+        number, tag = int(match[2]), match[3]
+
+        def found(index: Index) -> Item | None:
+            with index.catalog.snapshot():
+                return index.catalog.items([number]).get(number)
+
+        item = await self._run(found)
+        if item is None or _tag(item.path) != tag:
+            raise GoneError("The index does not hold this any more.", "Search again.")
+        return item
+
+    async def picture(self, id_: str) -> str | None:
+        """The path of the photo that shows an item; None for a text about none. Raises GoneError."""
+        item = await self.item(id_)
+        return item.path if item.text is None else item.photo
+
+
+def _remember(known: "OrderedDict[Any, Any]", key: object, value: object, most: int) -> None:
+    known[key] = value
+    known.move_to_end(key)
+    while len(known) > most:
+        known.popitem(last=False)
+
+
+def _tag(path: str) -> str:
+    """What tells an item from one of the same number in another index that takes this one's place."""
+    return hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:12]

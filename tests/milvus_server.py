@@ -1,0 +1,102 @@
+"""A real Milvus server for tests, with its data in a folder of its own, on free ports of this machine."""
+
+import ctypes
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from urllib.request import urlopen
+
+TOKEN = "root:Milvus"  # of a new server that wants tokens
+
+
+def is_installed() -> bool:
+    """Whether a server and a client that works are there."""
+    needed = ("milvus", "pymilvus", "pkg_resources")  # without the last, pymilvus cannot be imported
+    return all(importlib.util.find_spec(name) for name in needed)
+
+
+class MilvusServer:
+    """A standalone server that wants a token, unless told otherwise."""
+
+    def __init__(self, folder: Path, *, authorization: bool = True) -> None:
+        from milvus import MilvusServerConfig
+
+        names = [name for name in MilvusServerConfig().configurable_items if name.endswith("_port")]
+        ports = dict(zip(names, _free_ports(len(names)), strict=True))
+        self.port = ports["proxy_port"]
+        self._folder, (self._metrics_port,) = folder, _free_ports(1)
+        self._config = MilvusServerConfig(data_dir=str(folder), **ports)
+        self._config.set("authorization_enabled", authorization)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self.launch()
+        assert self._process
+        deadline = time.monotonic() + 180
+        while self._process.poll() is None and time.monotonic() < deadline:
+            with suppress(OSError), urlopen(f"http://127.0.0.1:{self._metrics_port}/healthz", timeout=5) as answer:
+                if b"OK" in answer.read():
+                    return
+            time.sleep(0.1)
+        raise RuntimeError(f"Milvus did not start: {(self._folder / 'output.txt').read_text()[-2000:]}")
+
+    def launch(self) -> None:
+        """Start it, again if it was stopped, and do not wait. It is killed when this thread ends, however that does."""
+        from milvus import _initialize_data_files
+
+        if not (self._folder / "configs").exists():
+            self._config.resolve()
+            _initialize_data_files(str(self._folder))
+        program = self._folder / "bin" / "milvus"
+        own = {"DEPLOY_MODE": "STANDALONE", "METRICS_PORT": str(self._metrics_port)}
+        own |= {"MILVUS_RUN_DIR": str(self._folder / "run"), "LD_LIBRARY_PATH": str(program.parent)}
+        with (self._folder / "output.txt").open("ab") as output:
+            self._process = subprocess.Popen(
+                [program, "run", "standalone"],
+                cwd=self._folder,
+                env=os.environ | own,
+                stdout=output,
+                stderr=output,
+                preexec_fn=_die_with_parent,
+            )
+
+    def stop(self) -> None:
+        """Kill it, as a power cut would: it can be started again."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def memory(self) -> int:
+        """The bytes of memory that it has now."""
+        assert self._process
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def cpu(self) -> float:
+        """The seconds of CPU that it has used."""
+        assert self._process
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def address(self, collection: str) -> str:
+        return f"milvus://127.0.0.1:{self.port}/{collection}"
+
+
+def _die_with_parent() -> None:
+    """Of a new process on Linux: tests that are killed must leave no server behind."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
