@@ -1,26 +1,28 @@
 """Train `models/lite-256` again: photos and words as 256-bit codes, from ImageNet features and sentence vectors.
 
     pip install '.[recipe]'
-    python examples/train_lite_256.py --flickr8k DIR --general-photos DIR --coco-captions FILE --mirflickr DIR \\
-        --work DIR --out models/lite-256
+    python examples/train_lite_256.py --flickr8k DIR --pairs DIR --general-photos DIR --coco-captions FILE \\
+        --flickr30k-captions FILE --mirflickr DIR --work DIR --out models/lite-256
 
-No GPU is needed: about ten minutes on two idle cores. Every slow stage leaves its result in --work, so a run that
+No GPU is needed: about half an hour on two idle cores. Every slow stage leaves its result in --work, so a run that
 was stopped goes on where it was; give an empty --work to begin anew. The parts are in `lite_256/` beside this file,
 and every choice in `lite_256/settings.py`.
 
 How the model is made. MiniLM turns a sentence into a vector t; that is never trained. For a photo there are two guesses
-at the vector of a sentence that would describe it, both from the features of a frozen EfficientNet-Lite0,
-the mean over the photo of its last layer's and of those of one in the middle:
+at the vector of a sentence that would describe it, both from the features of a frozen EfficientNet-Lite0, the mean over
+the photo of its last layer's and of those of one in the middle; the first one also from the photo's colours:
 
-  a  the mean of four networks of one hidden layer, each trained on three quarters of Flickr8k's photo-caption pairs to
-     tell the right caption from others (the symmetric InfoNCE loss: van den Oord et al. 2018, Radford et al. 2021);
+  a  the mean of four networks of one hidden layer, each trained on three quarters of the photo-caption pairs of
+     Flickr8k and COCO together to tell the right caption from others (the symmetric InfoNCE loss: van den Oord et al.
+     2018, Radford et al. 2021), among them the right one with other colours in it; and on MIRFlickr's labels and tags,
+     to tell the photos that a word fits from others;
   c  the mean of the vectors of the 1,000 ImageNet class names, weighted by the classifier's probabilities (ConSE:
-     Norouzi et al. 2013). It knows things that Flickr8k never shows, and nothing of how they are arranged.
+     Norouzi et al. 2013). It knows things that no caption shows, and nothing of how they are arranged.
 
-sqrt(1 - w) <a, unit(t + t U)> + sqrt(w) <c, t> is the teacher, with more of c for photos unlike Flickr8k's. Two linear
+sqrt(1 - w) <a, unit(t + t U)> + sqrt(w) <c, t> is the teacher, with more of c for photos without captions. Two linear
 hash layers, [a, c] -> 256 and t -> 256, start from the teacher's principal directions, rotated so that signs lose
-little (ITQ: Gong & Lazebnik 2011), and are then trained on the signs themselves to rank as the teacher does and to find
-the right caption.
+little (ITQ: Gong & Lazebnik 2011), and are then trained on the signs themselves to rank as the teacher does, to find
+the right caption, to prefer its own colours, and to find the photos that a word fits.
 """
 
 import argparse
