@@ -1,7 +1,7 @@
 """What a search gives back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import overload
 
@@ -31,7 +31,8 @@ class SearchResult:
                 words about one photo
     machine     in a collection that several machines fill, the label of the one that holds the file; its path is that
                 on this machine, or the address by which it was published
-    id          its number in the catalog of the index, which no other item will get; None for one made by hand
+    id          its number in the catalog of the index, which no other item will get; None for one made by hand. Results
+                that differ in nothing else are equal
     """
 
     rank: int
@@ -51,7 +52,7 @@ class SearchResult:
     is_missing: bool = False
     copies: int = 0
     machine: str | None = None
-    id: int | None = None
+    id: int | None = field(default=None, compare=False)
 
     @property
     def date(self) -> int | None:

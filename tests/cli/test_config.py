@@ -74,7 +74,7 @@ def test_another_file_and_none(hashcli: Run, index: str, config: Path, tmp_path:
         ("[search]\nk = 0", "[search] k: 0 is not in the range"),
         ("[search]\njson = 1", "[search] json must be true or false, not 1"),
         ("[search]\ntext = 'cat'", "[search] text must be a list"),
-        ("index = ['x']", "index must be one value"),
+        ("log = ['x']", "log must be one value"),
         ("index = 3", 'index must be a string in " ", not 3'),
         ("[search\n", "is not TOML: "),
         ("k = \xff", "is not TOML: "),

@@ -60,7 +60,7 @@ def test_a_photo_finds_itself_and_its_like(hashcli: Run, album: Path, tmp_path: 
 
 
 def test_json_lines(hashcli: Run, album: Path) -> None:
-    rows = json_rows(hashcli("search", "a cat", "-k", "3", "--json", "--index", album / "ix"))
+    rows = json_rows(hashcli("search", "a cat", "-k", "3", "--all", "--json", "--index", album / "ix"))
     assert [row["rank"] for row in rows] == [1, 2, 3]
     for row in rows:  # some have a date inside
         assert set(row) - {"taken", "modified"} == {"rank", "kind", "path", "distance", "similarity", "date_from"}

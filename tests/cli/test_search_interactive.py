@@ -99,7 +99,7 @@ def test_half_blocks_show_the_photos(start: Any, album: Path) -> None:
     with start("a cat", "--all") as screen:
         screen.wait_for("1 of 12")
         screen.settle()
-        for name, columns in (("chelsea.png", range(26)), ("coffee.png", range(54, 80))):
+        for name, columns in (("chelsea.png", range(26)), ("motorcycle_left.png", range(54, 80))):
             assert screen.lines[9][columns.start :].startswith(name)
             drawn = half_blocks(screen, 1, columns)
             assert drawn.width / drawn.height == pytest.approx(1.5, rel=0.1)
@@ -196,7 +196,7 @@ def test_a_script_copies_what_was_chosen(start: Any, album: Path, tmp_path: Path
     with start("a cat", "--all", "--index", album / ".hashcli", cwd=tmp_path, program=program) as screen:
         screen.wait_for("1 of 12")
         assert screen.leave(" " + RIGHT + RIGHT + " " + "y")[0] == 0
-    assert sorted(os.listdir(tmp_path / "chosen")) == ["chelsea.png", "coffee.png"]
+    assert sorted(os.listdir(tmp_path / "chosen")) == ["chelsea.png", "motorcycle_left.png"]
 
 
 def test_paths_are_printed_also_where_stdout_is_the_terminal(start: Any, album: Path) -> None:

@@ -33,7 +33,9 @@ def test_a_photo_finds_its_caption_and_words_find_texts(hashcli: Run, album: Pat
     assert row["kind"] == "text"
     assert (row["text"], row["line"]) == ("a cat looks at you", 1)
     assert (row["path"], row["photo"]) == (str(album / "chelsea.txt"), str(album / "chelsea.png"))
-    both = json_rows(hashcli("search", "a cup of coffee", "--for", "both", "-k", 2, "--json", "--index", index))
+    both = json_rows(
+        hashcli("search", "a cup of coffee", "--for", "both", "-k", 2, "--all", "--json", "--index", index)
+    )
     assert [(row["kind"], row["rank"]) for row in both] == [("image", 1), ("image", 2), ("text", 1), ("text", 2)]
     assert both[2]["distance"] <= 2  # the same words, written down
     only = hashcli("search", "a wall", "--for", "texts", "--in", album / "brick.png", "--json", "--index", index)

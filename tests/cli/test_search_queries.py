@@ -83,9 +83,11 @@ def test_bare_words_have_no_weight(hashcli: Run, album: Path) -> None:
     """2:30 is a time, also with --text: with digits after the colon, the number before it is not a weight."""
     printed = [hashcli("search", *query, "--index", album / "ix").stdout for query in (["2:30"], ["--text", "2:30"])]
     assert printed[0] == printed[1]
-    bare, weighed = (hashcli("search", *query, "--index", album / "ix") for query in (["2:dog"], ["--text", "2:dog"]))
+    bare, weighed = (
+        hashcli("search", *query, "--all", "--index", album / "ix") for query in (["2:dog"], ["--text", "2:dog"])
+    )
     assert "--text 2:dog" in bare.stderr
-    assert bare.stdout != weighed.stdout == hashcli("search", "dog", "--index", album / "ix").stdout
+    assert bare.stdout != weighed.stdout == hashcli("search", "dog", "--all", "--index", album / "ix").stdout
 
 
 @pytest.mark.parametrize(

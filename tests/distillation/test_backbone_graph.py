@@ -92,8 +92,8 @@ def test_a_graph_without_a_vector_for_each_photo_is_refused() -> None:
 def test_the_backbone_of_lite_256() -> None:
     """Its features of the last layer and of one in the middle, without the large parts of its head."""
     tower = BackboneTower("lite-256")
-    assert tower.width == 1280 + 112
-    assert BackboneTower("lite-256", layers=True).width == 2 * tower.width + 768 + 24 + 40 + 192
+    assert tower.width == 1280 + 112 + 3 * 64
+    assert BackboneTower("lite-256", layers=True).width == tower.width + 1280 + 112 + 768 + 24 + 40 + 192
     assert len(tower.graph.SerializeToString()) < 4_500_000
 
 
