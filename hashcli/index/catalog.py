@@ -797,6 +797,14 @@ class Catalog:
         rows = self._db.execute(query, (self._to_stored(path), absolute, kind))
         return [row for row, (is_same,) in enumerate(rows) if is_same]
 
+    def holds_photo(self, path: str) -> bool:
+        """Whether a photo of this path is indexed, by a scan of all items: photos have no secondary index."""
+        absolute = path if path.isascii() else os.fsencode(path)
+        query = (
+            "SELECT 1 FROM items WHERE kind = 0 AND CAST(path AS BLOB) IN (CAST(? AS BLOB), CAST(? AS BLOB)) LIMIT 1"
+        )
+        return self._db.execute(query, (self._to_stored(path), absolute)).fetchone() is not None
+
     # --- publishing ---
 
     @property

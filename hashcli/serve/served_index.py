@@ -55,7 +55,8 @@ class ServedIndex:
         self._thread = ThreadPoolExecutor(1)
         self._decoders = decoders
         self._answers: OrderedDict[Asked, tuple[int, float, SearchResults]] = OrderedDict()
-        self._photos: OrderedDict[str, QueryPhoto] = OrderedDict()
+        # By the ids of uploads, and by the ids of items with the hashes of their contents.
+        self._photos: OrderedDict[str | tuple[str, bytes], QueryPhoto] = OrderedDict()
 
     async def _run(self, work: Callable[[Index], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(self._current()))
@@ -95,13 +96,16 @@ class ServedIndex:
         return results
 
     async def _query_photo(self, id_: str) -> "Image":
-        if known := self._photos.get(id_):
+        if known := self._photos.get(id_):  # which was uploaded
             return known.pixels
         path = await self.picture(id_)
         if path is None:
-            raise HashcliError("This text is about no photo.")
+            raise HashcliError("This text is about no photo that is indexed.")
+        key = id_, (await self.item(id_)).hash  # the file may have been replaced since the last search by it
+        if known := self._photos.get(key):
+            return known.pixels
         pixels = await self._pixels(path, os.path.basename(path))
-        _remember(self._photos, id_, QueryPhoto(pixels), _PHOTOS)
+        _remember(self._photos, key, QueryPhoto(pixels), _PHOTOS)
         return pixels
 
     async def upload(self, path: str) -> str:
@@ -157,9 +161,13 @@ class ServedIndex:
         return item
 
     async def picture(self, id_: str) -> str | None:
-        """The path of the photo that shows an item; None for a text about none. Raises GoneError."""
+        """The path of the photo that shows an item; None for a text about none that is indexed: a list of captions can
+        name any file. Raises GoneError."""
         item = await self.item(id_)
-        return item.path if item.text is None else item.photo
+        if item.text is None or item.photo is None:
+            return item.path if item.text is None else None
+        photo = item.photo
+        return photo if await self._run(lambda index: index.catalog.holds_photo(photo)) else None
 
 
 def _remember(known: "OrderedDict[Any, Any]", key: object, value: object, most: int) -> None:

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 import hashcli as library
 from tests.conftest import SKIMAGE, Run, json_rows
 from tests.index.indexing import make_album
+from tests.serve.conftest import HERE
 
 
 def rows(client: TestClient, parameters: str, path: str = "/api/search") -> list[dict[str, Any]]:
@@ -204,6 +205,30 @@ def test_ids_of_nothing_are_not_found(client: TestClient, id_: str) -> None:
 )
 def test_nothing_else_is_served(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
+
+
+def test_a_text_shows_no_photo_that_is_not_indexed(changing: TestClient, album: Path, tmp_path: Path) -> None:
+    """A list of captions can name any file."""
+    shutil.copy(SKIMAGE / "moon.png", tmp_path / "secret.png")
+    captions = album.parent / "captions.csv"
+    captions.write_text("image,text\n../secret.png,a secret photo\n")
+    with library.open_index(album) as index:
+        index.update([captions])
+    (row,) = rows(changing, "text=a+secret+photo&for=texts&k=1")
+    assert row["text"] == "a secret photo"
+    for place in (f"photo/{row['id']}", f"thumbnail/{row['id']}"):
+        assert changing.get(f"/api/{place}").status_code == 404
+    assert changing.post("/api/zip", data={"id": row["id"]}, headers={"Origin": HERE}).status_code == 404
+
+
+def test_a_photo_that_was_replaced_is_searched_by_as_it_is_now(changing: TestClient, album: Path) -> None:
+    (cat,) = rows(changing, "text=a+cat&k=1")
+    rows(changing, "k=1", f"/api/similar/{cat['id']}")
+    shutil.copy(SKIMAGE / "rocket.jpg", cat["path"])
+    with library.open_index(album) as index:
+        index.update()
+    first = rows(changing, "k=2&all_copies=true", f"/api/similar/{cat['id']}")
+    assert cat["path"] in [row["path"] for row in first]
 
 
 def test_the_next_answer_is_of_a_refreshed_index(changing: TestClient, album: Path) -> None:
