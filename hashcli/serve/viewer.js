@@ -1,5 +1,5 @@
 // One answer, large, and what can be done with it.
-import { content, facts, make, name, thumbnail } from "./cards.js";
+import { content, facts, make, name, plain, thumbnail } from "./cards.js";
 
 const find = (selector) => document.querySelector(selector);
 const view = find("#view");
@@ -15,7 +15,7 @@ export const show = (rows, at, { bits, query, selected }) => {
   find("#view-query").textContent = query;
   find("#view-name").textContent = name(row);
   find("#view-facts").textContent = facts(row, bits);
-  find("#view-path").textContent = row.path;
+  find("#view-path").textContent = plain(row.path);
   find("#previous").disabled = at === 0;
   find("#next").disabled = at === rows.length - 1;
   find("#select").setAttribute("aria-pressed", selected);

@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.open(SKIMAGE / "coffee.png").rotate(90).save(folder / "gone.png")
     hostile = folder / f"{HOSTILE}.png".replace("/", "")
     Image.open(SKIMAGE / "coins.png").rotate(180).save(hostile)
-    hostile.with_suffix(".txt").write_text(f"hostile {HOSTILE} coins\n")
+    hostile.with_suffix(".txt").write_text(f"hostile {HOSTILE} coins \u202egnp.\n")
     with library.open_index(folder / ".hashcli") as index:
         index.update()
     (folder / "gone.png").unlink()
@@ -158,7 +158,7 @@ def test_hostile_names_and_captions_are_text(page: Page, folder: Path) -> None:
     page.show("?text=hostile+coins&all=1&for=both")
     hostile = f"{HOSTILE}.png".replace("/", "")
     assert hostile in page.names()
-    assert HOSTILE in page.text("#texts")
+    assert f"{HOSTILE} coins \\u202egnp." in page.text("#texts")
     page.browser.execute_script("document.querySelector('.open').click()")
     wait_for(page.is_open)
     assert page.run("window.ran ?? null") is None
@@ -226,7 +226,8 @@ def test_keys_alone_do_everything(page: Page, browser: Browser) -> None:
     wait_for(lambda: page.run("[...document.querySelectorAll('.open')].indexOf(document.activeElement)") == 1)
     press(browser, "HOME", "m")
     wait_for(lambda: "image=" in browser.current_url)
-    page.wait_for_first("chelsea.png")
+    # It came first before, too: with it as the query, its distance is 0.
+    wait_for(lambda: " 0 bits" in page.run("document.querySelector('[id^=facts-]')?.textContent ?? ''"))
     press(browser, "ESCAPE", "ARROW_DOWN", "t")
     wait_for(lambda: "for=texts" in browser.current_url and page.text("#texts") != "")
     browser.back()
