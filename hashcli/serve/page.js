@@ -34,12 +34,22 @@ const found = (more) => {
   return ask(`api/search?${asked}`, { signal: asking.signal });
 };
 
+// Wait, unless another search begins.
+const pause = (milliseconds) => {
+  const { signal } = asking;
+  return new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason));
+    setTimeout(resolve, milliseconds);
+  });
+};
+
 const isEmpty = () => !query.get("text") && !query.has("image");
 const isBoth = () => query.get("for") === "both";
 
 const search = async () => {
   asking.abort();
-  asking = new AbortController();
+  const mine = new AbortController();
+  asking = mine;
   isAsking = true;
   find("#far").hidden = true;
   find("#near").hidden = !query.has("max_distance");
@@ -53,7 +63,7 @@ const search = async () => {
     list = { step, total: answer.total, isWhole: isBoth() || answer.total < STEPS[step] };
     append(answer.results);
     tell(answer);
-    await new Promise((resolve) => { setTimeout(resolve, COUNT_PAUSE); }); // while somebody types, nothing is counted
+    await pause(COUNT_PAUSE); // while somebody types, nothing is counted
     const counted = await found({ k: STEPS[1], count: 0, facets: true });
     count(counted);
     list.isWhole = isBoth() || counted.total < STEPS[1];
@@ -64,7 +74,7 @@ const search = async () => {
     if (error.name !== "AbortError") clear(error.message);
     return undefined;
   } finally {
-    isAsking = false;
+    if (mine === asking) isAsking = false; // else another search is under way
   }
   return fill();
 };
@@ -77,6 +87,7 @@ const fill = async () => {
     if (list.isWhole || list.step === STEPS.length - 1 || query.get("sort") === "date") return;
     list.step += 1;
   }
+  const mine = asking;
   isAsking = true;
   try {
     const answer = await found({ k: STEPS[list.step], offset: rows.length, count: PART });
@@ -87,7 +98,7 @@ const fill = async () => {
     if (error.name !== "AbortError") say(error.message);
     return;
   } finally {
-    isAsking = false;
+    if (mine === asking) isAsking = false; // else another search is under way
   }
   requestAnimationFrame(fill);
 };

@@ -154,6 +154,19 @@ def test_no_error_and_no_request_to_anywhere_else(page: Page) -> None:
     assert [url for url in asked if not url.startswith(page.server)] == []
 
 
+def test_words_removed_before_the_answers_are_counted_ask_for_nothing_more(page: Page) -> None:
+    page.show("?text=a+cat&for=both")
+    script = "const words = document.querySelector('#words'); words.value = ''; words.dispatchEvent(new Event('input'))"
+    for pause in (0, 60, 120, 180):  # a search begins 120 ms after a key, and its answers are counted 300 ms after them
+        page.browser.execute_async_script(f"setTimeout(arguments[0], {pause})")
+        page.browser.execute_script(script)
+        wait_for(lambda: "photos and" in page.text("#status"))
+        page.browser.execute_async_script("setTimeout(arguments[0], 500)")
+        page.browser.back()
+        page.wait_for_answers()
+    assert [entry for entry in page.browser.get_log("browser") if "404" not in entry["message"]] == []
+
+
 def test_hostile_names_and_captions_are_text(page: Page, folder: Path) -> None:
     page.show("?text=hostile+coins&all=1&for=both")
     hostile = f"{HOSTILE}.png".replace("/", "")
