@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hashcli.hashmodel.description import Description, ImageEncoder, MatchThreshold, ReportedMetric, TextEncoder
 from lite_256.data import MIRFLICKR_PHOTOS, Data
+from lite_256.folder import WORD_LIST
 from lite_256.settings import BITS, CAPTIONS, FOLDS, MAX_TOKENS, NAME, RESIZE, SIZE
 from lite_256.words import LABELS, TAGS
 
@@ -47,6 +48,9 @@ bits alone. Bit *i* is 1 where output *i* > 0.
 
 - `image.onnx`: `pixels` uint8 [n, {size}, {size}, 3] RGB, any n -> `output` float32 [n, {bits}]. The backbone's
   convolutions are int8 (weights of 7 bits, so that CPUs without VNNI agree), the rest is float32 arithmetic.
+- `word_list.txt`: the words that the tokenizer splits and the model knows all the same: those that occur twice in the
+  training texts, and WordNet's names of ImageNet's 21,841 kinds of things. Of another split word a search says that it
+  is not known, and with no other word nothing is found ("asdfgh qwerty").
 - `text.onnx`, `tokenizer.json`: `input_ids`, `attention_mask` int64 [n, tokens], at most {tokens} tokens -> `output`.
   Weights int8, arithmetic float32. It is stored as a query needs it: open it with graph optimisation off.
 - `student.safetensors`: the image backbone, the layers on it and both hash layers for torch. Matrices are float16.
@@ -246,4 +250,5 @@ def describe(metrics: list[ReportedMetric], match: MatchThreshold) -> Descriptio
         text=TextEncoder(file="text.onnx", tokenizer="tokenizer.json", max_tokens=MAX_TOKENS),
         metrics=metrics,
         match=match,
+        word_list=WORD_LIST,
     )
