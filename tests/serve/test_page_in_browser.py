@@ -14,6 +14,7 @@ from PIL import Image
 
 import hashcli as library
 from hashcli.serve.app import ServerOptions
+from hashcli.serve.security import Access
 from tests.conftest import SKIMAGE
 from tests.serve.conftest import make_served_album, serving
 from tests.show import test_contact_sheet_in_browser as sheet
@@ -194,6 +195,19 @@ def test_a_photo_is_dropped_pasted_and_combined_with_words(page: Page) -> None:
     page.wait_for_first("chelsea.png")
     page.browser.find_element("css selector", "#examples button").click()
     wait_for(lambda: "image=" not in page.browser.current_url)
+
+
+def test_the_link_with_the_token_opens_the_page_from_another_site_and_again(browser: Browser, folder: Path) -> None:
+    with serving(ServerOptions({"album": folder / ".hashcli"}, Access(token="secret"))) as port:
+        address = f"http://127.0.0.1:{port}/"
+        page = Page(browser, address)
+        for _ in range(2):
+            browser.get(f"data:text/html,<a href='{address}?token=secret'>photos</a>")
+            browser.find_element("css selector", "a").click()
+            wait_for(lambda: browser.current_url == address)
+            wait_for(lambda: "photos and" in page.text("#status"))
+        page.show("?text=a+cat")
+        page.wait_for_first("chelsea.png")
 
 
 def test_what_is_no_photo_is_said(page: Page, folder: Path) -> None:
