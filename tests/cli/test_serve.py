@@ -90,9 +90,11 @@ def test_others_need_the_token_in_the_link_or_the_password(hashcli: Run, photos:
     here = f"http://127.0.0.1:{port[1]}/"
     assert get(here + "api/info")[0] == 401
     assert get(here + "api/info", Authorization=f"Bearer {link.partition('=')[2]}")[0] == 200
-    _, link = start("--listen", "127.0.0.1", HASHCLI_PASSWORD="correct horse")
+    process, link = start("--listen", "127.0.0.1", HASHCLI_PASSWORD="correct horse")
     assert "token" not in link
     assert get(link + "api/info")[0] == 401
+    process.send_signal(signal.SIGINT)
+    assert "Others can reach it" not in process.communicate(timeout=60)[1]
 
 
 def test_messages_and_the_log_do_not_hold_the_password(hashcli: Run, photos: Path, tmp_path: Path) -> None:
