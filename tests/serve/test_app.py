@@ -1,8 +1,10 @@
 """What the server answers: the terminal's rows, items by their ids, and always of the index that is there now."""
 
 import io
+import os
 import shutil
 import zipfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +176,8 @@ def test_a_selection_is_a_zip_of_those_that_are_there(changing: TestClient, albu
         index.update()
     found = rows(changing, "text=a+cat&all_copies=1&k=3")
     Path(found[2]["path"]).unlink()
+    os.utime(album.parent / "chelsea.png", (0, datetime(2014, 5, 6, 7, 8, 10).timestamp()))
+    os.utime(album.parent / "trip" / "Chelsea.png", (0, -1e9))  # before the first year that a zip can hold
     answer = changing.post("/api/zip", data={"id": [row["id"] for row in found]})
     assert answer.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
@@ -181,6 +185,8 @@ def test_a_selection_is_a_zip_of_those_that_are_there(changing: TestClient, albu
         names = archive.namelist()
         assert len({name.casefold() for name in names}) == 2
         assert archive.read(names[0]) == (album.parent / "chelsea.png").read_bytes()
+        dates = {entry.date_time for entry in archive.infolist()}
+        assert dates == {(2014, 5, 6, 7, 8, 10), (1980, 1, 1, 0, 0, 0)}
     assert changing.post("/api/zip", data={"id": [found[2]["id"]]}).status_code == 404
     assert changing.post("/api/zip", data={}).status_code == 400
     assert changing.post("/api/zip", data={"id": ["0-1-000000000000"] * 1001}).status_code == 400
