@@ -25,11 +25,12 @@ from hashcli.hashmodel.registry import find_model
 from hashcli.index.catalog import Catalog, IndexedModel, Item, Kind
 from hashcli.index.catalog_file import IndexNotFoundError
 from hashcli.index.code_index import BlockwiseCodes, Candidates, FaissCodeIndex, SearchableCodes
+from hashcli.index.distance_limit import DistanceLimit
 from hashcli.index.files.dates import date_label
 from hashcli.index.filter import CompiledFilter, Filter, wall_clock
 from hashcli.index.locations import IndexLocation, is_index, locate
 from hashcli.index.query import EncodedQuery, Query, encode
-from hashcli.index.ranking import NOTHING, RERANKED, UNKNOWN, DistanceLimit, Neighbours, before, rank, reach
+from hashcli.index.ranking import NOTHING, RERANKED, UNKNOWN, Neighbours, before, rank, reach
 from hashcli.index.results import SearchResult, SearchResults, WhyNone
 from hashcli.index.summary import PublishOptions, PublishSummary, UpdateOptions, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
@@ -316,7 +317,9 @@ class Index:
         return model
 
     def _answers(self, queries: Iterable[str | Query], options: "_SearchOptions") -> Iterator[SearchResults]:
-        if self._source.model != self.indexed_model:  # another process has given it one since the last search
+        model = self.__dict__.get("_model")
+        # Another process has given it one since the last search, or has replaced the model itself.
+        if self._source.model != self.indexed_model or (model and not model.is_current):
             self._forget_model()
         for block in batched(map(_query, queries), _BLOCK):
             yield from self._answers_to_block(block, options)
