@@ -6,7 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.resources import files
@@ -215,7 +215,11 @@ class _Server:
                 ids = []
         if not 0 < len(ids) <= MOST_FILES:
             raise HTTPException(400, f"A zip holds 1 to {MOST_FILES} photos.")
-        paths = [path for id_ in dict.fromkeys(ids) if (path := await self._index_of(id_).picture(id_))]
+        paths = []
+        for id_ in dict.fromkeys(ids):
+            with suppress(GoneError):  # the others are sent
+                if path := await self._index_of(id_).picture(id_):
+                    paths.append(path)
         sizes = await asyncio.to_thread(lambda: [os.path.getsize(path) for path in paths if os.path.isfile(path)])
         if not sizes:
             raise GoneError("None of these photos is there any more.")

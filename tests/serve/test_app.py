@@ -187,6 +187,11 @@ def test_a_selection_is_a_zip_of_those_that_are_there(changing: TestClient, albu
         assert archive.read(names[0]) == (album.parent / "chelsea.png").read_bytes()
         dates = {entry.date_time for entry in archive.infolist()}
         assert dates == {(2014, 5, 6, 7, 8, 10), (1980, 1, 1, 0, 0, 0)}
+    with library.open_index(album) as index:
+        index.update()  # which then does not hold the photo any more
+    answer = changing.post("/api/zip", data={"id": [row["id"] for row in found]})
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == names
     assert changing.post("/api/zip", data={"id": [found[2]["id"]]}).status_code == 404
     assert changing.post("/api/zip", data={}).status_code == 400
     assert changing.post("/api/zip", data={"id": ["0-1-000000000000"] * 1001}).status_code == 400
