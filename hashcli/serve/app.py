@@ -152,6 +152,8 @@ class _Server:
 
     async def similar(self, request: Request) -> Response:
         id_ = request.path_params["id"]
+        if "index" in request.query_params:
+            raise HTTPException(400, "There is no parameter 'index' here: an id is of one index alone.")
         asked, part = read_parameters(request.query_params, id_)
         index = self._index_of(id_)
         return _answer(index, await index.search(asked), part)

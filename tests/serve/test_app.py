@@ -300,6 +300,11 @@ def test_openapi_describes_every_route_and_parameter(client: TestClient) -> None
     for name in parameters - {"image", "not_image", "index"}:
         assert client.get(f"/api/search?text=a&{name}=2020").status_code in (200, 400)
         assert "no parameter" not in client.get(f"/api/search?text=a&{name}=2020").text
+    (cat,) = rows(client, "text=a+cat&k=1")
+    similar = {one["name"] for one in document["paths"]["/api/similar/{id}"]["get"]["parameters"]}
+    assert parameters - similar == {"index"}
+    assert client.get(f"/api/similar/{cat['id']}?index=album").status_code == 400
+    assert "download" in {one["name"] for one in document["paths"]["/api/photo/{id}"]["get"]["parameters"]}
     described = document["components"]["schemas"]["Result"]["properties"]
     for row in rows(client, "text=a+cat&for=both"):
         assert set(row) <= set(described)
