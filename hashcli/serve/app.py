@@ -37,7 +37,7 @@ from hashcli.serve.thumbnails import SIDES, Thumbnails
 MOST_UPLOADED = 64 << 20  # bytes of a photo to search by
 _UPLOADS = 8  # at once
 _UPLOAD_SECONDS = 120  # for the whole of one
-_MOST_FORM = 64 << 10
+_MOST_FORM = 1 << 20
 _DECODERS = 2  # threads; the memory for decoding has a bound of its own
 _MOST_FACETS = 200  # folders that are counted
 _ASSETS = {

@@ -11,7 +11,6 @@ _SIDE = {"name": "side", "in": "query", "schema": {"type": "integer", "enum": li
 _DOWNLOAD = {
     "name": "download",
     "in": "query",
-    "allowEmptyValue": True,
     "schema": {"type": "string"},
     "description": "If it is there, with whatever value, browsers save the file and do not show it.",
 }

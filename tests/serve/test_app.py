@@ -194,7 +194,9 @@ def test_a_selection_is_a_zip_of_those_that_are_there(changing: TestClient, albu
         assert archive.namelist() == names
     assert changing.post("/api/zip", data={"id": [found[2]["id"]]}).status_code == 404
     assert changing.post("/api/zip", data={}).status_code == 400
-    assert changing.post("/api/zip", data={"id": ["0-1-000000000000"] * 1001}).status_code == 400
+    for number in (1001, 5000):
+        answer = changing.post("/api/zip", data={"id": ["0-1-000000000000"] * number})
+        assert (answer.status_code, answer.json()["error"]) == (400, "A zip holds 1 to 1000 photos.")
 
 
 @pytest.mark.parametrize(
