@@ -1,5 +1,5 @@
 // The page: a query, which is in its address too, and its answers.
-import { card, make, thumbnail } from "./cards.js";
+import { card, hasPhoto, make, thumbnail } from "./cards.js";
 import * as viewer from "./viewer.js";
 
 const find = (selector) => document.querySelector(selector);
@@ -181,20 +181,23 @@ const change = (values, { isTyping = false } = {}) => {
   search();
 };
 
+const yearAfter = (year) => String(Number(year) + 1).padStart(4, "0");
+const firstDay = (date) => date + ({ 4: "-01-01", 7: "-01" }[date.length] ?? ""); // of a year or month
+
 const fillControls = () => {
-  const yearOf = (day) => (/^\d{4}$/.test(day ?? "") ? day : "");
   for (const [input, value] of [[words, query.get("text") ?? ""], [without, query.get("not") ?? ""]]) {
     if (input.value.trim() !== value) input.value = value;
   }
   find("#for").value = query.get("for") ?? "photos";
   find("#sort").value = query.get("sort") ?? "rank";
   showIndexes();
-  const year = yearOf(query.get("after"));
+  const [after, before] = [query.get("after") ?? "", query.get("before") ?? ""];
+  const year = /^\d{4}$/.test(after) && before === yearAfter(after) ? after : "";
   choice("#year", "Any year", year);
   choice("#folder", "Any folder", query.get("in") ?? "");
   choice("#type", "Any type", query.get("type") ?? "");
-  find("#after").value = year ? "" : query.get("after") ?? "";
-  find("#before").value = year ? "" : query.get("before") ?? "";
+  find("#after").value = year ? "" : firstDay(after);
+  find("#before").value = year ? "" : firstDay(before);
   find("#examples").replaceChildren(...query.getAll("image").map((id) => {
     const remove = make("button", { type: "button", textContent: "✕", title: "Do not search by this photo" });
     remove.setAttribute("aria-label", "Do not search by this photo");
@@ -213,25 +216,21 @@ const showIndexes = () => {
 };
 
 // A list to choose from: all, what is chosen, and the values that answers have, each with their number.
-const choice = (selector, all, chosen, counts = {}) => {
-  const values = Object.keys(counts);
-  if (chosen && !values.includes(chosen)) values.unshift(chosen);
+const choice = (selector, all, chosen, counts = []) => {
+  const isCounted = counts.some(([value]) => value === chosen);
   const shown = (value) => (selector === "#folder" ? value.split(/[\\/]/).slice(-2).join("/") : value);
-  const options = values.map((value) => make("option", {
-    value, title: value, textContent: shown(value) + (counts[value] ? ` (${counts[value].toLocaleString()})` : ""),
+  const options = [...(chosen && !isCounted ? [[chosen, 0]] : []), ...counts].map(([value, number]) => make("option", {
+    value, title: value, textContent: shown(value) + (number ? ` (${number.toLocaleString()})` : ""),
   }));
   find(selector).replaceChildren(make("option", { value: "", textContent: all }), ...options);
   find(selector).value = chosen;
 };
 
-const count = ({ facets }) => {
-  const newest = Object.fromEntries(Object.entries(facets.years).sort().reverse().map(([year, number]) => [`${year}`, number]));
-  const years = new Map(Object.entries(newest).sort((a, b) => b[0].localeCompare(a[0])));
-  choice("#year", "Any year", find("#year").value, newest);
-  const select = find("#year"); // numbers as keys of an object are in ascending order
-  select.append(...[...years.keys()].map((year) => select.querySelector(`option[value="${CSS.escape(year)}"]`)));
-  choice("#folder", "Any folder", find("#folder").value, facets.folders);
-  choice("#type", "Any type", find("#type").value, facets.types);
+const count = ({ facets: { years, folders, types } }) => {
+  const newestFirst = Object.entries(years).sort(([one], [other]) => other.localeCompare(one));
+  choice("#year", "Any year", find("#year").value, newestFirst);
+  choice("#folder", "Any folder", find("#folder").value, Object.entries(folders));
+  choice("#type", "Any type", find("#type").value, Object.entries(types));
 };
 
 const searchBy = async (photo) => {
@@ -291,7 +290,7 @@ const inNextRow = (step) => {
 
 const like = (more) => {
   const row = rows[current];
-  if (!row || (row.kind === "text" && !row.photo)) return;
+  if (!row || !hasPhoto(row)) return;
   viewer.close();
   change({ text: "", not: "", image: row.id, for: "", all: "", max_distance: "", all_copies: "", ...more });
   scrollTo(0, 0);
@@ -365,7 +364,7 @@ for (const [id, name] of [["for", "for"], ["sort", "sort"], ["folder", "in"], ["
   find(`#${id}`).addEventListener("change", (event) => change({ [name]: event.target.value }));
 }
 find("#year").addEventListener("change", ({ target: { value } }) => {
-  change({ after: value, before: value && String(Number(value) + 1).padStart(4, "0") });
+  change({ after: value, before: value && yearAfter(value) });
 });
 find("#index").addEventListener("change", ({ target: { value } }) => {
   change({ index: value, image: "", in: "", max_distance: "", all_copies: "" });
@@ -411,7 +410,7 @@ const keys = {
   ArrowLeft: left, ArrowRight: right, ArrowUp: up, ArrowDown: down, h: left, l: right, k: up, j: down,
   Home: () => goTo(0), End: () => goTo(rows.length - 1),
   x: () => select(), m: likeThis, t: captions, d: duplicates, c: copyPath,
-  o: () => open(`api/photo/${encodeURIComponent(rows[current].id)}`, "_blank", "noopener"),
+  o: () => { if (hasPhoto(rows[current])) open(`api/photo/${encodeURIComponent(rows[current].id)}`, "_blank", "noopener"); },
 };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || find("#help").open) return;
@@ -443,5 +442,8 @@ setTheme(themes.includes(localStorage.getItem("theme")) ? localStorage.getItem("
 
 new IntersectionObserver(fill, { rootMargin: "100%" }).observe(find("#more"));
 addEventListener("popstate", () => { query = new URLSearchParams(location.search); changed = 0; fillControls(); search(); });
-fillControls();
-search();
+if (words.value.trim()) change({ text: words.value.trim() }, { isTyping: true }); // typed before this script ran
+else {
+  fillControls();
+  search();
+}

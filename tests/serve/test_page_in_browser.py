@@ -39,6 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hostile = folder / f"{HOSTILE}.png".replace("/", "")
     Image.open(SKIMAGE / "coins.png").rotate(180).save(hostile)
     hostile.with_suffix(".txt").write_text(f"hostile {HOSTILE} coins \u202egnp.\n")
+    os.utime(folder / "trip" / "moon.png", (0, 1_000_000_000))  # of another year than the others
     with library.open_index(folder / ".hashcli") as index:
         index.update()
     (folder / "gone.png").unlink()
@@ -55,11 +56,12 @@ def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
 @pytest.fixture(scope="module")
 def two_indexes(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ServerOptions:
-    """A second index beside the album: it holds one photo, coffee.png."""
+    """A second index beside the album: it holds one photo, coffee.png, and a text that is about no photo."""
     other = tmp_path_factory.mktemp("other")
     shutil.copy(SKIMAGE / "coffee.png", other)
+    (other / "lines.txt").write_text("A cup of tea.\n")
     with library.open_index(other / ".hashcli", create=True) as index:
-        index.update([other])
+        index.update([other, other / "lines.txt"])
     return ServerOptions({"album": folder / ".hashcli", "other": other / ".hashcli"})
 
 
@@ -256,6 +258,19 @@ def test_words_may_be_typed_before_the_server_has_said_what_it_holds(
         assert page.run("document.querySelector('#index').hidden") is False
 
 
+def test_words_typed_before_the_page_s_script_is_there_are_searched(page: Page, browser: Browser) -> None:
+    script = """new MutationObserver((_, observer) => {
+        const words = document.querySelector("#words");
+        if (words) { words.value = "a cat"; observer.disconnect(); }
+        }).observe(document, { childList: true, subtree: true })"""
+    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+    try:
+        browser.get(page.server)
+        page.wait_for_first("chelsea.png")
+    finally:
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
 def test_another_index_is_chosen_and_left_again(browser: Browser, two_indexes: ServerOptions) -> None:
     with serving(two_indexes) as port:
         page = Page(browser, f"http://127.0.0.1:{port}/")
@@ -268,7 +283,7 @@ def test_another_index_is_chosen_and_left_again(browser: Browser, two_indexes: S
         press(browser, "ARROW_DOWN", "d")
         wait_for(lambda: page.run("document.querySelector('#near').hidden") is False)
         page.choose("#index", "other")
-        wait_for(lambda: "1 photos and" in page.text("#status"))
+        wait_for(lambda: "1 photos and 1 texts" in page.text("#status"))
         assert page.run("document.querySelector('#near').hidden") is True
         assert "max_distance" not in browser.current_url
 
@@ -289,6 +304,10 @@ def test_filters_tell_how_many_answers_and_limit_them(page: Page, folder: Path) 
     wait_for(lambda: page.names() == ["moon.png"])
     page.choose("#type", "")
     page.choose("#folder", "")
+    wait_for(lambda: "(" in page.text("#year"))
+    years: list[str] = page.run("[...document.querySelectorAll('#year option')].map((one) => one.value)")
+    assert len(years) > 2
+    assert years == ["", *sorted(years[1:], reverse=True)]
     page.choose("#sort", "date")
     wait_for(lambda: "newest" in page.text("#status"))
     newest = str(page.run("document.querySelector('.facts:not(.folder)').textContent"))
@@ -296,6 +315,29 @@ def test_filters_tell_how_many_answers_and_limit_them(page: Page, folder: Path) 
     page.choose("#year", year)
     wait_for(lambda: f"after={year}&before={int(year) + 1}" in page.browser.current_url)
     page.wait_for_answers()
+
+
+def test_dates_of_the_address_are_shown_as_a_year_or_as_days(page: Page) -> None:
+    def dates() -> list[str]:
+        shown: list[str] = page.run("['#year', '#after', '#before'].map((one) => document.querySelector(one).value)")
+        return shown
+
+    page.browser.get(page.server + "?text=a+cat&after=2020&before=2024-07")
+    wait_for(lambda: dates() == ["", "2020-01-01", "2024-07-01"])
+    page.browser.get(page.server + "?text=a+cat&after=2020&before=2021")
+    wait_for(lambda: dates() == ["2020", "", ""])
+
+
+def test_only_a_photo_can_be_opened(browser: Browser, two_indexes: ServerOptions) -> None:
+    with serving(two_indexes) as port:
+        page = Page(browser, f"http://127.0.0.1:{port}/")
+        opened = []
+        for kind in ("texts", "photos"):
+            page.show(f"?index=other&text=a+cup&for={kind}&all=1")
+            browser.execute_script("window.open = (address) => { window.opened = address; }")
+            press(browser, "ARROW_DOWN", "o")
+            opened.append(page.run("window.opened ?? null"))
+    assert [bool(address) for address in opened] == [False, True]
 
 
 def test_keys_alone_do_everything(page: Page, browser: Browser) -> None:
