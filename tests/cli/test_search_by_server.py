@@ -85,7 +85,7 @@ def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
     photo = Image.open(folder / "camera.png")
     photo.save(folder / "paris.jpg", exif=gps((48, 51, 24), "N", (2, 21, 8), "E"))
     shutil.copy(folder / "trip" / "moon.png", folder / "second moon.png")
-    shutil.copy(folder / "grass.png", os.fsencode(folder) + b"/pr\xe9.png")
+    shutil.copy(folder / "grass.png", folder / os.fsdecode(b"pr\xe9.png"))
     with library.open_index(folder / ".hashcli") as index:
         index.update([folder])
     (folder / "coins.png").unlink()
@@ -319,14 +319,15 @@ def test_a_folder_that_others_can_write_to_is_not_used(
 def test_what_makes_no_sense_is_not_answered(album: Path, server: None, runtime: Path, searched: Any) -> None:
     path = terminal_client.socket_path(runtime / "hashcli", album / ".hashcli")
     own = terminal_client.surroundings()
-    sensible = {"from": own, "texts": [["moon", 1.0]], "nots": [], "where": {}, "limit": None, "k": 3}
+    sensible: dict[str, Any] = {"from": own, "texts": [["moon", 1.0]], "nots": [], "where": {}, "limit": None, "k": 3}
+    changes: list[dict[str, Any]] = [{"k": "3"}, {"x": 1}, {"where": []}, {"nots": 1}]
     for question in (
         b"\xff\n",
         b"[]\n",
         b"{}\n",
         b"",
         b"x" * (2 << 20),
-        *(json.dumps(sensible | more).encode() + b"\n" for more in ({"k": "3"}, {"x": 1}, {"where": []}, {"nots": 1})),
+        *(json.dumps(sensible | more).encode() + b"\n" for more in changes),
     ):
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(20)
