@@ -380,25 +380,30 @@ def test_a_selection_is_saved_as_zip_and_list(page: Page, browser: Browser, fold
     wait_for(lambda: page.text("#selected") == "2 selected")
     chosen = page.names()[:2]
     browser.find_element("css selector", "#zip").click()
-    wait_for((browser.downloads / "photos.zip").exists)
+    wait_for(lambda: zipfile.is_zipfile(browser.downloads / "photos.zip"))
     with zipfile.ZipFile(browser.downloads / "photos.zip") as archive:
         assert archive.namelist() == chosen
     browser.find_element("css selector", "#list").click()
-    wait_for((browser.downloads / "photos.txt").exists)
-    paths = (browser.downloads / "photos.txt").read_text().splitlines()
+    listed = browser.downloads / "photos.txt"
+    wait_for(lambda: listed.exists() and len(listed.read_text().splitlines()) == 2)
+    paths = listed.read_text().splitlines()
     assert [Path(path).name for path in paths] == chosen
     assert all(Path(path).exists() for path in paths)
     browser.find_element("css selector", "#clear").click()
     assert page.run("document.querySelectorAll('.pick:checked').length") == 0
 
 
-def test_a_selection_that_cannot_be_saved_is_kept(page: Page, browser: Browser) -> None:
-    page.show("?text=a+cup+of+coffee&all=1")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_selection_that_cannot_be_saved_is_kept(page: Page, browser: Browser, width: int) -> None:
+    page.show("?text=a+cup+of+coffee&all=1", width=width)
     browser.find_elements("css selector", ".pick")[page.names().index("gone.png")].click()
     browser.find_element("css selector", "#zip").click()
     wait_for(lambda: "None of these photos is there any more." in page.run("window.heard"))
     assert browser.current_url.endswith("?text=a+cup+of+coffee&all=1")
     assert page.text("#selected") == "1 selected"
+    edge = "document.querySelector('{}').getBoundingClientRect().{}"
+    said, selected = page.run(f"[{edge.format('body > .said', 'bottom')}, {edge.format('#selection', 'top')}]")
+    assert said < selected  # so that the message can be seen
 
 
 def test_a_photo_that_vanished_is_said_to_be_gone(page: Page) -> None:
