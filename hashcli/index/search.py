@@ -76,6 +76,10 @@ class ModelChangedError(HashcliError):
     """The hash model that an index was made with has been replaced by another one since."""
 
 
+class ModelReplacedError(HashcliError):
+    """An index has been given another hash model while it was searched."""
+
+
 class DamagedSearchFilesError(HashcliError):
     """The files derived from the catalog in `index_folder` are missing, damaged, or not of its last change."""
 
@@ -371,7 +375,7 @@ class Index:
         """The results of queries."""
         with self._source.snapshot():
             if self._source.model != self.indexed_model:
-                raise HashcliError(
+                raise ModelReplacedError(
                     f"The {self.called} has just been given another hash model.", "Run the search again."
                 )
             found = {kind: self._found(kind, asked, options) for kind in options.kinds}

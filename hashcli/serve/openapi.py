@@ -54,6 +54,21 @@ _RESULTS = {
         "facets": {"type": "object", "additionalProperties": _COUNTS},
     },
 }
+_INDEXES = {
+    "type": "object",
+    "required": ["indexes"],
+    "properties": {
+        "indexes": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "description": "The row of `hashcli info --json`; of an index that cannot be read, why.",
+                "required": ["name"],
+                "properties": {"name": {"type": "string"}, "error": {"type": "string"}},
+            },
+        }
+    },
+}
 _ERROR = {
     "type": "object",
     "required": ["error"],
@@ -108,9 +123,7 @@ def document() -> dict[str, Any]:
         "paths": {
             "/api/search": _get("Search.", _OF_SEARCH, _FOUND),
             "/api/similar/{id}": _get("Search by an item's photo.", [_ID, *of_similar], _FOUND),
-            "/api/info": _get(
-                "What the indexes hold.", [], {"200": _json("All of them.", {"type": "object"})} | _FAILS
-            ),
+            "/api/info": _get("What the indexes hold.", [], {"200": _json("All of them.", _INDEXES)} | _FAILS),
             "/api/upload": {"post": upload},
             "/api/thumbnail/{id}": _get(
                 "A thumbnail.", [_ID, _SIDE], {"200": _file("Upright, in sRGB.", "image/webp"), **_FAILS}

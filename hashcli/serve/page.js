@@ -45,7 +45,8 @@ const pause = (milliseconds) => {
 };
 
 const learn = async () => { ({ indexes } = await ask("api/info")); showIndexes(); };
-const index = () => (query.has("index") ? indexes.find((one) => one.name === query.get("index")) : indexes[0]);
+const indexName = () => query.get("index") || indexes[0]?.name;
+const index = () => indexes.find((one) => one.name === indexName());
 const bits = () => index()?.bits; // of a code
 
 const isEmpty = () => !query.get("text") && !query.has("image");
@@ -212,7 +213,7 @@ const fillControls = () => {
 const showIndexes = () => {
   find("#index").hidden = indexes.length < 2;
   find("#index").replaceChildren(...indexes.map(({ name }) => make("option", { value: name, textContent: name })));
-  find("#index").value = query.get("index") ?? indexes[0]?.name ?? "";
+  find("#index").value = indexName() ?? "";
 };
 
 // A list to choose from: all, what is chosen, and the values that answers have, each with their number.

@@ -13,6 +13,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 import hashcli as library
+from hashcli.index.results import SearchResults
+from hashcli.index.search import Index, ModelReplacedError
 from tests.conftest import SKIMAGE, Run, json_rows
 from tests.index.indexing import make_album
 from tests.serve.conftest import HERE
@@ -274,6 +276,21 @@ def test_the_next_answer_is_of_an_index_that_took_its_place(changing: TestClient
     for row in before:
         status = changing.get(f"/api/thumbnail/{row['id']}").status_code
         assert status == (200 if row["id"] in {new["id"] for new in after} else 404)
+
+
+def test_a_search_within_which_the_index_gets_another_model_is_run_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search, calls = Index.search, []
+
+    def replaced_once(index: Index, *arguments: Any, **options: Any) -> SearchResults:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise ModelReplacedError("The index has just been given another hash model.")
+        return search(index, *arguments, **options)
+
+    monkeypatch.setattr(Index, "search", replaced_once)
+    assert named(rows(client, "text=a+cat&k=1")) == ["chelsea.png"]
 
 
 def test_several_indexes_are_searched_by_their_names(shared_album: Path, tmp_path: Path) -> None:
