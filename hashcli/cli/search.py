@@ -210,7 +210,8 @@ def run(
                 continue
             answer = results.Answer(number, found, by_date=sort == "date")
             results.write(answer, style, with_places=near is not None)
-            _say_what_is_unknown(found, number, searched, named)
+            if not words_only:  # else it does not matter what the model knows
+                _say_what_is_unknown(found, number, searched, named)
             missing.update(result.path for result in found if result.is_missing)
             copies += sum(result.copies for result in found)
             if number is None and not found:
