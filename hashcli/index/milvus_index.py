@@ -1,7 +1,8 @@
 """A collection that several machines publish to, as an index to search.
 
 `Index.search` decides the answers here too; this file gives it the candidates, and what is shown of them. The answers
-are those of an index of the same photos, in the same order: of equally near items, those that were indexed first.
+are those of an index of the same photos, in the same order: of equally near items, those that were indexed first. Only
+an approximate collection may miss some.
 """
 
 from collections.abc import Iterator
@@ -29,8 +30,8 @@ _SPARE = 1.75  # times as many candidates as are wanted: then the equally near o
 
 @dataclass(frozen=True)
 class CollectionInfo:
-    """What a collection holds: how many photos and texts can be found, how many of each machine, and the hash model
-    that made their codes."""
+    """What a collection holds: how many photos and texts can be found, how many of each machine, the hash model that
+    made their codes, and whether searches look at a part of these only."""
 
     address: str
     photos: int
@@ -39,6 +40,7 @@ class CollectionInfo:
     model: str
     fingerprint: str
     bits: int
+    approximate: bool
 
 
 class PublishedIndex(Index):
@@ -83,7 +85,8 @@ class PublishedIndex(Index):
             machine: collection.count(f"machine == {quoted(machine)} and kind in [0, 1]")
             for machine in collection.machines()
         }
-        return CollectionInfo(str(self.address), photos, texts, machines, *model)
+        is_approximate = collection.properties.is_approximate
+        return CollectionInfo(str(self.address), photos, texts, machines, *model, is_approximate)
 
     def _answers(self, queries: Any, options: _SearchOptions) -> Any:
         if options.words is Words.ONLY:

@@ -110,7 +110,7 @@ def publish(
         if model is None:
             raise HashcliError(f"The index in {index_folder} is empty.", "Add photos to it, then publish it.")
         with Collection(MilvusAddress.parse(wanted.address)) as collection:
-            _check_model(collection, _by_name(model))
+            _open(collection, _by_name(model), is_approximate=options.approximate)
             return _Publishing(index_folder, catalog, collection, callback).run(before, wanted, rebuild=options.rebuild)
 
 
@@ -161,11 +161,17 @@ def _by_name(model: IndexedModel) -> IndexedModel:
     return model._replace(source=Path(model.source).name)
 
 
-def _check_model(collection: Collection, model: IndexedModel) -> None:
-    """Open the collection, which is made if need be. Raises OtherModelCollectionError for codes of another model."""
+def _open(collection: Collection, model: IndexedModel, *, is_approximate: bool) -> None:
+    """Open the collection, which is made if need be. Raises OtherModelCollectionError for codes of another model, and
+    HashcliError for a collection that is exact and should not be."""
     if not collection.exists():
-        collection.create(model)
+        collection.create(model, is_approximate=is_approximate)
     there = collection.open()
+    if is_approximate and not there.is_approximate:
+        raise HashcliError(
+            f"{collection.address} is there already, and compares a query with every code.",
+            "Publish to a collection of another name, or leave it exact.",
+        )
     if there.fingerprint != model.fingerprint:
         raise OtherModelCollectionError(
             f"{collection.address} holds codes of {there.model} ({there.fingerprint}); those of this index are of "

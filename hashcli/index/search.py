@@ -708,6 +708,7 @@ class Index:
         machine: str | None = None,
         published_as: str | None = None,
         rebuild: bool = False,
+        approximate: bool = False,
         progress: Progress = None,
     ) -> PublishSummary:
         """Bring a collection on a Milvus server up to date with this index; every later update does so too.
@@ -715,12 +716,14 @@ class Index:
         `address` is such as milvus://127.0.0.1:19530/archive, by default where the index is published already.
         `machine` is the label of this machine, by default its name, and `published_as` what takes the place of the
         indexed folders in paths; both are remembered. With `rebuild`, everything that this machine has published is
-        taken out first. Raises HashcliError: see `hashcli.index.publish`.
+        taken out first. A collection that has to be made is exact, or `approximate`: then searches look at the
+        likeliest eighth of the codes only. Raises HashcliError: see `hashcli.index.publish`.
         """
         from hashcli.index.publish import publish
 
         self.close()
-        return publish(self.folder, PublishOptions(address, machine, published_as, rebuild), _callback(progress))
+        options = PublishOptions(address, machine, published_as, rebuild, approximate)
+        return publish(self.folder, options, _callback(progress))
 
     def unpublish(self, address: str | None = None) -> int:
         """Take what this machine has published out of the collection, and publish no more; returns how many items."""
