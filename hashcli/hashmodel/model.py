@@ -38,6 +38,7 @@ class HashModel:
 
     def __init__(self, folder: str | Path, *, verify: bool = False, device: "Device" = "cpu") -> None:
         self.folder = Path(folder).expanduser()
+        self._written = descriptions.written(self.folder)
         self.description = descriptions.read(self.folder)
         if verify:
             descriptions.verify(self.folder, self.description)
@@ -47,6 +48,11 @@ class HashModel:
     def device(self) -> str:
         """What it computes on: "cpu", "cuda" or "coreml"."""
         return self._device
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its folder still holds the model that was opened."""
+        return descriptions.written(self.folder) == self._written
 
     @property
     def image_batch(self) -> int:

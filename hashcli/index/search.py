@@ -24,12 +24,13 @@ from hashcli.hashmodel.prefetch import batched
 from hashcli.hashmodel.registry import find_model
 from hashcli.index.catalog import Catalog, IndexedModel, Item, Kind
 from hashcli.index.catalog_file import IndexNotFoundError
-from hashcli.index.code_index import BlockwiseCodes, Candidates, FaissCodeIndex, SearchableCodes
+from hashcli.index.code_index import BlockwiseCodes, Candidates, FaissCodeIndex, ListedCodes, SearchableCodes
+from hashcli.index.distance_limit import DistanceLimit
 from hashcli.index.files.dates import date_label
 from hashcli.index.filter import CompiledFilter, Filter, wall_clock
 from hashcli.index.locations import IndexLocation, is_index, locate
 from hashcli.index.query import EncodedQuery, Query, encode
-from hashcli.index.ranking import NOTHING, RERANKED, UNKNOWN, DistanceLimit, Neighbours, before, rank, reach
+from hashcli.index.ranking import NOTHING, RERANKED, UNKNOWN, Neighbours, before, rank, reach
 from hashcli.index.results import SearchResult, SearchResults, WhyNone
 from hashcli.index.summary import PublishOptions, PublishSummary, UpdateOptions, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
@@ -317,7 +318,9 @@ class Index:
         return model
 
     def _answers(self, queries: Iterable[str | Query], options: "_SearchOptions") -> Iterator[SearchResults]:
-        if self._source.model != self.indexed_model:  # another process has given it one since the last search
+        model = self.__dict__.get("_model")
+        # Another process has given it one since the last search, or has replaced the model itself.
+        if self._source.model != self.indexed_model or (model and not model.is_current):
             self._forget_model()
         for block in batched(map(_query, queries), _BLOCK):
             yield from self._answers_to_block(block, options)
@@ -400,7 +403,7 @@ class Index:
     def _nearest(
         self,
         kind: Kind,
-        code_index: SearchableCodes,
+        code_index: ListedCodes,
         asked: "list[_AskedQuery]",
         hits: dict[int, WordHits],
         options: "_SearchOptions",
@@ -410,13 +413,8 @@ class Index:
         among = self._taken_by(options.where, kind, len(code_index)) if options.where else None
         if among is not None and len(among) != len(code_index):  # files that belong to another catalog
             code_index = self._codes_of_catalog(kind)
-        searched = _Searched(code_index, among, self.indexed_model.bits, options)
-        parts = {
-            place: _RankedQuery(one.output, self._limit(kind, one.query, options.limit), hits.get(place))
-            for place, one in enumerate(asked)
-            if one.output is not None
-        }
-        found = searched.nearest(parts)
+        searched = _SearchedHere(code_index, options, among, self.indexed_model.bits)
+        found = searched.nearest(self._ranked_queries(kind, asked, hits, options))
         for place, one in enumerate(asked):
             best = found.setdefault(place, NOTHING)
             if place in hits:
@@ -425,6 +423,16 @@ class Index:
             if options.words is Words.ONLY:
                 found[place] = best.first(best.by_words)
         return [found[place] for place in range(len(asked))]
+
+    def _ranked_queries(
+        self, kind: Kind, asked: "list[_AskedQuery]", hits: dict[int, WordHits], options: "_SearchOptions"
+    ) -> "dict[int, _RankedQuery]":
+        """The queries of which the hash model knows something, by their places."""
+        return {
+            place: _RankedQuery(one.output, self._limit(kind, one.query, options.limit), hits.get(place))
+            for place, one in enumerate(asked)
+            if one.output is not None
+        }
 
     def _hits(self, asked: "list[_AskedQuery]", photos: int) -> dict[int, WordHits]:
         """What is found by words among so many photos, by the place of the query: by the derived file or, if that is
@@ -496,7 +504,7 @@ class Index:
         match = self.load_model().description.match if kind is Kind.IMAGE and query.is_words else None
         return DistanceLimit(match.distance if match else None)
 
-    def _code_index(self, kind: Kind) -> SearchableCodes:
+    def _code_index(self, kind: Kind) -> ListedCodes:
         """The derived files, or the catalog's own codes while those are not of its generation.
 
         Nothing is written: an update is what brings the derived files back, and a search needs no right to write.
@@ -717,16 +725,13 @@ class _RankedQuery(NamedTuple):
 
 @dataclass(frozen=True)
 class _Searched:
-    """Codes, and which of them are searched, bool [n]; None for all."""
+    """Codes that are searched, all of them."""
 
     code_index: SearchableCodes
-    among: np.ndarray | None
-    bits: int
     options: _SearchOptions
 
-    @cached_property
-    def _ids(self) -> np.ndarray:
-        return self.code_index.ids
+    def _candidates(self, codes: np.ndarray, k: int, count: int) -> Iterable[Candidates]:
+        return self.code_index.search(codes, k, count)
 
     def nearest(self, queries: dict[int, _RankedQuery]) -> dict[int, Neighbours]:
         """The best items for each query, by its place, and all that have the same code as one of them."""
@@ -736,7 +741,7 @@ class _Searched:
         searched = list(queries)
         while searched:
             too_few = []
-            candidates_of = self.code_index.search(np.stack([codes[one] for one in searched]), k, count, self.among)
+            candidates_of = self._candidates(np.stack([codes[one] for one in searched]), k, count)
             for place, candidates in zip(searched, candidates_of, strict=True):
                 ranked = self._ranked(queries[place], candidates)
                 if self.options.all_copies:
@@ -750,6 +755,26 @@ class _Searched:
             searched = too_few
             k = count = 4 * count
         return found
+
+    def _ranked(self, query: _RankedQuery, candidates: Candidates) -> Neighbours:
+        evidence = query.hits.evidence(candidates.ids) if query.hits else None
+        return rank(candidates, query.output, self.options.reranked, query.limit, evidence)
+
+
+@dataclass(frozen=True)
+class _SearchedHere(_Searched):
+    """Codes whose items are known, also by their words; and which of them are searched, bool [n]; None for all."""
+
+    code_index: ListedCodes
+    among: np.ndarray | None
+    bits: int
+
+    @cached_property
+    def _ids(self) -> np.ndarray:
+        return self.code_index.ids
+
+    def _candidates(self, codes: np.ndarray, k: int, count: int) -> Iterable[Candidates]:
+        return self.code_index.search(codes, k, count, self.among)
 
     def first(self, output: np.ndarray | None, hits: WordHits, nearest: int | None) -> Neighbours:
         """Of the items that come first for their words, the best for a query's output or, without one, those that were
@@ -779,15 +804,11 @@ class _Searched:
             return others
         codes, places = np.unique(first.codes[rows], axis=0, return_index=True)
         known = np.concatenate([first.ids, others.ids])
-        same = self.code_index.search(codes, 1, 1, self.among)
+        same = self._candidates(codes, 1, 1)
         ids = [np.setdiff1d(one.ids[one.distances == 0], known) for one in same]
         of = np.repeat(np.arange(len(codes)), [len(of_code) for of_code in ids])
         more = Neighbours(np.concatenate(ids), first.distances[rows][places][of], codes[of], others.nearest_distance)
         return before(others, more)._replace(by_words=0, may_be_copies=len(of))
-
-    def _ranked(self, query: _RankedQuery, candidates: Candidates) -> Neighbours:
-        evidence = query.hits.evidence(candidates.ids) if query.hits else None
-        return rank(candidates, query.output, self.options.reranked, query.limit, evidence)
 
 
 @dataclass(frozen=True)

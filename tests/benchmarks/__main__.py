@@ -61,7 +61,8 @@ def scan(work: Path) -> None:
     from hashcli.hashmodel.codes import pack
     from hashcli.index.catalog import Kind
     from hashcli.index.code_index import FaissCodeIndex
-    from hashcli.index.ranking import DistanceLimit, rank
+    from hashcli.index.distance_limit import DistanceLimit
+    from hashcli.index.ranking import rank
 
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 256, (1_000_000, 32), dtype=np.uint8)
@@ -247,8 +248,8 @@ def milvus(work: Path) -> None:
 
 
 def compare_searches(what: str, ours: "Index", rival: "Index", reranked: int) -> None:
+    from hashcli.index.distance_limit import DistanceLimit
     from hashcli.index.query import Query
-    from hashcli.index.ranking import DistanceLimit
 
     outputs = np.random.default_rng(1).standard_normal((1000, 256)).astype(np.float32)
     queries = [Query(output=output) for output in outputs]
