@@ -122,15 +122,6 @@ def external_data(graph: Path) -> Path:
     return graph.with_name(f"{graph.name}.data")
 
 
-def written(folder: Path) -> tuple[int, int] | None:
-    """What changes whenever model.json is written: its inode and time; None if it is not there."""
-    try:
-        state = os.stat(folder / FILE_NAME)
-    except OSError:
-        return None
-    return state.st_ino, state.st_mtime_ns
-
-
 def read(folder: Path) -> Description:
     """Read and check model.json. Raises HashcliError naming the folder when it is missing, damaged or too new."""
     path = folder / FILE_NAME

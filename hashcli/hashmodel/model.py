@@ -10,7 +10,7 @@ import numpy as np
 
 from hashcli.errors import HashcliError, reason_of
 from hashcli.hashmodel import description as descriptions
-from hashcli.plain_files import open_plain, read_plain
+from hashcli.plain_files import open_plain, read_plain, state_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,7 +38,7 @@ class HashModel:
 
     def __init__(self, folder: str | Path, *, verify: bool = False, device: "Device" = "cpu") -> None:
         self.folder = Path(folder).expanduser()
-        self._written = descriptions.written(self.folder)
+        self._state = state_of(self.folder / descriptions.FILE_NAME)
         self.description = descriptions.read(self.folder)
         if verify:
             descriptions.verify(self.folder, self.description)
@@ -52,7 +52,7 @@ class HashModel:
     @property
     def is_current(self) -> bool:
         """Whether its folder still holds the model that was opened."""
-        return descriptions.written(self.folder) == self._written
+        return state_of(self.folder / descriptions.FILE_NAME) == self._state
 
     @property
     def image_batch(self) -> int:

@@ -14,7 +14,7 @@ from itertools import islice
 from math import inf
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 import numpy as np
 
@@ -25,7 +25,14 @@ from hashcli.hashmodel.prefetch import batched
 from hashcli.hashmodel.registry import find_model
 from hashcli.index.catalog import Catalog, IndexedModel, Item, Kind
 from hashcli.index.catalog_file import IndexNotFoundError
-from hashcli.index.code_index import BlockwiseCodes, Candidates, FaissCodeIndex, ListedCodes, SearchableCodes
+from hashcli.index.code_index import (
+    FILE_NAMES,
+    BlockwiseCodes,
+    Candidates,
+    FaissCodeIndex,
+    ListedCodes,
+    SearchableCodes,
+)
 from hashcli.index.distance_limit import DistanceLimit
 from hashcli.index.files.dates import date_label
 from hashcli.index.filter import CompiledFilter, Filter, wall_clock
@@ -36,6 +43,7 @@ from hashcli.index.results import SearchResult, SearchResults, WhyNone
 from hashcli.index.summary import PublishOptions, PublishSummary, UpdateOptions, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
 from hashcli.index.words import QueryWords, WordHits, Words
+from hashcli.plain_files import state_of
 
 if TYPE_CHECKING:
     from hashcli.hashmodel.device import Device
@@ -44,6 +52,7 @@ if TYPE_CHECKING:
 _BLOCK = 256  # queries that are encoded and answered together
 _KINDS = {"image": Kind.IMAGE, "text": Kind.TEXT}
 
+T = TypeVar("T")
 KindName = Literal["image", "text"]
 Kinds = KindName | Sequence[KindName]
 Sort = Literal["rank", "date"]
@@ -170,6 +179,7 @@ class Index:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         """The index in a folder, which need not be there yet: `open_index` checks that, and finds the default one."""
         self.folder = Path(os.path.realpath(os.path.expanduser(folder)))
+        self._files: dict[tuple[str, ...], tuple[object, Any]] = {}
 
     def __enter__(self) -> "Index":
         return self
@@ -182,6 +192,7 @@ class Index:
         if "catalog" in self.__dict__:
             self.catalog.close()
             del self.__dict__["catalog"]
+        self._close_files()
         self._forget_model()
 
     def _forget_model(self) -> None:
@@ -400,6 +411,7 @@ class Index:
                 f"The search files in {self.folder} are damaged, and the catalog was searched instead, which takes "
                 "longer. The next update makes them anew."
             )
+            self._close_files()
             code_index = self._codes_of_catalog(kind)
             neighbours = self._nearest(kind, code_index, asked, hits, options)
             items = self.catalog.items({id_ for one in neighbours for id_ in one.ids.tolist()})
@@ -445,10 +457,11 @@ class Index:
         words = {place: one.words for place, one in enumerate(asked) if one.words.wanted}
         if not words:
             return {}
-        from hashcli.index.word_index import holders_of
+        from hashcli.index.word_index import FILE_NAME, WordIndex, holders_of
 
         needed = {word for of_query in words.values() for word in (*of_query.wanted, *of_query.unwanted)}
-        holders = holders_of(needed, self.folder, self.catalog)
+        index = self._derived((FILE_NAME,), lambda generation: WordIndex.open(self.folder, generation))
+        holders = holders_of(needed, index, self.catalog)
         return {place: WordHits(of_query, holders, photos) for place, of_query in words.items()}
 
     def _results(self, kind: Kind, found: "_FoundItems", place: int, options: "_SearchOptions") -> list[SearchResult]:
@@ -456,10 +469,10 @@ class Index:
         neighbours, hits = found.neighbours[place], found.hits.get(place)
         groups: dict[Hashable, list[_Copy]] = {}
         pairs = zip(neighbours.ids.tolist(), neighbours.distances.tolist(), strict=True)
+        held = hits.held_by(neighbours.ids) if hits else [()] * len(neighbours.ids)
         for row, (id_, distance) in enumerate(pairs):
             item = found.items[id_]
-            words = hits.held_by(id_) if hits else ()
-            copy = _Copy(id_, item, distance, words, is_first=row < neighbours.by_words)
+            copy = _Copy(id_, item, distance, held[row], is_first=row < neighbours.by_words)
             content: Hashable = id_ if options.all_copies else item.content
             if content in groups or row < len(neighbours.ids) - neighbours.may_be_copies:
                 groups.setdefault(content, []).append(copy)
@@ -514,10 +527,14 @@ class Index:
 
         Nothing is written: an update is what brings the derived files back, and a search needs no right to write.
         """
-        files = FaissCodeIndex(self.folder, kind, self.indexed_model.bits)
-        if files.generation == self.catalog.generation:
-            return files
-        return self._codes_of_catalog(kind)
+        bits = self.indexed_model.bits
+
+        def opened(generation: int) -> FaissCodeIndex | None:
+            files = FaissCodeIndex(self.folder, kind, bits)
+            return files if files.generation == generation else None
+
+        files = self._derived(FILE_NAMES[kind], opened)
+        return self._codes_of_catalog(kind) if files is None else files
 
     def _codes_of_catalog(self, kind: Kind) -> BlockwiseCodes:
         return BlockwiseCodes(self.catalog.count(kind), lambda: self.catalog.code_blocks(kind))
@@ -525,12 +542,33 @@ class Index:
     def _taken_by(self, where: CompiledFilter, kind: Kind, count: int) -> np.ndarray:
         """Which of `count` items of one kind a filter takes, bool [items], in ascending order of their ids: by the
         derived file or, if that is not of the catalog's generation or of so many, by the catalog."""
-        from hashcli.index.filter_table import FilterTable
+        from hashcli.index.filter_table import TABLE_NAMES, FilterTable
 
-        table = FilterTable.read(self.folder, kind, self.catalog.generation)
+        table = self._derived((TABLE_NAMES[kind],), lambda generation: FilterTable.read(self.folder, kind, generation))
         if table is None or len(table.times) != count:
             table = FilterTable.of(self.catalog.filter_fields(kind))
         return where.taken_of(table, str(self.folder.parent), lambda path: self.catalog.rows_of(kind, path))
+
+    def _derived(self, names: tuple[str, ...], open_: Callable[[int], T | None]) -> T | None:
+        """What is read from files derived from the catalog. It is kept as long as these files and the catalog's
+        generation are still the same; None if they cannot be used. Within a snapshot."""
+        generation = self.catalog.generation
+        state = generation, *(state_of(self.folder / name) for name in names)
+        known, kept = self._files.get(names, (None, None))
+        opened: T | None = kept
+        if known == state:
+            return opened
+        self._close_files(names)
+        opened = open_(generation)
+        if opened is not None:
+            self._files[names] = state, opened
+        return opened
+
+    def _close_files(self, *only: tuple[str, ...]) -> None:
+        for names in only or tuple(self._files):
+            _, opened = self._files.pop(names, (None, None))
+            if hasattr(opened, "close"):
+                opened.close()
 
     # --- what it holds ---
 
@@ -789,6 +827,8 @@ class _SearchedHere(_Searched):
         rows = np.searchsorted(self._ids, ids)
         rows = rows[self._ids[np.minimum(rows, len(self._ids) - 1)] == ids]
         rows = rows if self.among is None else rows[self.among[rows]]
+        if not len(rows):
+            return NOTHING
         limit = self.options.limit or DistanceLimit()
         limit = DistanceLimit(None if nearest is None else limit.largest(nearest))
         only = np.zeros(len(self.code_index), bool)

@@ -319,22 +319,15 @@ def test_a_folder_that_others_can_write_to_is_not_used(
 def test_what_makes_no_sense_is_not_answered(album: Path, server: None, runtime: Path, searched: Any) -> None:
     path = terminal_client.socket_path(runtime / "hashcli", album / ".hashcli")
     own = terminal_client.surroundings()
-    sensible: dict[str, object] = {
-        "from": own,
-        "texts": [["moon", 1.0]],
-        "nots": [],
-        "where": {},
-        "limit": None,
-        "k": 3,
-    }
-    wrong: list[dict[str, object]] = [{"k": "3"}, {"x": 1}, {"where": []}, {"nots": 1}]
+    sensible: dict[str, Any] = {"from": own, "texts": [["moon", 1.0]], "nots": [], "where": {}, "limit": None, "k": 3}
+    changes: list[dict[str, Any]] = [{"k": "3"}, {"x": 1}, {"where": []}, {"nots": 1}]
     for question in (
         b"\xff\n",
         b"[]\n",
         b"{}\n",
         b"",
         b"x" * (2 << 20),
-        *(json.dumps(sensible | more).encode() + b"\n" for more in wrong),
+        *(json.dumps(sensible | more).encode() + b"\n" for more in changes),
     ):
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(20)

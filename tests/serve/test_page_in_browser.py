@@ -17,6 +17,7 @@ from hashcli.serve.app import ServerOptions
 from tests.conftest import SKIMAGE
 from tests.serve.conftest import make_served_album, serving
 from tests.show import test_contact_sheet_in_browser as sheet
+from tests.show.accessibility import findings, needs_axe
 from tests.show.test_contact_sheet_in_browser import CONTRASTS, Browser, press, wait_for
 
 pytestmark = sheet.pytestmark
@@ -351,3 +352,30 @@ def test_screen_readers_have_a_name_for_everything(page: Page, browser: Browser)
     assert ("button", "chelsea.png") in shown
     ids = page.run("[...document.querySelectorAll('[id]')].map((one) => one.id)")
     assert len(ids) == len(set(ids))
+
+
+@needs_axe
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_checker_of_accessibility_finds_nothing(page: Page, browser: Browser, scheme: str, width: int) -> None:
+    page.show(width=width, scheme=scheme)
+    assert findings(browser) == []
+    page.give_photo(SKIMAGE / "coffee.png", "drop")
+    page.wait_for_first("coffee.png")
+    wait_for(lambda: "(" in page.text("#folder"))
+    page.browser.execute_script("document.querySelector('.pick').click()")
+    assert findings(browser) == []
+    page.show("?text=a+cat&all=1&for=both", width=width, scheme=scheme)
+    wait_for(lambda: "(" in page.text("#folder"))
+    assert findings(browser) == []
+    page.browser.execute_script("document.querySelector('.open').click()")
+    wait_for(page.is_open)
+    assert findings(browser) == []
+    press(browser, "ESCAPE")
+    wait_for(lambda: page.run("document.activeElement.classList.contains('open')"))
+    press(browser, "?")
+    wait_for(lambda: bool(page.run("document.querySelector('#help').open")))
+    assert findings(browser) == []
+    press(browser, "ESCAPE")
+    page.browser.execute_script("document.querySelector('#theme').textContent = ''")
+    assert findings(browser) != []  # the checker has looked
