@@ -162,10 +162,6 @@ class FileState(NamedTuple):
     def of(cls, state: os.stat_result) -> "FileState":
         return cls(state.st_size, _storable(state.st_mtime_ns), _storable(state.st_ctime_ns))
 
-    def is_still(self, now: "FileState") -> bool:
-        """Whether a file that has had this state has not changed, if this is its state now."""
-        return self[:2] == now[:2] and self.ctime_ns in (None, now.ctime_ns)
-
 
 def _inode(index_folder: Path) -> tuple[int, int] | None:
     """The device and inode of a catalog; None if it is not there."""

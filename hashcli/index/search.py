@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from math import inf
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, get_args
 
@@ -93,11 +94,11 @@ class IndexInfo:
     """What an index holds: how many photos and texts can be found, and the hash model that made their codes.
 
     `texts_from` counts the texts by what they come from; `texts_left_out` are texts about photos that cameras and
-    programs are known to write by themselves; `waiting` counts items that have no code yet; `roots` are the
-    folders that an update without paths looks into; `excludes` are the patterns of what it leaves out, and `forgotten`
-    the files and folders in its roots that were dropped; `reads_words` is whether updates read the words in photos;
-    `refreshed` is when an update last came to its end, in seconds
-    since 1970, None if only an older hashcli has done one; `bytes` is its size on disk.
+    programs are known to write by themselves; `waiting` counts items that have no code yet; `roots` are the folders
+    that an update without paths looks into; `excludes` are the patterns of what it leaves out, and `forgotten` the
+    files and folders in its roots that were dropped; `reads_words` is whether updates read the words in photos;
+    `refreshed` is when an update last came to its end, in seconds since 1970, None if only an older hashcli has done
+    one; `bytes` is its size on disk.
     """
 
     folder: Path
@@ -288,6 +289,10 @@ class Index:
         """
         if isinstance(queries, str | Query):
             raise TypeError('queries must be a list of queries, such as ["a dog"], not a single query')
+        if not isinstance(k, Integral):
+            raise TypeError(f"k must be a whole number, not {k!r}")
+        if where is not None and not isinstance(where, Filter):
+            raise TypeError(f'where must be a hashcli.Filter, such as Filter(types="jpg"), not {where!r}')
         if k < 1 or reranked < 0:
             wrong = f"k is {k}, and must be 1 or more" if k < 1 else f"reranked is {reranked}, and must be 0 or more"
             raise HashcliError(f"{wrong}.")
@@ -667,9 +672,8 @@ class Index:
         the index remembers them. With `check_content`, files are read also if their size and times have not changed.
         With `read_words`, the words in photos are read (by the extra `ocr`), and are texts about them; the index
         remembers it, and False drops them again. `device` is what to encode on, as for `load_model`; by default the
-        CPU.
-        `progress` is called with how many files are done and how many there are, or is an `UpdateCallback`. What was
-        skipped is in the summary. A list of paths that is empty changes nothing. An index that is published is
+        CPU. `progress` is called with how many files are done and how many there are, or is an `UpdateCallback`. What
+        was skipped is in the summary. A list of paths that is empty changes nothing. An index that is published is
         published again in the end.
 
         Each batch is committed as it is encoded: after an interrupt, the next update goes on from there. Raises
