@@ -6,6 +6,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -319,12 +320,9 @@ def test_hundreds_of_answers_appear_while_scrolling(browser: Browser, tmp_path: 
         page = Page(browser, f"http://127.0.0.1:{port}/")
         page.show("?text=a+photo&all=1")
 
-        def shown() -> int:
-            return int(page.run("document.querySelectorAll('.open').length"))
-
-        while (before := shown()) < 900:
+        for shown in range(60, 900, 60):
             browser.execute_script("scrollTo(0, document.documentElement.scrollHeight)")
-            wait_for(lambda before=before: shown() > before)
+            wait_for(partial(page.run, f"document.querySelectorAll('.open').length > {shown}"))
         assert page.run("[...document.querySelectorAll('ol')].map((one) => one.childElementCount)") == [840, 60]
         ranks = page.run("[...document.querySelectorAll('.rank')].map((one) => Number(one.textContent))")
         assert ranks == list(range(1, 901))
