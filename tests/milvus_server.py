@@ -3,6 +3,7 @@
 import ctypes
 import importlib.util
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,6 +13,16 @@ from pathlib import Path
 from urllib.request import urlopen
 
 TOKEN = "root:Milvus"  # of a new server that wants tokens
+
+# The ports of the etcd within the server, which are the same for every server unless it is told others.
+_ETCD = """
+name: default
+listen-client-urls: http://127.0.0.1:{0}
+advertise-client-urls: http://127.0.0.1:{0}
+listen-peer-urls: http://127.0.0.1:{1}
+initial-advertise-peer-urls: http://127.0.0.1:{1}
+initial-cluster: default=http://127.0.0.1:{1}
+"""
 
 
 def is_installed() -> bool:
@@ -29,7 +40,7 @@ class MilvusServer:
         names = [name for name in MilvusServerConfig().configurable_items if name.endswith("_port")]
         ports = dict(zip(names, _free_ports(len(names)), strict=True))
         self.port = ports["proxy_port"]
-        self._folder, (self._metrics_port,) = folder, _free_ports(1)
+        self._folder, (self._metrics_port, *self._etcd_ports) = folder, _free_ports(3)
         self._config = MilvusServerConfig(data_dir=str(folder), **ports)
         self._config.set("authorization_enabled", authorization)
         self._process: subprocess.Popen[bytes] | None = None
@@ -53,8 +64,10 @@ class MilvusServer:
         if not (self._folder / "configs").exists():
             self._config.resolve()
             _initialize_data_files(str(self._folder))
+            (self._folder / "etcd.yaml").write_text(_ETCD.format(*self._etcd_ports))
         program = self._folder / "bin" / "milvus"
         own = {"DEPLOY_MODE": "STANDALONE", "METRICS_PORT": str(self._metrics_port)}
+        own |= {"ETCD_CONFIG_PATH": str(self._folder / "etcd.yaml")}
         own |= {"MILVUS_RUN_DIR": str(self._folder / "run"), "LD_LIBRARY_PATH": str(program.parent)}
         with (self._folder / "output.txt").open("ab") as output:
             self._process = subprocess.Popen(
@@ -95,7 +108,11 @@ def _die_with_parent() -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """Of those that no system gives to connections of its own meanwhile."""
+    sockets: list[socket.socket] = []
+    while len(sockets) < count:
+        with suppress(OSError):
+            sockets.append(socket.create_server(("127.0.0.1", random.randrange(15_000, 32_000))))
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
         one.close()

@@ -109,6 +109,11 @@ def class_texts() -> dict[str, list[str]]:
     return dict(zip(CLASS_TEXTS, (list(names), sentences, defined), strict=True))
 
 
+def lemmas() -> list[str]:
+    """WordNet's names of ImageNet's 21,841 synsets."""
+    return [name for _, name in read_pairs(package_folder("timm") / "data" / "_info" / "imagenet_synset_to_lemma.txt")]
+
+
 def package_folder(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:

@@ -847,8 +847,10 @@ class Catalog:
             photo = photo and self._from_stored(photo)
             taken_then, taken_from, modified, content_hash, latitude, longitude = facts
             place = Place.from_stored(latitude, longitude)
-            shown = self._from_stored(path), text, line, photo, taken_then, taken_from, modified
-            fields = FilterFields(self._from_stored(about), taken, mtime_ns or None, north, east)
+            shown_path = self._from_stored(path)
+            shown = shown_path, text, line, photo, taken_then, taken_from, modified
+            about_path = shown_path if about == path else self._from_stored(about)
+            fields = FilterFields(about_path, taken, mtime_ns or None, north, east)
             yield id_, Item(*shown, code, content_hash, place), fields
 
     def changed_to_nothing(self) -> list[int]:

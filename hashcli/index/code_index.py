@@ -47,6 +47,16 @@ class SearchableCodes(Protocol):
     Item ids are int64 and unique; codes are uint8 [n, bits / 8].
     """
 
+    def search(self, codes: np.ndarray, k: int, count: int) -> Iterable[Candidates]:
+        """Candidates for each of the query codes uint8 [q, bits / 8], in any order.
+
+        These are at least the `count` nearest items, and all that are as near as the k-th (k <= count).
+        """
+
+
+class ListedCodes(SearchableCodes, Protocol):
+    """Codes of which it is known which items they are of, as of those on this machine."""
+
     @property
     def ids(self) -> np.ndarray:
         """The ids of its items, in ascending order."""
@@ -54,15 +64,12 @@ class SearchableCodes(Protocol):
     def __len__(self) -> int:
         """How many items it holds."""
 
-    def search(self, codes: np.ndarray, k: int, count: int, among: np.ndarray | None = None) -> list[Candidates]:
-        """Candidates for each of the query codes uint8 [q, bits / 8], in any order.
-
-        These are at least the `count` nearest items, and all that are as near as the k-th (k <= count). `among`, bool
-        [n] for the n items in ascending order of their ids, says which are searched; without it, all are.
-        """
+    def search(self, codes: np.ndarray, k: int, count: int, among: np.ndarray | None = None) -> Iterable[Candidates]:
+        """As `SearchableCodes`. `among`, bool [n] for the n items in ascending order of their ids, says which are
+        searched; without it, all are."""
 
 
-class CodeIndex(SearchableCodes, Protocol):
+class CodeIndex(ListedCodes, Protocol):
     """Codes that are derived from a catalog on this machine, and kept up to date with it.
 
     `generation` is that of the catalog whose codes it holds, None if it holds nothing that can be used; a searcher

@@ -7,7 +7,7 @@ are those of an index of the same photos, in the same order: of equally near ite
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -19,14 +19,12 @@ from hashcli.index.filter_table import MODIFIED, TAKEN
 from hashcli.index.milvus import MOST, Collection, quoted
 from hashcli.index.milvus_address import MilvusAddress
 from hashcli.index.places import EARTH_RADIUS, UNITS, Circle
-from hashcli.index.search import Index, ItemSource, _AskedQuery, _FoundItems, _SearchOptions
+from hashcli.index.ranking import NOTHING, Neighbours
+from hashcli.index.search import Index, ItemSource, _AskedQuery, _FoundItems, _Searched, _SearchOptions
 from hashcli.index.words import Words
 
-if TYPE_CHECKING:
-    from hashcli.index.ranking import Neighbours
-
 _NO_BOUND = -(2**62), 2**62  # of times, in microseconds
-_SPARE = 1.5  # times as many candidates as are wanted: then the equally near ones are nearly always whole
+_SPARE = 1.75  # times as many candidates as are wanted: then the equally near ones are nearly always whole
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,8 @@ class PublishedIndex(Index):
 
     def _found(self, kind: Kind, asked: list[_AskedQuery], options: _SearchOptions) -> _FoundItems:
         codes = CollectionCodes(self.collection, kind, options.where)
-        neighbours = self._nearest(kind, codes, asked, {}, replace(options, where=CompiledFilter()))
+        found = _Searched(codes, options).nearest(self._ranked_queries(kind, asked, {}, options))
+        neighbours = [found.get(place, NOTHING) for place in range(len(asked))]
         items = self.collection.items({id_ for one in neighbours for id_ in one.ids.tolist()})
         neighbours = [_those_in(items, one) for one in neighbours]
         return _FoundItems(neighbours, items, {}, 1 if items else self.collection.count(f"kind == {kind:d}"))
@@ -118,21 +117,12 @@ class CollectionCodes:
         self._bits = collection.properties.bits
         self._taken = " and ".join(f"({one})" for one in (f"kind == {kind:d}", *expressions(where, collection)))
 
-    @property
-    def ids(self) -> np.ndarray:
-        raise NotImplementedError("there may be more than one machine can hold")
-
-    def __len__(self) -> int:
-        return self._collection.count(self._taken)
-
-    def search(self, codes: np.ndarray, k: int, count: int, among: np.ndarray | None = None) -> list[Candidates]:
-        """As `SearchableCodes`; without `among`. Like FAISS, it finds of equally near items those of the least ids."""
+    def search(self, codes: np.ndarray, k: int, count: int) -> Iterator[Candidates]:
+        """As `SearchableCodes`. Like FAISS, it finds of equally near items those of the least ids."""
         wanted = count + MARGIN
         limit = min(round(_SPARE * wanted), MOST)
-        found = self._collection.search(codes, self._taken, limit)
-        return [
-            _cut(self._completed(code, one, limit, wanted), k, wanted) for code, one in zip(codes, found, strict=True)
-        ]
+        for code, found in zip(codes, self._collection.search(codes, self._taken, limit), strict=True):
+            yield _cut(self._completed(code, found, limit, wanted), k, wanted)
 
     def _completed(self, code: np.ndarray, nearest: Candidates, limit: int, wanted: int) -> Candidates:
         """At least so many of the nearest as are wanted, if there are, and all that are as near as any of these."""
@@ -175,7 +165,7 @@ def _joined(parts: list[Candidates]) -> Candidates:
     return Candidates(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def _those_in(items: dict[int, Item], found: "Neighbours") -> "Neighbours":
+def _those_in(items: dict[int, Item], found: Neighbours) -> Neighbours:
     """Those whose rows are still there: one may have left the collection while it was being searched."""
     rows = np.array([row for row, id_ in enumerate(found.ids.tolist()) if id_ in items], int)
     return found if len(rows) == len(found.ids) else found.rows(rows)

@@ -18,12 +18,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from hashcli.errors import HashcliError
-from hashcli.hashmodel.prefetch import batched
+from hashcli.hashmodel.prefetch import batched, prefetch
 from hashcli.index.catalog import Catalog, FilterFields, IndexedModel, Item, Kind
 from hashcli.index.files.paths import is_within
 from hashcli.index.filter_table import FilterTable
 from hashcli.index.lock import writer_lock
 from hashcli.index.milvus import (
+    CALLS_AT_ONCE,
     MACHINE,
     NO_TIME,
     NOWHERE,
@@ -224,11 +225,17 @@ class _Publishing:
             self._collection.delete([row_id(wanted.machine, id_) for id_ in ids])
             self._done(ids)
         self._summary.withdrawn = len(gone)
+
+        def send(batch: list[tuple[int, Item, FilterFields]]) -> None:
+            self._collection.upsert(list(_rows(kind, batch, wanted)))
+
         with Catalog.open(self._folder) as reader:
             for kind in Kind:
                 with reader.snapshot():
-                    for batch in batched(reader.changed_items(kind), _BATCH):
-                        self._collection.upsert(list(_rows(kind, batch, wanted)))
+                    batches = batched(reader.changed_items(kind), _BATCH)
+                    for batch, error in prefetch(send, batches, CALLS_AT_ONCE):
+                        if error:
+                            raise error
                         self._done([id_ for id_, _, _ in batch])
                         self._summary.published += len(batch)
 
@@ -251,9 +258,7 @@ def _rows(
     kind: Kind, items: Iterable[tuple[int, Item, FilterFields]], publication: _Publication
 ) -> Iterator[PublishedRow]:
     """The rows of some items."""
-    found = [
-        (id_, item, fields._replace(path=_published_path(fields.path, publication))) for id_, item, fields in items
-    ]
+    found = list(items) if not publication.published_as else [_as_published(*one, publication) for one in items]
     table = FilterTable.of(fields for _, _, fields in found)
     for (id_, item, fields), group, time in zip(found, table.groups.tolist(), table.times.tolist(), strict=True):
         name = table.names[group]
@@ -261,10 +266,10 @@ def _rows(
             id=row_id(publication.machine, id_),
             machine=publication.machine,
             kind=kind,
-            path=stored(_published_path(item.path, publication)),
+            path=stored(item.path),
             text=stored(item.text or ""),
             line=item.line or 0,
-            photo=stored(_published_path(item.photo, publication)) if item.photo else "",
+            photo=stored(item.photo or ""),
             taken=NO_TIME if item.taken is None else item.taken,
             taken_from=-1 if item.taken_from is None else item.taken_from,
             modified=item.mtime_ns,
@@ -279,11 +284,18 @@ def _rows(
         )
 
 
+def _as_published(
+    id_: int, item: Item, fields: FilterFields, publication: _Publication
+) -> tuple[int, Item, FilterFields]:
+    """An item with paths as others see them."""
+    path, about = (_published_path(one, publication) for one in (item.path, fields.path))
+    photo = _published_path(item.photo, publication) if item.photo else None
+    return id_, item._replace(path=path, photo=photo), fields._replace(path=about)
+
+
 def _published_path(path: str, publication: _Publication) -> str:
-    """A path as others see it: with a prefix in the place of its indexed folder, if that is wanted."""
+    """A path with the prefix in the place of its indexed folder."""
     prefix = publication.published_as
-    if not prefix:
-        return path
     folder = next((root for root in publication.places[1:] if is_within(path, root)), os.path.dirname(path))
     below = os.path.relpath(path, folder)
     return prefix.rstrip("/") + "/" + (quote(os.fsencode(below)) if "://" in prefix else below)

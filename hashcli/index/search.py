@@ -24,7 +24,14 @@ from hashcli.hashmodel.prefetch import batched
 from hashcli.hashmodel.registry import find_model
 from hashcli.index.catalog import Catalog, IndexedModel, Item, Kind
 from hashcli.index.catalog_file import IndexNotFoundError
-from hashcli.index.code_index import FILE_NAMES, BlockwiseCodes, Candidates, FaissCodeIndex, SearchableCodes
+from hashcli.index.code_index import (
+    FILE_NAMES,
+    BlockwiseCodes,
+    Candidates,
+    FaissCodeIndex,
+    ListedCodes,
+    SearchableCodes,
+)
 from hashcli.index.distance_limit import DistanceLimit
 from hashcli.index.files.dates import date_label
 from hashcli.index.filter import CompiledFilter, Filter, wall_clock
@@ -233,8 +240,9 @@ class Index:
         `kinds` says what to find: "image" for photos, "text" for texts, or a list of both for k of each, in that order.
         `where` says which items may be answers. `limit` bounds how far away they may be. Without one, photos for words
         must be as near as the hash model says a fitting photo is; `DistanceLimit()` sets no bound. The nearest by
-        Hamming distance are found first, and the first `reranked` of them are then ordered by the finer asymmetric
-        score, so the distances need not rise.
+        Hamming distance are found first, and at most `reranked` of them are then ordered by the finer asymmetric score,
+        so the distances need not rise: all that are nearer than the next one after so many. The order does not depend
+        on k.
 
         Photos that hold the words of the query in their texts, names or folders come first (see `index/words.py`),
         however far away they are unless there is a limit; those that hold some of them gain by it. With `words="only"`
@@ -407,7 +415,7 @@ class Index:
     def _nearest(
         self,
         kind: Kind,
-        code_index: SearchableCodes,
+        code_index: ListedCodes,
         asked: "list[_AskedQuery]",
         hits: dict[int, WordHits],
         options: "_SearchOptions",
@@ -417,13 +425,8 @@ class Index:
         among = self._taken_by(options.where, kind, len(code_index)) if options.where else None
         if among is not None and len(among) != len(code_index):  # files that belong to another catalog
             code_index = self._codes_of_catalog(kind)
-        searched = _Searched(code_index, among, self.indexed_model.bits, options)
-        parts = {
-            place: _RankedQuery(one.output, self._limit(kind, one.query, options.limit), hits.get(place))
-            for place, one in enumerate(asked)
-            if one.output is not None
-        }
-        found = searched.nearest(parts)
+        searched = _SearchedHere(code_index, options, among, self.indexed_model.bits)
+        found = searched.nearest(self._ranked_queries(kind, asked, hits, options))
         for place, one in enumerate(asked):
             best = found.setdefault(place, NOTHING)
             if place in hits:
@@ -432,6 +435,16 @@ class Index:
             if options.words is Words.ONLY:
                 found[place] = best.first(best.by_words)
         return [found[place] for place in range(len(asked))]
+
+    def _ranked_queries(
+        self, kind: Kind, asked: "list[_AskedQuery]", hits: dict[int, WordHits], options: "_SearchOptions"
+    ) -> "dict[int, _RankedQuery]":
+        """The queries of which the hash model knows something, by their places."""
+        return {
+            place: _RankedQuery(one.output, self._limit(kind, one.query, options.limit), hits.get(place))
+            for place, one in enumerate(asked)
+            if one.output is not None
+        }
 
     def _hits(self, asked: "list[_AskedQuery]", photos: int) -> dict[int, WordHits]:
         """What is found by words among so many photos, by the place of the query: by the derived file or, if that is
@@ -455,7 +468,9 @@ class Index:
         for row, (id_, distance) in enumerate(pairs):
             item = found.items[id_]
             copy = _Copy(id_, item, distance, held[row], is_first=row < neighbours.by_words)
-            groups.setdefault(id_ if options.all_copies else item.content, []).append(copy)
+            content: Hashable = id_ if options.all_copies else item.content
+            if content in groups or row < len(neighbours.ids) - neighbours.may_be_copies:
+                groups.setdefault(content, []).append(copy)
         results = [
             self._result(kind, number, copies) for number, copies in enumerate(islice(groups.values(), options.k), 1)
         ]
@@ -502,7 +517,7 @@ class Index:
         match = self.load_model().description.match if kind is Kind.IMAGE and query.is_words else None
         return DistanceLimit(match.distance if match else None)
 
-    def _code_index(self, kind: Kind) -> SearchableCodes:
+    def _code_index(self, kind: Kind) -> ListedCodes:
         """The derived files, or the catalog's own codes while those are not of its generation.
 
         Nothing is written: an update is what brings the derived files back, and a search needs no right to write.
@@ -748,42 +763,56 @@ class _RankedQuery(NamedTuple):
 
 @dataclass(frozen=True)
 class _Searched:
-    """Codes, and which of them are searched, bool [n]; None for all."""
+    """Codes that are searched, all of them."""
 
     code_index: SearchableCodes
-    among: np.ndarray | None
-    bits: int
     options: _SearchOptions
 
-    @cached_property
-    def _ids(self) -> np.ndarray:
-        return self.code_index.ids
+    def _candidates(self, codes: np.ndarray, k: int, count: int) -> Iterable[Candidates]:
+        return self.code_index.search(codes, k, count)
 
     def nearest(self, queries: dict[int, _RankedQuery]) -> dict[int, Neighbours]:
         """The best items for each query, by its place, and all that have the same code as one of them."""
         codes = {place: pack(query.output[None])[0] for place, query in queries.items()}
         found: dict[int, Neighbours] = {}
-        beyond: list[tuple[int, int]] = []  # place of the query, and row in what was found for it
-        k, count = self.options.k, max(self.options.k, self.options.reranked)
+        k, count = self.options.k, max(self.options.k, self.options.reranked + 1)
         searched = list(queries)
         while searched:
             too_few = []
-            candidates_of = self.code_index.search(np.stack([codes[one] for one in searched]), k, count, self.among)
+            candidates_of = self._candidates(np.stack([codes[one] for one in searched]), k, count)
             for place, candidates in zip(searched, candidates_of, strict=True):
                 ranked = self._ranked(queries[place], candidates)
                 if self.options.all_copies:
                     found[place] = ranked.first(self.options.k)
                     continue
-                found[place] = best = ranked.with_first_codes(self.options.k)
                 known_to = reach(candidates, k, count)
-                if len(best.ids) == len(ranked.ids) and known_to < _largest(ranked, queries[place].limit):
+                known = ranked.rows(np.flatnonzero(ranked.distances <= known_to))
+                found[place] = best = known.with_first_codes(self.options.k)
+                if known_to < _largest(ranked, queries[place].limit) and best.count_codes() < self.options.k:
                     too_few.append(place)  # many copies, which leave too few photos
-                else:
-                    beyond += ((place, row) for row in np.flatnonzero(best.distances > known_to).tolist())
             searched = too_few
             k = count = 4 * count
-        _add_same_codes(found, beyond, lambda codes: self.code_index.search(codes, 1, 1, self.among))
         return found
+
+    def _ranked(self, query: _RankedQuery, candidates: Candidates) -> Neighbours:
+        evidence = query.hits.evidence(candidates.ids) if query.hits else None
+        return rank(candidates, query.output, self.options.reranked, query.limit, evidence)
+
+
+@dataclass(frozen=True)
+class _SearchedHere(_Searched):
+    """Codes whose items are known, also by their words; and which of them are searched, bool [n]; None for all."""
+
+    code_index: ListedCodes
+    among: np.ndarray | None
+    bits: int
+
+    @cached_property
+    def _ids(self) -> np.ndarray:
+        return self.code_index.ids
+
+    def _candidates(self, codes: np.ndarray, k: int, count: int) -> Iterable[Candidates]:
+        return self.code_index.search(codes, k, count, self.among)
 
     def first(self, output: np.ndarray | None, hits: WordHits, nearest: int | None) -> Neighbours:
         """Of the items that come first for their words, the best for a query's output or, without one, those that were
@@ -794,34 +823,32 @@ class _Searched:
         rows = np.searchsorted(self._ids, ids)
         rows = rows[self._ids[np.minimum(rows, len(self._ids) - 1)] == ids]
         rows = rows if self.among is None else rows[self.among[rows]]
+        if not len(rows):
+            return NOTHING
         limit = self.options.limit or DistanceLimit()
         limit = DistanceLimit(None if nearest is None else limit.largest(nearest))
+        only = np.zeros(len(self.code_index), bool)
+        only[rows] = True
         if output is not None:
-            return replace(self, among=self._only(rows)).nearest({0: _RankedQuery(output, limit, hits)})[0]
-        nowhere = np.zeros(self.bits, np.float32)
-        only = self._only(rows[: 4 * self.options.k])  # more than k, as some may be copies
-        (candidates,) = self.code_index.search(pack(nowhere[None]), 4 * self.options.k, 4 * self.options.k, only)
-        return self._ranked(_RankedQuery(nowhere, limit, None), candidates).in_order_of_ids()
+            return replace(self, among=only).nearest({0: _RankedQuery(output, limit, hits)})[0]
+        nowhere = np.zeros((1, self.bits // 8), np.uint8)
+        (candidates,) = self.code_index.search(nowhere, len(rows), len(rows), only)
+        found = Neighbours(*candidates, None).in_order_of_ids()
+        return found.first(self.options.k) if self.options.all_copies else found.with_first_codes(self.options.k)
 
     def with_same_codes(self, first: Neighbours, others: Neighbours) -> Neighbours:
-        """The others and, after them, all that have a code of the first, as copies have that do not hold the words."""
+        """The others and, after them, all that have a code of the first: among these are copies that do not hold the
+        words."""
         rows = np.flatnonzero(~np.isin(first.ids, others.ids))
         if self.options.words is Words.ONLY or self.options.all_copies or not len(rows):
             return others
-        more = first.rows(rows)
-        found = {0: before(others, more) if len(others.ids) else more}
-        added = [(0, row) for row in range(len(others.ids), len(found[0].ids))]
-        _add_same_codes(found, added, lambda codes: self.code_index.search(codes, 1, 1, self.among))
-        return found[0]._replace(nearest_distance=others.nearest_distance)
-
-    def _ranked(self, query: _RankedQuery, candidates: Candidates) -> Neighbours:
-        evidence = query.hits.evidence(candidates.ids) if query.hits else None
-        return rank(candidates, query.output, self.options.reranked, query.limit, evidence)
-
-    def _only(self, rows: np.ndarray) -> np.ndarray:
-        only = np.zeros(len(self.code_index), bool)
-        only[rows] = True
-        return only
+        codes, places = np.unique(first.codes[rows], axis=0, return_index=True)
+        known = np.concatenate([first.ids, others.ids])
+        same = self._candidates(codes, 1, 1)
+        ids = [np.setdiff1d(one.ids[one.distances == 0], known) for one in same]
+        of = np.repeat(np.arange(len(codes)), [len(of_code) for of_code in ids])
+        more = Neighbours(np.concatenate(ids), first.distances[rows][places][of], codes[of], others.nearest_distance)
+        return before(others, more)._replace(by_words=0, may_be_copies=len(of))
 
 
 @dataclass(frozen=True)
@@ -858,24 +885,6 @@ def _largest(ranked: Neighbours, limit: DistanceLimit) -> float:
     """The largest distance an answer may have."""
     largest = None if ranked.nearest_distance is None else limit.largest(ranked.nearest_distance)
     return inf if largest is None else largest
-
-
-def _add_same_codes(
-    found: dict[int, Neighbours], beyond: list[tuple[int, int]], search: Callable[[np.ndarray], list[Candidates]]
-) -> None:
-    """Add to what was found for queries, by their places, the items that have the code of one of some rows (place, row)
-    and were not among the candidates: of those that were furthest away, only some were."""
-    if not beyond:
-        return
-    codes = np.stack([found[place].codes[row] for place, row in beyond])
-    for (place, row), same in zip(beyond, search(codes), strict=True):
-        known = found[place]
-        ids = np.setdiff1d(same.ids[same.distances == 0], known.ids)
-        found[place] = known._replace(
-            ids=np.concatenate([known.ids, ids]),
-            distances=np.concatenate([known.distances, np.full(len(ids), known.distances[row])]),
-            codes=np.concatenate([known.codes, np.repeat(known.codes[row : row + 1], len(ids), axis=0)]),
-        )
 
 
 class _ProgressFunction(UpdateCallback):

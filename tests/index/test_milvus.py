@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from hashcli.hashmodel.model import HashModel
-from hashcli.index import milvus_index
+from hashcli.index import milvus, milvus_index
 from hashcli.index import publish as publish_module
 from hashcli.index.catalog import NO_FACTS, Catalog, FileState, IndexedModel, PhotoFacts
 from hashcli.index.distance_limit import DistanceLimit
@@ -40,6 +40,7 @@ from hashcli.index.query import Query
 from hashcli.index.search import Index, index_at
 from hashcli.index.summary import PublishOptions, PublishSummary
 from hashcli.index.update import refresh_derived_files
+from hashcli.index.update_callback import UpdateCallback
 from tests import milvus_server
 from tests.conftest import Run, json_rows, make_tiny_model
 from tests.index.indexing import IndexFolder
@@ -430,14 +431,16 @@ def test_a_server_that_is_killed_and_started_again(
 ) -> None:
     folder = make_index_with_ties(tmp_path / "ix", tiny_model, 300)
     monkeypatch.setattr(publish_module, "_BATCH", 50)
-    upsert, calls = Collection.upsert, itertools.count()
+    monkeypatch.setattr(milvus, "_WRITING", 600)  # a busy machine takes its time to start it
 
-    def interrupted(self: Collection, rows: Any) -> None:
-        if next(calls) == 3:
-            server.stop()
-            server.launch()
-        upsert(self, rows)
+    class Interrupted(UpdateCallback):
+        batches = 0
 
-    monkeypatch.setattr(Collection, "upsert", interrupted)
-    publish(folder, PublishOptions(address))
+        def advanced(self, count: int) -> None:
+            self.batches += 1
+            if self.batches == 3:
+                server.stop()
+                server.launch()
+
+    publish(folder, PublishOptions(address), Interrupted())
     assert same_as(folder, address)
