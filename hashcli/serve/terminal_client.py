@@ -77,10 +77,14 @@ def ask(index_folder: Path, query: Query, arguments: Mapping[str, Any]) -> Serve
             connection.connect(os.fspath(socket_path(folder, index_folder)))
             connection.sendall(json.dumps(question).encode() + b"\n")
             answer = json.loads(b"".join(iter(lambda: connection.recv(1 << 16), b"")))
+        return _read(query, answer) if answer else None
     except (OSError, ValueError, AttributeError):  # AttributeError: a system without unix sockets
         return None
-    if "results" not in answer:
+    except (TypeError, KeyError):  # a server that has run since before a change of this program in its place
         return None
+
+
+def _read(query: Query, answer: dict[str, Any]) -> ServedAnswer:
     rows = tuple(SearchResult(**row | {"words": tuple(row["words"])}) for row in answer["results"])
     why_none = answer["why_none"] and WhyNone[answer["why_none"]]
     found = SearchResults(query, rows, answer["nearest_distance"], why_none, tuple(answer["unknown_words"]))

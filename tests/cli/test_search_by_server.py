@@ -283,7 +283,7 @@ def test_a_server_that_dies_or_does_not_answer_is_done_without(asked: Any, monke
     received: list[bytes] = []
     assert asked(lambda connection: received.append(connection.recv(1 << 16))) is None
     assert json.loads(received[0])["from"] == terminal_client.surroundings()
-    for answer in (b"{}", b"[", b'{"results": [', b"[]"):
+    for answer in (b"{}", b"[", b'{"results": [', b"[]", b"1", b'{"results": [{"words": [], "new": 1}]}'):
         assert asked(lambda connection, answer=answer: (connection.recv(1 << 16), connection.sendall(answer))) is None
     monkeypatch.setattr(terminal_client, "_SECONDS", 0.05)
     waiting = threading.Event()
