@@ -36,7 +36,8 @@ from hashcli.distillation.towers import ImageTower, TextTower
 from hashcli.distillation.trainer import HashHeads, UnpairedMethod
 from hashcli.hashmodel.codes import pack
 from hashcli.index.code_index import MemoryCodeIndex
-from hashcli.index.ranking import RERANKED, DistanceLimit, rank
+from hashcli.index.distance_limit import DistanceLimit
+from hashcli.index.ranking import RERANKED, rank
 
 METHODS = ("itq", "rank")
 PREFIXES = {256: (128,)}  # of rank's codes, whose first bits are a code as well

@@ -143,7 +143,7 @@ def main() -> None:
     print("The folder", flush=True)
     part = arguments.out.with_name(f".{arguments.out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    write_folder(images, texts, backbone, part)
+    write_folder(images, texts, backbone, data, part)
     outputs = run_folder(part, data)
     check_graphs(outputs, heads)
     metrics, match = measure(outputs, teacher, data), measure_match(outputs)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from hashcli.hashmodel.codes import pack as pack
     from hashcli.hashmodel.model import HashModel as HashModel
     from hashcli.hashmodel.registry import load_model as load_model
+    from hashcli.index.distance_limit import DistanceLimit as DistanceLimit
     from hashcli.index.filter import Filter as Filter
     from hashcli.index.query import Query as Query
-    from hashcli.index.ranking import DistanceLimit as DistanceLimit
     from hashcli.index.results import SearchResult as SearchResult
     from hashcli.index.results import SearchResults as SearchResults
     from hashcli.index.results import WhyNone as WhyNone
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.3.0"
 
 _MODULES = {
-    "DistanceLimit": "hashcli.index.ranking",
+    "DistanceLimit": "hashcli.index.distance_limit",
     "Filter": "hashcli.index.filter",
     "HashModel": "hashcli.hashmodel.model",
     "HashcliError": "hashcli.errors",

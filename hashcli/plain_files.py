@@ -45,3 +45,12 @@ def create_plain(path: Path) -> BinaryIO:
     path.unlink(missing_ok=True)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     return os.fdopen(os.open(path, flags, 0o666), "w+b")
+
+
+def state_of(path: str | os.PathLike[str]) -> tuple[int, int, int] | None:
+    """What changes whenever a file is written: its inode, size and time; None if it is not there."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    return state.st_ino, state.st_size, state.st_mtime_ns

@@ -78,8 +78,9 @@ def _remove_comment(jpeg: Path) -> None:
 def environment(tmp_path: Path) -> dict[str, str]:
     """An environment in which the command's own data folder is empty, and which names no terminal."""
     own = {"HOME": str(tmp_path / "home"), "COLUMNS": "100"}
-    own |= {f"XDG_{kind.upper()}_HOME": str(tmp_path / kind) for kind in ("data", "config")}
-    kept = {key: value for key, value in os.environ.items() if key != "TERM" and not key.startswith("HASHCLI")}
+    own |= {f"XDG_{kind.upper()}_HOME": str(tmp_path / kind) for kind in ("data", "config", "cache")}
+    left_out = ("TERM", "XDG_RUNTIME_DIR")
+    kept = {key: value for key, value in os.environ.items() if key not in left_out and not key.startswith("HASHCLI")}
     return kept | own
 
 

@@ -17,7 +17,6 @@ from lite_256.settings import CAPTIONS, Floats
 from lite_256.words import LABELS, WORDS, labelled, other_colours, words_of
 
 CLASS_TEXTS = ("class names", "class photos", "class definitions")
-LOOSE = ("coco captions", "flickr30k captions", *CLASS_TEXTS)  # sentences that belong to no photo that is trained on
 MIRFLICKR_PHOTOS = 1000  # the first, to measure on
 TAGGED_PHOTOS = 10_000  # others, to train on
 LOOSE_SENTENCES = 40_000  # of Flickr30k's captions
@@ -107,6 +106,11 @@ def class_texts() -> dict[str, list[str]]:
     sentences = [f"a photo of a {name}." for name in names]
     defined = [f"{lemmas[synset]}: {definitions[synset]}" for synset in synsets]
     return dict(zip(CLASS_TEXTS, (list(names), sentences, defined), strict=True))
+
+
+def lemmas() -> list[str]:
+    """WordNet's names of ImageNet's 21,841 synsets."""
+    return [name for _, name in read_pairs(package_folder("timm") / "data" / "_info" / "imagenet_synset_to_lemma.txt")]
 
 
 def package_folder(name: str) -> Path:

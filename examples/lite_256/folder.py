@@ -10,14 +10,17 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from lite_256.data import Data
+from lite_256.data import Data, lemmas
 from lite_256.hash_layers import ImageHead, TextHead
 from lite_256.image_tower import BACKBONE_OUTPUTS, Backbone, Colours, export, open_session, run_images
 from lite_256.settings import BITS, MAX_TOKENS, NAME, SIZE
 from lite_256.text_tower import TextGraph, load_tokenizer, minilm_folder, run_text
+from lite_256.words import word_list
+
+WORD_LIST = "word_list.txt"
 
 
-def write_folder(images: ImageHead, texts: TextHead, backbone: Path, folder: Path) -> None:
+def write_folder(images: ImageHead, texts: TextHead, backbone: Path, data: Data, folder: Path) -> None:
     folder.mkdir(parents=True)
     with torch.no_grad():
         outputs = Backbone().eval()(torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8))
@@ -26,7 +29,10 @@ def write_folder(images: ImageHead, texts: TextHead, backbone: Path, folder: Pat
     (folder / "head.onnx").unlink()
     graph = TextGraph(load_file(minilm_folder() / "model.safetensors"))
     onnx.save(graph.model(graph.hashed(texts), BITS), folder / "text.onnx")
-    load_tokenizer().save(str(folder / "tokenizer.json"), pretty=False)
+    tokenizer = load_tokenizer()
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    trained = [text for part in data.texts if part not in MEASURED_TEXTS for text in data.texts[part]]
+    (folder / WORD_LIST).write_text("".join(f"{word}\n" for word in word_list(trained, lemmas(), tokenizer)))
     save_file(trainable_weights(images, texts), folder / "student.safetensors", {"format": "pt", "model": NAME})
     (folder / "student.safetensors").chmod(0o644)  # the library leaves it readable by its owner alone
 

@@ -31,7 +31,7 @@ from lite_256.settings import (
     TEXT_MAP_STEPS,
     TOP,
     WIDTH,
-    WORDS,
+    WORD_LOSS,
     Floats,
 )
 from lite_256.text_tower import int8
@@ -144,7 +144,7 @@ def train_projection(
     for _ in range(steps):
         scale = log_scale.exp().clamp(max=100)
         loss = pair_loss(layers, text_map, scale, training_set.pairs)
-        loss = loss + WORDS * word_loss(layers, text_map, scale, training_set)
+        loss = loss + WORD_LOSS * word_loss(layers, text_map, scale, training_set)
         if loose is not None:
             drawn = loose[torch.randint(len(loose), (256,))]
             loss = loss + STAY * (drawn @ text_map).square().sum(1).mean()

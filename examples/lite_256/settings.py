@@ -37,7 +37,7 @@ TEXT_MAP_STEPS = 400
 PROJECTION_STEPS = 1000
 PROJECTION_BATCH = {"train": 256, "coco": 128, "tagged": 256}
 OTHER_COLOURS = 2.0  # weight of a caption with other colours among the wrong ones
-WORDS = 0.15  # weight of the loss that tells photos with a word from others
+WORD_LOSS = 0.15  # weight of the loss that tells photos with a word from others
 STAY = 0.3  # weight of how far other sentences are moved by the text map
 TEMPERATURE = 2.0  # of ImageNet's class probabilities: at 1 the first class hides the rest of the picture
 # The share of the class names in the teacher's score. Flickr8k's captions teach more about its own photos.

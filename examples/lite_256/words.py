@@ -2,10 +2,13 @@
 
 import random
 import re
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from tokenizers import Tokenizer
 
 # MIRFlickr's 24 labels, as somebody would ask for them.
 LABELS = {
@@ -134,6 +137,16 @@ def other_colours(captions: list[str]) -> list[str]:
         parts[1::2] = [new[_colour(part)] for part in parts[1::2]]
         changed.append("".join([*parts, end]) if named else "")
     return changed
+
+
+def word_list(texts: Iterable[str], lemmas: Iterable[str], tokenizer: Tokenizer) -> list[str]:
+    """The words that a tokenizer splits, of those that occur twice in the texts, and of a dictionary's lemmas that are
+    not names.
+    """
+    counts = Counter(word for text in texts for word in re.findall("[a-z]+", text.lower()))
+    words = {word for word, count in counts.items() if count > 1}
+    words |= {word for lemma in lemmas for word in re.findall(r"\b[a-z]+\b", lemma)}
+    return sorted(word for word in words if len(tokenizer.encode(word, add_special_tokens=False).ids) > 1)
 
 
 def _colour(word: str) -> str:

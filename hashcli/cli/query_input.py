@@ -14,9 +14,9 @@ from hashcli.parsing import parse_json
 
 if TYPE_CHECKING:
     from hashcli.hashmodel.model import HashModel
+    from hashcli.index.distance_limit import DistanceLimit
     from hashcli.index.filter import Filter
     from hashcli.index.query import Query
-    from hashcli.index.ranking import DistanceLimit
     from hashcli.index.search import KindName, WordsName
 
 _WEIGHT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)):\s*(?=[^\s\d])")  # 16:9 is not a weight

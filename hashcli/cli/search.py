@@ -3,25 +3,28 @@
 import os
 import shlex
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Union, cast
 
 import typer
 
-from hashcli.cli.console import SKIPPED, UsageError, say, stop_with
+from hashcli.cli.console import SKIPPED, UsageError, detail, say, stop_with
 from hashcli.cli.options import IndexName, IndexOrCollection, Json, index_location
 from hashcli.errors import HashcliError, did_you_mean_path
 
 if TYPE_CHECKING:
     from hashcli.cli.query_input import SearchArguments, WrittenQuery
     from hashcli.cli.results import Answer
+    from hashcli.index.distance_limit import DistanceLimit
     from hashcli.index.filter import Filter
     from hashcli.index.locations import IndexLocation
     from hashcli.index.query import Query
-    from hashcli.index.ranking import DistanceLimit
     from hashcli.index.results import SearchResults
     from hashcli.index.search import Index, KindName
+    from hashcli.serve.terminal_client import ServedAnswer
 
 EXAMPLES = """Examples:\n
 hashcli search dog on a beach\n
@@ -140,6 +143,9 @@ def run(
     print0: Annotated[
         bool, typer.Option("-0", "--print0", help="Print only paths, each ended by a zero byte.")
     ] = False,
+    no_server: Annotated[
+        bool, typer.Option("--no-server", help="Search here, even if hashcli serve runs and could answer at once.")
+    ] = False,
     interactive: Annotated[
         bool,
         typer.Option(
@@ -157,7 +163,6 @@ def run(
     from hashcli.cli import results
     from hashcli.cli.query_input import SearchArguments
     from hashcli.cli.remedies import with_remedies
-    from hashcli.index.search import index_at
 
     style = results.choose_style(json=json, paths=paths, print0=print0, show=show and not interactive)
     if html and html.suffix.lower() not in (".html", ".htm"):
@@ -180,8 +185,8 @@ def run(
         sort,
     )
     words, photos = _words_and_photos(words or [])
-    asked = words, text or [], [*photos, *(image or [])], not_ or [], not_image or []
-    single = None if interactive and not any(asked) else _single(*asked, batch)
+    given = words, text or [], [*photos, *(image or [])], not_ or [], not_image or []
+    single = None if interactive and not any(given) else _single(*given, batch)
     location = index_location(index, name, or_collection=not interactive)
     if not location.collection:
         _say_what_does_not_exist(folders or [])
@@ -194,8 +199,9 @@ def run(
     named: set[str] = set()
     copies = 0
     skipped = False
-    with with_remedies(location), index_at(location) as opened:
-        for number, found in _answers(opened, single, batch, arguments):
+    asked = _Asked(single, batch, arguments, by_server=not no_server)
+    with with_remedies(location), _answering(location, asked) as (answers, searched):
+        for number, found in answers:
             if isinstance(found, HashcliError):
                 if number is None:
                     raise found
@@ -204,11 +210,12 @@ def run(
                 continue
             answer = results.Answer(number, found, by_date=sort == "date")
             results.write(answer, style, with_places=near is not None)
-            _say_what_is_unknown(found, number, opened, named)
+            if not words_only:  # else it does not matter what the model knows
+                _say_what_is_unknown(found, number, searched, named)
             missing.update(result.path for result in found if result.is_missing)
             copies += sum(result.copies for result in found)
             if number is None and not found:
-                _say_why_none(found, opened, location, arguments)
+                _say_why_none(found, searched, location, arguments)
             if html or open_:
                 page.append(answer)
     if copies and style is not results.Style.JSON:
@@ -261,10 +268,79 @@ def _single(
         stop_with(f"This cannot be searched for: {error}.", 'For example: hashcli search "dog on a beach"', status=2)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A query, or else a batch of queries; and whether a server may answer."""
+
+    single: "WrittenQuery | None"
+    batch: str | None
+    arguments: "SearchArguments"
+    by_server: bool
+
+
+@dataclass(frozen=True)
+class _OwnIndex:
+    """What messages say of an index that was searched here, as `ServedAnswer` says of one that a server searched."""
+
+    index: "Index"
+
+    @property
+    def called(self) -> str:
+        return self.index.called
+
+    @property
+    def model_name(self) -> str:
+        return self.index.load_model().name
+
+    @property
+    def bits(self) -> int:
+        return self.index.indexed_model.bits
+
+
+_Searched = Union[_OwnIndex, "ServedAnswer"]
+_Answers = Iterator[tuple[int | None, Union["SearchResults", HashcliError]]]
+
+
+@contextmanager
+def _answering(location: "IndexLocation", asked: _Asked) -> Iterator[tuple[_Answers, _Searched]]:
+    """The results of each query, or why it has none, with the query's line in a batch; and what was searched: by a
+    server of this index if one runs and can answer, else here."""
+    served = _served(location, asked.single, asked.arguments) if asked.single and asked.by_server else None
+    if served:
+        yield iter([(None, served.results)]), served
+        return
+    from hashcli.index.search import index_at
+
+    with index_at(location) as opened:
+        yield _answers(opened, asked.single, asked.batch, asked.arguments), _OwnIndex(opened)
+
+
+def _served(location: "IndexLocation", query: "WrittenQuery", arguments: "SearchArguments") -> "ServedAnswer | None":
+    """What the server of an index answers; None if there is none, and for what only a search of our own can answer."""
+    from hashcli.index.query import Query
+    from hashcli.serve.terminal_client import MOST_RESULTS, ask
+
+    if location.collection or query.images or query.not_images or arguments.k > MOST_RESULTS:
+        return None
+    # The server may be in another working directory, and have another home.
+    folders = map(os.path.expanduser, cast("tuple[str, ...]", arguments.where.folders))
+    absolute = [folder if "://" in folder else os.path.join(os.getcwd(), folder) for folder in folders]
+    where = vars(arguments.where) | {"folders": absolute}
+    limit = arguments.limit and arguments.limit._asdict()
+    answer = ask(
+        location.folder,
+        Query(query.texts, without_texts=query.nots, name=query.name),
+        vars(arguments) | {"where": where, "limit": limit},
+    )
+    if answer:
+        detail("answered by hashcli serve")
+    return answer
+
+
 def _answers(
     index: "Index", single: "WrittenQuery | None", batch: str | None, arguments: "SearchArguments"
-) -> "Iterator[tuple[int | None, SearchResults | HashcliError]]":
-    """The results of each query, or why it has none, with the query's line in a batch."""
+) -> _Answers:
+    """The results of queries by an index."""
     from hashcli.cli.query_input import read_codes, read_queries
     from hashcli.hashmodel.prefetch import batched
 
@@ -293,7 +369,7 @@ def _opened(
             yield number, error
 
 
-def _say_what_is_unknown(found: "SearchResults", number: int | None, index: "Index", named: set[str]) -> None:
+def _say_what_is_unknown(found: "SearchResults", number: int | None, index: _Searched, named: set[str]) -> None:
     """Warn of words that the hash model does not know. Those already `named`, for an earlier query, are left out."""
     from hashcli.index.results import WhyNone
 
@@ -302,21 +378,20 @@ def _say_what_is_unknown(found: "SearchResults", number: int | None, index: "Ind
     of_query = "" if number is None else f"query {number}: "
     if found.why_none is WhyNone.NO_KNOWN_WORDS or any(result.distance is None for result in found):
         words = ", ".join(found.unknown_words) or found.query.name
-        say(f"{of_query}None of the words is known to {index.load_model().name}: {words}")
+        say(f"{of_query}None of the words is known to {index.model_name}: {words}")
     elif words:
-        say(f"{of_query}These words are not known to {index.load_model().name}: {words}")
+        say(f"{of_query}These words are not known to {index.model_name}: {words}")
 
 
 def _say_why_none(
-    found: "SearchResults", index: "Index", location: "IndexLocation", arguments: "SearchArguments"
+    found: "SearchResults", index: _Searched, location: "IndexLocation", arguments: "SearchArguments"
 ) -> None:
     from hashcli.cli.remedies import index_command
     from hashcli.index.results import WhyNone
 
     name = " or ".join({"image": "photos", "text": "texts"}[kind] for kind in arguments.kinds)
     if found.why_none is WhyNone.TOO_FAR:
-        bits = index.indexed_model.bits
-        say(f"No {name} are near enough: the nearest differs in {found.nearest_distance} of {bits} bits.")
+        say(f"No {name} are near enough: the nearest differs in {found.nearest_distance} of {index.bits} bits.")
         if arguments.limit is None:
             say("--all shows the nearest ones regardless.")
     elif found.why_none is WhyNone.FILTERED:
@@ -343,7 +418,7 @@ def _say_what_does_not_exist(folders: list[str]) -> None:
 
 def _limit(max_distance: int | None, within: int | None, *, everything: bool) -> "DistanceLimit | None":
     """How far away an answer may be; None for the default, by the hash model."""
-    from hashcli.index.ranking import DistanceLimit
+    from hashcli.index.distance_limit import DistanceLimit
 
     if everything:
         return DistanceLimit()

@@ -66,6 +66,7 @@ def run(
     try:
         from hashcli.serve.app import ServerOptions
         from hashcli.serve.run import bound_socket, serve
+        from hashcli.serve.terminal_client import socket_folder
     except ImportError as error:
         raise HashcliError("The page that searches needs an extra.", how_to_install("serve")) from error
     from platformdirs import user_cache_path
@@ -73,7 +74,8 @@ def run(
     access = _access(listen, password)
     listening = bound_socket("127.0.0.1" if listen == "localhost" else listen, port)
     link = _link(listen, listening.getsockname()[1], access.token)
-    options = ServerOptions(_by_name(locations), access, user_cache_path("hashcli") / "thumbnails")
+    thumbnails = user_cache_path("hashcli") / "thumbnails"
+    options = ServerOptions(_by_name(locations), access, thumbnails, socket_folder())
 
     def started() -> None:
         print(link, flush=True)

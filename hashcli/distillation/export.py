@@ -35,6 +35,7 @@ from hashcli.hashmodel.model import HashModel
 
 MAX_WORDS = 100_000  # of a text that is read as a bag of words: more than any text has
 UNKNOWN = "[UNK]"
+WORD_LIST = "word_list.txt"
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def export_hash_model(folder: Path, student: StudentEncoders, card: ModelCard) -
         image=ImageEncoder("image.onnx", tower.size, tower.resize, tower.interpolation),
         text=TextEncoder("text.onnx", "tokenizer.json", max_tokens),
         metrics=card.metrics,
+        word_list=_copy_word_list(student, folder),
     ).write(folder)
     return HashModel(folder, verify=True)
 
@@ -129,6 +131,18 @@ def _export_text(folder: Path, student: StudentEncoders) -> int:
     _bag_tokenizer(student.vocabulary).save(str(folder / "tokenizer.json"))
     export_bag(student.heads.text, len(student.vocabulary), path)
     return MAX_WORDS
+
+
+def _copy_word_list(student: StudentEncoders, folder: Path) -> str | None:
+    """Copy the words known to the hash model whose text half the student uses, if it lists any."""
+    source = student.text_of
+    if isinstance(student.text_tower, HashModelTower):
+        source = student.text_tower.model.folder
+    listed = read_description(source).word_list if source else None
+    if not source or not listed:
+        return None
+    shutil.copy(source / listed, folder / WORD_LIST)
+    return WORD_LIST
 
 
 def _copy_text(source: Path, folder: Path) -> int:

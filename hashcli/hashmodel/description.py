@@ -76,6 +76,9 @@ class MatchThreshold:
 class Description:
     """The content of model.json. `match` is None for a model on which it was not measured.
 
+    `word_list` names a file of the words, one a line in lower case, that the model knows although its tokenizer splits
+    them; it does not know others that are split. None: it knows every word that has tokens. No code depends on it.
+
     `files` maps each file the encoders read to its SHA-256; `fingerprint` is a digest of `files`, the encoders and
     `bits`. Codes may be compared when the fingerprints of their models are the same.
     """
@@ -89,6 +92,7 @@ class Description:
     text: TextEncoder
     metrics: list[ReportedMetric] = field(default_factory=list)
     match: MatchThreshold | None = None
+    word_list: str | None = None
     files: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
 
@@ -181,7 +185,10 @@ def _check(description: Description) -> None:
         raise ValueError(f"match.distance must be a number of bits, not {description.match.distance}")
     if not all(isinstance(digest, str) for digest in description.files.values()):
         raise ValueError("files must map names to digests")
-    for name in description.encoder_files():
+    if description.word_list is not None and not isinstance(description.word_list, str):
+        raise ValueError(f"word_list is {description.word_list!r:.40}")
+    listed = [] if description.word_list is None else [description.word_list]
+    for name in [*description.encoder_files(), *listed]:
         if name in ("", ".", "..") or "\0" in name or os.path.basename(name) != name:
             raise ValueError(f"{name!r:.40} is not the name of a file in its folder")
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from hashcli.errors import HashcliError, reason_of
 from hashcli.hashmodel import description as descriptions
-from hashcli.plain_files import open_plain
+from hashcli.plain_files import open_plain, read_plain, state_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,6 +38,7 @@ class HashModel:
 
     def __init__(self, folder: str | Path, *, verify: bool = False, device: "Device" = "cpu") -> None:
         self.folder = Path(folder).expanduser()
+        self._state = state_of(self.folder / descriptions.FILE_NAME)
         self.description = descriptions.read(self.folder)
         if verify:
             descriptions.verify(self.folder, self.description)
@@ -47,6 +48,11 @@ class HashModel:
     def device(self) -> str:
         """What it computes on: "cpu", "cuda" or "coreml"."""
         return self._device
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its folder still holds the model that was opened."""
+        return state_of(self.folder / descriptions.FILE_NAME) == self._state
 
     @property
     def image_batch(self) -> int:
@@ -85,13 +91,14 @@ class HashModel:
         """Whether the model knows any word of a text, and the words that it does not know.
 
         The output of a text without a known word means nothing. A student that reads bags of words knows those of its
-        vocabulary; models that split words into pieces know nearly all, and CLIP's cannot tell.
+        vocabulary; a model that splits words into pieces, all or those of its `word_list`; and CLIP's cannot tell.
 
             model.known_words("a dog on a xylophone").unknown  # ("xylophone",) if it is not in the vocabulary
         """
         from hashcli.hashmodel.tokenizer import known_words
 
-        return known_words(self._tokenizer, _readable(text))
+        listed = self.description.word_list
+        return known_words(self._tokenizer, _readable(text), (lambda word: word in self._word_list) if listed else None)
 
     def reads_whole(self, word: str) -> bool:
         """Whether the model has a token for a word as a whole. It takes most names to pieces, or does not know them."""
@@ -210,6 +217,16 @@ class HashModel:
 
         encoder = self.description.text
         return load_tokenizer(self.folder / encoder.tokenizer, encoder.max_tokens)
+
+    @cached_property
+    def _word_list(self) -> frozenset[str]:
+        path = self.folder / (self.description.word_list or "")
+        try:
+            return frozenset(read_plain(path).decode().split())
+        except (OSError, ValueError) as error:
+            raise HashcliError(
+                f"{path} cannot be read: {reason_of(error)}.", "Copy the hash model folder again."
+            ) from error
 
     def _working_device(self, asked: "Device") -> str:
         from hashcli.hashmodel import device as devices

@@ -1,5 +1,8 @@
 """The tokenizer of a hash model: how it is loaded, and which words of a text it knows."""
 
+from collections.abc import Callable
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,22 +34,34 @@ def load_tokenizer(path: Path, max_tokens: int) -> Any:
     return tokenizer
 
 
-def known_words(tokenizer: Any, text: str) -> KnownWords:
-    """What of a text a tokenizer has tokens for.
+def known_words(tokenizer: Any, text: str, is_listed: Callable[[str], bool] | None = None) -> KnownWords:
+    """What of a text a tokenizer has tokens for. With `is_listed`, a word of letters that the tokenizer splits is known
+    only if it is listed, in lower case and without accents, or is the plural of one that is known.
 
     CLIP's byte-pair encoding has tokens for every text, so nothing is unknown to it.
     """
     unknown_token = getattr(tokenizer.model, "unk_token", "<unk>")  # a Unigram model does not name its own
     unknown_id = tokenizer.token_to_id(unknown_token) if unknown_token else None
     encoding = tokenizer.encode(text, add_special_tokens=False)
-    any_known, unknown = False, []
-    rows = zip(encoding.ids, encoding.tokens, encoding.offsets, encoding.attention_mask, strict=True)
-    for id_, token, (start, end), is_text in rows:
-        if id_ == unknown_id:
-            unknown.append(text[start:end].strip())
-        elif is_text and token != "▁":  # in a Unigram model it stands for the space before a word
-            any_known = True
-    return KnownWords(any_known, tuple(dict.fromkeys(filter(None, unknown))))
+    known, unknown = [], []
+    rows = zip(encoding.word_ids, encoding.ids, encoding.tokens, encoding.offsets, encoding.attention_mask, strict=True)
+    for _, pieces in groupby(rows, key=itemgetter(0)):
+        whole = [*pieces]
+        word = "".join(token.removeprefix("##") for _, _, token, _, _ in whole)
+        singular = word.removesuffix("s")
+        is_split = len(whole) > 1 and word.isalpha() and not tokenizer.token_to_id(singular)
+        if is_listed and is_split and not is_listed(word) and not is_listed(singular):
+            unknown.append(text[whole[0][3][0] : whole[-1][3][1]])
+            continue
+        for _, id_, token, (start, end), is_text in whole:
+            if id_ == unknown_id:
+                unknown.append(text[start:end].strip())
+            elif is_text and token != "▁":  # in a Unigram model it stands for the space before a word
+                known.append(token)
+    unknown = [*dict.fromkeys(filter(None, unknown))]
+    # Beside unknown words, a comma says nothing.
+    any_known = any(any(map(str.isalnum, token)) for token in known) if unknown else bool(known)
+    return KnownWords(any_known, tuple(unknown))
 
 
 def reads_whole(tokenizer: Any, word: str) -> bool:

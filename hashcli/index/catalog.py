@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hashcli.hashmodel.description import CODE_LENGTHS
+from hashcli.hashmodel.prefetch import batched
 from hashcli.index.catalog_file import (
     CHECKED_COLUMNS,
     FILE_NAME,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from hashcli.index.files.text_files import Text
 
 _BLOCK = 1 << 15  # codes read at once
+_ITEMS = 100  # items read at once
 _INDEX_OF_TEXTS = "index texts_by_path"  # what SQLite's integrity check says of it ends so
 _HOLDS_LINES = "lower(substr(CAST(path AS TEXT), -4)) = '.txt'"  # not a captions file
 
@@ -159,10 +161,6 @@ class FileState(NamedTuple):
     @classmethod
     def of(cls, state: os.stat_result) -> "FileState":
         return cls(state.st_size, _storable(state.st_mtime_ns), _storable(state.st_ctime_ns))
-
-    def is_still(self, now: "FileState") -> bool:
-        """Whether a file that has had this state has not changed, if this is its state now."""
-        return self[:2] == now[:2] and self.ctime_ns in (None, now.ctime_ns)
 
 
 def _inode(index_folder: Path) -> tuple[int, int] | None:
@@ -740,12 +738,12 @@ class Catalog:
 
         Raises DamagedRowsError if one of the rows is not what was written.
         """
-        is_sound = SOUND_ROW.format(width=self._code_width)
-        query = f"SELECT {is_sound}, check_value, {CHECKED_COLUMNS} FROM items WHERE id = ?"
+        sound = SOUND_ROW.format(width=self._code_width)
         items = {}
-        for id_ in ids:
-            if row := self._db.execute(query, (id_,)).fetchone():
-                is_sound, expected, *columns = row
+        for block in batched(ids, _ITEMS):
+            marks = ", ".join("?" * len(block))
+            query = f"SELECT id, {sound}, check_value, {CHECKED_COLUMNS} FROM items WHERE id IN ({marks})"
+            for id_, is_sound, expected, *columns in self._db.execute(query, block):
                 _, path, content_hash, text, code, line, photo, taken, taken_from, mtime_ns, *stored_place = columns
                 is_checked = self._has_check_values and code is not None
                 if not is_sound or (is_checked and expected != check_value(*columns)):

@@ -133,7 +133,7 @@ _MIGRATIONS = {
     ALTER TABLE items ADD COLUMN beside INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE items ADD COLUMN check_value INTEGER;
     UPDATE items SET beside = {TO_BE_READ} WHERE kind = 0;
-    {_EXCLUDES_AND_FORGOTTEN.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")}
+    {_EXCLUDES_AND_FORGOTTEN}
     UPDATE items SET check_value = check_value({_CHECKED_IN_3}) WHERE code IS NOT NULL;
     """,
     # Rows that are damaged stay so.
@@ -266,6 +266,7 @@ def open_to_write(index_folder: Path, on_migration: Callable[[int], None]) -> sq
                 if _is_first_3(db, version):
                     version, changes = 2, _FROM_FIRST_3_TO_2
                 changes += "".join(_MIGRATIONS[older] for older in range(version, SCHEMA_VERSION))
+                changes = changes.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")  # if it was migrated back
             db.executescript(f"BEGIN IMMEDIATE; {changes} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     return db
 

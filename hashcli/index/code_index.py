@@ -27,7 +27,9 @@ FILE_NAMES = {
     Kind.TEXT: ("texts.faiss", "texts.ids.npy"),
 }
 
-# One query is never searched in parallel, and starting threads would cost more than the search.
+# A few queries are never searched in parallel: starting threads would cost more than the search, and they keep the
+# cores busy while they wait for each other.
+_FEW = 32
 faiss.omp_set_num_threads(1)
 
 
@@ -241,7 +243,7 @@ def _flat(codes: np.ndarray) -> Any:
 
 @contextmanager
 def _threads(queries: int) -> Iterator[None]:
-    if queries > 1:
+    if queries > _FEW:
         faiss.omp_set_num_threads(os.cpu_count() or 1)
     try:
         yield

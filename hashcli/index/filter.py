@@ -9,13 +9,13 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
-import numpy as np
-
 from hashcli.errors import HashcliError
 from hashcli.index.files.paths import canonical
 from hashcli.index.places import Circle, circle
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from hashcli.index.filter_table import FilterTable, Group
 
 _BLOCK = 1 << 16  # items whose times are compared at once
@@ -80,11 +80,13 @@ class CompiledFilter:
     def __bool__(self) -> bool:
         return self != CompiledFilter()
 
-    def taken_of(self, table: "FilterTable", base: str, rows_of: Callable[[str], Iterable[int]]) -> np.ndarray:
+    def taken_of(self, table: "FilterTable", base: str, rows_of: Callable[[str], Iterable[int]]) -> "np.ndarray":
         """Which items of a table it takes, bool [items].
 
         `base` is the folder that relative ones in the table are in, and `rows_of` finds the items of a single file.
         """
+        import numpy as np
+
         from hashcli.index.filter_table import MODIFIED, UNKNOWN
 
         paths = [_absolute(group, base) for group in table.names]
@@ -155,7 +157,7 @@ def _local_time(name: str, day: str | int | date) -> int:
             day = datetime.fromisoformat(day + "-01-01"[3 * day.count("-") :] if len(day) < 8 else day)
         if not isinstance(day, datetime):
             day = datetime(day.year, day.month, day.day)
-    except ValueError:
+    except (AttributeError, ValueError):  # something else was given, or no such day
         raise HashcliError(f"{name} {day} is not a day.", f"For example: {name} 2023, or {name} 2023-05-14.") from None
     return round(day.replace(tzinfo=UTC).timestamp() * 1e6)
 
@@ -171,9 +173,11 @@ class _From:
     def __init__(self, moment: int) -> None:
         self._moment, self._in_utc = moment, from_in_utc(moment)
 
-    def holds(self, times: np.ndarray, is_utc: np.ndarray) -> np.ndarray:
+    def holds(self, times: "np.ndarray", is_utc: "np.ndarray") -> "np.ndarray":
         """Which times are at or after the moment, bool [n]. They are in UTC where `is_utc` says so, else in local
         time."""
+        import numpy as np
+
         from_utc = np.zeros(len(times), bool)
         for begin, end in self._in_utc:
             from_utc |= (times >= begin) & (times < end)

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Sequence
 from math import isfinite
-from typing import NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from hashcli.errors import HashcliError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 UNITS = 10_000_000  # a stored degree: one unit is a centimetre
 EARTH_RADIUS = 6_371_008.8  # metres, the mean of the ellipsoid (IUGG)
@@ -45,17 +46,19 @@ class Circle(NamedTuple):
     centre: Place
     radius: float
 
-    def holds(self, places: np.ndarray) -> np.ndarray:
+    def holds(self, places: "np.ndarray") -> "np.ndarray":
         """Which of places, int32 [n, 2] as they are stored, lie in it, bool [n]."""
         return distances(places / UNITS, self.centre) <= self.radius
 
 
-def distances(places: np.ndarray, centre: Place) -> np.ndarray:
+def distances(places: "np.ndarray", centre: Place) -> "np.ndarray":
     """Great-circle distances in metres, float64 [n], of places in degrees, float64 [n, 2], from a centre.
 
     On a sphere, by the haversine formula, which is exact for near places too; the Earth's flattening makes for at most
     half a per cent.
     """
+    import numpy as np
+
     latitudes, longitudes = np.radians(places).T
     latitude, longitude = np.radians(centre)
     across = np.cos(latitudes) * np.cos(latitude) * np.sin((longitudes - longitude) / 2) ** 2

@@ -7,13 +7,13 @@ from math import inf
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from hashcli.errors import HashcliError, did_you_mean_path, reason_of
-from hashcli.hashmodel.model import HashModel
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
+
+    from hashcli.hashmodel.model import HashModel
 
     Photo = str | os.PathLike[str] | Image  # its path, or the photo itself
     Photos = Photo | Iterable[Photo | tuple[Photo, float]]
@@ -46,7 +46,7 @@ class Query:
     images: "Photos" = ()
     without_texts: "Texts" = ()
     without_images: "Photos" = ()
-    output: np.ndarray | None = field(default=None, compare=False)
+    output: "np.ndarray | None" = field(default=None, compare=False)
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -95,11 +95,11 @@ class EncodedQuery:
     A text without a known word is left out. The output is None if that leaves nothing to look for.
     """
 
-    output: np.ndarray | None
+    output: "np.ndarray | None"
     unknown_words: tuple[str, ...] = ()
 
 
-def encode(model: HashModel, queries: Sequence[Query]) -> list[EncodedQuery | HashcliError]:
+def encode(model: "HashModel", queries: Sequence[Query]) -> list[EncodedQuery | HashcliError]:
     """Each query encoded, or why it cannot be.
 
     The outputs of the parts are brought to equal length, weighted and added before any sign is taken, so that a photo
@@ -161,7 +161,9 @@ def _can_be_encoded(content: object, *, is_image: bool) -> bool:
     return isinstance(content, Image.Image)
 
 
-def _numbers(output: object) -> np.ndarray:
+def _numbers(output: object) -> "np.ndarray":
+    import numpy as np
+
     try:
         return np.asarray(output, np.float32)
     except (TypeError, ValueError) as error:
@@ -176,7 +178,9 @@ def _shown(part: QueryPart) -> str:
     return os.fspath(part.content) if isinstance(part.content, str | os.PathLike) else "a photo"
 
 
-def _combined(outputs: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
+def _combined(outputs: "Sequence[np.ndarray]", weights: Sequence[float]) -> "np.ndarray":
+    import numpy as np
+
     if len(outputs) == 1 and weights[0] > 0:
         return outputs[0]
     units = np.array([output / np.linalg.norm(output) for output in outputs])  # [parts, bits]
@@ -188,7 +192,9 @@ def _combined(outputs: Sequence[np.ndarray], weights: Sequence[float]) -> np.nda
     return combined
 
 
-def _image_output(model: HashModel, photo: "Photo") -> np.ndarray:
+def _image_output(model: "HashModel", photo: "Photo") -> "np.ndarray":
+    import numpy as np
+
     from hashcli.hashmodel.formats import UnreadableImageError
     from hashcli.hashmodel.images import copied
 

@@ -7,26 +7,9 @@ import numpy as np
 
 from hashcli.hashmodel.codes import unpack
 from hashcli.index.code_index import Candidates
+from hashcli.index.distance_limit import DistanceLimit
 
-RERANKED = 1000  # candidates, nearest first by Hamming distance, that are ordered anew by the finer asymmetric score
-
-
-class DistanceLimit(NamedTuple):
-    """How far away an answer may be, in bits. Without either bound, it may be at any distance.
-
-    `max_distance` bounds the Hamming distance itself, `within` how much larger it may be than that of the nearest item.
-
-        index.search("a cat", limit=DistanceLimit(max_distance=100))
-        index.search("a cat", limit=DistanceLimit())  # however far away
-    """
-
-    max_distance: int | None = None
-    within: int | None = None
-
-    def largest(self, nearest: int) -> int | None:
-        """The largest distance an answer may have, given that of the nearest item; None if there is no bound."""
-        bounds = [self.max_distance, None if self.within is None else nearest + self.within]
-        return min((bound for bound in bounds if bound is not None), default=None)
+RERANKED = 1000  # at most so many of the nearest items are ordered anew by the finer asymmetric score
 
 
 class Neighbours(NamedTuple):
@@ -34,7 +17,8 @@ class Neighbours(NamedTuple):
     uint8 [n, bits / 8].
 
     `nearest_distance` is that of the nearest item of all, even if it is too far away to be an answer; None without
-    items. The first `by_words` of them come first for words that stand in or beside them.
+    items. The first `by_words` of them come first for words that stand in or beside them. The last `may_be_copies` are
+    no answers by themselves: they have a code of the others, and are to be counted if they are identical copies.
     """
 
     ids: np.ndarray
@@ -42,6 +26,7 @@ class Neighbours(NamedTuple):
     codes: np.ndarray
     nearest_distance: int | None
     by_words: int = 0
+    may_be_copies: int = 0
 
     def in_order_of_ids(self) -> "Neighbours":
         """Without distances, as the query is nowhere."""
@@ -59,15 +44,21 @@ class Neighbours(NamedTuple):
     def with_first_codes(self, k: int) -> "Neighbours":
         """All that have one of the k best codes that differ: the k best photos, with all copies of them, are among
         these, as copies have the same code."""
-        codes = np.ascontiguousarray(self.codes)
-        keys = codes.view(f"V{codes.shape[1]}")[:, 0].tolist() if len(codes) else []
+        keys = self._keys()
         wanted = set[bytes]()
         for key in keys:
             wanted.add(key)
             if len(wanted) == k:
                 break
-        rows = [row for row, key in enumerate(keys) if key in wanted]
-        return self._replace(ids=self.ids[rows], distances=self.distances[rows], codes=self.codes[rows])
+        return self.rows(np.array([row for row, key in enumerate(keys) if key in wanted], int))
+
+    def count_codes(self) -> int:
+        """How many codes they have that differ."""
+        return len(set(self._keys()))
+
+    def _keys(self) -> list[bytes]:
+        codes = np.ascontiguousarray(self.codes)
+        return codes.view(f"V{codes.shape[1]}")[:, 0].tolist() if len(codes) else []
 
 
 UNKNOWN = -1  # in the place of a distance from a query that is nowhere, as the hash model knows no word of it
@@ -85,14 +76,17 @@ def rank(
 
     They are ordered by Hamming distance, equal distances by the asymmetric score (the query's output times the item's
     -1 and +1, and the `evidence` of words, float64 [candidates], times the length of the output), then by id. The first
-    `reranked` of them are then ordered by that score alone. Candidates beyond the limit are left out first.
+    `reranked` of them are then ordered by that score alone, but for those as far away as the next one: of these, more
+    may be there than candidates, and the order must not depend on how many were asked for. That takes more than
+    `reranked` candidates, if there are as many. Candidates beyond the limit are left out first.
     """
     ids, distances, codes = candidates
     if not len(ids):
         return Neighbours(ids, distances, codes, None)
     nearest = int(distances.min())
     largest = limit.largest(nearest)
-    scores = unpack(codes) @ output  # [candidates]
+    # Not by @, which rounds the score of a row differently at another place among others.
+    scores = np.einsum("ij,j->i", unpack(codes), output)  # [candidates]
     if evidence is not None:
         scores = scores + evidence * np.linalg.norm(output)
     if largest is not None:
@@ -100,7 +94,9 @@ def rank(
         ids, distances, codes, scores = ids[near], distances[near], codes[near], scores[near]
     order = np.lexsort((ids, -scores, distances))
     head = order[:reranked]
-    best = np.concatenate([head[np.lexsort((ids[head], -scores[head]))], order[reranked:]])
+    if len(order) > reranked:
+        head = head[distances[head] < distances[order[reranked]]]
+    best = np.concatenate([head[np.lexsort((ids[head], -scores[head]))], order[len(head) :]])
     return Neighbours(ids[best], distances[best], codes[best], nearest)
 
 
@@ -114,7 +110,7 @@ def before(first: Neighbours, others: Neighbours) -> Neighbours:
     ids, distances, codes = (
         np.concatenate([mine, theirs[rest]]) for mine, theirs in zip(first[:3], others[:3], strict=True)
     )
-    return Neighbours(ids, distances, codes, others.nearest_distance, len(first.ids))
+    return Neighbours(ids, distances, codes, others.nearest_distance, len(first.ids), others.may_be_copies)
 
 
 def reach(candidates: Candidates, k: int, count: int) -> float:

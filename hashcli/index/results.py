@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from hashcli.errors import HashcliError
-from hashcli.index.query import Query
+
+if TYPE_CHECKING:
+    from hashcli.index.query import Query
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class SearchResults(Sequence[SearchResult]):
                         answers then, and `why_none` is None
     """
 
-    query: Query
+    query: "Query"
     results: tuple[SearchResult, ...] = ()
     nearest_distance: int | None = None
     why_none: WhyNone | None = None
@@ -106,6 +108,8 @@ class SearchResults(Sequence[SearchResult]):
     @property
     def words_not_found(self) -> list[str]:
         """The unknown words that no answer has in its texts, name or folders either."""
+        if not self.unknown_words:
+            return []  # without loading what tells words apart
         from hashcli.index.words import words_of
 
         held = {word for result in self.results for held in result.words for word in words_of(held)}

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from math import inf
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 import numpy as np
 
@@ -24,16 +25,25 @@ from hashcli.hashmodel.prefetch import batched
 from hashcli.hashmodel.registry import find_model
 from hashcli.index.catalog import Catalog, IndexedModel, Item, Kind
 from hashcli.index.catalog_file import IndexNotFoundError
-from hashcli.index.code_index import BlockwiseCodes, Candidates, FaissCodeIndex, ListedCodes, SearchableCodes
+from hashcli.index.code_index import (
+    FILE_NAMES,
+    BlockwiseCodes,
+    Candidates,
+    FaissCodeIndex,
+    ListedCodes,
+    SearchableCodes,
+)
+from hashcli.index.distance_limit import DistanceLimit
 from hashcli.index.files.dates import date_label
 from hashcli.index.filter import CompiledFilter, Filter, wall_clock
 from hashcli.index.locations import IndexLocation, is_index, locate
 from hashcli.index.query import EncodedQuery, Query, encode
-from hashcli.index.ranking import NOTHING, RERANKED, UNKNOWN, DistanceLimit, Neighbours, before, rank, reach
+from hashcli.index.ranking import NOTHING, RERANKED, UNKNOWN, Neighbours, before, rank, reach
 from hashcli.index.results import SearchResult, SearchResults, WhyNone
 from hashcli.index.summary import PublishOptions, PublishSummary, UpdateOptions, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
 from hashcli.index.words import QueryWords, WordHits, Words
+from hashcli.plain_files import state_of
 
 if TYPE_CHECKING:
     from hashcli.hashmodel.device import Device
@@ -42,6 +52,7 @@ if TYPE_CHECKING:
 _BLOCK = 256  # queries that are encoded and answered together
 _KINDS = {"image": Kind.IMAGE, "text": Kind.TEXT}
 
+T = TypeVar("T")
 KindName = Literal["image", "text"]
 Kinds = KindName | Sequence[KindName]
 Sort = Literal["rank", "date"]
@@ -83,11 +94,11 @@ class IndexInfo:
     """What an index holds: how many photos and texts can be found, and the hash model that made their codes.
 
     `texts_from` counts the texts by what they come from; `texts_left_out` are texts about photos that cameras and
-    programs are known to write by themselves; `waiting` counts items that have no code yet; `roots` are the
-    folders that an update without paths looks into; `excludes` are the patterns of what it leaves out, and `forgotten`
-    the files and folders in its roots that were dropped; `reads_words` is whether updates read the words in photos;
-    `refreshed` is when an update last came to its end, in seconds
-    since 1970, None if only an older hashcli has done one; `bytes` is its size on disk.
+    programs are known to write by themselves; `waiting` counts items that have no code yet; `roots` are the folders
+    that an update without paths looks into; `excludes` are the patterns of what it leaves out, and `forgotten` the
+    files and folders in its roots that were dropped; `reads_words` is whether updates read the words in photos;
+    `refreshed` is when an update last came to its end, in seconds since 1970, None if only an older hashcli has done
+    one; `bytes` is its size on disk.
     """
 
     folder: Path
@@ -168,6 +179,7 @@ class Index:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         """The index in a folder, which need not be there yet: `open_index` checks that, and finds the default one."""
         self.folder = Path(os.path.realpath(os.path.expanduser(folder)))
+        self._files: dict[tuple[str, ...], tuple[object, Any]] = {}
 
     def __enter__(self) -> "Index":
         return self
@@ -180,6 +192,7 @@ class Index:
         if "catalog" in self.__dict__:
             self.catalog.close()
             del self.__dict__["catalog"]
+        self._close_files()
         self._forget_model()
 
     def _forget_model(self) -> None:
@@ -228,8 +241,9 @@ class Index:
         `kinds` says what to find: "image" for photos, "text" for texts, or a list of both for k of each, in that order.
         `where` says which items may be answers. `limit` bounds how far away they may be. Without one, photos for words
         must be as near as the hash model says a fitting photo is; `DistanceLimit()` sets no bound. The nearest by
-        Hamming distance are found first, and the first `reranked` of them are then ordered by the finer asymmetric
-        score, so the distances need not rise.
+        Hamming distance are found first, and at most `reranked` of them are then ordered by the finer asymmetric score,
+        so the distances need not rise: all that are nearer than the next one after so many. The order does not depend
+        on k.
 
         Photos that hold the words of the query in their texts, names or folders come first (see `index/words.py`),
         however far away they are unless there is a limit; those that hold some of them gain by it. With `words="only"`
@@ -275,6 +289,10 @@ class Index:
         """
         if isinstance(queries, str | Query):
             raise TypeError('queries must be a list of queries, such as ["a dog"], not a single query')
+        if not isinstance(k, Integral):
+            raise TypeError(f"k must be a whole number, not {k!r}")
+        if where is not None and not isinstance(where, Filter):
+            raise TypeError(f'where must be a hashcli.Filter, such as Filter(types="jpg"), not {where!r}')
         if k < 1 or reranked < 0:
             wrong = f"k is {k}, and must be 1 or more" if k < 1 else f"reranked is {reranked}, and must be 0 or more"
             raise HashcliError(f"{wrong}.")
@@ -316,7 +334,9 @@ class Index:
         return model
 
     def _answers(self, queries: Iterable[str | Query], options: "_SearchOptions") -> Iterator[SearchResults]:
-        if self._source.model != self.indexed_model:  # another process has given it one since the last search
+        model = self.__dict__.get("_model")
+        # Another process has given it one since the last search, or has replaced the model itself.
+        if self._source.model != self.indexed_model or (model and not model.is_current):
             self._forget_model()
         for block in batched(map(_query, queries), _BLOCK):
             yield from self._answers_to_block(block, options)
@@ -391,6 +411,7 @@ class Index:
                 f"The search files in {self.folder} are damaged, and the catalog was searched instead, which takes "
                 "longer. The next update makes them anew."
             )
+            self._close_files()
             code_index = self._codes_of_catalog(kind)
             neighbours = self._nearest(kind, code_index, asked, hits, options)
             items = self.catalog.items({id_ for one in neighbours for id_ in one.ids.tolist()})
@@ -436,10 +457,11 @@ class Index:
         words = {place: one.words for place, one in enumerate(asked) if one.words.wanted}
         if not words:
             return {}
-        from hashcli.index.word_index import holders_of
+        from hashcli.index.word_index import FILE_NAME, WordIndex, holders_of
 
         needed = {word for of_query in words.values() for word in (*of_query.wanted, *of_query.unwanted)}
-        holders = holders_of(needed, self.folder, self.catalog)
+        index = self._derived((FILE_NAME,), lambda generation: WordIndex.open(self.folder, generation))
+        holders = holders_of(needed, index, self.catalog)
         return {place: WordHits(of_query, holders, photos) for place, of_query in words.items()}
 
     def _results(self, kind: Kind, found: "_FoundItems", place: int, options: "_SearchOptions") -> list[SearchResult]:
@@ -447,11 +469,13 @@ class Index:
         neighbours, hits = found.neighbours[place], found.hits.get(place)
         groups: dict[Hashable, list[_Copy]] = {}
         pairs = zip(neighbours.ids.tolist(), neighbours.distances.tolist(), strict=True)
+        held = hits.held_by(neighbours.ids) if hits else [()] * len(neighbours.ids)
         for row, (id_, distance) in enumerate(pairs):
             item = found.items[id_]
-            words = hits.held_by(id_) if hits else ()
-            copy = _Copy(id_, item, distance, words, is_first=row < neighbours.by_words)
-            groups.setdefault(id_ if options.all_copies else item.content, []).append(copy)
+            copy = _Copy(id_, item, distance, held[row], is_first=row < neighbours.by_words)
+            content: Hashable = id_ if options.all_copies else item.content
+            if content in groups or row < len(neighbours.ids) - neighbours.may_be_copies:
+                groups.setdefault(content, []).append(copy)
         results = [
             self._result(kind, number, copies) for number, copies in enumerate(islice(groups.values(), options.k), 1)
         ]
@@ -503,10 +527,14 @@ class Index:
 
         Nothing is written: an update is what brings the derived files back, and a search needs no right to write.
         """
-        files = FaissCodeIndex(self.folder, kind, self.indexed_model.bits)
-        if files.generation == self.catalog.generation:
-            return files
-        return self._codes_of_catalog(kind)
+        bits = self.indexed_model.bits
+
+        def opened(generation: int) -> FaissCodeIndex | None:
+            files = FaissCodeIndex(self.folder, kind, bits)
+            return files if files.generation == generation else None
+
+        files = self._derived(FILE_NAMES[kind], opened)
+        return self._codes_of_catalog(kind) if files is None else files
 
     def _codes_of_catalog(self, kind: Kind) -> BlockwiseCodes:
         return BlockwiseCodes(self.catalog.count(kind), lambda: self.catalog.code_blocks(kind))
@@ -514,12 +542,33 @@ class Index:
     def _taken_by(self, where: CompiledFilter, kind: Kind, count: int) -> np.ndarray:
         """Which of `count` items of one kind a filter takes, bool [items], in ascending order of their ids: by the
         derived file or, if that is not of the catalog's generation or of so many, by the catalog."""
-        from hashcli.index.filter_table import FilterTable
+        from hashcli.index.filter_table import TABLE_NAMES, FilterTable
 
-        table = FilterTable.read(self.folder, kind, self.catalog.generation)
+        table = self._derived((TABLE_NAMES[kind],), lambda generation: FilterTable.read(self.folder, kind, generation))
         if table is None or len(table.times) != count:
             table = FilterTable.of(self.catalog.filter_fields(kind))
         return where.taken_of(table, str(self.folder.parent), lambda path: self.catalog.rows_of(kind, path))
+
+    def _derived(self, names: tuple[str, ...], open_: Callable[[int], T | None]) -> T | None:
+        """What is read from files derived from the catalog. It is kept as long as these files and the catalog's
+        generation are still the same; None if they cannot be used. Within a snapshot."""
+        generation = self.catalog.generation
+        state = generation, *(state_of(self.folder / name) for name in names)
+        known, kept = self._files.get(names, (None, None))
+        opened: T | None = kept
+        if known == state:
+            return opened
+        self._close_files(names)
+        opened = open_(generation)
+        if opened is not None:
+            self._files[names] = state, opened
+        return opened
+
+    def _close_files(self, *only: tuple[str, ...]) -> None:
+        for names in only or tuple(self._files):
+            _, opened = self._files.pop(names, (None, None))
+            if hasattr(opened, "close"):
+                opened.close()
 
     # --- what it holds ---
 
@@ -623,9 +672,8 @@ class Index:
         the index remembers them. With `check_content`, files are read also if their size and times have not changed.
         With `read_words`, the words in photos are read (by the extra `ocr`), and are texts about them; the index
         remembers it, and False drops them again. `device` is what to encode on, as for `load_model`; by default the
-        CPU.
-        `progress` is called with how many files are done and how many there are, or is an `UpdateCallback`. What was
-        skipped is in the summary. A list of paths that is empty changes nothing. An index that is published is
+        CPU. `progress` is called with how many files are done and how many there are, or is an `UpdateCallback`. What
+        was skipped is in the summary. A list of paths that is empty changes nothing. An index that is published is
         published again in the end.
 
         Each batch is committed as it is encoded: after an interrupt, the next update goes on from there. Raises
@@ -734,8 +782,7 @@ class _Searched:
         """The best items for each query, by its place, and all that have the same code as one of them."""
         codes = {place: pack(query.output[None])[0] for place, query in queries.items()}
         found: dict[int, Neighbours] = {}
-        beyond: list[tuple[int, int]] = []  # place of the query, and row in what was found for it
-        k, count = self.options.k, max(self.options.k, self.options.reranked)
+        k, count = self.options.k, max(self.options.k, self.options.reranked + 1)
         searched = list(queries)
         while searched:
             too_few = []
@@ -745,15 +792,13 @@ class _Searched:
                 if self.options.all_copies:
                     found[place] = ranked.first(self.options.k)
                     continue
-                found[place] = best = ranked.with_first_codes(self.options.k)
                 known_to = reach(candidates, k, count)
-                if len(best.ids) == len(ranked.ids) and known_to < _largest(ranked, queries[place].limit):
+                known = ranked.rows(np.flatnonzero(ranked.distances <= known_to))
+                found[place] = best = known.with_first_codes(self.options.k)
+                if known_to < _largest(ranked, queries[place].limit) and best.count_codes() < self.options.k:
                     too_few.append(place)  # many copies, which leave too few photos
-                else:
-                    beyond += ((place, row) for row in np.flatnonzero(best.distances > known_to).tolist())
             searched = too_few
             k = count = 4 * count
-        _add_same_codes(found, beyond, lambda codes: self._candidates(codes, 1, 1))
         return found
 
     def _ranked(self, query: _RankedQuery, candidates: Candidates) -> Neighbours:
@@ -785,30 +830,32 @@ class _SearchedHere(_Searched):
         rows = np.searchsorted(self._ids, ids)
         rows = rows[self._ids[np.minimum(rows, len(self._ids) - 1)] == ids]
         rows = rows if self.among is None else rows[self.among[rows]]
+        if not len(rows):
+            return NOTHING
         limit = self.options.limit or DistanceLimit()
         limit = DistanceLimit(None if nearest is None else limit.largest(nearest))
+        only = np.zeros(len(self.code_index), bool)
+        only[rows] = True
         if output is not None:
-            return replace(self, among=self._only(rows)).nearest({0: _RankedQuery(output, limit, hits)})[0]
-        nowhere = np.zeros(self.bits, np.float32)
-        only = self._only(rows[: 4 * self.options.k])  # more than k, as some may be copies
-        (candidates,) = self.code_index.search(pack(nowhere[None]), 4 * self.options.k, 4 * self.options.k, only)
-        return self._ranked(_RankedQuery(nowhere, limit, None), candidates).in_order_of_ids()
+            return replace(self, among=only).nearest({0: _RankedQuery(output, limit, hits)})[0]
+        nowhere = np.zeros((1, self.bits // 8), np.uint8)
+        (candidates,) = self.code_index.search(nowhere, len(rows), len(rows), only)
+        found = Neighbours(*candidates, None).in_order_of_ids()
+        return found.first(self.options.k) if self.options.all_copies else found.with_first_codes(self.options.k)
 
     def with_same_codes(self, first: Neighbours, others: Neighbours) -> Neighbours:
-        """The others and, after them, all that have a code of the first, as copies have that do not hold the words."""
+        """The others and, after them, all that have a code of the first: among these are copies that do not hold the
+        words."""
         rows = np.flatnonzero(~np.isin(first.ids, others.ids))
         if self.options.words is Words.ONLY or self.options.all_copies or not len(rows):
             return others
-        more = first.rows(rows)
-        found = {0: before(others, more) if len(others.ids) else more}
-        added = [(0, row) for row in range(len(others.ids), len(found[0].ids))]
-        _add_same_codes(found, added, lambda codes: self._candidates(codes, 1, 1))
-        return found[0]._replace(nearest_distance=others.nearest_distance)
-
-    def _only(self, rows: np.ndarray) -> np.ndarray:
-        only = np.zeros(len(self.code_index), bool)
-        only[rows] = True
-        return only
+        codes, places = np.unique(first.codes[rows], axis=0, return_index=True)
+        known = np.concatenate([first.ids, others.ids])
+        same = self._candidates(codes, 1, 1)
+        ids = [np.setdiff1d(one.ids[one.distances == 0], known) for one in same]
+        of = np.repeat(np.arange(len(codes)), [len(of_code) for of_code in ids])
+        more = Neighbours(np.concatenate(ids), first.distances[rows][places][of], codes[of], others.nearest_distance)
+        return before(others, more)._replace(by_words=0, may_be_copies=len(of))
 
 
 @dataclass(frozen=True)
@@ -845,24 +892,6 @@ def _largest(ranked: Neighbours, limit: DistanceLimit) -> float:
     """The largest distance an answer may have."""
     largest = None if ranked.nearest_distance is None else limit.largest(ranked.nearest_distance)
     return inf if largest is None else largest
-
-
-def _add_same_codes(
-    found: dict[int, Neighbours], beyond: list[tuple[int, int]], search: Callable[[np.ndarray], Iterable[Candidates]]
-) -> None:
-    """Add to what was found for queries, by their places, the items that have the code of one of some rows (place, row)
-    and were not among the candidates: of those that were furthest away, only some were."""
-    if not beyond:
-        return
-    codes = np.stack([found[place].codes[row] for place, row in beyond])
-    for (place, row), same in zip(beyond, search(codes), strict=True):
-        known = found[place]
-        ids = np.setdiff1d(same.ids[same.distances == 0], known.ids)
-        found[place] = known._replace(
-            ids=np.concatenate([known.ids, ids]),
-            distances=np.concatenate([known.distances, np.full(len(ids), known.distances[row])]),
-            codes=np.concatenate([known.codes, np.repeat(known.codes[row : row + 1], len(ids), axis=0)]),
-        )
 
 
 class _ProgressFunction(UpdateCallback):

@@ -86,13 +86,13 @@ class WordIndex:
         return False
 
 
-def holders_of(words: Iterable[str], index_folder: Path, catalog: Catalog) -> dict[str, Holders]:
+def holders_of(words: Iterable[str], index: WordIndex | None, catalog: Catalog) -> dict[str, Holders]:
     """The photos that hold each of some words: by the file or, if it cannot be used, by going through the catalog,
     which takes longer. Within a snapshot."""
     terms = {term for word in words for term in (word, READ + word)}
-    index, found = WordIndex.open(index_folder, catalog.generation), None
+    found = None
     if index:
-        with closing(index), suppress(sqlite3.Error):
+        with suppress(sqlite3.Error):
             found = index.holders(terms)
     found = found or holders_in(catalog.documents(), terms)
     return {word: Holders(found[word], np.union1d(found[word], found[READ + word])) for word in words}

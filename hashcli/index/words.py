@@ -4,8 +4,8 @@ A photo comes first if its texts, its name and its folders together hold every w
 ones, or every name in it that some photo holds. A name is a word that the hash model takes to pieces, such as
 Oberstdorf, or one with three digits, as IMG_4711 and receipt-2021 have. It reads other words itself, and which photos
 have texts is chance: a photo that holds some of them gains by each, and the more so the fewer photos hold it, but does
-not come before all that have no texts. A word that is no name is common if more than a tenth of all photos hold it, as
-those in a folder "Camera" do, and says nothing about what they show.
+not come before all that have no texts. A word that is no name is common if more than a tenth of all photos, and more
+than 20, hold it, as those in a folder "Camera" do, and says nothing about what they show.
 
 What was read in a picture may be any text, and long. Photos that hold every word, and no name, only with what was read
 in them come first if they are few.
@@ -118,10 +118,11 @@ class WordHits:
                 added[np.isin(ids, holders)] += _WEIGHT * np.log(_SHARE * self.photos / len(holders))
         return added
 
-    def held_by(self, id_: int) -> tuple[str, ...]:
-        """The words to look for that a photo holds, as they are written in the query."""
-        held = (word for word in self.words.wanted if _is_among(id_, self.holders[word].all))
-        return tuple(self.words.as_written.get(word, word) for word in held)
+    def held_by(self, ids: np.ndarray) -> list[tuple[str, ...]]:
+        """The words to look for that each of some photos holds, as they are written in the query."""
+        holders = [(word, self.holders[word].all) for word in self.words.wanted]
+        held = [(self.words.as_written.get(word, word), _are_among(ids, of)) for word, of in holders if len(of)]
+        return [tuple(word for word, of in held if of[row]) for row in range(len(ids))]
 
 
 def words_of(text: str) -> Iterator[str]:
@@ -157,9 +158,10 @@ def _is_letter(char: str) -> bool:
     return unicodedata.category(char)[0] in "LNM"
 
 
-def _is_among(id_: int, ids: np.ndarray) -> bool:
-    place = int(np.searchsorted(ids, id_))
-    return place < len(ids) and int(ids[place]) == id_
+def _are_among(some: np.ndarray, ids: np.ndarray) -> list[bool]:
+    """Which of some ids are among others, of which there is one at least, in ascending order."""
+    places = np.minimum(np.searchsorted(ids, some), len(ids) - 1)
+    return [bool(is_there) for is_there in ids[places] == some]
 
 
 def _common(ids: Iterable[np.ndarray]) -> np.ndarray:

@@ -6,7 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.resources import files
@@ -31,6 +31,7 @@ from hashcli.serve.originals import MOST_BYTES, MOST_FILES, UNKNOWN_TYPE, blocks
 from hashcli.serve.parameters import Part, read_parameters
 from hashcli.serve.security import Access, Guard
 from hashcli.serve.served_index import GoneError, ServedIndex
+from hashcli.serve.terminal import answering_terminals
 from hashcli.serve.thumbnails import SIDES, Thumbnails
 
 MOST_UPLOADED = 64 << 20  # bytes of a photo to search by
@@ -57,11 +58,13 @@ _OF_INDEX = {
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """The folders of the indexes by their names, who may ask, and where thumbnails are kept, if anywhere."""
+    """The folders of the indexes by their names, who may ask, and where thumbnails are kept, if anywhere; and the
+    folder for the sockets at which searches of the terminal are answered, if they are."""
 
     indexes: dict[str, Path]
     access: Access = field(default_factory=Access)
     thumbnails: Path | None = None
+    sockets: Path | None = None
 
 
 def create_app(options: ServerOptions) -> Starlette:
@@ -76,7 +79,11 @@ def create_app(options: ServerOptions) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         try:
-            yield
+            async with AsyncExitStack() as stack:
+                if options.sockets:
+                    for index in indexes:
+                        await stack.enter_async_context(answering_terminals(index, options.sockets))
+                yield
         finally:
             for index in indexes:
                 index.close()

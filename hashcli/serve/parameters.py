@@ -6,8 +6,9 @@ from typing import Any
 from starlette.datastructures import QueryParams
 
 from hashcli.errors import HashcliError, did_you_mean
+from hashcli.index.distance_limit import DistanceLimit
 from hashcli.index.filter import Filter
-from hashcli.index.ranking import RERANKED, DistanceLimit
+from hashcli.index.ranking import RERANKED
 
 MOST_RESULTS = 10_000
 _MOST_TEXT = 2000  # characters of all values together

@@ -58,7 +58,12 @@ class ServedIndex:
         # By the ids of uploads, and by the ids of items with the hashes of their contents.
         self._photos: OrderedDict[str | tuple[str, bytes], QueryPhoto] = OrderedDict()
 
-    async def _run(self, work: Callable[[Index], T]) -> T:
+    @property
+    def folder(self) -> Path:
+        return self._index.folder
+
+    async def do(self, work: Callable[[Index], T]) -> T:
+        """Do some work with the index that is there now, in its thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(self._current()))
 
     def _current(self) -> Index:
@@ -74,7 +79,7 @@ class ServedIndex:
         self._thread.shutdown()
 
     async def info(self) -> IndexInfo:
-        return await self._run(Index.info)
+        return await self.do(Index.info)
 
     # --- searching ---
 
@@ -83,7 +88,7 @@ class ServedIndex:
         gone."""
         images = [await self._query_photo(id_) for id_ in asked.images]
         not_images = [await self._query_photo(id_) for id_ in asked.not_images]
-        return await self._run(lambda index: self._found(index, asked, images, not_images))
+        return await self.do(lambda index: self._found(index, asked, images, not_images))
 
     def _found(self, index: Index, asked: Asked, images: "list[Image]", not_images: "list[Image]") -> SearchResults:
         generation, now = index.catalog.generation, time.monotonic()
@@ -124,7 +129,7 @@ class ServedIndex:
     async def _pixels(self, path: str, name: str) -> "Image":
         from PIL import Image
 
-        model = await self._run(Index.load_model)
+        model = await self.do(Index.load_model)
         try:
             return await self.decode(lambda: Image.fromarray(model.load_pixels(path)))
         except FileNotFoundError as error:
@@ -155,7 +160,7 @@ class ServedIndex:
             with index.catalog.snapshot():
                 return index.catalog.items([number]).get(number)
 
-        item = await self._run(found)
+        item = await self.do(found)
         if item is None or _tag(item.path) != tag:
             raise GoneError("The index does not hold this any more.", "Search again.")
         return item
@@ -167,7 +172,7 @@ class ServedIndex:
         if item.text is None or item.photo is None:
             return item.path if item.text is None else None
         photo = item.photo
-        return photo if await self._run(lambda index: index.catalog.holds_photo(photo)) else None
+        return photo if await self.do(lambda index: index.catalog.holds_photo(photo)) else None
 
 
 def _remember(known: "OrderedDict[Any, Any]", key: object, value: object, most: int) -> None:

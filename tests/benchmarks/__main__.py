@@ -55,7 +55,8 @@ def scan(work: Path) -> None:
     from hashcli.hashmodel.codes import pack
     from hashcli.index.catalog import Kind
     from hashcli.index.code_index import FaissCodeIndex
-    from hashcli.index.ranking import DistanceLimit, rank
+    from hashcli.index.distance_limit import DistanceLimit
+    from hashcli.index.ranking import rank
 
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 256, (1_000_000, 32), dtype=np.uint8)

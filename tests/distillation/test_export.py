@@ -1,7 +1,9 @@
 """A student as a hash-model folder: what it gives is what torch gives."""
 
 import copy
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from unicodedata import ucd_3_2_0
 
@@ -27,6 +29,7 @@ from hashcli.distillation.towers import ExportedTower, HashModelTower, ImageTowe
 from hashcli.distillation.trainer import HashHeads
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.codes import pack
+from hashcli.hashmodel.description import read as read_description
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.tokenizer import known_words
 from tests.distillation.small_clip import make_small_clip
@@ -102,8 +105,10 @@ def test_a_student_of_a_hash_model(tiny_model: Path, pictures: list[str], tmp_pa
 def test_a_student_with_a_text_tower_and_a_student_of_that_student(
     tiny_model: Path, pictures: list[str], tmp_path: Path
 ) -> None:
-    """The second has two heads, one upon the other."""
-    source = str(tiny_model)
+    """The second has two heads, one upon the other. Both know the words that the first tower lists."""
+    source = str(shutil.copytree(tiny_model, tmp_path / "tower"))
+    (tmp_path / "tower" / "listed.txt").write_text("rockets\n")
+    replace(read_description(tmp_path / "tower"), word_list="listed.txt").write(tmp_path / "tower")
     texts = ["a cat", "a dog", "rocket rocket", "a cat and a dog"]
     for name in ("first", "second"):
         tower = HashModelTower(source)
@@ -114,6 +119,8 @@ def test_a_student_with_a_text_tower_and_a_student_of_that_student(
             features = functional.normalize(torch.from_numpy(tower.encode_texts(texts)))
             assert_same(model.encode_texts(texts), heads.text(features).numpy())
         source = str(tmp_path / name)
+        assert model.description.word_list
+        assert (model.folder / model.description.word_list).read_text() == "rockets\n"
 
 
 def test_the_same_student_has_the_same_fingerprint(tiny_model: Path, tmp_path: Path) -> None:

@@ -44,6 +44,17 @@ def test_a_wrong_match_threshold_is_damage(model: Path, match: object) -> None:
         description.read(model)
 
 
+def test_a_word_list_leaves_the_fingerprint_alone_and_is_a_file_of_the_folder(model: Path) -> None:
+    without = description.read(model)
+    written = replace(without, word_list="word_list.txt").write(model)
+    assert (written.word_list, written.fingerprint) == ("word_list.txt", without.fingerprint)
+    content = json.loads((model / FILE_NAME).read_text())
+    for wrong in ("../word_list.txt", "", 5):
+        (model / FILE_NAME).write_text(json.dumps(content | {"word_list": wrong}))
+        with pytest.raises(HashcliError, match="damaged"):
+            description.read(model)
+
+
 def test_an_interpolation_is_named_only_where_it_is_not_bicubic(model: Path) -> None:
     """So the models from before there was a choice keep their fingerprints."""
     before = description.read(model)

@@ -1,6 +1,7 @@
 """A hash model from Python: opened by name or folder, images and texts to float outputs."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tokenizers import Tokenizer
 from hashcli.errors import HashcliError
 from hashcli.hashmodel import registry
 from hashcli.hashmodel.model import IMAGE_BATCH, TEXT_BATCH, HashModel
-from hashcli.hashmodel.registry import load_model
+from hashcli.hashmodel.registry import find_model, load_model
 from tests.conftest import SKIMAGE, make_tiny_model
 
 NAMES = ("chelsea.png", "coffee.png", "rocket.jpg")
@@ -111,6 +112,15 @@ def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(HashcliError, match=r"tokenizer\.json cannot be loaded"):
         HashModel(folder).encode_texts(["a cat"])
+
+
+def test_a_word_list_that_is_gone_is_named(tmp_path: Path) -> None:
+    folder = shutil.copytree(find_model("lite-256"), tmp_path / "own")
+    (folder / "word_list.txt").unlink()
+    model = HashModel(folder)
+    assert model.known_words("a dog").any_known  # the list is read for words that are split alone
+    with pytest.raises(HashcliError, match=r"word_list\.txt cannot be read"):
+        model.known_words("a blorp")
 
 
 @pytest.mark.parametrize(

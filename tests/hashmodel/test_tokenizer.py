@@ -9,7 +9,7 @@ from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import find_model
 from hashcli.hashmodel.tokenizer import known_words
 
-WORDS = ["[PAD]", "[UNK]", "a", "dog", "pup", "##py"]
+WORDS = ["[PAD]", "[UNK]", "a", "dog", "pup", "##py", "##s"]
 
 
 def words() -> Tokenizer:
@@ -59,8 +59,27 @@ def test_bytes_know_every_text() -> None:
     assert known_words(tokenizer, "日本 quark") == (True, ())
 
 
-def test_the_model_that_ships_knows_nearly_every_word() -> None:
+def test_of_words_that_are_split_the_listed_ones_are_known() -> None:
+    tokenizer = word_pieces()
+    for text, expected in {
+        "Puppy": (False, ("Puppy",)),
+        "a dog a puppy": (True, ("puppy",)),
+        "puppy puppy": (False, ("puppy",)),
+        "dog pup": (True, ()),
+        "pups": (True, ()),
+    }.items():
+        assert known_words(tokenizer, text) != (False, ())
+        assert known_words(tokenizer, text, {"puppies"}.__contains__) == expected
+        assert known_words(tokenizer, text, {"puppy"}.__contains__).any_known
+
+
+def test_the_model_that_ships_knows_words_and_no_nonsense() -> None:
     model = HashModel(find_model("lite-256"))
-    assert model.known_words("xylophone quark") == (True, ())
+    known = "xylophone quark", "a dog on a beach", "Chihuahuas", "café au lait", "iPhone 13", "don't"
+    for text in known:
+        assert model.known_words(text) == (True, ())
+    for text in ("asdfgh, qwerty!", "Schneeflöckchen", "собака на пляже"):
+        assert not model.known_words(text).any_known
+    assert model.known_words("a red blorp").unknown == ("blorp",)
     assert model.known_words("😀 ᚠ") == (False, ("😀", "ᚠ"))
     assert model.known_words("caf\udce9 dog").any_known

@@ -217,6 +217,20 @@ def test_an_older_catalog_is_read_as_it_is_and_migrated_by_a_writer(folder: Path
         assert versions == [version]  # once
 
 
+def test_a_catalog_that_was_taken_back_by_hand_keeps_the_tables_it_has(folder: Path) -> None:
+    make_catalog(folder, "a.jpg")
+    with sqlite3.connect(folder / "catalog.sqlite") as db:
+        newer = [statement for (statement,) in db.execute("SELECT sql FROM sqlite_master WHERE type = 'table'")]
+    to_version(1, folder)
+    with sqlite3.connect(folder / "catalog.sqlite") as db:
+        for statement in newer:
+            if any(f"TABLE {name} " in statement for name in ("excludes", "forgotten", "words_read", "changes")):
+                db.execute(statement)
+    with Catalog.create_or_open(folder) as catalog:
+        assert len(dict(catalog.photos())) == 1
+        assert catalog.items([1])
+
+
 def test_check_values_without_the_time_of_the_file_are_made_anew(folder: Path) -> None:
     """As they were before 0.3 was released. A damaged row is not taken for a sound one."""
     make_catalog(folder, "a.jpg", "b.jpg")

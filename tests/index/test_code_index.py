@@ -13,7 +13,8 @@ import pytest
 from hashcli.hashmodel.codes import pack
 from hashcli.index.catalog import Kind
 from hashcli.index.code_index import BlockwiseCodes, CodeIndex, FaissCodeIndex, MemoryCodeIndex
-from hashcli.index.ranking import DistanceLimit, Neighbours, rank
+from hashcli.index.distance_limit import DistanceLimit
+from hashcli.index.ranking import Neighbours, rank
 
 GENERATION = 7
 
@@ -270,7 +271,8 @@ from pathlib import Path
 from hashcli.hashmodel.codes import pack
 from hashcli.index.catalog import Kind
 from hashcli.index.code_index import FaissCodeIndex
-from hashcli.index.ranking import DistanceLimit, rank
+from hashcli.index.distance_limit import DistanceLimit
+from hashcli.index.ranking import rank
 
 def own_memory():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon"))

@@ -18,6 +18,7 @@ from hashcli.hashmodel.model import HashModel
 from hashcli.index import milvus, milvus_index
 from hashcli.index import publish as publish_module
 from hashcli.index.catalog import NO_FACTS, Catalog, FileState, IndexedModel, PhotoFacts
+from hashcli.index.distance_limit import DistanceLimit
 from hashcli.index.files.text_files import Text
 from hashcli.index.filter import Filter
 from hashcli.index.locations import IndexLocation
@@ -37,7 +38,6 @@ from hashcli.index.milvus import (
 from hashcli.index.milvus_address import TOKEN_VARIABLE, MilvusAddress
 from hashcli.index.publish import NotPublishedError, publish, published_to, unpublish
 from hashcli.index.query import Query
-from hashcli.index.ranking import DistanceLimit
 from hashcli.index.search import Index, index_at
 from hashcli.index.summary import PublishOptions, PublishSummary
 from hashcli.index.update import refresh_derived_files

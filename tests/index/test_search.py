@@ -16,6 +16,7 @@ import hashcli as library
 from hashcli import DistanceLimit, Filter, HashcliError, Query
 from hashcli.hashmodel.registry import find_model
 from hashcli.index.code_index import MemoryCodeIndex
+from hashcli.index.derived_files import map_file
 from hashcli.index.results import WhyNone
 from hashcli.index.search import EmptyIndexError, Index, ModelChangedError, ModelMissingError
 from tests.conftest import PHOTOS, SKIMAGE, Run, json_rows, make_tiny_model
@@ -237,6 +238,34 @@ def test_stale_or_damaged_derived_files_change_no_answer(own_home: Path) -> None
     assert answer() == expected
 
 
+def test_derived_files_stay_open_until_they_or_the_catalog_change(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def recording(path: Path) -> np.ndarray:
+        opened.append(path.name)
+        return map_file(path)
+
+    monkeypatch.setattr("hashcli.index.code_index.map_file", recording)
+    folder = own_home / "ix"
+    with library.open_index(folder) as index:
+        answers = [index.search("a cat", k=5, where=Filter(before="2100")).results for _ in range(3)]
+        assert answers[0] == answers[1] == answers[2]
+        assert opened == ["images.faiss", "images.ids.npy"]
+        content = (folder / "images.faiss").read_bytes()
+        (folder / "images.faiss").write_bytes(b"")  # in its place, as by a program that copies files
+        assert index.search("a cat", k=5).results == answers[0]
+        (folder / "images.faiss").write_bytes(content)
+        assert index.search("a cat", k=5).results == answers[0]
+        assert len(opened) == 5  # of the empty one, the codes alone
+        with sqlite3.connect(folder / "catalog.sqlite") as db:
+            db.execute("UPDATE meta SET value = value + 1 WHERE key = 'generation'")
+        assert index.search("a cat", k=5).results == answers[0]
+        assert index.search("a cat", k=5).results == answers[0]
+        assert len(opened) == 9  # these cannot be kept
+
+
 def test_without_derived_files_codes_are_read_in_blocks(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of which one is in memory at a time."""
     queries: list[str | Query] = ["a cat", "a dog", Query(output=np.ones(256, np.float32))]
@@ -296,6 +325,22 @@ def test_what_is_no_query_is_an_error_that_says_so(index: Index) -> None:
             index.search(one)
     with pytest.raises(HashcliError, match="nothing to look for"):
         index.search(" ")
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"k": 2.5}, "k must be a whole number, not 2.5"),
+        ({"where": "jpg"}, "where must be a hashcli.Filter"),
+        ({"limit": 60}, "limit must be a hashcli.DistanceLimit"),
+    ],
+)
+def test_a_setting_of_another_type_is_an_error_that_says_so(
+    index: Index, settings: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(TypeError, match=re.escape(problem)):
+        index.search("a cat", **settings)
+    assert len(index.search("a cat", np.int64(2))) == 2  # type: ignore[arg-type]
 
 
 def test_hundreds_of_queries_from_a_generator(index: Index) -> None:

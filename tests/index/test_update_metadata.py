@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hashcli.index.distance_limit import DistanceLimit
 from hashcli.index.filter import Filter
 from hashcli.index.preview import preview
-from hashcli.index.ranking import DistanceLimit
 from hashcli.index.search import Index
 from hashcli.index.summary import PlannedChange
 from hashcli.json_rows import result_row

@@ -373,3 +373,38 @@ def test_of_copies_the_one_that_holds_the_words_is_shown(told: IndexFolder, albu
         names = [Path(result.path).name for result in index.search("the dog of Zoe", ALL + 1, all_copies=True)]
         assert names[0] == "grass.png"
         assert sorted(names) == sorted([*(Path(name).name for name in PHOTOS), "older.png"])
+
+
+@pytest.mark.parametrize("derived_files", [True, False])
+def test_copies_that_hold_the_words_leave_out_no_other_photo(
+    told: IndexFolder, album: Path, derived_files: bool
+) -> None:
+    """The model does not know the word, and those that were indexed first are copies of one photo."""
+    for number in range(50):
+        shutil.copy(album / "coins.png", album / f"oban {number}.png")
+    told.update(album)
+    for name in ("grass", "brick"):
+        shutil.copy(album / f"{name}.png", album / f"oban {name}.png")
+    told.update(album)
+    if not derived_files:
+        for name in ("images.faiss", "images.ids.npy"):
+            (told.folder / name).unlink()
+    with Index(told.folder) as index:
+        for words, copies in (("first", [50, 1, 1]), ("only", [49, 0, 0])):
+            results = index.search("oban", 3, words=words)  # type: ignore[arg-type]
+            assert [result.copies for result in results] == copies
+            assert list(index.search("oban", 1, words=words)) == [results[0]]  # type: ignore[arg-type]
+            assert len(index.search("oban", ALL, words=words)) == 3  # type: ignore[arg-type]
+        assert len(index.search("oban", 40, all_copies=True)) == 40
+        assert len(index.search("oban", 100, all_copies=True)) == 52
+
+
+def test_another_photo_with_the_code_of_one_that_holds_the_words_is_no_answer(told: IndexFolder, album: Path) -> None:
+    """It is the same picture, saved once more: no copy byte for byte, and its name is another one."""
+    shutil.copy(album / "coins.png", album / "oban.png")
+    Image.open(album / "coins.png").save(album / "again.png", compress_level=1)
+    told.update(album)
+    assert told.codes()["oban.png"] == told.codes()["again.png"]
+    with Index(told.folder) as index:
+        (result,) = index.search("oban", ALL)
+    assert (Path(result.path).name, result.copies) == ("oban.png", 1)

@@ -6,6 +6,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from PIL import Image
 
 import hashcli as library
 from hashcli.serve.app import ServerOptions
+from tests.benchmarks.material import make_index
 from tests.conftest import SKIMAGE
 from tests.serve.conftest import make_served_album, serving
 from tests.show import test_contact_sheet_in_browser as sheet
+from tests.show.accessibility import findings, needs_axe
 from tests.show.test_contact_sheet_in_browser import CONTRASTS, Browser, press, wait_for
 
 pytestmark = sheet.pytestmark
@@ -310,6 +313,29 @@ def test_no_width_scrolls_sideways(page: Page, width: int) -> None:
     press(page.browser, "ESCAPE")
 
 
+def test_hundreds_of_answers_appear_while_scrolling(browser: Browser, tmp_path: Path) -> None:
+    """In several lists, of which the browser lays out those in sight; to the keys they are one."""
+    make_index(tmp_path / "ix", 900)
+    with serving(ServerOptions({"ix": tmp_path / "ix"})) as port:
+        page = Page(browser, f"http://127.0.0.1:{port}/")
+        page.show("?text=a+photo&all=1")
+
+        for shown in range(60, 900, 60):
+            browser.execute_script("scrollTo(0, document.documentElement.scrollHeight)")
+            wait_for(partial(page.run, f"document.querySelectorAll('.open').length > {shown}"))
+        assert page.run("[...document.querySelectorAll('ol')].map((one) => one.childElementCount)") == [840, 60]
+        ranks = page.run("[...document.querySelectorAll('.rank')].map((one) => Number(one.textContent))")
+        assert ranks == list(range(1, 901))
+        browser.execute_script("document.querySelectorAll('.open')[839].focus()")
+        press(browser, "ARROW_RIGHT")
+        assert sheet.focused(browser) == 840
+        press(browser, "ARROW_UP", "ARROW_DOWN")
+        assert sheet.focused(browser) == 840
+        press(browser, "END")
+        assert sheet.focused(browser) == 899
+        assert page.run("document.querySelectorAll('.open[tabindex=\"0\"]').length") == 1
+
+
 def test_a_swipe_shows_the_next(page: Page) -> None:
     page.show("?text=a+cat&all=1", width=390, height=800)
     page.browser.execute_script("document.querySelector('.open').click()")
@@ -351,3 +377,30 @@ def test_screen_readers_have_a_name_for_everything(page: Page, browser: Browser)
     assert ("button", "chelsea.png") in shown
     ids = page.run("[...document.querySelectorAll('[id]')].map((one) => one.id)")
     assert len(ids) == len(set(ids))
+
+
+@needs_axe
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_checker_of_accessibility_finds_nothing(page: Page, browser: Browser, scheme: str, width: int) -> None:
+    page.show(width=width, scheme=scheme)
+    assert findings(browser) == []
+    page.give_photo(SKIMAGE / "coffee.png", "drop")
+    page.wait_for_first("coffee.png")
+    wait_for(lambda: "(" in page.text("#folder"))
+    page.browser.execute_script("document.querySelector('.pick').click()")
+    assert findings(browser) == []
+    page.show("?text=a+cat&all=1&for=both", width=width, scheme=scheme)
+    wait_for(lambda: "(" in page.text("#folder"))
+    assert findings(browser) == []
+    page.browser.execute_script("document.querySelector('.open').click()")
+    wait_for(page.is_open)
+    assert findings(browser) == []
+    press(browser, "ESCAPE")
+    wait_for(lambda: page.run("document.activeElement.classList.contains('open')"))
+    press(browser, "?")
+    wait_for(lambda: bool(page.run("document.querySelector('#help').open")))
+    assert findings(browser) == []
+    press(browser, "ESCAPE")
+    page.browser.execute_script("document.querySelector('#theme').textContent = ''")
+    assert findings(browser) != []  # the checker has looked

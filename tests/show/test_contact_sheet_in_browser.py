@@ -14,6 +14,7 @@ from PIL import Image
 from hashcli.index.results import SearchResult
 from hashcli.show.contact_sheet import QueryResults, write
 from tests.conftest import PHOTOS, SKIMAGE
+from tests.show.accessibility import findings, needs_axe
 
 webdriver = pytest.importorskip("selenium.webdriver")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -113,7 +114,7 @@ def content(browser: Browser, selector: str) -> str:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -351,3 +352,20 @@ def test_a_thousand_answers_stay_usable(browser: Browser, show: Show, tmp_path: 
     assert content(browser, "#view-facts").startswith("Answer 1000 of 1000")
     press(browser, "ESCAPE", "ARROW_UP")
     wait_for(lambda: 0 <= focused(browser) < 999)
+
+
+@needs_axe
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_checker_of_accessibility_finds_nothing(browser: Browser, show: Show, scheme: str, width: int) -> None:
+    show(width=width, scheme=scheme)
+    assert findings(browser) == []
+    press(browser, "ARROW_DOWN", "ENTER")
+    wait_for(lambda: is_open(browser))
+    assert findings(browser) == []
+    press(browser, "ESCAPE", "?")
+    wait_for(lambda: bool(browser.execute_script("return document.querySelector('#help').open")))
+    assert findings(browser) == []
+    press(browser, "ESCAPE")
+    browser.execute_script("document.querySelector('#theme').textContent = ''")
+    assert findings(browser) != []  # the checker has looked
