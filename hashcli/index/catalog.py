@@ -821,6 +821,17 @@ class Catalog:
         for name in ("added", "removed", "changed"):
             self._db.execute(f"DROP TRIGGER IF EXISTS note_{name}")
 
+    @property
+    def publisher(self) -> str | None:
+        """A number that the catalog has given itself, by which collections know it, also when it is published no more;
+        None if it has never been."""
+        publisher = self._get("publisher")
+        return publisher if isinstance(publisher, str) else None
+
+    def set_publisher(self, publisher: str) -> None:
+        """Within a transaction."""
+        self._set("publisher", publisher)
+
     def note_changes(self) -> None:
         """Note every change of an item in this connection, in its transaction, until it is published."""
         self._db.executescript(_NOTE_CHANGES.replace("TEMP TRIGGER", "TEMP TRIGGER IF NOT EXISTS"))

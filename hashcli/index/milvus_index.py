@@ -25,7 +25,8 @@ from hashcli.index.search import Index, ItemSource, _AskedQuery, _FoundItems, _S
 from hashcli.index.words import Words
 
 _NO_BOUND = -(2**62), 2**62  # of times, in microseconds
-_SPARE = 1.75  # times as many candidates as are wanted: then the equally near ones are nearly always whole
+# Times as many candidates as are wanted: of a million photos, the equally near ones are then whole.
+_SPARE = 1.25
 
 
 @dataclass(frozen=True)

@@ -381,6 +381,29 @@ def test_a_label_belongs_to_one_index_and_a_collection_to_one_model(
     assert not [file for file in one.iterdir() if TOKEN.encode() in file.read_bytes()]
 
 
+def test_what_is_taken_out_is_never_another_index_s(tiny_model: Path, tmp_path: Path, address: str) -> None:
+    one, other = (make_index_with_ties(tmp_path / name / "ix", tiny_model, 20) for name in ("one", "other"))
+    publish(one, PublishOptions(address, "attic"))
+    count = publish(other, PublishOptions(address, "cellar")).published
+    publish(other, PublishOptions(address + "_2", "attic"))
+    assert unpublish(other, address) == count  # where it had another label, and its present one is another index's
+    assert same_as(one, address)
+    assert published_to(other) == address + "_2"
+    assert unpublish(other) == count
+    publish(other, PublishOptions(address, "cellar"))
+    publish(other, PublishOptions(address + "_2", "cellar"))
+    unpublish(other)
+    publish(other, PublishOptions(address, "cellar"))  # whose rows there are still known to be its own
+    publish(other, PublishOptions(address + "_2"))
+    unpublish(other)
+    assert unpublish(other, address) == count
+    publish(other, PublishOptions(address, "attic", rebuild=True))
+    publish(one, PublishOptions(machine="shed"))
+    with Collection(MilvusAddress.parse(address)) as collection:
+        collection.open()
+        assert collection.machines() == ["attic", "shed"]
+
+
 def test_a_server_without_the_right_token_gives_nothing(
     hashcli: Run, tiny_model: Path, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
