@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from hashcli.index.distance_limit import DistanceLimit
 from hashcli.index.locations import IndexLocation
 from hashcli.index.milvus_address import MilvusAddress
 from hashcli.index.query import Query
-from hashcli.index.ranking import DistanceLimit
 from hashcli.index.search import Index, index_at
 from tests.benchmarks.material import make_index, make_outputs
 from tests.benchmarks.timing import process, ratio, seconds
