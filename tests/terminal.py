@@ -17,6 +17,11 @@ from pathlib import Path
 import pyte
 
 HASHCLI = (sys.executable, "-m", "hashcli")
+# On a busy machine the tests may answer later than hashcli waits for a terminal.
+PATIENT_HASHCLI = (
+    *(sys.executable, "-c"),
+    "from hashcli.show import terminal; terminal._SECONDS = 60; from hashcli.__main__ import main; main()",
+)
 CELL = (10, 20)  # pixels
 SECONDS = 60  # the longest wait for anything
 
@@ -72,10 +77,10 @@ class Screen:
         delay: float = 0,
         stdin: bytes | None = None,
         is_piped: bool = True,
-        program: Sequence[str] = HASHCLI,
+        program: Sequence[str] = (),
     ) -> None:
         """A terminal of `size` columns and lines, which answers after `delay` seconds. `stdin` is what stdin holds, if
-        it is not the terminal; stdout is a pipe if `is_piped`."""
+        it is not the terminal; stdout is a pipe if `is_piped`. `program` takes the place of hashcli."""
         self._screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self._screen)
         self._answers, self._delay = answers or {}, delay
@@ -87,7 +92,7 @@ class Screen:
         env = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
         env |= environment
         self._process = subprocess.Popen(
-            [*program, *map(str, arguments)],
+            [*(program or (PATIENT_HASHCLI if answers else HASHCLI)), *map(str, arguments)],
             cwd=cwd,
             env=env,
             stdin=follower if stdin is None else subprocess.PIPE,
@@ -129,6 +134,10 @@ class Screen:
     def press(self, keys: str) -> None:
         os.write(self._leader, keys.encode())
 
+    def paste(self, text: str) -> None:
+        """All of it arrives at once, so that nothing is searched for before its end, however slow the machine is."""
+        self.press(f"\x1b[200~{text}\x1b[201~")
+
     def resize(self, columns: int, lines: int) -> None:
         self._screen.resize(lines, columns)
         self._set_size(columns, lines)
@@ -142,7 +151,8 @@ class Screen:
             assert self._read(0.1) or self._process.poll() is None, self.leave()
 
     def settle(self, seconds: float = 0.7) -> None:
-        """Wait until nothing has been drawn for so long."""
+        """Wait until nothing has been drawn for so long, before something that is not to happen. On a busy machine
+        more may come: wait for what is to come."""
         while self._read(seconds):
             pass
 

@@ -17,7 +17,6 @@ from lite_256.settings import CAPTIONS, Floats
 from lite_256.words import LABELS, WORDS, labelled, other_colours, words_of
 
 CLASS_TEXTS = ("class names", "class photos", "class definitions")
-LOOSE = ("coco captions", "flickr30k captions", *CLASS_TEXTS)  # sentences that belong to no photo that is trained on
 MIRFLICKR_PHOTOS = 1000  # the first, to measure on
 TAGGED_PHOTOS = 10_000  # others, to train on
 LOOSE_SENTENCES = 40_000  # of Flickr30k's captions

@@ -115,6 +115,14 @@ def run(
             help="With --publish: what takes the place of the indexed folders in paths, such as https://photos.example",
         ),
     ] = None,
+    approximate: Annotated[
+        bool,
+        typer.Option(
+            "--approximate",
+            help="With --publish, for a new collection: searches look at the likeliest part of the codes only, and may "
+            "miss photos.",
+        ),
+    ] = False,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Take out what this machine has published, and publish everything again.")
     ] = False,
@@ -145,12 +153,12 @@ def run(
     location = index_location(index, name)
     folder = location.folder
     if unpublish:
-        if paths or rebuild or machine or published_as or forget or dry_run or watch:
+        if paths or rebuild or approximate or machine or published_as or forget or dry_run or watch:
             stop_with("--unpublish can be combined with --publish ADDRESS, --index and --name only.", status=2)
         with with_remedies(location):
             _unpublish(folder, publish, json=json)
         return
-    publishing = PublishOptions(publish, machine, published_as, rebuild)
+    publishing = PublishOptions(publish, machine, published_as, rebuild, approximate)
     if publishing != PublishOptions() and (forget or dry_run):
         stop_with("--forget and --dry-run publish nothing: leave out the options that are for it.", status=2)
     named = list(with_stdin(paths or []))

@@ -113,7 +113,8 @@ def _collection_facts(opened: "Index") -> dict[str, Any]:
 def _shown_collection(facts: dict[str, Any]) -> dict[str, str | list[str]]:
     machines = [f"{machine}: {count}" for machine, count in facts["machines"].items()]
     shown = {"index": facts["index"], "photos": str(facts["photos"]), "texts": str(facts["texts"])}
-    return shown | {"machines": machines, "model": _model_line(facts)}
+    search = "approximate: the likeliest part of the codes" if facts["approximate"] else "exact"
+    return shown | {"machines": machines, "model": _model_line(facts), "search": search}
 
 
 def _model_line(facts: dict[str, Any]) -> str:

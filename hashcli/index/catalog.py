@@ -162,10 +162,6 @@ class FileState(NamedTuple):
     def of(cls, state: os.stat_result) -> "FileState":
         return cls(state.st_size, _storable(state.st_mtime_ns), _storable(state.st_ctime_ns))
 
-    def is_still(self, now: "FileState") -> bool:
-        """Whether a file that has had this state has not changed, if this is its state now."""
-        return self[:2] == now[:2] and self.ctime_ns in (None, now.ctime_ns)
-
 
 def _inode(index_folder: Path) -> tuple[int, int] | None:
     """The device and inode of a catalog; None if it is not there."""
@@ -824,6 +820,17 @@ class Catalog:
         self._db.execute("DELETE FROM changes")
         for name in ("added", "removed", "changed"):
             self._db.execute(f"DROP TRIGGER IF EXISTS note_{name}")
+
+    @property
+    def publisher(self) -> str | None:
+        """A number that the catalog has given itself, by which collections know it, also when it is published no more;
+        None if it has never been."""
+        publisher = self._get("publisher")
+        return publisher if isinstance(publisher, str) else None
+
+    def set_publisher(self, publisher: str) -> None:
+        """Within a transaction."""
+        self._set("publisher", publisher)
 
     def note_changes(self) -> None:
         """Note every change of an item in this connection, in its transaction, until it is published."""

@@ -157,7 +157,7 @@ def _local_time(name: str, day: str | int | date) -> int:
             day = datetime.fromisoformat(day + "-01-01"[3 * day.count("-") :] if len(day) < 8 else day)
         if not isinstance(day, datetime):
             day = datetime(day.year, day.month, day.day)
-    except ValueError:
+    except (AttributeError, ValueError):  # something else was given, or no such day
         raise HashcliError(f"{name} {day} is not a day.", f"For example: {name} 2023, or {name} 2023-05-14.") from None
     return round(day.replace(tzinfo=UTC).timestamp() * 1e6)
 

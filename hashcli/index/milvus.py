@@ -41,7 +41,9 @@ _OLDEST_SERVER = (2, 3)
 _READING, _WRITING = 10, 60  # seconds for which a server that does not answer is asked again
 _BUSY = {1, 2, 4, 8, 101, 103, 203, 501, 502, 503, *range(901, 906)}  # errors that pass, as when it starts
 _FULL = {3, 7, 9}
+_NOT_INDEXED = 700
 _IDS_AT_ONCE = 10_000
+_CELLS, _SEARCHED_CELLS = 1024, 128  # of an approximate collection: into which its codes are sorted by likeness
 _RESULTS_AT_ONCE = 100_000  # of all queries of one call, with a code each
 _CODE_TEXT = "code_text"  # each row's code once more, as a text: Milvus gives texts out in half the time of vectors
 
@@ -94,13 +96,15 @@ _FROM_PRIVATE = {private: lone for lone, private in _TO_PRIVATE.items()}
 @dataclass(frozen=True)
 class Properties:
     """What a collection says of itself: its format, the name and fingerprint of the model of its codes, their length,
-    and a number that no other collection has, also none of the same name."""
+    a number that no other collection has, also none of the same name, and whether searches look at a part of the codes
+    only."""
 
     hashcli: int
     model: str
     fingerprint: str
     bits: int
     uid: str
+    is_approximate: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,7 @@ class Collection:
         name = self.address.collection
         return bool(self._asked(lambda: self._server.has_collection(name, timeout=_READING)))
 
-    def create(self, model: IndexedModel) -> None:
+    def create(self, model: IndexedModel, *, is_approximate: bool = False) -> None:
         """Make it for the codes of a model, unless it is there."""
         from pymilvus import CollectionSchema, DataType, FieldSchema
 
@@ -211,15 +215,21 @@ class Collection:
                 fields.append(FieldSchema(name, DataType.INT8 if name in _SMALL_NUMBERS else DataType.INT64))
         fields.append(FieldSchema("code", DataType.BINARY_VECTOR, dim=model.bits))
         fields.append(FieldSchema(_CODE_TEXT, DataType.VARCHAR, max_length=_LONGEST))
-        properties = Properties(FORMAT, model.source, model.fingerprint, model.bits, uuid.uuid4().hex)
+        properties = Properties(FORMAT, model.source, model.fingerprint, model.bits, uuid.uuid4().hex, is_approximate)
         schema = CollectionSchema(fields, description=json.dumps(asdict(properties)))
-        name, exact = self.address.collection, {"index_type": "BIN_FLAT", "metric_type": "HAMMING", "params": {}}
+        name = self.address.collection
         try:
             self._asked(lambda: self._server.create_collection(name, schema, timeout=_WRITING), _WRITING)
         except MilvusError:  # another machine may just have made it
             if not self.exists():
                 raise
-        self._asked(lambda: self._server.create_index(name, "code", exact, timeout=_WRITING), _WRITING)
+        self._index_codes(properties)
+
+    def _index_codes(self, properties: Properties) -> None:
+        """Say how the codes are searched, unless that was said before."""
+        kind, parameters = ("BIN_IVF_FLAT", {"nlist": _CELLS}) if properties.is_approximate else ("BIN_FLAT", {})
+        name, index = self.address.collection, {"index_type": kind, "metric_type": "HAMMING", "params": parameters}
+        self._asked(lambda: self._server.create_index(name, "code", index, timeout=_WRITING), _WRITING)
 
     def open(self) -> Properties:
         """Have it loaded, and read what it says of itself. Raises NoCollectionError and ForeignCollectionError."""
@@ -241,8 +251,14 @@ class Collection:
                 f"{FORMAT}.",
                 "Update hashcli, or publish to a collection of another name.",
             )
-        self._load()
         self.properties = properties
+        try:
+            self._load()
+        except MilvusError as error:
+            if getattr(error.__cause__, "code", None) != _NOT_INDEXED:
+                raise
+            self._index_codes(properties)  # for whoever made the collection: that one may have been killed right then
+            self._load()
         return properties
 
     @property
@@ -384,12 +400,14 @@ class Collection:
         from pymilvus.client.prepare import Prepare
         from pymilvus.client.utils import check_status
 
-        bounds = {} if distances is None else {"range_filter": distances[0], "radius": distances[1]}
+        parameters = {"nprobe": _SEARCHED_CELLS} if self.properties.is_approximate else {}
+        if distances is not None:
+            parameters |= {"range_filter": distances[0], "radius": distances[1]}
         request = Prepare.search_requests_with_expr(
             self.address.collection,
             [code.tobytes() for code in codes],
             "code",
-            {"metric_type": "HAMMING", "params": bounds},
+            {"metric_type": "HAMMING", "params": parameters},
             limit,
             expression,
             output_fields=[_CODE_TEXT],

@@ -1,7 +1,8 @@
 """A collection that several machines publish to, as an index to search.
 
 `Index.search` decides the answers here too; this file gives it the candidates, and what is shown of them. The answers
-are those of an index of the same photos, in the same order: of equally near items, those that were indexed first.
+are those of an index of the same photos, in the same order: of equally near items, those that were indexed first. Only
+an approximate collection may miss some.
 """
 
 from collections.abc import Iterator
@@ -24,13 +25,14 @@ from hashcli.index.search import Index, ItemSource, _AskedQuery, _FoundItems, _S
 from hashcli.index.words import Words
 
 _NO_BOUND = -(2**62), 2**62  # of times, in microseconds
-_SPARE = 1.75  # times as many candidates as are wanted: then the equally near ones are nearly always whole
+# Times as many candidates as are wanted: of a million photos, the equally near ones are then whole.
+_SPARE = 1.25
 
 
 @dataclass(frozen=True)
 class CollectionInfo:
-    """What a collection holds: how many photos and texts can be found, how many of each machine, and the hash model
-    that made their codes."""
+    """What a collection holds: how many photos and texts can be found, how many of each machine, the hash model that
+    made their codes, and whether searches look at a part of these only."""
 
     address: str
     photos: int
@@ -39,6 +41,7 @@ class CollectionInfo:
     model: str
     fingerprint: str
     bits: int
+    approximate: bool
 
 
 class PublishedIndex(Index):
@@ -83,7 +86,8 @@ class PublishedIndex(Index):
             machine: collection.count(f"machine == {quoted(machine)} and kind in [0, 1]")
             for machine in collection.machines()
         }
-        return CollectionInfo(str(self.address), photos, texts, machines, *model)
+        is_approximate = collection.properties.is_approximate
+        return CollectionInfo(str(self.address), photos, texts, machines, *model, is_approximate)
 
     def _answers(self, queries: Any, options: _SearchOptions) -> Any:
         if options.words is Words.ONLY:

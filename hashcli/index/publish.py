@@ -87,6 +87,7 @@ class _Publication:
 
     def save(self, catalog: Catalog) -> None:
         """Within a transaction."""
+        catalog.set_publisher(self.catalog)
         catalog.set_publication(json.dumps(asdict(self)))
 
 
@@ -103,14 +104,14 @@ def publish(
     Catalog.open(index_folder).close()  # raises if there is none, where create_or_open would make one
     with writer_lock(index_folder), Catalog.create_or_open(index_folder, callback.migrating) as catalog:
         before = _Publication.of(catalog)
-        wanted = _wanted(index_folder, before, options)
+        wanted = _wanted(index_folder, before, options, catalog.publisher or uuid.uuid4().hex)
         if options == PublishOptions() and before and before.is_done(index_folder, catalog):
             return PublishSummary()
         model = catalog.model
         if model is None:
             raise HashcliError(f"The index in {index_folder} is empty.", "Add photos to it, then publish it.")
         with Collection(MilvusAddress.parse(wanted.address)) as collection:
-            _check_model(collection, _by_name(model))
+            _open(collection, _by_name(model), is_approximate=options.approximate)
             return _Publishing(index_folder, catalog, collection, callback).run(before, wanted, rebuild=options.rebuild)
 
 
@@ -120,20 +121,32 @@ def unpublish(index_folder: Path, address: str | None = None) -> int:
     Catalog.open(index_folder).close()
     with writer_lock(index_folder), Catalog.create_or_open(index_folder) as catalog:
         known = _Publication.of(catalog)
-        if known is None:
+        published_at = known.address if known else None
+        if not catalog.publisher or not (address or published_at):
             raise NotPublishedError(index_folder)
-        where = MilvusAddress.parse(address or known.address)
+        where = MilvusAddress.parse(address or str(published_at))
         with Collection(where) as collection:
             count = 0
             if collection.exists():
                 collection.open()
-                count = collection.count(f"machine == {quoted(known.machine)} and kind != {MACHINE}")
-                collection.delete_machine(known.machine)
+                mine = {known.machine} if known and known.address == str(where) else set()  # perhaps half taken out
+                for machine in {*collection.machines(), *mine}:
+                    count += _take_out(collection, machine, catalog.publisher)
                 collection.finish(0)
-        if str(where) == known.address:
+        if str(where) == published_at:
             with catalog.transaction():
                 catalog.set_publication(None)
         return count
+
+
+def _take_out(collection: Collection, machine: str, publisher: str) -> int:
+    """Take the rows of a machine out, unless they are another index's; returns how many items that were."""
+    record = collection.record(machine)
+    if record and record.catalog != publisher:
+        return 0
+    count = collection.count(f"machine == {quoted(machine)} and kind != {MACHINE}")
+    collection.delete_machine(machine)
+    return count
 
 
 def published_to(index_folder: Path) -> str | None:
@@ -143,7 +156,7 @@ def published_to(index_folder: Path) -> str | None:
         return known.address if known else None
 
 
-def _wanted(index_folder: Path, before: _Publication | None, options: PublishOptions) -> _Publication:
+def _wanted(index_folder: Path, before: _Publication | None, options: PublishOptions, publisher: str) -> _Publication:
     address = str(MilvusAddress.parse(options.address)) if options.address else before and before.address
     if not address:
         raise NotPublishedError(index_folder)
@@ -153,7 +166,7 @@ def _wanted(index_folder: Path, before: _Publication | None, options: PublishOpt
             f"{machine!r} cannot be the label of a machine.", "It has 64 characters at most, and no quotes among them."
         )
     prefix = options.published_as if options.published_as is not None else before.published_as if before else ""
-    return _Publication(address, machine, prefix, before.catalog if before else uuid.uuid4().hex)
+    return _Publication(address, machine, prefix, publisher)
 
 
 def _by_name(model: IndexedModel) -> IndexedModel:
@@ -161,11 +174,17 @@ def _by_name(model: IndexedModel) -> IndexedModel:
     return model._replace(source=Path(model.source).name)
 
 
-def _check_model(collection: Collection, model: IndexedModel) -> None:
-    """Open the collection, which is made if need be. Raises OtherModelCollectionError for codes of another model."""
+def _open(collection: Collection, model: IndexedModel, *, is_approximate: bool) -> None:
+    """Open the collection, which is made if need be. Raises OtherModelCollectionError for codes of another model, and
+    HashcliError for a collection that is exact and should not be."""
     if not collection.exists():
-        collection.create(model)
+        collection.create(model, is_approximate=is_approximate)
     there = collection.open()
+    if is_approximate and not there.is_approximate:
+        raise HashcliError(
+            f"{collection.address} is there already, and compares a query with every code.",
+            "Publish to a collection of another name, or leave it exact.",
+        )
     if there.fingerprint != model.fingerprint:
         raise OtherModelCollectionError(
             f"{collection.address} holds codes of {there.model} ({there.fingerprint}); those of this index are of "
@@ -202,17 +221,20 @@ class _Publishing:
             wanted = replace(wanted, generation=record.generation)
         else:
             if before and (before.address, before.collection) == (wanted.address, wanted.collection):
-                collection.delete_machine(before.machine)  # which may have had another label
+                _take_out(collection, before.machine, before.catalog)  # which may have had another label
             collection.delete_machine(wanted.machine)
+            record = None
         with self._catalog.transaction():
             wanted.save(self._catalog)
             shown_before = before and (before.published_as, before.places)
             if not is_known or shown_before != (wanted.published_as, wanted.places):
                 self._catalog.note_all()
             self._catalog.note_texts_about_changed_photos()
-        collection.set_record(wanted.machine, MachineRecord(wanted.catalog, str(self._folder), generation))
-        self._send(wanted)
-        collection.finish(self._summary.published)
+        mine = MachineRecord(wanted.catalog, str(self._folder), generation)
+        if record != mine or self._catalog.count_changes():
+            collection.set_record(wanted.machine, mine)
+            self._send(wanted)
+            collection.finish(self._summary.published)
         with self._catalog.transaction():
             replace(wanted, generation=generation).save(self._catalog)
         return self._summary

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from math import inf
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, get_args
 
@@ -97,11 +98,11 @@ class IndexInfo:
     """What an index holds: how many photos and texts can be found, and the hash model that made their codes.
 
     `texts_from` counts the texts by what they come from; `texts_left_out` are texts about photos that cameras and
-    programs are known to write by themselves; `waiting` counts items that have no code yet; `roots` are the
-    folders that an update without paths looks into; `excludes` are the patterns of what it leaves out, and `forgotten`
-    the files and folders in its roots that were dropped; `reads_words` is whether updates read the words in photos;
-    `refreshed` is when an update last came to its end, in seconds
-    since 1970, None if only an older hashcli has done one; `bytes` is its size on disk.
+    programs are known to write by themselves; `waiting` counts items that have no code yet; `roots` are the folders
+    that an update without paths looks into; `excludes` are the patterns of what it leaves out, and `forgotten` the
+    files and folders in its roots that were dropped; `reads_words` is whether updates read the words in photos;
+    `refreshed` is when an update last came to its end, in seconds since 1970, None if only an older hashcli has done
+    one; `bytes` is its size on disk.
     """
 
     folder: Path
@@ -292,6 +293,10 @@ class Index:
         """
         if isinstance(queries, str | Query):
             raise TypeError('queries must be a list of queries, such as ["a dog"], not a single query')
+        if not isinstance(k, Integral):
+            raise TypeError(f"k must be a whole number, not {k!r}")
+        if where is not None and not isinstance(where, Filter):
+            raise TypeError(f'where must be a hashcli.Filter, such as Filter(types="jpg"), not {where!r}')
         if k < 1 or reranked < 0:
             wrong = f"k is {k}, and must be 1 or more" if k < 1 else f"reranked is {reranked}, and must be 0 or more"
             raise HashcliError(f"{wrong}.")
@@ -671,9 +676,8 @@ class Index:
         the index remembers them. With `check_content`, files are read also if their size and times have not changed.
         With `read_words`, the words in photos are read (by the extra `ocr`), and are texts about them; the index
         remembers it, and False drops them again. `device` is what to encode on, as for `load_model`; by default the
-        CPU.
-        `progress` is called with how many files are done and how many there are, or is an `UpdateCallback`. What was
-        skipped is in the summary. A list of paths that is empty changes nothing. An index that is published is
+        CPU. `progress` is called with how many files are done and how many there are, or is an `UpdateCallback`. What
+        was skipped is in the summary. A list of paths that is empty changes nothing. An index that is published is
         published again in the end.
 
         Each batch is committed as it is encoded: after an interrupt, the next update goes on from there. Raises
@@ -712,6 +716,7 @@ class Index:
         machine: str | None = None,
         published_as: str | None = None,
         rebuild: bool = False,
+        approximate: bool = False,
         progress: Progress = None,
     ) -> PublishSummary:
         """Bring a collection on a Milvus server up to date with this index; every later update does so too.
@@ -719,12 +724,14 @@ class Index:
         `address` is such as milvus://127.0.0.1:19530/archive, by default where the index is published already.
         `machine` is the label of this machine, by default its name, and `published_as` what takes the place of the
         indexed folders in paths; both are remembered. With `rebuild`, everything that this machine has published is
-        taken out first. Raises HashcliError: see `hashcli.index.publish`.
+        taken out first. A collection that has to be made is exact, or `approximate`: then searches look at the
+        likeliest eighth of the codes only. Raises HashcliError: see `hashcli.index.publish`.
         """
         from hashcli.index.publish import publish
 
         self.close()
-        return publish(self.folder, PublishOptions(address, machine, published_as, rebuild), _callback(progress))
+        options = PublishOptions(address, machine, published_as, rebuild, approximate)
+        return publish(self.folder, options, _callback(progress))
 
     def unpublish(self, address: str | None = None) -> int:
         """Take what this machine has published out of the collection, and publish no more; returns how many items."""

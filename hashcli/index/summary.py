@@ -58,12 +58,14 @@ class PublishOptions:
     machine       the label of this machine, by default its name
     published_as  an address or folder that takes the place of the indexed folders in paths; "" for none
     rebuild       take out all that this machine has published, and publish everything again
+    approximate   if the collection has to be made, have its searches look at the likeliest part of the codes only
     """
 
     address: str | None = None
     machine: str | None = None
     published_as: str | None = None
     rebuild: bool = False
+    approximate: bool = False
 
 
 @dataclass

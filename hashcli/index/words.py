@@ -4,8 +4,8 @@ A photo comes first if its texts, its name and its folders together hold every w
 ones, or every name in it that some photo holds. A name is a word that the hash model takes to pieces, such as
 Oberstdorf, or one with three digits, as IMG_4711 and receipt-2021 have. It reads other words itself, and which photos
 have texts is chance: a photo that holds some of them gains by each, and the more so the fewer photos hold it, but does
-not come before all that have no texts. A word that is no name is common if more than a tenth of all photos hold it, as
-those in a folder "Camera" do, and says nothing about what they show.
+not come before all that have no texts. A word that is no name is common if more than a tenth of all photos, and more
+than 20, hold it, as those in a folder "Camera" do, and says nothing about what they show.
 
 What was read in a picture may be any text, and long. Photos that hold every word, and no name, only with what was read
 in them come first if they are few.

@@ -5,6 +5,8 @@ import * as viewer from "./viewer.js";
 const find = (selector) => document.querySelector(selector);
 const [words, without, file] = [find("#words"), find("#without"), find("#file")];
 const PART = 60; // answers that are fetched together
+// Cards in one list: the browser lays out only those in sight. With up to eight columns, the last row is full.
+const LIST = 840;
 const STEPS = [PART, 1000, 5000, 10000]; // of how many answers the server makes a list
 const PAUSE = 120; // milliseconds without a key before a search
 const COUNT_PAUSE = 300; // and before the answers are counted
@@ -134,8 +136,11 @@ const append = (more) => {
   for (const row of more) {
     const place = find(row.kind === "image" ? "#photos" : "#texts");
     place.parentElement.hidden = false;
-    place.append(card(row, rows.length));
-    const pick = place.lastChild.querySelector(".pick");
+    if (!place.lastChild || place.lastChild.childElementCount === LIST) {
+      place.append(make("ol", { className: row.kind === "image" ? "cards" : "cards texts" }));
+    }
+    place.lastChild.append(card(row, rows.length));
+    const pick = place.lastChild.lastChild.querySelector(".pick");
     if (pick) pick.checked = selection.has(row.id);
     rows.push(row);
   }

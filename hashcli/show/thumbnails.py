@@ -158,7 +158,6 @@ def why_unseen(error: BaseException) -> str:
 
 
 def _caption(result: "SearchResult", location: str) -> "RenderableType":
-
     from rich.text import Text
 
     distance = "" if result.distance is None else f"  {result.distance} bits"

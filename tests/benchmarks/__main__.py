@@ -1,26 +1,20 @@
 """Benchmarks, each of which makes what it needs: `python -m tests.benchmarks [NAME]...`, by the names in BENCHMARKS."""
 
 import importlib.util
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from hashcli.hashmodel.prefetch import batched, prefetch
 from tests.benchmarks.material import make_index, make_photos, mean_path_length
+from tests.benchmarks.milvus import milvus
 from tests.benchmarks.server import page, server
 from tests.benchmarks.timing import cost, process, ratio, seconds
-
-if TYPE_CHECKING:
-    from hashcli.index.search import Index
 
 HASHCLI = [sys.executable, "-m", "hashcli"]
 
@@ -194,73 +188,6 @@ def duplicates(work: Path) -> None:
             growth = f"; {cpu / before:.1f} times the CPU of a quarter of them" if before and count < 1_000_000 else ""
             print(f"{count:,} photos, {what}: {cpu:.1f} s of CPU, {memory:.0f} MiB{growth}")
             before = cpu
-
-
-# What a process has used since it began; wait4 would also count the memory that its parent had.
-_PUBLISH = """
-import sys, time
-from pathlib import Path
-from hashcli.index.publish import publish
-from hashcli.index.summary import PublishOptions
-
-publish(Path(sys.argv[1]), PublishOptions(sys.argv[2]))
-status = Path("/proc/self/status").read_text()
-print(f"{time.process_time():.1f} s of CPU, {int(status.split('VmHWM:')[1].split()[0]) / 1024:.0f} MiB")
-"""
-
-
-def milvus(work: Path) -> None:
-    """A million codes published to a Milvus server on this machine, and searched there; the local index is the rival.
-
-    `HASHCLI_BENCHMARK_ROWS` is another number of them.
-    """
-    from hashcli.index.locations import IndexLocation
-    from hashcli.index.milvus_address import MilvusAddress
-    from hashcli.index.search import Index, index_at
-    from tests.milvus_server import MilvusServer, is_installed
-
-    if not is_installed():
-        print("there is no Milvus server to publish to: pip install '.[dev]'")
-        return
-    count = int(os.environ.get("HASHCLI_BENCHMARK_ROWS", 1_000_000))
-    folder = make_index(work / "index-milvus", count)
-    server = MilvusServer(work / "milvus", authorization=False)
-    (work / "milvus").mkdir()
-    try:
-        server.start()
-        address = server.address("benchmark")
-        command = [sys.executable, "-W", "ignore", "-c", _PUBLISH, folder, address]
-        began = time.perf_counter()
-        done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
-        took = time.perf_counter() - began
-        rate = f"{took:.1f} s, {count / took:,.0f} a second"
-        print(f"{count:,} codes published: {rate}; {done.stdout.strip()}; {server.cpu():.0f} s of the server's")
-        print(f"publishing again, nothing new: {seconds(process(command)):.2f} s, start included")
-        collection = index_at(IndexLocation(Path(), collection=MilvusAddress.parse(address)))
-        with Index(folder) as local, collection:
-            for reranked in (1000, 0):
-                compare_searches(f"{count:,} codes, {reranked} ordered anew", collection, local, reranked)
-        files = (path for path in (work / "milvus" / "data").rglob("*") if path.is_file())
-        size = sum(path.stat().st_size for path in files)
-        print(f"on the server's disk: {size / count:.0f} bytes a code, {server.memory() / count:.0f} in memory")
-    finally:
-        server.stop()
-
-
-def compare_searches(what: str, ours: "Index", rival: "Index", reranked: int) -> None:
-    from hashcli.index.distance_limit import DistanceLimit
-    from hashcli.index.query import Query
-
-    outputs = np.random.default_rng(1).standard_normal((1000, 256)).astype(np.float32)
-    queries = [Query(output=output) for output in outputs]
-
-    def answer(index: "Index", queries: list[Query]) -> Callable[[], object]:
-        options: dict[str, Any] = {"reranked": reranked, "limit": DistanceLimit(), "words": "off"}
-        return lambda: list(index.search_many(queries, **options))
-
-    report(f"a query of {what}", "local", *ratio(answer(ours, queries[:1]), answer(rival, queries[:1]), 20))
-    took, local = seconds(answer(ours, queries)), seconds(answer(rival, queries))
-    print(f"1,000 queries of {what}: {1000 / took:.0f} a second; local: {1000 / local:.0f}")
 
 
 BENCHMARKS: dict[str, Callable[[Path], None]] = {

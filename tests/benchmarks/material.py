@@ -1,11 +1,13 @@
 """What the benchmarks work on: photos of given sizes made from real ones, and an index of any size."""
 
+import itertools
 import sqlite3
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from hashcli.hashmodel.codes import pack
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import DEFAULT_MODEL, find_model
 from hashcli.index.catalog import Catalog, IndexedModel
@@ -31,14 +33,23 @@ def make_photos(folder: Path, count: int, width: int, height: int, quality: int)
     return paths
 
 
+def make_outputs(count: int, seed: int) -> np.ndarray:
+    """Outputs of a hash model, float32 [count, 256], whose codes are spread as those of photos: a code's distances to
+    others vary by 19 bits (of random codes by 8), so that some photos are likelier than others."""
+    rng, mixed = np.random.default_rng(seed), np.random.default_rng(0).standard_normal((18, 256), dtype=np.float32)
+    outputs: np.ndarray = rng.standard_normal((count, 18), dtype=np.float32) @ mixed / np.sqrt(18, dtype=np.float32)
+    outputs += np.float32(0.3) * rng.standard_normal((count, 256), dtype=np.float32)
+    return outputs
+
+
 def make_index(folder: Path, count: int) -> Path:
-    """An index of `count` photos that exist nowhere, with random codes of the model that ships. Three in four say when
-    they were taken, one second after the other."""
+    """An index of `count` photos that exist nowhere, with codes of `make_outputs`. Three in four say when they were
+    taken, one second after the other."""
     model = HashModel(find_model(DEFAULT_MODEL))
     rng = np.random.default_rng(0)
+    codes = (code.tobytes() for seed in itertools.count(1) for code in pack(make_outputs(10_000, seed)))
     with Catalog.create_or_open(folder) as catalog:
         catalog.set_model(IndexedModel(DEFAULT_MODEL, model.fingerprint, model.bits))
-        width = model.bits // 8
         rows = (
             (
                 (path := _path(folder, number).removeprefix(f"{folder.parent}/")),
@@ -46,7 +57,7 @@ def make_index(folder: Path, count: int) -> Path:
                 (modified := 1_700_000_000_000_000_000 + number),
                 modified,
                 (content_hash := rng.bytes(16)),
-                (code := rng.bytes(width)),
+                (code := next(codes)),
                 (taken := None if number % 4 == 0 else 1_700_000_000 + number),
                 check_value(0, path, content_hash, None, code, None, None, taken, None, modified),
             )

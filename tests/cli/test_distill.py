@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +65,22 @@ def test_a_run_leaves_a_hash_model_that_indexes_and_searches(
     assert hashcli("search", "!", "--index", "ix", "-k", "5").stdout == ""
 
 
+# Kills itself when the second round has its first checkpoint.
+_KILLED = """
+import os, signal
+from hashcli.__main__ import main
+from hashcli.distillation import training_loop
+
+def save(path, *state, real=training_loop._save):
+    real(path, *state)
+    if path.name == "lcdh-round-2.pt":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+training_loop._save = save
+main()
+"""
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 here")
 def test_a_killed_run_goes_on_to_the_same_model(
     distill_process: Run, distill: Run, flickr: tuple[object, ...], environment: dict[str, str], tmp_path: Path
@@ -74,17 +89,15 @@ def test_a_killed_run_goes_on_to_the_same_model(
     rounds = ("--set", "rounds=2", "--set", "round_steps=40", "--set", "batch=8")
     arguments = (*flickr, "--method", "lcdh", *rounds)
     killed = tmp_path / "killed"
-    running = subprocess.Popen(
-        [sys.executable, "-m", "hashcli", "distill", *map(str, arguments), "--out", killed],
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, "distill", *map(str, arguments), "--out", killed],
         cwd=tmp_path,
         env=environment | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.DEVNULL,
+        check=False,
     )
-    while not (killed / "checkpoints" / "16" / "lcdh-round-2.pt").exists():
-        assert running.poll() is None
-        time.sleep(0.005)
-    running.send_signal(signal.SIGKILL)
-    assert running.wait() == -signal.SIGKILL
+    assert done.returncode == -signal.SIGKILL
+    assert (killed / "checkpoints" / "16" / "lcdh-round-2.pt").exists()
 
     distill_process(*arguments, "--out", killed, "--resume")
     distill(*arguments, "--out", "whole")

