@@ -79,7 +79,7 @@ def run(
 
     def started() -> None:
         print(link, flush=True)
-        if not access.is_local:
+        if listen not in _LOOPBACK:
             say("Others can reach it too. What is sent is not encrypted: only use it in a network that you trust.")
         say("Ctrl-C ends it.")
         if open_:
