@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -150,7 +151,15 @@ def _set_up_messages(*, quiet: bool, verbose: bool, log: str | None, debug: bool
         stop_with("--quiet and --verbose cannot be combined.", status=2)
     _debug = debug
     messages.set_up(quiet=quiet, verbose=verbose, log=_log_file(log) if log else None)
-    detail(f"command: hashcli {without_passwords(shlex.join(sys.argv[1:]))}")
+    detail(f"command: hashcli {without_passwords(shlex.join(_without_password(sys.argv[1:])))}")
+
+
+def _without_password(arguments: list[str]) -> list[str]:
+    """Arguments to be logged, without the value of --password."""
+    return [
+        "..." if before == "--password" else re.sub(r"(?s)^(--password=).*", r"\1...", argument)
+        for before, argument in pairwise(["", *arguments])
+    ]
 
 
 def shows_traceback() -> bool:

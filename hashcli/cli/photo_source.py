@@ -15,12 +15,17 @@ URL_SECONDS = 20
 MAX_DOWNLOAD = 64 << 20  # bytes
 
 
+def is_file(where: str) -> bool:
+    """Whether it is a path, rather than an address or stdin."""
+    return where != "-" and not where.startswith(("http://", "https://"))
+
+
 def open_photo(where: str, model: "HashModel") -> "str | Image":
     """A path as it is, for the library to read; what stdin or an address holds as an image of the model's size.
 
     Raises HashcliError that names the source when it cannot be read.
     """
-    if where != "-" and not where.startswith(("http://", "https://")):
+    if is_file(where):
         return where
 
     import tempfile

@@ -317,24 +317,29 @@ def _answering(location: "IndexLocation", asked: _Asked) -> Iterator[tuple[_Answ
 
 def _served(location: "IndexLocation", query: "WrittenQuery", arguments: "SearchArguments") -> "ServedAnswer | None":
     """What the server of an index answers; None if there is none, and for what only a search of our own can answer."""
+    from hashcli.cli.photo_source import is_file
     from hashcli.index.query import Query
     from hashcli.serve.terminal_client import MOST_RESULTS, ask
 
-    if location.collection or query.images or query.not_images or arguments.k > MOST_RESULTS:
+    photos = [*query.images, *query.not_images]
+    if location.collection or arguments.k > MOST_RESULTS or not all(is_file(photo) for photo, _ in photos):
         return None
-    # The server may be in another working directory, and have another home.
-    folders = map(os.path.expanduser, cast("tuple[str, ...]", arguments.where.folders))
-    absolute = [folder if "://" in folder else os.path.join(os.getcwd(), folder) for folder in folders]
-    where = vars(arguments.where) | {"folders": absolute}
-    limit = arguments.limit and arguments.limit._asdict()
-    answer = ask(
-        location.folder,
-        Query(query.texts, without_texts=query.nots, name=query.name),
-        vars(arguments) | {"where": where, "limit": limit},
-    )
+    folders = cast("tuple[str, ...]", arguments.where.folders)
+    where = {"folders": [folder if "://" in folder else _absolute(folder) for folder in folders]}
+    question = vars(arguments) | {"where": vars(arguments.where) | where} | vars(query)
+    question["limit"] = arguments.limit and arguments.limit._asdict()
+    for name in ("images", "not_images"):
+        question[name] = [(_absolute(photo), weight) for photo, weight in question[name]]
+    asked = Query(query.texts, query.images, query.nots, query.not_images, name=query.name)
+    answer = ask(location.folder, question, asked)
     if answer:
         detail("answered by hashcli serve")
     return answer
+
+
+def _absolute(path: str) -> str:
+    """A path as the server understands it, which may be in another working directory and have another home."""
+    return os.path.join(os.getcwd(), os.path.expanduser(path))
 
 
 def _answers(

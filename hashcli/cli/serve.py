@@ -21,12 +21,13 @@ curl 'http://127.0.0.1:8765/api/search?text=dog+on+a+beach&k=5'"""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
+# Long because typer reads the options from the signature.
 def run(
     index: Annotated[
         list[str] | None,
         typer.Option(
             "--index",
-            metavar="PATH",
+            metavar="FOLDER",
             show_default="as hashcli search finds it",
             help="The folder of an index. Can be repeated.",
         ),
@@ -38,7 +39,10 @@ def run(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 for any that is free.")] = 8765,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     listen: Annotated[
-        str, typer.Option(help="The address to listen at. At any but 127.0.0.1, clients need a password or a token.")
+        str,
+        typer.Option(
+            help="The address to listen at. At any but 127.0.0.1, ::1 or localhost, clients need a password or token."
+        ),
     ] = "127.0.0.1",
     password: Annotated[
         str | None,
@@ -79,7 +83,7 @@ def run(
 
     def started() -> None:
         print(link, flush=True)
-        if not access.is_local:
+        if listen not in _LOOPBACK:
             say("Others can reach it too. What is sent is not encrypted: only use it in a network that you trust.")
         say("Ctrl-C ends it.")
         if open_:

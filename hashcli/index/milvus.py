@@ -41,6 +41,7 @@ _OLDEST_SERVER = (2, 3)
 _READING, _WRITING = 10, 60  # seconds for which a server that does not answer is asked again
 _BUSY = {1, 2, 4, 8, 101, 103, 203, 501, 502, 503, *range(901, 906)}  # errors that pass, as when it starts
 _FULL = {3, 7, 9}
+_NOT_INDEXED = 700
 _IDS_AT_ONCE = 10_000
 _CELLS, _SEARCHED_CELLS = 1024, 128  # of an approximate collection: into which its codes are sorted by likeness
 _RESULTS_AT_ONCE = 100_000  # of all queries of one call, with a code each
@@ -216,13 +217,18 @@ class Collection:
         fields.append(FieldSchema(_CODE_TEXT, DataType.VARCHAR, max_length=_LONGEST))
         properties = Properties(FORMAT, model.source, model.fingerprint, model.bits, uuid.uuid4().hex, is_approximate)
         schema = CollectionSchema(fields, description=json.dumps(asdict(properties)))
-        kind, parameters = ("BIN_IVF_FLAT", {"nlist": _CELLS}) if is_approximate else ("BIN_FLAT", {})
-        name, index = self.address.collection, {"index_type": kind, "metric_type": "HAMMING", "params": parameters}
+        name = self.address.collection
         try:
             self._asked(lambda: self._server.create_collection(name, schema, timeout=_WRITING), _WRITING)
         except MilvusError:  # another machine may just have made it
             if not self.exists():
                 raise
+        self._index_codes(properties)
+
+    def _index_codes(self, properties: Properties) -> None:
+        """Say how the codes are searched, unless that was said before."""
+        kind, parameters = ("BIN_IVF_FLAT", {"nlist": _CELLS}) if properties.is_approximate else ("BIN_FLAT", {})
+        name, index = self.address.collection, {"index_type": kind, "metric_type": "HAMMING", "params": parameters}
         self._asked(lambda: self._server.create_index(name, "code", index, timeout=_WRITING), _WRITING)
 
     def open(self) -> Properties:
@@ -245,8 +251,14 @@ class Collection:
                 f"{FORMAT}.",
                 "Update hashcli, or publish to a collection of another name.",
             )
-        self._load()
         self.properties = properties
+        try:
+            self._load()
+        except MilvusError as error:
+            if getattr(error.__cause__, "code", None) != _NOT_INDEXED:
+                raise
+            self._index_codes(properties)  # for whoever made the collection: that one may have been killed right then
+            self._load()
         return properties
 
     @property

@@ -102,7 +102,7 @@ class PublishedIndex(Index):
         neighbours = [found.get(place, NOTHING) for place in range(len(asked))]
         items = self.collection.items({id_ for one in neighbours for id_ in one.ids.tolist()})
         neighbours = [_those_in(items, one) for one in neighbours]
-        return _FoundItems(neighbours, items, {}, 1 if items else self.collection.count(f"kind == {kind:d}"))
+        return _FoundItems(neighbours, items, {}, not (items or self.collection.count(f"kind == {kind:d}")))
 
     def _not_here(self, *_: object, **__: object) -> NoReturn:
         raise HashcliError(
@@ -111,6 +111,7 @@ class PublishedIndex(Index):
         )
 
     check = info = duplicates = update = publish = unpublish = _not_here
+    catalog = folder = property(_not_here)
 
 
 class CollectionCodes:

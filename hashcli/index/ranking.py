@@ -31,7 +31,7 @@ class Neighbours(NamedTuple):
     def in_order_of_ids(self) -> "Neighbours":
         """Without distances, as the query is nowhere."""
         order = np.argsort(self.ids)
-        return Neighbours(self.ids[order], np.full(len(order), UNKNOWN), self.codes[order], None)
+        return Neighbours(self.ids[order], np.full(len(order), NO_DISTANCE), self.codes[order], None)
 
     def rows(self, rows: np.ndarray) -> "Neighbours":
         """Those in some rows."""
@@ -61,7 +61,7 @@ class Neighbours(NamedTuple):
         return codes.view(f"V{codes.shape[1]}")[:, 0].tolist() if len(codes) else []
 
 
-UNKNOWN = -1  # in the place of a distance from a query that is nowhere, as the hash model knows no word of it
+NO_DISTANCE = -1  # in the place of a distance from a query that is nowhere, as the hash model knows no word of it
 NOTHING = Neighbours(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 0), np.uint8), None)
 
 

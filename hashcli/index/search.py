@@ -38,7 +38,7 @@ from hashcli.index.files.dates import date_label
 from hashcli.index.filter import CompiledFilter, Filter, wall_clock
 from hashcli.index.locations import IndexLocation, is_index, locate
 from hashcli.index.query import EncodedQuery, Query, encode
-from hashcli.index.ranking import NOTHING, RERANKED, UNKNOWN, Neighbours, before, rank, reach
+from hashcli.index.ranking import NO_DISTANCE, NOTHING, RERANKED, Neighbours, before, rank, reach
 from hashcli.index.results import SearchResult, SearchResults, WhyNone
 from hashcli.index.summary import PublishOptions, PublishSummary, UpdateOptions, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
@@ -75,6 +75,10 @@ class ModelMissingError(HashcliError):
 
 class ModelChangedError(HashcliError):
     """The hash model that an index was made with has been replaced by another one since."""
+
+
+class ModelReplacedError(HashcliError):
+    """An index has been given another hash model while it was searched."""
 
 
 class DamagedSearchFilesError(HashcliError):
@@ -376,11 +380,11 @@ class Index:
         """The results of queries."""
         with self._source.snapshot():
             if self._source.model != self.indexed_model:
-                raise HashcliError(
+                raise ModelReplacedError(
                     f"The {self.called} has just been given another hash model.", "Run the search again."
                 )
             found = {kind: self._found(kind, asked, options) for kind in options.kinds}
-        is_empty = not any(of_kind.searched for of_kind in found.values())
+        is_empty = all(of_kind.is_empty for of_kind in found.values())
         for place, one in enumerate(asked):
             results = tuple(
                 result for kind, of_kind in found.items() for result in self._results(kind, of_kind, place, options)
@@ -415,7 +419,7 @@ class Index:
             code_index = self._codes_of_catalog(kind)
             neighbours = self._nearest(kind, code_index, asked, hits, options)
             items = self.catalog.items({id_ for one in neighbours for id_ in one.ids.tolist()})
-        return _FoundItems(neighbours, items, hits, len(code_index))
+        return _FoundItems(neighbours, items, hits, len(code_index) == 0)
 
     def _nearest(
         self,
@@ -495,7 +499,7 @@ class Index:
             rank=number,
             kind=kind.name.lower(),
             path=item.path,
-            distance=None if shown.distance == UNKNOWN else shown.distance,
+            distance=None if shown.distance == NO_DISTANCE else shown.distance,
             bits=self.indexed_model.bits,
             text=item.text,
             line=item.line,
@@ -872,12 +876,12 @@ class _Copy:
 @dataclass(frozen=True)
 class _FoundItems:
     """The best items of one kind for each query, with their copies; what the catalog says of them; what was found by
-    words, by the place of the query; and how many were searched."""
+    words, by the place of the query; and whether there are no items at all."""
 
     neighbours: list[Neighbours]
     items: dict[int, Item]
     hits: dict[int, WordHits]
-    searched: int
+    is_empty: bool
 
 
 def _agree(neighbours: Neighbours, items: dict[int, Item]) -> bool:

@@ -6,7 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.resources import files
@@ -37,7 +37,7 @@ from hashcli.serve.thumbnails import SIDES, Thumbnails
 MOST_UPLOADED = 64 << 20  # bytes of a photo to search by
 _UPLOADS = 8  # at once
 _UPLOAD_SECONDS = 120  # for the whole of one
-_MOST_FORM = 64 << 10
+_MOST_FORM = 1 << 20
 _DECODERS = 2  # threads; the memory for decoding has a bound of its own
 _MOST_FACETS = 200  # folders that are counted
 _ASSETS = {
@@ -152,6 +152,8 @@ class _Server:
 
     async def similar(self, request: Request) -> Response:
         id_ = request.path_params["id"]
+        if "index" in request.query_params:
+            raise HTTPException(400, "There is no parameter 'index' here: an id is of one index alone.")
         asked, part = read_parameters(request.query_params, id_)
         index = self._index_of(id_)
         return _answer(index, await index.search(asked), part)
@@ -215,7 +217,11 @@ class _Server:
                 ids = []
         if not 0 < len(ids) <= MOST_FILES:
             raise HTTPException(400, f"A zip holds 1 to {MOST_FILES} photos.")
-        paths = [path for id_ in dict.fromkeys(ids) if (path := await self._index_of(id_).picture(id_))]
+        paths = []
+        for id_ in dict.fromkeys(ids):
+            with suppress(GoneError):  # the others are sent
+                if path := await self._index_of(id_).picture(id_):
+                    paths.append(path)
         sizes = await asyncio.to_thread(lambda: [os.path.getsize(path) for path in paths if os.path.isfile(path)])
         if not sizes:
             raise GoneError("None of these photos is there any more.")

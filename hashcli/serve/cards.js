@@ -13,7 +13,7 @@ export const plain = (text) => text.replace(/[\p{Cc}\u200e\u200f\u202a-\u202e\u2
   (sign) => `\\u${sign.codePointAt(0).toString(16).padStart(4, "0")}`);
 
 const nameOf = (path) => path.split(/[\\/]/).pop() || path;
-const hasPhoto = (row) => row.kind === "image" || row.photo !== undefined;
+export const hasPhoto = (row) => row.kind === "image" || row.photo !== undefined;
 
 // The last two folders of a path, which tell photos of one name apart.
 const folderOf = (path) => path.split(/[\\/]/).slice(0, -1).slice(-2).join("/");

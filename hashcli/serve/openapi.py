@@ -8,6 +8,12 @@ from hashcli.serve.thumbnails import SIDES
 
 _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}, "description": "From a result."}
 _SIDE = {"name": "side", "in": "query", "schema": {"type": "integer", "enum": list(SIDES)}}
+_DOWNLOAD = {
+    "name": "download",
+    "in": "query",
+    "schema": {"type": "string"},
+    "description": "If it is there, with whatever value, browsers save the file and do not show it.",
+}
 _NULLABLE = {"type": ["integer", "null"]}
 _RESULT = {
     "type": "object",
@@ -46,6 +52,21 @@ _RESULTS = {
         "nearest_distance": _NULLABLE,
         "unknown_words": {"type": "array", "items": {"type": "string"}},
         "facets": {"type": "object", "additionalProperties": _COUNTS},
+    },
+}
+_INDEXES = {
+    "type": "object",
+    "required": ["indexes"],
+    "properties": {
+        "indexes": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "description": "The row of `hashcli info --json`; of an index that cannot be read, why.",
+                "required": ["name"],
+                "properties": {"name": {"type": "string"}, "error": {"type": "string"}},
+            },
+        }
     },
 }
 _ERROR = {
@@ -88,9 +109,11 @@ def document() -> dict[str, Any]:
         "200": _file("The file as it is.", "image/*", "application/octet-stream"),
         **_FAILS,
     }
+    of_index = [parameter for parameter in _OF_SEARCH if parameter["name"] == "index"]
+    of_similar = [parameter for parameter in _OF_SEARCH if parameter["name"] != "index"]  # the id is of one already
     upload = {
         "summary": "Upload a photo to search by; nothing is written into the index.",
-        "parameters": [parameter for parameter in _OF_SEARCH if parameter["name"] == "index"],
+        "parameters": of_index,
         "requestBody": {"required": True, "content": {"image/*": {}}},
         "responses": {"200": _json("Its id.", {"type": "object", "properties": {"id": {"type": "string"}}})} | _FAILS,
     }
@@ -99,15 +122,13 @@ def document() -> dict[str, Any]:
         "info": {"title": "hashcli", "version": hashcli.__version__},
         "paths": {
             "/api/search": _get("Search.", _OF_SEARCH, _FOUND),
-            "/api/similar/{id}": _get("Search by an item's photo.", [_ID, *_OF_SEARCH], _FOUND),
-            "/api/info": _get(
-                "What the indexes hold.", [], {"200": _json("All of them.", {"type": "object"})} | _FAILS
-            ),
+            "/api/similar/{id}": _get("Search by an item's photo.", [_ID, *of_similar], _FOUND),
+            "/api/info": _get("What the indexes hold.", [], {"200": _json("All of them.", _INDEXES)} | _FAILS),
             "/api/upload": {"post": upload},
             "/api/thumbnail/{id}": _get(
                 "A thumbnail.", [_ID, _SIDE], {"200": _file("Upright, in sRGB.", "image/webp"), **_FAILS}
             ),
-            "/api/photo/{id}": _get("The photo of an item.", [_ID], photo),
+            "/api/photo/{id}": _get("The photo of an item.", [_ID, _DOWNLOAD], photo),
             "/api/zip": {
                 "post": {
                     "summary": "Photos as a zip.",

@@ -1,6 +1,7 @@
 """Photos as they are on disk: one, with the type of what it really is, or a selection as a zip or a list."""
 
 import os
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
@@ -60,13 +61,20 @@ def zip_of(paths: Sequence[str]) -> Iterator[bytes]:
         for path in paths:
             with suppress(OSError, UnreadableImageError):
                 file, _ = open_photo(path)
-                entry = zipfile.ZipInfo(_free_name(path, names))
+                entry = zipfile.ZipInfo(_free_name(path, names), _date_of(file))
                 entry.external_attr = 0o644 << 16
                 with archive.open(entry, "w", force_zip64=True) as written:
                     for block in blocks_of(file):
                         written.write(block)
                         yield stream.taken()
     yield stream.taken()
+
+
+def _date_of(file: BinaryIO) -> tuple[int, int, int, int, int, int]:
+    """When an opened file was last changed, by the local clock: year, month, day, hour, minute and second, within the
+    years that a zip can hold."""
+    seconds = min(max(os.fstat(file.fileno()).st_mtime, 0), 2**32)
+    return max(time.localtime(seconds)[:6], (1980, 1, 1, 0, 0, 0))
 
 
 def _free_name(path: str, names: set[str]) -> str:

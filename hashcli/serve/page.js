@@ -1,5 +1,5 @@
 // The page: a query, which is in its address too, and its answers.
-import { card, make, thumbnail } from "./cards.js";
+import { card, hasPhoto, make, thumbnail } from "./cards.js";
 import * as viewer from "./viewer.js";
 
 const find = (selector) => document.querySelector(selector);
@@ -15,7 +15,7 @@ const DUPLICATE = 0.1; // the share of bits in which near-duplicates differ at m
 let query = new URLSearchParams(location.search); // by the names of the parameters of api/search
 let rows = [];
 let current = 0;
-let bits = 0;
+let indexes = []; // what api/info says of them
 let list = null; // { step, total, isWhole } of the answers shown
 let asking = new AbortController();
 let isAsking = false;
@@ -23,12 +23,13 @@ const selection = new Map(); // paths, by ids
 
 // --- asking the server ---
 
-const ask = async (address, options = {}) => {
+const request = async (address, options = {}) => {
   const answer = await fetch(address, options);
-  const body = await answer.json();
-  if (!answer.ok) throw new Error([body.error, body.remedy].filter(Boolean).join(" "));
-  return body;
+  if (answer.ok) return answer;
+  const { error, remedy } = await answer.json();
+  throw new Error([error, remedy].filter(Boolean).join(" "));
 };
+const ask = async (...asked) => (await request(...asked)).json();
 
 const found = (more) => {
   const asked = new URLSearchParams(query);
@@ -45,6 +46,11 @@ const pause = (milliseconds) => {
   });
 };
 
+const learn = async () => { ({ indexes } = await ask("api/info")); showIndexes(); };
+const indexName = () => query.get("index") || indexes[0]?.name;
+const index = () => indexes.find((one) => one.name === indexName());
+const bits = () => index()?.bits; // of a code
+
 const isEmpty = () => !query.get("text") && !query.has("image");
 const isBoth = () => query.get("for") === "both";
 
@@ -57,7 +63,9 @@ const search = async () => {
   find("#near").hidden = !query.has("max_distance");
   document.title = query.get("text") ? `${query.get("text")} – hashcli` : "hashcli";
   try {
-    if (isEmpty()) return clear(await welcome());
+    if (isEmpty() || !bits()) await learn();
+    if (mine !== asking) return undefined;
+    if (isEmpty()) return clear(welcome());
     // By date, the order depends on how many answers there are; of both kinds, each has answers of its own.
     const step = isBoth() || query.get("sort") === "date" ? 1 : 0;
     const answer = await found({ k: isBoth() ? 200 : STEPS[step], count: isBoth() ? 400 : PART });
@@ -73,7 +81,7 @@ const search = async () => {
     list.total = isBoth() ? list.total : counted.total;
     tell({ ...answer, total: list.total });
   } catch (error) {
-    if (error.name !== "AbortError") clear(error.message);
+    if (mine === asking) clear(error.message); // else another search has taken its place
     return undefined;
   } finally {
     if (mine === asking) isAsking = false; // else another search is under way
@@ -105,14 +113,9 @@ const fill = async () => {
   requestAnimationFrame(fill);
 };
 
-const welcome = async () => {
-  const { indexes } = await ask("api/info", { signal: asking.signal });
-  const index = indexes.find((one) => one.name === query.get("index")) ?? indexes[0];
-  bits = index.bits;
-  find("#index").hidden = indexes.length < 2;
-  find("#index").replaceChildren(...indexes.map((one) => make("option", { value: one.name, textContent: one.name })));
-  find("#index").value = index.name;
-  return index.error ?? `${index.photos.toLocaleString()} photos and ${index.texts.toLocaleString()} texts. Describe a photo in English, or drop one here.`;
+const welcome = () => {
+  const { error, photos, texts } = index() ?? { error: "There is no index of this name." };
+  return error ?? `${photos.toLocaleString()} photos and ${texts.toLocaleString()} texts. Describe a photo in English, or drop one here.`;
 };
 
 // --- showing answers ---
@@ -145,7 +148,7 @@ const append = (more) => {
 };
 
 const REASONS = {
-  too_far: (answer) => `Nothing is near enough: the nearest differs in ${answer.nearest_distance} of ${bits} bits.`,
+  too_far: (answer) => `Nothing is near enough: the nearest differs in ${answer.nearest_distance} of ${bits()} bits.`,
   filtered: () => "Nothing matches the filters.",
   no_items: () => "The index holds nothing of this kind.",
   no_known_words: () => "The model knows none of these words.",
@@ -156,7 +159,7 @@ const tell = (answer) => {
   const least = list.isWhole || query.get("sort") === "date" ? "" : "At least ";
   const number = answer.total === 1 ? "1 answer" : `${answer.total.toLocaleString()} answers`;
   const unknown = answer.unknown_words.length ? ` Not known to the model: ${answer.unknown_words.join(", ")}.` : "";
-  const order = query.get("sort") === "date" ? " The newest of the best come first." : ` The distance is how many of ${bits} bits differ; the order follows a finer score.`;
+  const order = query.get("sort") === "date" ? " The newest of the best come first." : ` The distance is how many of ${bits()} bits differ; the order follows a finer score.`;
   find("#status").textContent = (answer.total ? `${least}${number}.${order}` : REASONS[answer.why_none]?.(answer) ?? "Nothing was found.") + unknown;
   find("#far").hidden = answer.why_none !== "too_far" || query.has("max_distance");
 };
@@ -166,7 +169,7 @@ const say = (message) => {
   const place = find(viewer.isOpen() ? "#view .said" : "body > .said");
   place.textContent = message;
   clearTimeout(silence);
-  silence = setTimeout(() => { place.textContent = ""; }, 3000);
+  silence = setTimeout(() => { place.textContent = ""; }, Math.max(3000, 80 * message.length)); // time to read it
 };
 
 // --- the query: in the address, in the controls ---
@@ -184,20 +187,23 @@ const change = (values, { isTyping = false } = {}) => {
   search();
 };
 
+const yearAfter = (year) => String(Number(year) + 1).padStart(4, "0");
+const firstDay = (date) => date + ({ 4: "-01-01", 7: "-01" }[date.length] ?? ""); // of a year or month
+
 const fillControls = () => {
-  const yearOf = (day) => (/^\d{4}$/.test(day ?? "") ? day : "");
   for (const [input, value] of [[words, query.get("text") ?? ""], [without, query.get("not") ?? ""]]) {
     if (input.value.trim() !== value) input.value = value;
   }
   find("#for").value = query.get("for") ?? "photos";
   find("#sort").value = query.get("sort") ?? "rank";
-  if (query.has("index")) find("#index").value = query.get("index");
-  const year = yearOf(query.get("after"));
+  showIndexes();
+  const [after, before] = [query.get("after") ?? "", query.get("before") ?? ""];
+  const year = /^\d{4}$/.test(after) && before === yearAfter(after) ? after : "";
   choice("#year", "Any year", year);
   choice("#folder", "Any folder", query.get("in") ?? "");
   choice("#type", "Any type", query.get("type") ?? "");
-  find("#after").value = year ? "" : query.get("after") ?? "";
-  find("#before").value = year ? "" : query.get("before") ?? "";
+  find("#after").value = year ? "" : firstDay(after);
+  find("#before").value = year ? "" : firstDay(before);
   find("#examples").replaceChildren(...query.getAll("image").map((id) => {
     const remove = make("button", { type: "button", textContent: "✕", title: "Do not search by this photo" });
     remove.setAttribute("aria-label", "Do not search by this photo");
@@ -209,26 +215,28 @@ const fillControls = () => {
   }));
 };
 
+const showIndexes = () => {
+  find("#index").hidden = indexes.length < 2;
+  find("#index").replaceChildren(...indexes.map(({ name }) => make("option", { value: name, textContent: name })));
+  find("#index").value = indexName() ?? "";
+};
+
 // A list to choose from: all, what is chosen, and the values that answers have, each with their number.
-const choice = (selector, all, chosen, counts = {}) => {
-  const values = Object.keys(counts);
-  if (chosen && !values.includes(chosen)) values.unshift(chosen);
+const choice = (selector, all, chosen, counts = []) => {
+  const isCounted = counts.some(([value]) => value === chosen);
   const shown = (value) => (selector === "#folder" ? value.split(/[\\/]/).slice(-2).join("/") : value);
-  const options = values.map((value) => make("option", {
-    value, title: value, textContent: shown(value) + (counts[value] ? ` (${counts[value].toLocaleString()})` : ""),
+  const options = [...(chosen && !isCounted ? [[chosen, 0]] : []), ...counts].map(([value, number]) => make("option", {
+    value, title: value, textContent: shown(value) + (number ? ` (${number.toLocaleString()})` : ""),
   }));
   find(selector).replaceChildren(make("option", { value: "", textContent: all }), ...options);
   find(selector).value = chosen;
 };
 
-const count = ({ facets }) => {
-  const newest = Object.fromEntries(Object.entries(facets.years).sort().reverse().map(([year, number]) => [`${year}`, number]));
-  const years = new Map(Object.entries(newest).sort((a, b) => b[0].localeCompare(a[0])));
-  choice("#year", "Any year", find("#year").value, newest);
-  const select = find("#year"); // numbers as keys of an object are in ascending order
-  select.append(...[...years.keys()].map((year) => select.querySelector(`option[value="${CSS.escape(year)}"]`)));
-  choice("#folder", "Any folder", find("#folder").value, facets.folders);
-  choice("#type", "Any type", find("#type").value, facets.types);
+const count = ({ facets: { years, folders, types } }) => {
+  const newestFirst = Object.entries(years).sort(([one], [other]) => other.localeCompare(one));
+  choice("#year", "Any year", find("#year").value, newestFirst);
+  choice("#folder", "Any folder", find("#folder").value, Object.entries(folders));
+  choice("#type", "Any type", find("#type").value, Object.entries(types));
 };
 
 const searchBy = async (photo) => {
@@ -267,7 +275,7 @@ const goTo = (at) => {
 
 const look = () => {
   const row = rows[current];
-  viewer.show(rows, current, { bits, query: find("#words").value, selected: selection.has(row.id) });
+  viewer.show(rows, current, { bits: bits(), query: find("#words").value, selected: selection.has(row.id) });
 };
 
 // The card above or below: of the nearest other row, the one whose middle is closest.
@@ -288,14 +296,14 @@ const inNextRow = (step) => {
 
 const like = (more) => {
   const row = rows[current];
-  if (!row || (row.kind === "text" && !row.photo)) return;
+  if (!row || !hasPhoto(row)) return;
   viewer.close();
   change({ text: "", not: "", image: row.id, for: "", all: "", max_distance: "", all_copies: "", ...more });
   scrollTo(0, 0);
 };
 const likeThis = () => like({});
 const captions = () => like({ for: "texts" });
-const duplicates = () => like({ max_distance: String(Math.round(DUPLICATE * bits)), all_copies: "true" });
+const duplicates = () => like({ max_distance: String(Math.round(DUPLICATE * bits())), all_copies: "true" });
 
 const select = (at = current) => {
   const pick = cards()[at]?.parentElement.querySelector(".pick");
@@ -322,9 +330,20 @@ const copyPath = async () => {
   }
 };
 
-const saveZip = () => {
+const saveZip = async () => {
+  const ids = [...selection.keys()];
+  const trial = new AbortController();
+  try {
+    // A form that is answered with an error would leave the page, so we look at the answer first.
+    await request("api/zip", { method: "POST", body: new URLSearchParams(ids.map((id) => ["id", id])), signal: trial.signal });
+  } catch (error) {
+    say(error.message);
+    return;
+  } finally {
+    trial.abort(); // the zip itself is received by the form, which writes it to disk as it comes
+  }
   const form = make("form", { method: "post", action: "api/zip", hidden: true },
-    ...[...selection.keys()].map((id) => make("input", { type: "hidden", name: "id", value: id })));
+    ...ids.map((id) => make("input", { type: "hidden", name: "id", value: id })));
   document.body.append(form);
   form.submit();
   form.remove();
@@ -351,11 +370,10 @@ for (const [id, name] of [["for", "for"], ["sort", "sort"], ["folder", "in"], ["
   find(`#${id}`).addEventListener("change", (event) => change({ [name]: event.target.value }));
 }
 find("#year").addEventListener("change", ({ target: { value } }) => {
-  change({ after: value, before: value && String(Number(value) + 1).padStart(4, "0") });
+  change({ after: value, before: value && yearAfter(value) });
 });
-find("#index").addEventListener("change", async ({ target: { value } }) => {
-  change({ index: value, image: "", in: "" });
-  await welcome();
+find("#index").addEventListener("change", ({ target: { value } }) => {
+  change({ index: value, image: "", in: "", max_distance: "", all_copies: "" });
 });
 find("#all").addEventListener("click", () => change({ all: "true" }));
 find("#no-near").addEventListener("click", () => change({ max_distance: "", all_copies: "" }));
@@ -398,7 +416,7 @@ const keys = {
   ArrowLeft: left, ArrowRight: right, ArrowUp: up, ArrowDown: down, h: left, l: right, k: up, j: down,
   Home: () => goTo(0), End: () => goTo(rows.length - 1),
   x: () => select(), m: likeThis, t: captions, d: duplicates, c: copyPath,
-  o: () => open(`api/photo/${encodeURIComponent(rows[current].id)}`, "_blank", "noopener"),
+  o: () => { if (hasPhoto(rows[current])) open(`api/photo/${encodeURIComponent(rows[current].id)}`, "_blank", "noopener"); },
 };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || find("#help").open) return;
@@ -430,5 +448,8 @@ setTheme(themes.includes(localStorage.getItem("theme")) ? localStorage.getItem("
 
 new IntersectionObserver(fill, { rootMargin: "100%" }).observe(find("#more"));
 addEventListener("popstate", () => { query = new URLSearchParams(location.search); changed = 0; fillControls(); search(); });
-fillControls();
-welcome().catch((error) => say(error.message)).then(search);
+if (words.value.trim()) change({ text: words.value.trim() }, { isTyping: true }); // typed before this script ran
+else {
+  fillControls();
+  search();
+}

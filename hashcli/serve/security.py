@@ -10,6 +10,7 @@ import base64
 import binascii
 import hmac
 import ipaddress
+import re
 import socket
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 SEND_SECONDS = 30  # a client that takes no part of an answer for so long is dropped
 RECEIVE_SECONDS = 30  # and one that sends no part of its upload
 _WRONG_SECONDS = 0.5  # between two wrong passwords
-_COOKIE = "hashcli"
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
@@ -123,13 +123,17 @@ class Guard:
             return _refused("This server is not known by that name.", 421)
         if not _is_from_here(headers, hosts[0], scope):
             return _refused("Pages of other sites may not ask this server.", 403)
-        if self._access.knows_secret(headers):
-            return None
+        knows_secret = self._access.knows_secret(headers)
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if self._access.token is not None and scope["path"] == "/" and _same(given, self._access.token):
+        brings_token = self._access.token is not None and _same(given, self._access.token)
+        if scope["path"] == "/" and given and (brings_token or knows_secret):
             response = RedirectResponse("/", 303)  # so that the token is not kept in the address
-            response.set_cookie(_COOKIE, self._access.token, httponly=True, samesite="strict")
+            if brings_token:
+                # "strict" would keep it back when a page of another site, such as one with mails, holds the link.
+                response.set_cookie(_cookie_name(headers), given, httponly=True, samesite="lax")
             return response
+        if knows_secret:
+            return None
         if given or "authorization" in headers:
             async with self._wrong:
                 await asyncio.sleep(_WRONG_SECONDS)
@@ -175,9 +179,15 @@ def _same(given: str, secret: str) -> bool:
     return hmac.compare_digest(given.encode(errors="surrogateescape"), secret.encode(errors="surrogateescape"))
 
 
+def _cookie_name(headers: Headers) -> str:
+    """Browsers send the cookies of a host to all its ports: with the port in its name, each server has its own."""
+    port = re.search(r":(\d+)$", headers.get("host", ""), re.ASCII)
+    return f"hashcli-{port[1] if port else 80}"
+
+
 def _cookie(headers: Headers) -> str:
     try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
+        cookie = SimpleCookie(headers.get("cookie", "")).get(_cookie_name(headers))
     except CookieError:
         return ""
     return cookie.value if cookie else ""

@@ -18,7 +18,7 @@ from hashcli.index.catalog import Item
 from hashcli.index.catalog_file import IndexGoneError
 from hashcli.index.query import Query
 from hashcli.index.results import SearchResult, SearchResults
-from hashcli.index.search import Index, IndexInfo
+from hashcli.index.search import Index, IndexInfo, ModelReplacedError
 from hashcli.serve.parameters import Asked
 from hashcli.serve.thumbnails import encoded_thumbnail
 
@@ -96,7 +96,10 @@ class ServedIndex:
         if known and known[0] == generation and now - known[1] < _ANSWER_SECONDS:
             return known[2]
         query = Query(asked.texts, images, asked.nots, not_images)
-        results = index.search(query, **dict(asked.options))
+        try:
+            results = index.search(query, **dict(asked.options))
+        except ModelReplacedError:
+            results = index.search(query, **dict(asked.options))  # by the new model
         _remember(self._answers, asked, (generation, now, results), _ANSWERS)
         return results
 

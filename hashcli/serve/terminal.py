@@ -82,7 +82,8 @@ async def _answer(index: ServedIndex, reader: asyncio.StreamReader, writer: asyn
 
 def _found(index: Index, question: dict[str, Any]) -> bytes:
     """What Index.search finds, as JSON. Nothing that is kept is used: a photo may just have been deleted."""
-    texts, nots = ([(text, weight) for text, weight in question.pop(key)] for key in ("texts", "nots"))
+    keys = "texts", "images", "nots", "not_images"
+    texts, images, nots, not_images = ([(one, weight) for one, weight in question.pop(key)] for key in keys)
     where, limit = Filter(**question.pop("where")), question.pop("limit")
     if question["k"] > MOST_RESULTS:
         return _NO_ANSWER
@@ -90,7 +91,7 @@ def _found(index: Index, question: dict[str, Any]) -> bytes:
     logger = logging.getLogger("hashcli")
     logger.addHandler(warnings)
     try:
-        query = Query(texts, without_texts=nots)
+        query = Query(texts, images, nots, not_images)
         found = index.search(query, where=where, limit=limit and DistanceLimit(**limit), **question)
     finally:
         logger.removeHandler(warnings)

@@ -64,10 +64,13 @@ def surroundings() -> list[Any]:
     return [hashcli.__version__, os.path.dirname(hashcli.__file__), time.timezone, *time.tzname]
 
 
-def ask(index_folder: Path, query: Query, arguments: Mapping[str, Any]) -> ServedAnswer | None:
-    """The answer of a server to a query in words; `arguments` are those of Index.search_many, `where` and `limit` as
-    the arguments of their classes. None if there is no server, or it cannot answer or does not in time."""
-    question = {"from": surroundings(), "texts": query.texts, "nots": query.without_texts} | dict(arguments)
+def ask(index_folder: Path, question: Mapping[str, Any], query: Query) -> ServedAnswer | None:
+    """The answer of a server to a question, as results of a query; None if there is no server, or it cannot answer or
+    does not in time.
+
+    The question has the `texts`, `images`, `nots` and `not_images` of the query, each with its weight, and the
+    arguments of Index.search, `where` and `limit` as the arguments of their classes. All its paths are absolute.
+    """
     try:
         folder = socket_folder()
         if not is_private(folder):
@@ -75,7 +78,7 @@ def ask(index_folder: Path, query: Query, arguments: Mapping[str, Any]) -> Serve
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_SECONDS)
             connection.connect(os.fspath(socket_path(folder, index_folder)))
-            connection.sendall(json.dumps(question).encode() + b"\n")
+            connection.sendall(json.dumps({"from": surroundings(), **question}).encode() + b"\n")
             answer = json.loads(b"".join(iter(lambda: connection.recv(1 << 16), b"")))
         return _read(query, answer) if answer else None
     except (OSError, ValueError, AttributeError):  # AttributeError: a system without unix sockets

@@ -1,5 +1,5 @@
 // One answer, large, and what can be done with it.
-import { content, facts, make, name, plain, thumbnail } from "./cards.js";
+import { content, facts, hasPhoto, make, name, plain, thumbnail } from "./cards.js";
 
 const find = (selector) => document.querySelector(selector);
 const view = find("#view");
@@ -21,8 +21,7 @@ export const show = (rows, at, { bits, query, selected }) => {
   find("#select").setAttribute("aria-pressed", selected);
   find("#original").href = photo;
   find("#download").href = `${photo}?download`;
-  const hasPhoto = row.kind === "image" || row.photo !== undefined;
-  for (const id of ["like", "captions", "duplicates", "select", "original", "download"]) find(`#${id}`).hidden = !hasPhoto;
+  for (const id of ["like", "captions", "duplicates", "select", "original", "download"]) find(`#${id}`).hidden = !hasPhoto(row);
   if (rows[at + 1]?.kind === "image") make("img").src = thumbnail(rows[at + 1].id, 1600); // so that it is there at once
   if (!view.open) {
     view.showModal();

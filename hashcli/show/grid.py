@@ -305,7 +305,7 @@ _ACTIONS = {
 }
 
 
-class Words(Input):
+class WordsInput(Input):
     """The line to type in."""
 
     cursor_blink = reactive(False)  # nothing is to be drawn while nothing happens, as over SSH
@@ -333,7 +333,7 @@ class PhotoGrid(App[list[str]]):
     CSS = """
     #query { height: 1; }
     #others { width: auto; max-width: 50%; height: 1; text-style: bold; text-wrap: nowrap; text-overflow: ellipsis; }
-    Words { width: 1fr; }
+    WordsInput { width: 1fr; }
     Pictures { height: 1fr; grid-gutter: 0 1; }
     Cell { height: 1fr; }
     Cell Container { height: 1fr; align: center middle; }
@@ -375,8 +375,8 @@ class PhotoGrid(App[list[str]]):
         self._first_words, self._drawing = words, drawing
 
     @property
-    def words(self) -> Words:
-        return self.query_one(Words)
+    def words(self) -> WordsInput:
+        return self.query_one(WordsInput)
 
     @property
     def pictures(self) -> Pictures:
@@ -393,7 +393,7 @@ class PhotoGrid(App[list[str]]):
         with Horizontal(id="query"):
             yield Static(id="others")
             words = self._first_words
-            yield Words(words, placeholder="What are you looking for?", compact=True, select_on_focus=False)
+            yield WordsInput(words, placeholder="What are you looking for?", compact=True, select_on_focus=False)
         yield Pictures(self._drawing)
         yield Static(id="status")
         yield Static(id="keys")
@@ -443,7 +443,7 @@ class PhotoGrid(App[list[str]]):
                 self.words.clear()
             self._search(0)
 
-    def on_words_emptied(self) -> None:
+    def on_words_input_emptied(self) -> None:
         if self._like:
             self._like = None
             self._search(0)

@@ -63,11 +63,14 @@ QUERIES: list[tuple[object, ...]] = [
     ("   moon   landing ", "--all"),
     ("caf\u00e9 \u6708",),
     ("moon", "--quiet", "--all"),
+    ("album/chelsea.png",),
+    ("--image", "2:album/../album/chelsea.png", "--text", "a cat", "--not-image", "album/trip/moon.png"),
+    ("--image", "album/pr\udce9.png", "--for", "texts"),
 ]
 NOT_BY_SERVER: list[tuple[object, ...]] = [
     ("moon", "--all", "--not", "moon"),  # cancel each other
-    ("album/chelsea.png",),
-    ("--image", "album/chelsea.png", "--text", "a cat", "--all"),
+    ("--image", "-"),
+    ("--image", "album/nowhere.png", "--text", "a cat"),
     ("moon", "--after", "someday"),
     ("moon", "--sort", "date", "--for", "texts"),
     ("moon", "-k", 20_000, "--all"),
@@ -271,7 +274,7 @@ def asked(
 
             thread = threading.Thread(target=serve)
             thread.start()
-            answer = terminal_client.ask(album / ".hashcli", library.Query("moon"), {"k": 1})
+            answer = terminal_client.ask(album / ".hashcli", {"k": 1}, library.Query("moon"))
             listening.shutdown(socket.SHUT_RDWR)
             thread.join(20)
             return answer
@@ -319,7 +322,8 @@ def test_a_folder_that_others_can_write_to_is_not_used(
 def test_what_makes_no_sense_is_not_answered(album: Path, server: None, runtime: Path, searched: Any) -> None:
     path = terminal_client.socket_path(runtime / "hashcli", album / ".hashcli")
     own = terminal_client.surroundings()
-    sensible: dict[str, Any] = {"from": own, "texts": [["moon", 1.0]], "nots": [], "where": {}, "limit": None, "k": 3}
+    sensible: dict[str, Any] = {"from": own, "texts": [["moon", 1.0]], "images": [], "nots": [], "not_images": []}
+    sensible |= {"where": {}, "limit": None, "k": 3}
     changes: list[dict[str, Any]] = [{"k": "3"}, {"x": 1}, {"where": []}, {"nots": 1}]
     for question in (
         b"\xff\n",

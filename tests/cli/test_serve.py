@@ -50,7 +50,7 @@ def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
 
 def get(link: str, **headers: str) -> tuple[int, bytes]:
     try:
-        with urllib.request.urlopen(urllib.request.Request(link, headers=headers), timeout=20) as answer:
+        with urllib.request.urlopen(urllib.request.Request(link, headers=headers), timeout=60) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -70,7 +70,7 @@ def test_the_page_and_the_rows_of_the_terminal(hashcli: Run, photos: Path, start
     assert info == {"name": "default"} | json_rows(hashcli("info", "--json"))[0]
     assert info["photos"] == len(PHOTOS)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in errors) == (130, False)
 
 
@@ -90,9 +90,21 @@ def test_others_need_the_token_in_the_link_or_the_password(hashcli: Run, photos:
     here = f"http://127.0.0.1:{port[1]}/"
     assert get(here + "api/info")[0] == 401
     assert get(here + "api/info", Authorization=f"Bearer {link.partition('=')[2]}")[0] == 200
-    _, link = start("--listen", "127.0.0.1", HASHCLI_PASSWORD="correct horse")
+    process, link = start("--listen", "127.0.0.1", HASHCLI_PASSWORD="correct horse")
     assert "token" not in link
     assert get(link + "api/info")[0] == 401
+    process.send_signal(signal.SIGINT)
+    assert "Others can reach it" not in process.communicate(timeout=60)[1]
+
+
+def test_messages_and_the_log_do_not_hold_the_password(hashcli: Run, photos: Path, tmp_path: Path) -> None:
+    hashcli("index", photos / "coffee.png")
+    twice = ("serve", "--name", "default", "--name", "default")  # refused, so that nothing is served
+    for password in (["--password", "correct horse"], ["--password=correct horse"]):
+        said = hashcli(*twice, *password, "--verbose", "--log", "log.txt", status=2).stderr
+        assert "command: hashcli serve" in said
+        assert "horse" not in said
+    assert "horse" not in (tmp_path / "log.txt").read_text()
 
 
 def test_what_stands_in_the_way_is_said(hashcli_process: Run, hashcli: Run, photos: Path, tmp_path: Path) -> None:

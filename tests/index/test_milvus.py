@@ -426,6 +426,18 @@ def test_a_server_without_the_right_token_gives_nothing(
         assert "s3cret" not in text
 
 
+def test_a_collection_whose_maker_was_killed_half_way_is_finished(
+    tiny_model: Path, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_index_with_ties(tmp_path / "ix", tiny_model, 30)
+    with monkeypatch.context() as patch:
+        patch.setattr(milvus.Collection, "_index_codes", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            publish(folder, PublishOptions(address))
+    publish(folder, PublishOptions(address))
+    assert same_as(folder, address)
+
+
 def test_a_collection_of_somebody_else_and_none_at_all(tiny_model: Path, tmp_path: Path, address: str) -> None:
     from pymilvus import CollectionSchema, DataType, FieldSchema
 

@@ -4,6 +4,7 @@ import pytest
 
 from hashcli.errors import HashcliError
 from hashcli.index.milvus_address import MilvusAddress, is_milvus_address, without_passwords
+from hashcli.index.milvus_index import PublishedIndex
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,11 @@ def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
 
 def test_folders_are_no_addresses() -> None:
     assert not any(is_milvus_address(text) for text in ("milvus", "./milvus:/a", "https://photos.example/a", None))
+
+
+@pytest.mark.parametrize("name", ["catalog", "folder"])
+def test_a_collection_has_no_catalog_and_no_folder_and_says_so(name: str) -> None:
+    """No server is asked."""
+    index = PublishedIndex(MilvusAddress.parse("milvus://127.0.0.1:1/archive"))
+    with pytest.raises(HashcliError, match="can be searched, and nothing else"):
+        getattr(index, name)

@@ -18,7 +18,7 @@ from hashcli.hashmodel.registry import find_model
 from hashcli.index.code_index import MemoryCodeIndex
 from hashcli.index.derived_files import map_file
 from hashcli.index.results import WhyNone
-from hashcli.index.search import EmptyIndexError, Index, ModelChangedError, ModelMissingError
+from hashcli.index.search import EmptyIndexError, Index, ModelChangedError, ModelMissingError, ModelReplacedError
 from tests.conftest import PHOTOS, SKIMAGE, Run, json_rows, make_tiny_model
 
 CAPTIONS = {"chelsea": "a cat looks at you", "coffee": "a cup of coffee", "brick": "a red wall"}
@@ -409,7 +409,7 @@ def test_a_model_that_changes_within_a_search_is_an_error(tmp_path: Path, photos
             with library.open_index(tmp_path / "ix") as writer:
                 writer.update(photos / "coins.png", model=other, rehash=True)
 
-        with pytest.raises(HashcliError, match="just been given another hash model"):
+        with pytest.raises(ModelReplacedError, match="just been given another hash model"):
             list(index.search_many(queries()))
         assert len(index.search("a cat")) == 10
 

@@ -39,10 +39,12 @@ def serving(options: ServerOptions) -> Iterator[int]:
     server = Server(options, started.set)
     thread = threading.Thread(target=server.run, args=([listening],))  # where it catches no signals
     thread.start()
-    assert started.wait(20)
-    yield listening.getsockname()[1]
-    server.should_exit = True
-    thread.join(20)
+    try:
+        assert started.wait(60)
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(60)
     assert not thread.is_alive()
 
 

@@ -1,8 +1,10 @@
 """What the server answers: the terminal's rows, items by their ids, and always of the index that is there now."""
 
 import io
+import os
 import shutil
 import zipfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 import hashcli as library
+from hashcli.index.results import SearchResults
+from hashcli.index.search import Index, ModelReplacedError
 from tests.conftest import SKIMAGE, Run, json_rows
 from tests.index.indexing import make_album
 from tests.serve.conftest import HERE
@@ -174,6 +178,8 @@ def test_a_selection_is_a_zip_of_those_that_are_there(changing: TestClient, albu
         index.update()
     found = rows(changing, "text=a+cat&all_copies=1&k=3")
     Path(found[2]["path"]).unlink()
+    os.utime(album.parent / "chelsea.png", (0, datetime(2014, 5, 6, 7, 8, 10).timestamp()))
+    os.utime(album.parent / "trip" / "Chelsea.png", (0, -1e9))  # before the first year that a zip can hold
     answer = changing.post("/api/zip", data={"id": [row["id"] for row in found]})
     assert answer.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
@@ -181,9 +187,18 @@ def test_a_selection_is_a_zip_of_those_that_are_there(changing: TestClient, albu
         names = archive.namelist()
         assert len({name.casefold() for name in names}) == 2
         assert archive.read(names[0]) == (album.parent / "chelsea.png").read_bytes()
+        dates = {entry.date_time for entry in archive.infolist()}
+        assert dates == {(2014, 5, 6, 7, 8, 10), (1980, 1, 1, 0, 0, 0)}
+    with library.open_index(album) as index:
+        index.update()  # which then does not hold the photo any more
+    answer = changing.post("/api/zip", data={"id": [row["id"] for row in found]})
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == names
     assert changing.post("/api/zip", data={"id": [found[2]["id"]]}).status_code == 404
     assert changing.post("/api/zip", data={}).status_code == 400
-    assert changing.post("/api/zip", data={"id": ["0-1-000000000000"] * 1001}).status_code == 400
+    for number in (1001, 5000):
+        answer = changing.post("/api/zip", data={"id": ["0-1-000000000000"] * number})
+        assert (answer.status_code, answer.json()["error"]) == (400, "A zip holds 1 to 1000 photos.")
 
 
 @pytest.mark.parametrize(
@@ -263,6 +278,21 @@ def test_the_next_answer_is_of_an_index_that_took_its_place(changing: TestClient
         assert status == (200 if row["id"] in {new["id"] for new in after} else 404)
 
 
+def test_a_search_within_which_the_index_gets_another_model_is_run_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search, calls = Index.search, []
+
+    def replaced_once(index: Index, *arguments: Any, **options: Any) -> SearchResults:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise ModelReplacedError("The index has just been given another hash model.")
+        return search(index, *arguments, **options)
+
+    monkeypatch.setattr(Index, "search", replaced_once)
+    assert named(rows(client, "text=a+cat&k=1")) == ["chelsea.png"]
+
+
 def test_several_indexes_are_searched_by_their_names(shared_album: Path, tmp_path: Path) -> None:
     from hashcli.serve.app import ServerOptions, create_app
 
@@ -289,6 +319,11 @@ def test_openapi_describes_every_route_and_parameter(client: TestClient) -> None
     for name in parameters - {"image", "not_image", "index"}:
         assert client.get(f"/api/search?text=a&{name}=2020").status_code in (200, 400)
         assert "no parameter" not in client.get(f"/api/search?text=a&{name}=2020").text
+    (cat,) = rows(client, "text=a+cat&k=1")
+    similar = {one["name"] for one in document["paths"]["/api/similar/{id}"]["get"]["parameters"]}
+    assert parameters - similar == {"index"}
+    assert client.get(f"/api/similar/{cat['id']}?index=album").status_code == 400
+    assert "download" in {one["name"] for one in document["paths"]["/api/photo/{id}"]["get"]["parameters"]}
     described = document["components"]["schemas"]["Result"]["properties"]
     for row in rows(client, "text=a+cat&for=both"):
         assert set(row) <= set(described)

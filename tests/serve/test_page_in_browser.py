@@ -1,9 +1,11 @@
 """The page that searches, in a real browser, where one is installed."""
 
+import asyncio
 import base64
 import json
 import os
 import shutil
+import threading
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -14,7 +16,10 @@ import pytest
 from PIL import Image
 
 import hashcli as library
+from hashcli.index.search import IndexInfo
 from hashcli.serve.app import ServerOptions
+from hashcli.serve.security import Access
+from hashcli.serve.served_index import ServedIndex
 from tests.benchmarks.material import make_index
 from tests.conftest import SKIMAGE
 from tests.serve.conftest import make_served_album, serving
@@ -37,6 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hostile = folder / f"{HOSTILE}.png".replace("/", "")
     Image.open(SKIMAGE / "coins.png").rotate(180).save(hostile)
     hostile.with_suffix(".txt").write_text(f"hostile {HOSTILE} coins \u202egnp.\n")
+    os.utime(folder / "trip" / "moon.png", (0, 1_000_000_000))  # of another year than the others
     with library.open_index(folder / ".hashcli") as index:
         index.update()
     (folder / "gone.png").unlink()
@@ -49,6 +55,17 @@ def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     options = ServerOptions({"album": folder / ".hashcli"}, thumbnails=tmp_path_factory.mktemp("thumbnails"))
     with serving(options) as port:
         yield f"http://127.0.0.1:{port}/"
+
+
+@pytest.fixture(scope="module")
+def two_indexes(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ServerOptions:
+    """A second index beside the album: it holds one photo, coffee.png, and a text that is about no photo."""
+    other = tmp_path_factory.mktemp("other")
+    shutil.copy(SKIMAGE / "coffee.png", other)
+    (other / "lines.txt").write_text("A cup of tea.\n")
+    with library.open_index(other / ".hashcli", create=True) as index:
+        index.update([other, other / "lines.txt"])
+    return ServerOptions({"album": folder / ".hashcli", "other": other / ".hashcli"})
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +89,12 @@ def page(browser: Browser, server: str) -> "Page":
     return Page(browser, server)
 
 
+# Messages go away after some seconds.
+KEEP_WHAT_IS_SAID = """window.heard = "";
+    for (const place of document.querySelectorAll(".said"))
+        new MutationObserver(() => { heard += place.textContent; }).observe(place, { childList: true });"""
+
+
 class Page:
     """The page, and what a person sees of it."""
 
@@ -84,6 +107,7 @@ class Page:
         media = {"media": "", "features": [{"name": "prefers-color-scheme", "value": scheme}]}
         self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
         self.browser.get(self.server + query)
+        self.browser.execute_script(KEEP_WHAT_IS_SAID)
         self.browser.get_log("browser")
         if query:
             self.wait_for_answers()
@@ -112,6 +136,11 @@ class Page:
         script += "one.dispatchEvent(new Event('change', { bubbles: true }))"
         self.browser.execute_script(script, selector, value)
 
+    def type(self, text: str) -> None:
+        """What typing the words without a pause does."""
+        script = "const words = document.querySelector('#words'); words.value = arguments[0]; "
+        self.browser.execute_script(script + "words.dispatchEvent(new Event('input'))", text)
+
     def is_open(self) -> bool:
         return bool(self.run("document.querySelector('#view').open"))
 
@@ -129,12 +158,11 @@ class Page:
 
 def test_answers_appear_while_typing_and_the_address_holds_the_query(page: Page) -> None:
     page.show()
-    press(page.browser, *"a cat")
+    page.type("a cat")
     page.wait_for_first("chelsea.png")
     wait_for(lambda: page.browser.current_url.endswith("?text=a+cat"))
-    page.browser.execute_script("document.querySelector('#words').select()")
     page.browser.execute_async_script("setTimeout(arguments[0], 2100)")  # a pause, after which another search begins
-    press(page.browser, *"coffee")
+    page.type("coffee")
     page.wait_for_first("coffee.png")
     page.browser.back()
     page.wait_for_first("chelsea.png")
@@ -159,10 +187,9 @@ def test_no_error_and_no_request_to_anywhere_else(page: Page) -> None:
 
 def test_words_removed_before_the_answers_are_counted_ask_for_nothing_more(page: Page) -> None:
     page.show("?text=a+cat&for=both")
-    script = "const words = document.querySelector('#words'); words.value = ''; words.dispatchEvent(new Event('input'))"
     for pause in (0, 60, 120, 180):  # a search begins 120 ms after a key, and its answers are counted 300 ms after them
         page.browser.execute_async_script(f"setTimeout(arguments[0], {pause})")
-        page.browser.execute_script(script)
+        page.type("")
         wait_for(lambda: "photos and" in page.text("#status"))
         page.browser.execute_async_script("setTimeout(arguments[0], 500)")
         page.browser.back()
@@ -190,19 +217,84 @@ def test_a_photo_is_dropped_pasted_and_combined_with_words(page: Page) -> None:
         page.give_photo(SKIMAGE / "coffee.png", event)
         page.wait_for_first("coffee.png")
         assert page.run("document.querySelectorAll('#examples img').length") == 1
-    page.browser.execute_script("document.querySelector('#words').focus()")
-    press(page.browser, *"a cat")
-    wait_for(lambda: page.names()[:1] == ["chelsea.png"])
+    page.type("a cat")
+    page.wait_for_first("chelsea.png")
     page.browser.refresh()
     page.wait_for_first("chelsea.png")
     page.browser.find_element("css selector", "#examples button").click()
     wait_for(lambda: "image=" not in page.browser.current_url)
 
 
+def test_the_link_with_the_token_opens_the_page_from_another_site_and_again(browser: Browser, folder: Path) -> None:
+    with serving(ServerOptions({"album": folder / ".hashcli"}, Access(token="secret"))) as port:
+        address = f"http://127.0.0.1:{port}/"
+        page = Page(browser, address)
+        for _ in range(2):
+            browser.get(f"data:text/html,<a href='{address}?token=secret'>photos</a>")
+            browser.find_element("css selector", "a").click()
+            wait_for(lambda: browser.current_url == address)
+            wait_for(lambda: "photos and" in page.text("#status"))
+        page.show("?text=a+cat")
+        page.wait_for_first("chelsea.png")
+
+
+def test_words_may_be_typed_before_the_server_has_said_what_it_holds(
+    browser: Browser, two_indexes: ServerOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_be_said = threading.Event()
+    info = ServedIndex.info
+
+    async def late_info(index: ServedIndex) -> IndexInfo:
+        while not may_be_said.is_set():
+            await asyncio.sleep(0.01)
+        return await info(index)
+
+    monkeypatch.setattr(ServedIndex, "info", late_info)
+    with serving(two_indexes) as port:
+        page = Page(browser, f"http://127.0.0.1:{port}/")
+        browser.get(page.server)
+        page.type("a cat")
+        wait_for(lambda: "text=a+cat" in browser.current_url)
+        may_be_said.set()
+        page.wait_for_first("chelsea.png")
+        assert "of 256 bits" in page.text("#status")
+        assert page.run("document.querySelector('#index').hidden") is False
+
+
+def test_words_typed_before_the_page_s_script_is_there_are_searched(page: Page, browser: Browser) -> None:
+    script = """new MutationObserver((_, observer) => {
+        const words = document.querySelector("#words");
+        if (words) { words.value = "a cat"; observer.disconnect(); }
+        }).observe(document, { childList: true, subtree: true })"""
+    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+    try:
+        browser.get(page.server)
+        page.wait_for_first("chelsea.png")
+    finally:
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
+def test_another_index_is_chosen_and_left_again(browser: Browser, two_indexes: ServerOptions) -> None:
+    with serving(two_indexes) as port:
+        page = Page(browser, f"http://127.0.0.1:{port}/")
+        page.show("?text=a+cat&all=1")
+        page.choose("#index", "other")
+        page.wait_for_first("coffee.png")
+        browser.back()
+        page.wait_for_first("chelsea.png")
+        assert page.run("document.querySelector('#index').value") == "album"
+        press(browser, "ARROW_DOWN", "d")
+        wait_for(lambda: page.run("document.querySelector('#near').hidden") is False)
+        page.choose("#index", "other")
+        wait_for(lambda: "1 photos and 1 texts" in page.text("#status"))
+        assert page.run("document.querySelector('#near').hidden") is True
+        assert "max_distance" not in browser.current_url
+
+
 def test_what_is_no_photo_is_said(page: Page, folder: Path) -> None:
     page.show()
     page.give_photo(folder / "chelsea.txt", "drop")
-    wait_for(lambda: "cannot be read" in page.text("body > .said"))
+    wait_for(lambda: "cannot be read" in page.run("window.heard"))
 
 
 def test_filters_tell_how_many_answers_and_limit_them(page: Page, folder: Path) -> None:
@@ -215,6 +307,10 @@ def test_filters_tell_how_many_answers_and_limit_them(page: Page, folder: Path) 
     wait_for(lambda: page.names() == ["moon.png"])
     page.choose("#type", "")
     page.choose("#folder", "")
+    wait_for(lambda: "(" in page.text("#year"))
+    years: list[str] = page.run("[...document.querySelectorAll('#year option')].map((one) => one.value)")
+    assert len(years) > 2
+    assert years == ["", *sorted(years[1:], reverse=True)]
     page.choose("#sort", "date")
     wait_for(lambda: "newest" in page.text("#status"))
     newest = str(page.run("document.querySelector('.facts:not(.folder)').textContent"))
@@ -222,6 +318,29 @@ def test_filters_tell_how_many_answers_and_limit_them(page: Page, folder: Path) 
     page.choose("#year", year)
     wait_for(lambda: f"after={year}&before={int(year) + 1}" in page.browser.current_url)
     page.wait_for_answers()
+
+
+def test_dates_of_the_address_are_shown_as_a_year_or_as_days(page: Page) -> None:
+    def dates() -> list[str]:
+        shown: list[str] = page.run("['#year', '#after', '#before'].map((one) => document.querySelector(one).value)")
+        return shown
+
+    page.browser.get(page.server + "?text=a+cat&after=2020&before=2024-07")
+    wait_for(lambda: dates() == ["", "2020-01-01", "2024-07-01"])
+    page.browser.get(page.server + "?text=a+cat&after=2020&before=2021")
+    wait_for(lambda: dates() == ["2020", "", ""])
+
+
+def test_only_a_photo_can_be_opened(browser: Browser, two_indexes: ServerOptions) -> None:
+    with serving(two_indexes) as port:
+        page = Page(browser, f"http://127.0.0.1:{port}/")
+        opened = []
+        for kind in ("texts", "photos"):
+            page.show(f"?index=other&text=a+cup&for={kind}&all=1")
+            browser.execute_script("window.open = (address) => { window.opened = address; }")
+            press(browser, "ARROW_DOWN", "o")
+            opened.append(page.run("window.opened ?? null"))
+    assert [bool(address) for address in opened] == [False, True]
 
 
 def test_keys_alone_do_everything(page: Page, browser: Browser) -> None:
@@ -263,16 +382,30 @@ def test_a_selection_is_saved_as_zip_and_list(page: Page, browser: Browser, fold
     wait_for(lambda: page.text("#selected") == "2 selected")
     chosen = page.names()[:2]
     browser.find_element("css selector", "#zip").click()
-    wait_for((browser.downloads / "photos.zip").exists)
+    wait_for(lambda: zipfile.is_zipfile(browser.downloads / "photos.zip"))
     with zipfile.ZipFile(browser.downloads / "photos.zip") as archive:
         assert archive.namelist() == chosen
     browser.find_element("css selector", "#list").click()
-    wait_for((browser.downloads / "photos.txt").exists)
-    paths = (browser.downloads / "photos.txt").read_text().splitlines()
+    listed = browser.downloads / "photos.txt"
+    wait_for(lambda: listed.exists() and len(listed.read_text().splitlines()) == 2)
+    paths = listed.read_text().splitlines()
     assert [Path(path).name for path in paths] == chosen
     assert all(Path(path).exists() for path in paths)
     browser.find_element("css selector", "#clear").click()
     assert page.run("document.querySelectorAll('.pick:checked').length") == 0
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_selection_that_cannot_be_saved_is_kept(page: Page, browser: Browser, width: int) -> None:
+    page.show("?text=a+cup+of+coffee&all=1", width=width)
+    browser.find_elements("css selector", ".pick")[page.names().index("gone.png")].click()
+    browser.find_element("css selector", "#zip").click()
+    wait_for(lambda: "None of these photos is there any more." in page.run("window.heard"))
+    assert browser.current_url.endswith("?text=a+cup+of+coffee&all=1")
+    assert page.text("#selected") == "1 selected"
+    edge = "document.querySelector('{}').getBoundingClientRect().{}"
+    said, selected = page.run(f"[{edge.format('body > .said', 'bottom')}, {edge.format('#selection', 'top')}]")
+    assert said < selected  # so that the message can be seen
 
 
 def test_a_photo_that_vanished_is_said_to_be_gone(page: Page) -> None:
@@ -362,10 +495,10 @@ def test_every_text_has_contrast_in_light_and_dark(page: Page, scheme: str) -> N
 
 
 def test_screen_readers_have_a_name_for_everything(page: Page, browser: Browser) -> None:
-    page.show("?text=a+cat&all=1&for=both")
+    page.show()
+    page.choose("#for", "both")
     page.give_photo(SKIMAGE / "coffee.png", "drop")
-    wait_for(lambda: bool(page.run("document.querySelectorAll('#examples img').length")))
-    page.wait_for_answers()
+    page.wait_for_first("coffee.png")
     nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     shown = [
         (node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node.get("ignored")
@@ -374,7 +507,7 @@ def test_screen_readers_have_a_name_for_everything(page: Page, browser: Browser)
     assert {"search", "searchbox", "button", "combobox", "heading", "status", "checkbox", "image"} <= roles
     named = roles & {"button", "link", "image", "heading", "region", "searchbox", "combobox", "checkbox", "Date"}
     assert [each for each in shown if each[0] in named and not each[1]] == []
-    assert ("button", "chelsea.png") in shown
+    assert ("button", "coffee.png") in shown
     ids = page.run("[...document.querySelectorAll('[id]')].map((one) => one.id)")
     assert len(ids) == len(set(ids))
 
