@@ -239,6 +239,8 @@ def test_the_command_searches_a_collection_as_an_index(
     facts = json_rows(hashcli("info", "--index", address, "--json", **token))[0]
     assert (facts["photos"], facts["texts"], facts["machines"]) == (13, 2, {"attic": 15})
     assert "13" in hashcli("info", "--index", address, **token).stdout
+    hashcli(*index, "--publish", address + "_2", "--approximate", **token)
+    assert "approximate" in hashcli("info", "--index", address + "_2", **token).stdout
 
 
 def test_paths_can_be_addresses_or_no_utf_8(tiny_model: Path, tmp_path: Path, album: Path, address: str) -> None:
