@@ -220,9 +220,10 @@ class Collection:
         name = self.address.collection
         try:
             self._asked(lambda: self._server.create_collection(name, schema, timeout=_WRITING), _WRITING)
-        except MilvusError:  # another machine may just have made it
+        except MilvusError:
             if not self.exists():
                 raise
+            return  # another machine has just made it, and says how its codes are searched
         self._index_codes(properties)
 
     def _index_codes(self, properties: Properties) -> None:
