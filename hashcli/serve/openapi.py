@@ -62,7 +62,7 @@ _INDEXES = {
             "type": "array",
             "items": {
                 "type": "object",
-                "description": "The row of `hashcli info --json`; of an index that cannot be read, why.",
+                "description": "What the index holds; if it cannot be read, why.",
                 "required": ["name"],
                 "properties": {"name": {"type": "string"}, "error": {"type": "string"}},
             },
