@@ -104,7 +104,8 @@ def own_album(album: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def runtime(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder in which the system lets the user's programs meet; its name is short, as those of sockets must be.
-    Servers have all the time that they need, and processes import what is imported here: they only meet their own kind."""
+    Servers have all the time that they need, and processes import what is imported here, as both must be of one kind.
+    """
     monkeypatch.setattr(terminal_client, "_SECONDS", 60.0)
     with tempfile.TemporaryDirectory(prefix="hc-", dir="/tmp") as folder:
         environment |= {"XDG_RUNTIME_DIR": folder, "PYTHONPATH": os.pathsep.join(sys.path)}
