@@ -1,4 +1,4 @@
-"""An index as the server uses it: in one thread of its own, always the index that is there now, its items by ids."""
+"""An index as the server uses it: in threads of its own, always the index that is there now, its items by ids."""
 
 import asyncio
 import hashlib
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_READERS = 2  # for each index: while one waits for the disk, or computes without Python's lock, the other goes on
 _ANSWERS = 16  # that are kept, for those who scroll through them
 _ANSWER_SECONDS = 30
 _PHOTOS = 64  # that were searched by, about 150 kB each
@@ -46,13 +47,27 @@ class QueryPhoto:
     thumbnail: bytes = b""
 
 
+class _Reader:
+    """The index, opened in a thread of its own, and how much that has to do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.index, self.thread, self.at_work = Index(folder), ThreadPoolExecutor(1), 0
+
+    def current(self) -> Index:
+        """The index, opened anew if another one has taken its place. In its thread."""
+        try:
+            self.index.catalog.check_is_there()
+        except IndexGoneError:
+            self.index.close()
+        return self.index
+
+
 class ServedIndex:
-    """One index. Its methods may be called in the event loop; what they read is read in a thread of the index."""
+    """One index. Its methods may be called in the event loop; what they read is read in the threads of its readers."""
 
     def __init__(self, folder: Path, name: str, number: int, decoders: ThreadPoolExecutor) -> None:
         self.name, self.number = name, number
-        self._index = Index(folder)
-        self._thread = ThreadPoolExecutor(1)
+        self._readers = [_Reader(folder) for _ in range(_READERS)]
         self._decoders = decoders
         self._answers: OrderedDict[Asked, tuple[int, float, SearchResults]] = OrderedDict()
         # By the ids of uploads, and by the ids of items with the hashes of their contents.
@@ -60,23 +75,21 @@ class ServedIndex:
 
     @property
     def folder(self) -> Path:
-        return self._index.folder
+        return self._readers[0].index.folder
 
     async def do(self, work: Callable[[Index], T]) -> T:
-        """Do some work with the index that is there now, in its thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(self._current()))
-
-    def _current(self) -> Index:
-        """The index, opened anew if another one has taken its place. In its thread."""
+        """Do some work with the index that is there now, in the thread of the reader with the least to do."""
+        reader = min(self._readers, key=lambda one: one.at_work)
+        reader.at_work += 1
         try:
-            self._index.catalog.check_is_there()
-        except IndexGoneError:
-            self._index.close()
-        return self._index
+            return await asyncio.get_running_loop().run_in_executor(reader.thread, lambda: work(reader.current()))
+        finally:
+            reader.at_work -= 1
 
     def close(self) -> None:
-        self._thread.submit(self._index.close).result()
-        self._thread.shutdown()
+        for reader in self._readers:
+            reader.thread.submit(reader.index.close).result()
+            reader.thread.shutdown()
 
     async def info(self) -> IndexInfo:
         return await self.do(Index.info)
