@@ -8,9 +8,11 @@ No GPU is needed: about half an hour on two idle cores. Every slow stage leaves 
 was stopped goes on where it was; give an empty --work to begin anew. The parts are in `lite_256/` beside this file,
 and every choice in `lite_256/settings.py`.
 
-How the model is made. MiniLM turns a sentence into a vector t; that is never trained. For a photo there are two guesses
-at the vector of a sentence that would describe it, both from the features of a frozen EfficientNet-Lite0, the mean over
-the photo of its last layer's and of those of one in the middle; the first one also from the photo's colours:
+How the model is made. MiniLM turns a sentence into a vector t; that is never trained, but a small network m(t) moves it
+to where photos are, and learns besides to tell two captions of one photo from those of others. For a photo there are
+two guesses at the vector of a sentence that would describe it, both from the features of a frozen EfficientNet-Lite0,
+the mean over the photo of its last layer's and of those of one in the middle; the first one also from the photo's
+colours:
 
   a  the mean of four networks of one hidden layer, each trained on three quarters of the photo-caption pairs of
      Flickr8k and COCO together to tell the right caption from others (the symmetric InfoNCE loss: van den Oord et al.
@@ -19,8 +21,8 @@ the photo of its last layer's and of those of one in the middle; the first one a
   c  the mean of the vectors of the 1,000 ImageNet class names, weighted by the classifier's probabilities (ConSE:
      Norouzi et al. 2013). It knows things that no caption shows, and nothing of how they are arranged.
 
-sqrt(1 - w) <a, unit(t + t U)> + sqrt(w) <c, t> is the teacher, with more of c for photos without captions. Two linear
-hash layers, [a, c] -> 256 and t -> 256, start from the teacher's principal directions, rotated so that signs lose
+sqrt(1 - w) <a, m(t)> + sqrt(w) <c, t> is the teacher, with more of c for photos without captions. Two linear hash
+layers, [a, c] -> 256 and [m(t), t] -> 256, start from the teacher's principal directions, rotated so that signs lose
 little (ITQ: Gong & Lazebnik 2011), and are then trained on the signs themselves to rank as the teacher does, to find
 the right caption, to prefer its own colours, and to find the photos that a word fits.
 """
@@ -37,10 +39,11 @@ from lite_256.card import FAILURES_FILE, card, describe
 from lite_256.data import CLASS_TEXTS, Data, Sources, cached, read_data
 from lite_256.failures import draw_failures
 from lite_256.folder import MEASURED_PHOTOS, MEASURED_TEXTS, Outputs, run_folder, write_folder
-from lite_256.hash_layers import HashPairs, HashTrainingSet, ImageHead, Sentences, TextHead, load_hash, train_hash
+from lite_256.hash_layers import HashPairs, HashTrainingSet, ImageHead, TextHead, load_hash, train_hash
 from lite_256.image_tower import export_backbone, image_features
 from lite_256.measure import bit_health, check_graphs, equal_bits, measure, measure_match
 from lite_256.projections import (
+    TextTrainingSet,
     class_names,
     fit_projections,
     fit_text_map,
@@ -50,7 +53,7 @@ from lite_256.projections import (
     teacher_sentences,
     unit,
 )
-from lite_256.settings import CLASS_SHARE, PAIRS
+from lite_256.settings import CLASS_SHARE, FIVE, PAIRS, WIDTH
 from lite_256.text_tower import sentence_vectors
 
 
@@ -74,22 +77,28 @@ def train(data: Data, work: Path, seed: int) -> tuple[ImageHead, TextHead, Path,
     words = torch.from_numpy(data.words)
     print("Projections", flush=True)
     projection_set = make_projection_training_set(features, centred, words)
-    text_map = fit_text_map(projection_set, torch.cat(loose), work, seed)
+    captions = torch.cat([centred[part].view(-1, 5, WIDTH) for part in FIVE])
+    text_map = fit_text_map(projection_set, TextTrainingSet(torch.cat(loose), captions), work, seed)
     folds = fit_projections(projection_set, text_map, work, seed)
     guesses, guessed = make_guesses(features, class_names(sentences), folds)
-    images, texts = ImageHead(guesses), TextHead(centre)
+    images, texts = ImageHead(guesses), TextHead(centre, text_map)
     print("Hash layers", flush=True)
-    in_both = [Sentences(vectors, teacher_sentences(vectors, text_map)) for vectors in loose]
+    in_both = partial(teacher_sentences, text_map=text_map)
     pairs = {
         part: HashPairs(
             guessed[part],
-            Sentences(centred[part], teacher_sentences(centred[part], text_map)),
-            centred[f"{part}, other colours"],
+            in_both(centred[part]),
+            in_both(centred[f"{part}, other colours"]),
         )
         for part in PAIRS
     }
     hash_set = HashTrainingSet(
-        pairs, guessed["general"], guessed["tagged"], words, projection_set.words, in_both, text_map
+        pairs,
+        guessed["general"],
+        guessed["tagged"],
+        words,
+        in_both(projection_set.words),
+        [in_both(vectors) for vectors in loose],
     )
     fit = partial(train_hash, images.hash, texts.hash, hash_set, seed)
     load_hash(images.hash, texts.hash, cached(work / "hash.npy", fit))
@@ -101,7 +110,7 @@ def train(data: Data, work: Path, seed: int) -> tuple[ImageHead, TextHead, Path,
     share = {"dev": CLASS_SHARE["train"], "held out": CLASS_SHARE["coco"], "mirflickr": CLASS_SHARE["general"]}
     teacher = Outputs(
         {part: teacher_photos(guessed[part][0], share[part]) for part in MEASURED_PHOTOS},
-        {part: teacher_sentences(centred[part], text_map) for part in MEASURED_TEXTS},
+        {part: in_both(centred[part]) for part in MEASURED_TEXTS},
     )
     return images, texts, backbone, heads, teacher
 

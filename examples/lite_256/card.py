@@ -23,12 +23,13 @@ Both pretrained parts stay frozen. For a photo there are two guesses at the sent
 One is by {folds} small networks, joined into one, on the features of the last layer, of one in the middle, and on the
 colours of the photo: histograms of the whole, of where the backbone sees most, and of the middle. They are trained on
 photo-caption pairs of two kinds together (InfoNCE), where a photo must also prefer its caption to the same one with
-other colours in it, and on photos with labels and tags. The other guess is the mean of ImageNet's class names weighted
-by the classifier's probabilities (ConSE, Norouzi et al. 2013). Together they score a sentence: the float teacher, which
-leans more on the class names for photos that are unlike those with captions. Two linear layers to {bits} outputs start
-from ITQ (Gong & Lazebnik 2011) and learn, through the sign, to rank as that teacher does and to find the right caption:
-mostly with one side's floats against the other's signs, as `hashcli search` ranks, and also from the first 64 and 128
-bits alone. Bit *i* is 1 where output *i* > 0.
+other colours in it, and on photos with labels and tags. A sentence's vector, too, is moved by a small network, which
+learns with them, and to tell two captions of one photo from those of others. The other guess at a photo is the mean of
+ImageNet's class names weighted by the classifier's probabilities (ConSE, Norouzi et al. 2013). Together they score a
+sentence: the float teacher, which leans more on the class names for photos that are unlike those with captions. Two
+linear layers to {bits} outputs start from ITQ (Gong & Lazebnik 2011) and learn, through the sign, to rank as that
+teacher does and to find the right caption: mostly with one side's floats against the other's signs, as `hashcli search`
+ranks, and also from the first 64 and 128 bits alone. Bit *i* is 1 where output *i* > 0.
 
     pip install '.[recipe]'
     python examples/train_lite_256.py --flickr8k DIR --pairs DIR --general-photos DIR --coco-captions FILE \\
@@ -40,7 +41,7 @@ bits alone. Bit *i* is 1 where output *i* > 0.
 | {coco_photos:,} photos of COCO train2017 with a caption each | pairs | captions CC BY 4.0, photos research |
 | {tagged:,} photos of MIRFlickr-25K with its {labels} labels and {tags} of its tags | words for photos | research |
 | {general:,} photos of ADE20K, COCO and ImageNet, without captions | keeping the codes general | research |
-| {coco:,} captions of COCO val2017, without photos | sentences to rank | CC BY 4.0 |
+| {coco:,} captions of COCO val2017, five of a photo, without photos | sentences to rank and tell apart | CC BY 4.0 |
 | {flickr30k:,} captions of Flickr30k, without photos | sentences to rank | research |
 | names and definitions of ImageNet's classes | the second guess | MIT (open_clip), WordNet licence |
 
@@ -54,7 +55,7 @@ bits alone. Bit *i* is 1 where output *i* > 0.
 - `text.onnx`, `tokenizer.json`: `input_ids`, `attention_mask` int64 [n, tokens], at most {tokens} tokens -> `output`.
   Weights int8, arithmetic float32. It is stored as a query needs it: open it with graph optimisation off.
 - `student.safetensors`: the image backbone, the layers on it and both hash layers for torch. Matrices are float16.
-  MiniLM and ImageNet's classifier are stored once, as int8, in `text.onnx` and `image.onnx`.
+  MiniLM, the network on it and ImageNet's classifier are stored once, as int8, in `text.onnx` and `image.onnx`.
 - `model.json`: what a program needs to know, with the figures below and the digests of the files.
 
 ## Measured

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,9 +64,7 @@ def read_data(sources: Sources) -> Data:
     general = sorted(sources.general_photos.rglob("*.jpg"))
     photos["general"] = [photo for photo in general if photo not in left_out]
     annotations = json.loads(sources.coco_captions.read_text(encoding="utf-8"))["annotations"]
-    texts["coco captions"] = [
-        annotation["caption"].strip() for annotation in sorted(annotations, key=lambda one: int(one["id"]))
-    ]
+    texts["coco captions"] = five_of_each(annotations)
     known = set(texts["train"])
     more = sorted(set(sources.flickr30k_captions.read_text(encoding="utf-8").splitlines()) - known)
     texts["flickr30k captions"] = more[:: max(1, len(more) // LOOSE_SENTENCES)][:LOOSE_SENTENCES]
@@ -91,6 +90,14 @@ def flickr8k(folder: Path) -> tuple[dict[str, list[Path]], dict[str, list[str]]]
     names = {part: (folder / f"Flickr_8k.{part}Images.txt").read_text().split() for part in ("train", "dev")}
     photos = {part: [folder / "Flicker8k_Dataset" / name for name in names[part]] for part in names}
     return photos, {part: [text for name in names[part] for text in captions[name]] for part in names}
+
+
+def five_of_each(annotations: list[dict[str, Any]]) -> list[str]:
+    """Of COCO's captions five of each photo in a row; photos with fewer are left out."""
+    of_photo: dict[int, list[str]] = {}
+    for annotation in sorted(annotations, key=lambda one: (int(one["image_id"]), int(one["id"]))):
+        of_photo.setdefault(annotation["image_id"], []).append(annotation["caption"].strip())
+    return [caption for captions in of_photo.values() if len(captions) >= 5 for caption in captions[:5]]
 
 
 def class_texts() -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from hashcli.distillation.itq import itq_rotation, principal_directions
 from hashcli.distillation.losses import balance, code_scores, ranking_divergence
 from hashcli.distillation.rank import start_layer
-from lite_256.projections import Guesses, map_text, right_share, teacher_photos, unit
+from lite_256.projections import Guesses, TextMap, right_share, teacher_photos, teacher_sentences, unit
 from lite_256.settings import (
     BITS,
     CAPTIONS,
@@ -42,68 +42,54 @@ class ImageHead(nn.Module):
 class TextHead(nn.Module):
     """`centre` is the mean sentence: photos and sentences are each centred, or every bit would tell which is which."""
 
-    def __init__(self, centre: Tensor) -> None:
+    def __init__(self, centre: Tensor, text_map: TextMap) -> None:
         super().__init__()
         self.centre: Tensor
         self.register_buffer("centre", centre)
-        self.hash = nn.Linear(WIDTH, BITS)
+        self.text_map = text_map
+        self.hash = nn.Linear(2 * WIDTH, BITS)
 
     def forward(self, sentences: Tensor) -> Tensor:  # [n, WIDTH] -> [n, BITS]
-        outputs: Tensor = self.hash(unit(sentences - self.centre))
+        outputs: Tensor = self.hash(teacher_sentences(unit(sentences - self.centre), self.text_map))
         return outputs
-
-
-@dataclass(frozen=True)
-class Sentences:
-    """`vectors` are centred unit vectors [n, WIDTH]; `teacher` is as the teacher scores them, [n, 2 * WIDTH]."""
-
-    vectors: Tensor
-    teacher: Tensor
-
-    def __getitem__(self, rows: Tensor) -> "Sentences":
-        return Sentences(self.vectors[rows], self.teacher[rows])
-
-    def some(self, n: int) -> "Sentences":
-        return self[torch.randint(len(self.vectors), (n,))]
 
 
 @dataclass(frozen=True)
 class HashPairs:
     """Views of photos, each [photos, 2 * WIDTH], and their captions, CAPTIONS in a row for each photo. `others` are the
-    captions with other colours, centred; zero for captions without colours."""
+    captions with other colours; zero for captions without colours."""
 
     views: list[Tensor]
-    captions: Sentences
+    captions: Tensor
     others: Tensor
 
 
 @dataclass(frozen=True)
 class HashTrainingSet:
-    """The hash layers' training set."""
+    """The hash layers' training set. Photos have two guesses and sentences two parts, as the teacher has them: both are
+    [n, 2 * WIDTH]."""
 
     pairs: dict[str, HashPairs]
-    general: list[Tensor]  # views, each [photos, 2 * WIDTH]
+    general: list[Tensor]  # views of photos
     tagged: list[Tensor]
     fitting: Tensor  # which words fit the tagged photos, bool [photos, words]
-    words: Tensor  # their vectors, bare and in a sentence, [2, words, WIDTH]
-    loose: list[Sentences]  # that belong to no photo we have
-    text_map: Tensor
+    words: Tensor  # bare and in a sentence, [2, words, 2 * WIDTH]
+    loose: list[Tensor]  # sentences that belong to no photo we have
 
 
 def start_from_itq(images: nn.Linear, texts: nn.Linear, training_set: HashTrainingSet, seed: int) -> None:
     pairs = training_set.pairs.values()
     guesses = torch.cat([*[one.views[0] for one in pairs], training_set.general[0]])
-    sentences = torch.cat([*[one.captions.vectors for one in pairs], *[one.vectors for one in training_set.loose]])
+    sentences = torch.cat([*[one.captions for one in pairs], *training_set.loose])
     some = torch.randperm(len(sentences), generator=torch.Generator().manual_seed(seed))[: 2 * len(guesses)]
-    samples = torch.cat([guesses[:, :WIDTH], map_text(sentences[some], training_set.text_map)])
+    samples = torch.cat([guesses[:, :WIDTH], sentences[some, :WIDTH]])
     training = (samples - samples.mean(0)).numpy()
     directions = principal_directions(training, BITS)
     basis = torch.from_numpy(directions @ itq_rotation(training @ directions, seed)).float()
-    mapped = basis + training_set.text_map @ basis
     share = CLASS_SHARE["general"]
-    both = torch.cat([math.sqrt(1 - share) * basis, math.sqrt(share) * mapped])
+    both = torch.cat([math.sqrt(1 - share) * basis, math.sqrt(share) * basis])
     images.load_state_dict(start_layer(both, guesses).state_dict())
-    texts.load_state_dict(start_layer(mapped, sentences).state_dict())
+    texts.load_state_dict(start_layer(torch.cat([basis, 0 * basis]), sentences).state_dict())
 
 
 def train_hash(images: nn.Linear, texts: nn.Linear, training_set: HashTrainingSet, seed: int) -> Floats:
@@ -146,8 +132,8 @@ def hash_losses(
     """
     batch = draw_batch(training_set)
     pairs = len(batch.photos)
-    target = batch.teacher_images @ batch.sentences.teacher.T * TEACHER_SCALE
-    image_outputs, text_outputs = images(batch.guesses), texts(batch.sentences.vectors)
+    target = batch.teacher_images @ batch.sentences.T * TEACHER_SCALE
+    image_outputs, text_outputs = images(batch.guesses), texts(batch.sentences)
     length = int(torch.multinomial(torch.tensor(list(PREFIXES.values())), 1))
     bits = list(PREFIXES)[length]
     symmetric = bool(torch.rand(()) < SYMMETRIC_SHARE)
@@ -185,7 +171,7 @@ class HashBatch:
     guesses: Tensor
     teacher_images: Tensor
     photos: Tensor
-    sentences: Sentences
+    sentences: Tensor
     second_captions: Tensor
     others: Tensor
     fitting: Tensor
@@ -204,16 +190,16 @@ def draw_batch(training_set: HashTrainingSet) -> HashBatch:
         others.append(pairs.others[rows * several + caption])
         if several > 1:
             other = (caption + torch.randint(1, several, (len(rows),))) % several
-            second.append(pairs.captions.vectors[rows * several + other])
+            second.append(pairs.captions[rows * several + other])
     guesses.append((some(a_view(training_set.general), HASH_BATCH["general"]), "general"))
     tagged = torch.randint(len(training_set.fitting), (HASH_BATCH["tagged"],))
     guesses.append((a_view(training_set.tagged)[tagged], "tagged"))
-    sentences += [one.some(HASH_BATCH["loose"]) for one in training_set.loose]
+    sentences += [some(one, HASH_BATCH["loose"]) for one in training_set.loose]
     return HashBatch(
         torch.cat([rows for rows, _ in guesses]),
         torch.cat([teacher_photos(rows, CLASS_SHARE[part]) for rows, part in guesses]),
         torch.cat(photos),
-        Sentences(*(torch.cat([getattr(one, name) for one in sentences]) for name in ("vectors", "teacher"))),
+        torch.cat(sentences),
         torch.cat(second),
         torch.cat(others),
         training_set.fitting[tagged],

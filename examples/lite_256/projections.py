@@ -14,6 +14,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from lite_256.data import CLASS_TEXTS, cached
 from lite_256.image_tower import Backbone
 from lite_256.settings import (
+    CAPTION_LOSS,
     CAPTIONS,
     COLOURS,
     DROPOUT,
@@ -28,7 +29,7 @@ from lite_256.settings import (
     PROJECTION_STEPS,
     STAY,
     TEMPERATURE,
-    TEXT_MAP_STEPS,
+    TEXT_HIDDEN,
     TOP,
     WIDTH,
     WORD_LOSS,
@@ -58,9 +59,34 @@ def unit(vectors: Tensor) -> Tensor:
     return functional.normalize(vectors, dim=-1)
 
 
-def map_text(sentences: Tensor, text_map: Tensor) -> Tensor:
-    """Centred sentence vectors, moved a little towards what photos can show: unit(t + t U)."""
-    return unit(sentences + sentences @ text_map)
+class TextMap(nn.Module):
+    """Centred sentence vectors t [..., WIDTH], moved towards what photos can show: unit(t + U t + V gelu(W t)). A new
+    one leaves them where they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear: nn.Module = nn.Linear(WIDTH, WIDTH, bias=False)
+        self.up: nn.Module = nn.Linear(WIDTH, TEXT_HIDDEN)
+        self.down: nn.Module = nn.Linear(TEXT_HIDDEN, WIDTH)
+        for values in (self.linear.weight, self.down.weight, self.down.bias):
+            nn.init.zeros_(values)
+
+    def forward(self, sentences: Tensor) -> Tensor:
+        return unit(sentences + self.move(sentences))
+
+    def move(self, sentences: Tensor) -> Tensor:
+        hidden = functional.gelu(self.up(sentences * math.sqrt(WIDTH)))  # of numbers near 1, it learns sooner
+        hidden = functional.dropout(hidden, DROPOUT["sentences"], self.training)
+        moved: Tensor = self.linear(sentences) + self.down(hidden)
+        return moved
+
+    def freeze(self) -> "TextMap":
+        """Keep it as it will be stored."""
+        self.linear, self.up, self.down = (
+            Int8Linear(layer.weight, torch.zeros(WIDTH) if layer.bias is None else layer.bias)
+            for layer in (self.linear, self.up, self.down)
+        )
+        return self.eval()
 
 
 class Projection(nn.Module):
@@ -123,31 +149,39 @@ class ProjectionTrainingSet:
         return ProjectionTrainingSet(pairs, tagged, self.words)
 
 
+@dataclass(frozen=True)
+class TextTrainingSet:
+    """What the text map learns from besides: `loose` sentences [n, WIDTH], to leave where they are, and the captions of
+    photos that have several, [photos, captions, WIDTH]; all centred."""
+
+    loose: Tensor
+    captions: Tensor
+
+
 def train_projection(
-    training_set: ProjectionTrainingSet, text_map: Tensor, seed: int, loose: Tensor | None = None
+    training_set: ProjectionTrainingSet, text_map: TextMap, seed: int, texts: TextTrainingSet | None = None
 ) -> Projection:
-    """A projection that tells the right caption from others. With `loose`, sentences to leave where they are, the text
-    map learns too."""
+    """A projection that tells the right caption from others. With `texts`, the text map learns too."""
     torch.manual_seed(seed)
     layers = Projection()
-    log_scale = nn.Parameter(torch.tensor(3.0))
+    log_scale, caption_log_scale = nn.Parameter(torch.tensor(3.0)), nn.Parameter(torch.tensor(3.0))
     groups = [
         {"params": layers.parameters(), "lr": 1.5e-3, "weight_decay": 1e-2},
         {"params": [log_scale], "lr": 5e-3, "weight_decay": 0.0},
     ]
-    if loose is not None:
-        groups.append({"params": [text_map], "lr": 1e-3, "weight_decay": 0.0})
-    steps = PROJECTION_STEPS if loose is None else TEXT_MAP_STEPS
+    if texts is not None:
+        groups.append({"params": [*text_map.parameters(), caption_log_scale], "lr": 1e-3, "weight_decay": 0.0})
     optimiser = torch.optim.AdamW(groups)
     rates = [group["lr"] for group in groups]
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=steps, pct_start=0.1)
-    for _ in range(steps):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=PROJECTION_STEPS, pct_start=0.1)
+    for _ in range(PROJECTION_STEPS):
         scale = log_scale.exp().clamp(max=100)
         loss = pair_loss(layers, text_map, scale, training_set.pairs)
         loss = loss + WORD_LOSS * word_loss(layers, text_map, scale, training_set)
-        if loose is not None:
-            drawn = loose[torch.randint(len(loose), (256,))]
-            loss = loss + STAY * (drawn @ text_map).square().sum(1).mean()
+        if texts is not None:
+            drawn = texts.loose[torch.randint(len(texts.loose), (256,))]
+            loss = loss + STAY * text_map.move(drawn).square().sum(1).mean()
+            loss = loss + CAPTION_LOSS * caption_loss(text_map, caption_log_scale.exp().clamp(max=100), texts.captions)
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
@@ -155,7 +189,7 @@ def train_projection(
     return layers.eval()
 
 
-def pair_loss(layers: Projection, text_map: Tensor, scale: Tensor, pairs: dict[str, Pairs]) -> Tensor:
+def pair_loss(layers: Projection, text_map: TextMap, scale: Tensor, pairs: dict[str, Pairs]) -> Tensor:
     """InfoNCE both ways, of a batch of all sets together: -log of the softmax share of the right one.
 
     Among the captions that a photo must not choose is its own in other colours, OTHER_COLOURS times.
@@ -165,8 +199,8 @@ def pair_loss(layers: Projection, text_map: Tensor, scale: Tensor, pairs: dict[s
     projected = unit(layers(photos))
     right = torch.arange(len(photos))
     same = (captions @ captions.T > 0.9999) & ~torch.eye(len(photos), dtype=torch.bool)
-    scores = (projected @ map_text(captions, text_map).T * scale).masked_fill(same, -torch.inf)
-    recoloured = (projected * map_text(others, text_map)).sum(1) * scale + math.log(OTHER_COLOURS)
+    scores = (projected @ text_map(captions).T * scale).masked_fill(same, -torch.inf)
+    recoloured = (projected * text_map(others)).sum(1) * scale + math.log(OTHER_COLOURS)
     recoloured = recoloured.masked_fill((others == 0).all(1), -torch.inf)
     by_photo = functional.cross_entropy(torch.cat([scores, recoloured[:, None]], 1), right)
     return (by_photo + functional.cross_entropy(scores.T, right)) / 2
@@ -180,13 +214,23 @@ def draw(pairs: Pairs, n: int) -> tuple[Tensor, Tensor, Tensor]:
     return view[rows], pairs.captions[rows, captions], pairs.others[rows, captions]
 
 
-def word_loss(layers: Projection, text_map: Tensor, scale: Tensor, training_set: ProjectionTrainingSet) -> Tensor:
+def word_loss(layers: Projection, text_map: TextMap, scale: Tensor, training_set: ProjectionTrainingSet) -> Tensor:
     """Of each word, -log of the softmax shares of the photos of a batch that it fits, their mean."""
     rows = torch.randint(len(training_set.tagged.words), (PROJECTION_BATCH["tagged"],))
     tagged = training_set.tagged[rows]
     words = training_set.words[int(torch.randint(2, ()))]
     projected = unit(layers(tagged.views[int(torch.randint(len(tagged.views), ()))]))
-    return right_share(map_text(words, text_map) @ projected.T * scale, tagged.words.T)
+    return right_share(text_map(words) @ projected.T * scale, tagged.words.T)
+
+
+def caption_loss(text_map: TextMap, scale: Tensor, captions: Tensor) -> Tensor:
+    """InfoNCE both ways, of two captions of each photo of a batch."""
+    rows = torch.randperm(len(captions))[: PROJECTION_BATCH["captions"]]
+    one = torch.randint(captions.shape[1], (len(rows),))
+    other = (one + torch.randint(1, captions.shape[1], (len(rows),))) % captions.shape[1]
+    scores = text_map(captions[rows, one]) @ text_map(captions[rows, other]).T * scale
+    right = torch.arange(len(rows))
+    return (functional.cross_entropy(scores, right) + functional.cross_entropy(scores.T, right)) / 2
 
 
 def right_share(scores: Tensor, fitting: Tensor) -> Tensor:
@@ -195,19 +239,21 @@ def right_share(scores: Tensor, fitting: Tensor) -> Tensor:
     return -((scores.log_softmax(1) * fitting).sum(1)[asked] / fitting.sum(1)[asked]).mean()
 
 
-def fit_text_map(training_set: ProjectionTrainingSet, loose: Tensor, work: Path, seed: int) -> Tensor:
-    """[WIDTH, WIDTH], U of `map_text`."""
+def fit_text_map(training_set: ProjectionTrainingSet, texts: TextTrainingSet, work: Path, seed: int) -> TextMap:
+    """The text map, trained together with a projection that is not used any further."""
+    torch.manual_seed(seed)
+    text_map = TextMap()
 
     def fit() -> Floats:
-        text_map = nn.Parameter(torch.zeros(WIDTH, WIDTH))
-        train_projection(training_set, text_map, seed, loose)
-        learned: Floats = text_map.detach().numpy()
+        train_projection(training_set, text_map, seed, texts)
+        learned: Floats = parameters_to_vector(text_map.parameters()).detach().numpy()
         return learned
 
-    return cached(work / "text-map.npy", fit)
+    vector_to_parameters(cached(work / "text-map.npy", fit), text_map.parameters())
+    return text_map.freeze()
 
 
-def fit_projections(training_set: ProjectionTrainingSet, text_map: Tensor, work: Path, seed: int) -> list[Projection]:
+def fit_projections(training_set: ProjectionTrainingSet, text_map: TextMap, work: Path, seed: int) -> list[Projection]:
     """One for each fold, from the photos of all others."""
 
     def fit(fold: int) -> Floats:
@@ -307,6 +353,8 @@ def teacher_photos(guesses: Tensor, share: float) -> Tensor:
     return torch.cat([math.sqrt(1 - share) * guesses[:, :WIDTH], math.sqrt(share) * guesses[:, WIDTH:]], 1)
 
 
-def teacher_sentences(sentences: Tensor, text_map: Tensor) -> Tensor:
-    """Centred sentence vectors -> [n, 2 * WIDTH]: the part that a is compared with, and the part for c."""
-    return torch.cat([map_text(sentences, text_map), sentences], 1)
+def teacher_sentences(sentences: Tensor, text_map: TextMap) -> Tensor:
+    """Centred sentence vectors -> [..., 2 * WIDTH]: the part that a is compared with, and the part for c. Zeros, where
+    there is no sentence, stay zeros."""
+    both = torch.cat([text_map(sentences), sentences], -1)
+    return both.masked_fill(~sentences.any(-1, keepdim=True), 0)

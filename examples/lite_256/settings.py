@@ -26,18 +26,20 @@ COLOURS = HISTOGRAMS * LEVELS**3
 FEATURES = TOP + MIDDLE + COLOURS
 PAIRS = ("train", "coco")  # sets of photos with captions to train on: of Flickr8k and of COCO
 CAPTIONS = {"train": 5, "dev": 5, "coco": 1, "held out": 1}  # of each photo
+FIVE = ("train", "coco captions")  # sets of texts with five in a row of each photo
 
 VIEWS = {"train": 3, "coco": 3, "general": 2}  # of each photo that is trained on: whole, mirrored, and parts of it
 LEAST_PART = {"train": 0.5, "coco": 0.5, "general": 0.1}  # of a photo's area. A caption must still fit its part
 
 FOLDS = 4
-HIDDEN = 288  # units of one fold's projection
-DROPOUT = {"features": 0.5, "colours": 0.2, "hidden": 0.5}
-TEXT_MAP_STEPS = 400
-PROJECTION_STEPS = 1000
-PROJECTION_BATCH = {"train": 256, "coco": 128, "tagged": 256}
+HIDDEN = 448  # units of one fold's projection
+TEXT_HIDDEN = 1024  # and of the text map
+DROPOUT = {"features": 0.5, "colours": 0.2, "hidden": 0.5, "sentences": 0.2}
+PROJECTION_STEPS = 1500
+PROJECTION_BATCH = {"train": 256, "coco": 128, "tagged": 256, "captions": 320}
 OTHER_COLOURS = 2.0  # weight of a caption with other colours among the wrong ones
 WORD_LOSS = 0.15  # weight of the loss that tells photos with a word from others
+CAPTION_LOSS = 1.0  # weight of the loss that tells two captions of one photo from those of others
 STAY = 0.3  # weight of how far other sentences are moved by the text map
 TEMPERATURE = 2.0  # of ImageNet's class probabilities: at 1 the first class hides the rest of the picture
 # The share of the class names in the teacher's score. Flickr8k's captions teach more about its own photos.

@@ -1,5 +1,6 @@
 """The text tower: MiniLM with int8 weights as an ONNX graph, and the hash layer on top of it."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from lite_256.settings import MAX_TOKENS, WIDTH, Floats
 
 if TYPE_CHECKING:
     from lite_256.hash_layers import TextHead
+    from lite_256.projections import TextMap
 
 
 class GraphBuilder:
@@ -145,7 +147,21 @@ class TextGraph(GraphBuilder):
         centre, weight, bias = (values.detach().numpy() for values in (head.centre, head.hash.weight, head.hash.bias))
         centred = self("Sub", self.sentence(), self.constant("centre", centre))
         unit = self("LpNormalization", centred, axis=-1, p=2)
-        return self("Gemm", unit, self.constant("hash.weight", weight.T), self.constant("hash.bias", bias))
+        both = self("Concat", self.mapped(unit, head.text_map), unit, axis=-1)
+        return self("Gemm", both, self.constant("hash.weight", weight.T), self.constant("hash.bias", bias))
+
+    def mapped(self, sentences: str, text_map: "TextMap") -> str:
+        """As `TextMap` moves them."""
+        layers = {name: getattr(text_map, name) for name in ("linear", "up", "down")}
+        matrices = {name: (layer.weight.float() * layer.scale).numpy() for name, layer in layers.items()}
+        biases = {name: self.constant(f"map.{name}.bias", layer.bias.numpy()) for name, layer in layers.items()}
+        scaled = self("Mul", sentences, self.constant("map.scale", np.array(math.sqrt(WIDTH), np.float32)))
+        hidden = self("BiasGelu", self.product(scaled, "map.up", matrices["up"]), biases["up"], domain=FUSED)
+        moves = [
+            self("Add", self.product(x, f"map.{name}", matrices[name]), biases[name])
+            for x, name in ((sentences, "linear"), (hidden, "down"))
+        ]
+        return self("LpNormalization", self("Add", sentences, self("Add", *moves)), axis=-1, p=2)
 
 
 def minilm_folder() -> Path:
