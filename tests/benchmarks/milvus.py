@@ -18,7 +18,7 @@ from hashcli.index.query import Query
 from hashcli.index.search import Index, index_at
 from tests.benchmarks.material import make_index, make_outputs
 from tests.benchmarks.timing import process, ratio, seconds
-from tests.milvus_server import MilvusServer, is_installed
+from tests.milvus_server import MilvusServer, why_none
 
 # What a process has used since it began; wait4 would also count the memory that its parent had.
 _PUBLISH = """
@@ -37,8 +37,8 @@ print(f"{time.process_time():.1f} s of the client's CPU, {int(status.split('VmHW
 def milvus(work: Path) -> None:
     """A million codes published, and searched, exactly and approximately. `HASHCLI_BENCHMARK_ROWS` is another number of
     them."""
-    if not is_installed():
-        print("there is no Milvus server to publish to: pip install '.[dev]'")
+    if reason := why_none():
+        print(reason)
         return
     count = int(os.environ.get("HASHCLI_BENCHMARK_ROWS", 1_000_000))
     folder = make_index(work / "index-milvus", count)
