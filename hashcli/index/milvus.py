@@ -28,7 +28,7 @@ from hashcli.index.code_index import Candidates
 from hashcli.index.milvus_address import TOKEN_VARIABLE, MilvusAddress
 from hashcli.index.places import Place
 
-FORMAT = 1  # of the collection: its fields, and what they mean
+FORMAT = 2  # of the collection: its fields, and what they mean
 MACHINE = 2  # the kind of a machine's own row, after those of items
 NOWHERE = -(2**31)  # in the place of a latitude or longitude that is not known
 MOST = 16384  # results of one query that Milvus gives at most
