@@ -3,16 +3,20 @@
 import ctypes
 import importlib.util
 import os
+import platform
 import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from urllib.request import urlopen
 
 TOKEN = "root:Milvus"  # of a new server that wants tokens
+_MEMORY = 2 << 30  # bytes, with the collections of all tests
+_STARTING = 600  # seconds for which a busy machine may start it; a free one takes ten
 
 # The ports of the etcd within the server, which are the same for every server unless it is told others.
 _ETCD = """
@@ -25,10 +29,15 @@ initial-cluster: default=http://127.0.0.1:{1}
 """
 
 
-def is_installed() -> bool:
-    """Whether a server and a client that works are there."""
+def why_none() -> str | None:
+    """Why no server can run here; None if one can. A server that is here and does not start is a fault."""
     needed = ("milvus", "pymilvus", "pkg_resources")  # without the last, pymilvus cannot be imported
-    return all(importlib.util.find_spec(name) for name in needed)
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return "the server of Milvus is for Linux on x86_64"
+    if not all(importlib.util.find_spec(name) for name in needed):
+        return "needs a server of Milvus: pip install '.[dev]'"
+    available = int(Path("/proc/meminfo").read_text().split("MemAvailable:")[1].split()[0]) << 10
+    return f"a server of Milvus needs {_MEMORY >> 30} GiB of memory" if available < _MEMORY else None
 
 
 class MilvusServer:
@@ -49,7 +58,7 @@ class MilvusServer:
         """Start it, and wait until it answers."""
         self.launch()
         assert self._process
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + _STARTING
         while self._process.poll() is None and time.monotonic() < deadline:
             with suppress(OSError), urlopen(f"http://127.0.0.1:{self._metrics_port}/healthz", timeout=5) as answer:
                 if b"OK" in answer.read():

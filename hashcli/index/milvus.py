@@ -28,9 +28,8 @@ from hashcli.index.code_index import Candidates
 from hashcli.index.milvus_address import TOKEN_VARIABLE, MilvusAddress
 from hashcli.index.places import Place
 
-FORMAT = 1  # of the collection: its fields, and what they mean
+FORMAT = 2  # of the collection: its fields, and what they mean
 MACHINE = 2  # the kind of a machine's own row, after those of items
-NO_TIME = -(2**63)  # in the place of a time that is not known
 NOWHERE = -(2**31)  # in the place of a latitude or longitude that is not known
 MOST = 16384  # results of one query that Milvus gives at most
 CALLS_AT_ONCE = 2  # that search or write: the server works on one while the other is made or read
@@ -53,40 +52,31 @@ T = TypeVar("T")
 class PublishedRow(NamedTuple):
     """A row of the collection, with its fields in their order.
 
+    It has few fields of text, because Milvus takes each for 256 bytes when it decides how many rows make a segment, and
+    every segment costs a search time.
+
     id           see `row_id`
-    machine      the label of the machine whose catalog the item is in
     kind         0 a photo, 1 a text
-    path, text, line, photo   as results show them; "" or 0 for what there is not
-    taken, taken_from, modified   of the item: seconds of local time, which date that is, nanoseconds since 1970
-    content      of its file, a check value: copies have the same
-    folder, type, clock, time, latitude, longitude   what filters look at, as in `filter_table`; of a text about a
-                 photo, the photo's
+    about, type, clock, time, latitude, longitude   what filters look at: the path of the photo that the item is or is
+                 about, else its own, and the rest as in `filter_table`; of a text about a photo, the photo's
+    shown        what results show, see `as_shown`
     code         the packed code
     """
 
     id: int
-    machine: str
     kind: int
-    path: str
-    text: str
-    line: int
-    photo: str
-    taken: int
-    taken_from: int
-    modified: int
-    content: str
-    folder: str
+    about: str
     type: str
     clock: int
     time: int
     latitude: int
     longitude: int
+    shown: str
     code: bytes
 
 
-_SMALL_NUMBERS = ("kind", "taken_from", "clock")
-_TEXTS = ("machine", "path", "text", "photo", "content", "folder", "type")
-_SHOWN = ("id", "kind", *_TEXTS[:5], "line", "taken", "taken_from", "modified", "latitude", "longitude")
+_SMALL_NUMBERS = ("kind", "clock")
+_TEXTS = ("about", "type", "shown")
 
 # Names that are not UTF-8 have lone surrogates in Python. Milvus cannot keep these: private characters stand for them.
 _TO_PRIVATE = {0xDC80 + number: 0x10DC80 + number for number in range(128)}
@@ -168,9 +158,27 @@ def _as_found(text: str) -> str:
     return text if text.isascii() else text.translate(_FROM_PRIVATE)
 
 
-def quoted(text: str) -> str:
-    """A text in an expression, as Milvus reads it, whatever it holds."""
-    return json.dumps(stored(text), ensure_ascii=False)
+def quoted(value: Any) -> str:
+    """JSON as the collection keeps it, which is also how Milvus reads a text in an expression, whatever it holds."""
+    return stored(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def of_machine(machine: str) -> str:
+    """The expression that takes the items of a machine, without its own row."""
+    return f"{_first_id(machine)} < id < {_first_id(machine) + 2**_NUMBERS}"
+
+
+def as_shown(item: Item, machine: str) -> str:
+    """What results show of an item, as the collection keeps it."""
+    times = item.taken, item.taken_from, item.mtime_ns
+    place = item.place and item.place.stored()
+    return quoted([item.path, item.text, item.line, item.photo, *times, item.hash.hex(), place, machine])
+
+
+def _item(shown: str) -> Item:
+    path, text, line, photo, taken, taken_from, modified, content, place, machine = json.loads(_as_found(shown))
+    where = place and Place.from_stored(*place)
+    return Item(path, text, line, photo, taken, taken_from, modified, None, bytes.fromhex(content), where, machine)
 
 
 class Collection:
@@ -214,7 +222,7 @@ class Collection:
             else:
                 fields.append(FieldSchema(name, DataType.INT8 if name in _SMALL_NUMBERS else DataType.INT64))
         fields.append(FieldSchema("code", DataType.BINARY_VECTOR, dim=model.bits))
-        fields.append(FieldSchema(_CODE_TEXT, DataType.VARCHAR, max_length=_LONGEST))
+        fields.append(FieldSchema(_CODE_TEXT, DataType.VARCHAR, max_length=len(_code_text(bytes(model.bits // 8)))))
         properties = Properties(FORMAT, model.source, model.fingerprint, model.bits, uuid.uuid4().hex, is_approximate)
         schema = CollectionSchema(fields, description=json.dumps(asdict(properties)))
         name = self.address.collection
@@ -286,41 +294,33 @@ class Collection:
     def delete_machine(self, machine: str) -> None:
         """Take out all rows of a machine. First its own: what is left of the others after a kill counts as nothing."""
         self.delete([row_id(machine, 0)])
-        of_machine = f"machine == {quoted(machine)}"
-        while rows := self._query(of_machine, ["id"], consistency_level="Strong", limit=_IDS_AT_ONCE):
+        while rows := self._query(of_machine(machine), ["id"], consistency_level="Strong", limit=_IDS_AT_ONCE):
             self.delete([row["id"] for row in rows])
 
     def record(self, machine: str) -> MachineRecord | None:
         """What of a machine's catalog is published; None if nothing is."""
-        rows = self._query(f"id == {row_id(machine, 0)}", ["machine", "text"], consistency_level="Strong")
+        rows = self._query(f"id == {row_id(machine, 0)}", ["shown"], consistency_level="Strong")
         if not rows:
             return None
-        if rows[0]["machine"] != stored(machine):
+        label, record = json.loads(_as_found(rows[0]["shown"]))
+        if label != machine:
             raise MachineTakenError(
-                f"The labels {machine} and {_as_found(rows[0]['machine'])} cannot both be used in {self.address}.",
+                f"The labels {machine} and {label} cannot both be used in {self.address}.",
                 "Choose another label for this machine.",
             )
-        return MachineRecord(**json.loads(rows[0]["text"]))
+        return MachineRecord(**record)
 
     def set_record(self, machine: str, record: MachineRecord) -> None:
         row = PublishedRow(
             id=row_id(machine, 0),
-            machine=stored(machine),
             kind=MACHINE,
-            path="",
-            text=json.dumps(asdict(record)),
-            line=0,
-            photo="",
-            taken=NO_TIME,
-            taken_from=-1,
-            modified=0,
-            content="",
-            folder="",
+            about="",
             type="",
             clock=0,
             time=0,
             latitude=NOWHERE,
             longitude=NOWHERE,
+            shown=quoted([machine, asdict(record)]),
             code=bytes(self.properties.bits // 8),
         )
         self.upsert([row])
@@ -346,8 +346,8 @@ class Collection:
 
     def machines(self) -> list[str]:
         """The labels of the machines that publish to it."""
-        rows = self._query(f"kind == {MACHINE}", ["machine"], limit=MOST)
-        return sorted(_as_found(row["machine"]) for row in rows)
+        rows = self._query(f"kind == {MACHINE}", ["shown"], limit=MOST)
+        return sorted(json.loads(_as_found(row["shown"]))[0] for row in rows)
 
     def count(self, expression: str) -> int:
         """How many rows an expression takes."""
@@ -377,8 +377,8 @@ class Collection:
         wanted, items = list(ids), {}
         for start in range(0, len(wanted), _IDS_AT_ONCE):
             some = wanted[start : start + _IDS_AT_ONCE]
-            for row in self._query(f"id in {some}", list(_SHOWN)):
-                items[row["id"]] = _item(row)
+            for row in self._query(f"id in {some}", ["id", "shown"]):
+                items[row["id"]] = _item(row["shown"])
         return items
 
     def search(
@@ -466,22 +466,6 @@ def _codes_of(texts: Sequence[str], width: int) -> np.ndarray:
     return joined.reshape(len(texts), width + -width % 3)[:, :width]
 
 
-def _item(row: dict[str, Any]) -> Item:
-    return Item(
-        _as_found(row["path"]),
-        _as_found(row["text"]) or None,
-        row["line"] or None,
-        _as_found(row["photo"]) or None,
-        None if row["taken"] == NO_TIME else row["taken"],
-        None if row["taken_from"] < 0 else row["taken_from"],
-        row["modified"],
-        None,
-        bytes.fromhex(row["content"]),
-        None if row["kind"] or row["latitude"] == NOWHERE else Place.from_stored(row["latitude"], row["longitude"]),
-        _as_found(row["machine"]),
-    )
-
-
 def _connect(address: MilvusAddress) -> Any:
     """Milvus's client, connected. The token is in nothing that it prints: it prints nothing."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what goes wrong is said once, by us
@@ -539,11 +523,11 @@ def _explained(error: Exception, address: MilvusAddress, *, connecting: bool = F
     if code in _FULL or any(sign in lower for sign in ("no space left", "disk quota", "memory quota")):
         return MilvusError(
             f"The Milvus server at {address.server} has no room for more.",
-            "Nothing is lost: give it more disk or memory, then do the same again; it goes on from there.",
+            "Give it more disk or memory, then try again: publishing goes on from where it was.",
         )
     if _passes(error):
         return NoServerError(
             f"The Milvus server at {address.server} does not answer any more.",
-            "Nothing is lost: when it runs again, do the same again; it goes on from there.",
+            "Try again when it runs: publishing goes on from where it was.",
         )
     return MilvusError(f"The Milvus server at {address.server} reports: {said:.300}")

@@ -17,7 +17,7 @@ from hashcli.index.catalog import Item, Kind
 from hashcli.index.code_index import MARGIN, Candidates
 from hashcli.index.filter import CompiledFilter, from_in_utc
 from hashcli.index.filter_table import MODIFIED, TAKEN
-from hashcli.index.milvus import MOST, Collection, quoted
+from hashcli.index.milvus import MOST, Collection, of_machine, quoted
 from hashcli.index.milvus_address import MilvusAddress
 from hashcli.index.places import EARTH_RADIUS, UNITS, Circle
 from hashcli.index.ranking import NOTHING, Neighbours
@@ -25,7 +25,7 @@ from hashcli.index.search import Index, ItemSource, _AskedQuery, _FoundItems, _S
 from hashcli.index.words import Words
 
 _NO_BOUND = -(2**62), 2**62  # of times, in microseconds
-# Times as many candidates as are wanted: of a million photos, the equally near ones are then whole.
+# Times as many candidates as the answers need: of a million photos, those as near as the last answer are then whole.
 _SPARE = 1.25
 
 
@@ -82,10 +82,7 @@ class PublishedIndex(Index):
         """What it holds."""
         collection, model = self.collection, self.indexed_model
         photos, texts = (collection.count(f"kind == {kind:d}") for kind in Kind)
-        machines = {
-            machine: collection.count(f"machine == {quoted(machine)} and kind in [0, 1]")
-            for machine in collection.machines()
-        }
+        machines = {machine: collection.count(of_machine(machine)) for machine in collection.machines()}
         is_approximate = collection.properties.is_approximate
         return CollectionInfo(str(self.address), photos, texts, machines, *model, is_approximate)
 
@@ -123,21 +120,16 @@ class CollectionCodes:
         self._taken = " and ".join(f"({one})" for one in (f"kind == {kind:d}", *expressions(where, collection)))
 
     def search(self, codes: np.ndarray, k: int, count: int) -> Iterator[Candidates]:
-        """As `SearchableCodes`. Like FAISS, it finds of equally near items those of the least ids."""
-        wanted = count + MARGIN
-        limit = min(round(_SPARE * wanted), MOST)
+        """As `SearchableCodes`."""
+        limit = min(max(count, round(_SPARE * (k + MARGIN))), MOST)
         for code, found in zip(codes, self._collection.search(codes, self._taken, limit), strict=True):
-            yield _cut(self._completed(code, found, limit, wanted), k, wanted)
+            yield found if _is_whole(found, k, count, limit) else self._completed(code, found, count)
 
-    def _completed(self, code: np.ndarray, nearest: Candidates, limit: int, wanted: int) -> Candidates:
-        """At least so many of the nearest as are wanted, if there are, and all that are as near as any of these."""
-        if len(nearest.ids) < limit:
-            return nearest  # there are no more
+    def _completed(self, code: np.ndarray, nearest: Candidates, count: int) -> Candidates:
+        """As many of the nearest as are wanted, if there are, and all that are as near as any of these."""
         distance = int(nearest.distances[-1])  # up to which all but the last are whole
-        if np.count_nonzero(nearest.distances < distance) >= wanted:
-            return _rows(nearest, nearest.distances < distance)
         parts = [_rows(nearest, nearest.distances < distance)]
-        while sum(len(part.ids) for part in parts) < wanted and distance <= self._bits:
+        while sum(len(part.ids) for part in parts) < count and distance <= self._bits:
             parts.append(self._all_at(code, distance))
             distance += 1
         return _joined(parts)
@@ -153,13 +145,9 @@ class CollectionCodes:
         return _joined([self._all_at(code, distance, above, middle), self._all_at(code, distance, middle, up_to)])
 
 
-def _cut(found: Candidates, k: int, wanted: int) -> Candidates:
-    """The nearest that are wanted; if the last of them is as near as the k-th, all that are."""
-    order = np.lexsort((found.ids, found.distances))
-    if len(order) > wanted:
-        last, kth = found.distances[order[wanted - 1]], found.distances[order[k - 1]]
-        order = order[: np.searchsorted(found.distances[order], kth, side="right") if last == kth else wanted]
-    return _rows(found, order)
+def _is_whole(found: Candidates, k: int, count: int, limit: int) -> bool:
+    """Whether so many are enough: all that there are, or all that are as near as the k-th."""
+    return len(found.ids) < limit or (limit >= count and found.distances[-1] > found.distances[k - 1])
 
 
 def _rows(found: Candidates, rows: np.ndarray) -> Candidates:
@@ -192,8 +180,8 @@ def _in_folder(folder: str) -> str:
     """Below a folder or, if it is a file, of it or about it. Milvus compares texts by their bytes, so that those with
     a beginning lie between two others. Here as elsewhere a range is one condition: Milvus 2.3 errs in joining two."""
     within = folder.rstrip("/")
-    one, below, above = quoted(folder), quoted(f"{within}/"), quoted(f"{within}0")  # 0 follows / in ASCII
-    return f'({below} <= folder < {above}) or photo == {one} or (photo == "" and path == {one})'
+    below, above = quoted(f"{within}/"), quoted(f"{within}0")  # 0 follows / in ASCII
+    return f"({below} <= about < {above}) or about == {quoted(folder)}"
 
 
 def _in_time(where: CompiledFilter) -> str:

@@ -25,15 +25,14 @@ from hashcli.index.filter_table import FilterTable
 from hashcli.index.lock import writer_lock
 from hashcli.index.milvus import (
     CALLS_AT_ONCE,
-    MACHINE,
-    NO_TIME,
     NOWHERE,
     Collection,
     MachineRecord,
     MachineTakenError,
     OtherModelCollectionError,
     PublishedRow,
-    quoted,
+    as_shown,
+    of_machine,
     row_id,
     stored,
 )
@@ -144,7 +143,7 @@ def _take_out(collection: Collection, machine: str, publisher: str) -> int:
     record = collection.record(machine)
     if record and record.catalog != publisher:
         return 0
-    count = collection.count(f"machine == {quoted(machine)} and kind != {MACHINE}")
+    count = collection.count(of_machine(machine))
     collection.delete_machine(machine)
     return count
 
@@ -286,22 +285,14 @@ def _rows(
         name = table.names[group]
         yield PublishedRow(
             id=row_id(publication.machine, id_),
-            machine=publication.machine,
             kind=kind,
-            path=stored(item.path),
-            text=stored(item.text or ""),
-            line=item.line or 0,
-            photo=stored(item.photo or ""),
-            taken=NO_TIME if item.taken is None else item.taken,
-            taken_from=-1 if item.taken_from is None else item.taken_from,
-            modified=item.mtime_ns,
-            content=item.hash.hex(),
-            folder=stored(name.folder),
+            about=stored(fields.path),
             type=stored(name.suffix),
             clock=name.clock,
             time=time,
             latitude=NOWHERE if fields.latitude is None else fields.latitude,
             longitude=NOWHERE if fields.longitude is None else fields.longitude,
+            shown=as_shown(item, publication.machine),
             code=item.code or b"",
         )
 

@@ -18,8 +18,9 @@ from hashcli.index.query import Query
 from hashcli.index.search import Index, index_at
 from tests.benchmarks.material import make_index, make_outputs
 from tests.benchmarks.timing import process, ratio, seconds
-from tests.milvus_server import MilvusServer, is_installed
+from tests.milvus_server import MilvusServer, why_none
 
+_JOINING = 180  # seconds after which Milvus, which looks every minute, has made large segments of small ones
 # What a process has used since it began; wait4 would also count the memory that its parent had.
 _PUBLISH = """
 import sys, time
@@ -37,8 +38,8 @@ print(f"{time.process_time():.1f} s of the client's CPU, {int(status.split('VmHW
 def milvus(work: Path) -> None:
     """A million codes published, and searched, exactly and approximately. `HASHCLI_BENCHMARK_ROWS` is another number of
     them."""
-    if not is_installed():
-        print("there is no Milvus server to publish to: pip install '.[dev]'")
+    if reason := why_none():
+        print(reason)
         return
     count = int(os.environ.get("HASHCLI_BENCHMARK_ROWS", 1_000_000))
     folder = make_index(work / "index-milvus", count)
@@ -55,8 +56,12 @@ def milvus(work: Path) -> None:
         asked, unasked, _ = ratio(process([*command, exact]), process(command), 5)
         print(f"publishing again, nothing new: {unasked:.2f} s, start included; {asked:.2f} s if the server is asked")
         with Index(folder) as local, _opened(exact) as collection:
-            for reranked in (1000, 0):
-                _compare(f"{count:,} codes, {reranked} ordered anew", collection, local, reranked, server)
+            for wait, when in ((0, "right after publishing"), (_JOINING, "when the server has joined its segments")):
+                time.sleep(wait)
+                for reranked in (1000, 0):
+                    what = f"{count:,} codes, {reranked} ordered anew, {when}"
+                    _compare(what, collection, local, reranked, server)
+            print(f"on the server: {server.memory() / count:.0f} bytes of memory a code")
         _publish(folder, approximate, count, server, "approximate")
         with Index(folder) as local, _opened(approximate) as collection:
             _compare(f"{count:,} codes, approximate, 1000 ordered anew", collection, local, 1000, server)
