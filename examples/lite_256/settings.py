@@ -32,10 +32,10 @@ VIEWS = {"train": 3, "coco": 3, "general": 2}  # of each photo that is trained o
 LEAST_PART = {"train": 0.5, "coco": 0.5, "general": 0.1}  # of a photo's area. A caption must still fit its part
 
 FOLDS = 4
-HIDDEN = 448  # units of one fold's projection
+HIDDEN = 400  # units of one fold's projection
 TEXT_HIDDEN = 1024  # and of the text map
-DROPOUT = {"features": 0.5, "colours": 0.2, "hidden": 0.5, "sentences": 0.2}
-PROJECTION_STEPS = 1500
+DROPOUT = {"features": 0.5, "colours": 0.2, "hidden": 0.5, "sentences": 0.4}
+PROJECTION_STEPS = 1000
 PROJECTION_BATCH = {"train": 256, "coco": 128, "tagged": 256, "captions": 320}
 OTHER_COLOURS = 2.0  # weight of a caption with other colours among the wrong ones
 WORD_LOSS = 0.15  # weight of the loss that tells photos with a word from others
