@@ -383,9 +383,12 @@ class Catalog:
         return IndexedModel(source, str(self._get("fingerprint")), bits)
 
     def set_model(self, model: IndexedModel) -> None:
-        """Adopt a model, and drop every code in the same transaction: codes of two models never mix."""
+        """Adopt a model, and unless it is the same one at another place, drop every code in the same transaction: codes
+        of two models never mix."""
+        is_same = self._get("fingerprint") == model.fingerprint
         with self.changing_items():
-            self._db.execute("UPDATE items SET code = NULL, check_value = NULL")
+            if not is_same:
+                self._db.execute("UPDATE items SET code = NULL, check_value = NULL")
             self._set("model", model.source)
             self._set("fingerprint", model.fingerprint)
             self._set("bits", model.bits)

@@ -325,7 +325,7 @@ class Index:
                 raise
             raise ModelMissingError(
                 f"The {self.called} was made with the hash model {indexed.source}, which is not there.",
-                "Put it back, or encode everything again with another one.",
+                "If it was moved, update the index with it. Else put it back, or encode everything with another one.",
             ) from error
         model = HashModel(folder)
         if model.fingerprint != indexed.fingerprint:
