@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import parse_qs, quote
 
@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.formats import UnreadableImageError
+from hashcli.index.filter import type_of
 from hashcli.index.results import SearchResult, SearchResults
 from hashcli.json_rows import json_line, result_row
 from hashcli.printable import local_time
@@ -261,13 +262,25 @@ def _answer(index: ServedIndex, found: SearchResults, part: Part) -> Response:
 
 
 def _facets(results: Sequence[SearchResult]) -> dict[str, dict[str, int]]:
-    """How many results there are in each folder, of each type, and of each year."""
+    """How many results a filter by each folder that holds some, by each type and by each year would leave. Years are
+    those of photos alone: a text is filtered by the date of its photo, which is not that of the file it comes from."""
     pictures = [result.picture or result.path for result in results]
-    years = Counter(local_time(result.date)[:4] for result in results if result.date is not None)
-    types = Counter(os.path.splitext(path)[1][1:].lower() for path in pictures)
-    folders = Counter(os.path.dirname(path) for path in pictures)
-    counts = {"folders": folders, "types": types, "years": years}
+    dates = (result.date for result in results if result.text is None)
+    years = Counter(local_time(date)[:4] for date in dates if date is not None)
+    types = Counter(filter(None, map(type_of, pictures)))
+    counts = {"folders": _in_folders(pictures), "types": types, "years": years}
     return {name: dict(counter.most_common(_MOST_FACETS)) for name, counter in counts.items()}
+
+
+def _in_folders(paths: Sequence[str]) -> Counter[str]:
+    """How many files there are in each folder that holds some, and below it."""
+    directly = Counter(map(os.path.dirname, paths))
+    found: Counter[str] = Counter()
+    for folder, count in directly.items():
+        for above in (folder, *map(str, PurePath(folder).parents)):
+            if above in directly:
+                found[above] += count
+    return found
 
 
 def _json(content: dict[str, Any]) -> Response:

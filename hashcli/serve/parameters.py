@@ -27,7 +27,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "k": ({"type": "integer", "minimum": 1, "maximum": MOST_RESULTS, "default": 10}, "How many results at most."),
     "offset": ({"type": "integer", "minimum": 0, "default": 0}, "How many of these results to leave out first."),
     "count": ({"type": "integer", "minimum": 0}, "How many to send after that; by default all."),
-    "facets": (_FLAG, "Also count the results by folder, by type and by year."),
+    "facets": (_FLAG, "Also count the results by folder and by type, and photos by year."),
     "max_distance": ({"type": "integer", "minimum": 0}, "Only results at most this many bits away."),
     "within": ({"type": "integer", "minimum": 0}, "Only results at most this many bits further than the nearest."),
     "all": (_FLAG, "The nearest results even if they are too far away to match the words."),
@@ -40,7 +40,10 @@ PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "no_words": (_FLAG, "Search by meaning alone."),
     "all_copies": (_FLAG, "Identical copies as results of their own."),
     "sort": ({"type": "string", "enum": ["rank", "date"], "default": "rank"}, "Best first, or newest photos first."),
-    "rerank": ({"type": "integer", "minimum": 0, "default": RERANKED}, "How many to rank more finely."),
+    "rerank": (
+        {"type": "integer", "minimum": 0, "maximum": MOST_RESULTS, "default": RERANKED},
+        "How many to rank more finely.",
+    ),
 }
 _KINDS = {"photos": ("image",), "texts": ("text",), "both": ("image", "text")}
 
@@ -70,7 +73,7 @@ def read_parameters(given: QueryParams, *images: str) -> tuple[Asked, Part]:
     for name in given:
         if name not in PARAMETERS:
             raise HashcliError(f"There is no parameter {name!r:.80}.{did_you_mean(name, PARAMETERS)}")
-    if sum(map(len, given.values())) > _MOST_TEXT:
+    if sum(len(value) for _, value in given.multi_items()) > _MOST_TEXT:
         raise HashcliError(f"The query is longer than {_MOST_TEXT} characters.")
     values = {name: _value(name, schema, given) for name, (schema, _) in PARAMETERS.items()}
     if values["words_only"] and values["no_words"]:

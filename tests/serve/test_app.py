@@ -16,7 +16,7 @@ import hashcli as library
 from hashcli.index.results import SearchResults
 from hashcli.index.search import Index, ModelReplacedError
 from tests.conftest import SKIMAGE, Run, json_rows
-from tests.index.indexing import make_album
+from tests.index.indexing import described, make_album
 from tests.serve.conftest import HERE
 
 
@@ -83,11 +83,25 @@ def test_a_part_of_the_answers_and_how_many_there_are(client: TestClient) -> Non
     assert part["results"] == whole["results"][4:7]
     assert (whole["total"], part["total"]) == (12, 12)
     assert whole["facets"]["types"] == {"png": 10, "jpg": 2}
-    assert sorted(whole["facets"]["folders"].values()) == [2, 10]
+    assert sorted(whole["facets"]["folders"].values()) == [2, 12]
     assert sum(whole["facets"]["years"].values()) == 12
     none = client.get("/api/search?text=a+cat&max_distance=1&no_words=1").json()
     assert (none["results"], none["why_none"]) == ([], "too_far")
     assert none["nearest_distance"] == whole["nearest_distance"] > 1
+
+
+def test_each_count_is_what_a_filter_by_it_leaves(changing: TestClient, album: Path) -> None:
+    shutil.copy(SKIMAGE / "rocket.jpg", album.parent / "trip" / "other.jpeg")
+    described(album.parent / "old.jpg", "a cat of long ago", taken="1999:05:06 07:08:09")
+    with library.open_index(album) as index:
+        index.update()
+    filters = {"folders": "in={}", "types": "type={}", "years": "after={0}&before={0}-12-31T23:59"}
+    for kind in ("photos", "texts"):
+        asked = f"text=a+cat&for={kind}&all=1&k=20&all_copies=1"
+        for name, counts in changing.get(f"/api/search?{asked}&facets=1").json()["facets"].items():
+            for value, count in counts.items():
+                left = changing.get(f"/api/search?{asked}&{filters[name].format(value)}").json()["total"]
+                assert (kind, name, value, left) == (kind, name, value, count)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +118,8 @@ def test_a_part_of_the_answers_and_how_many_there_are(client: TestClient) -> Non
         ("text=a&near=here", "near"),
         ("text=a&words_only=1&no_words=1", "exclude"),
         ("text=" + "a" * 3000, "longer than"),
+        ("text=a" + "&text=dog" * 1000, "longer than"),
+        ("text=a&rerank=10001", "at most 10000"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_words(client: TestClient, parameters: str, said: str) -> None:
