@@ -43,7 +43,7 @@ from hashcli.index.results import SearchResult, SearchResults, WhyNone
 from hashcli.index.summary import PublishOptions, PublishSummary, UpdateOptions, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
 from hashcli.index.words import QueryWords, WordHits, Words
-from hashcli.plain_files import state_of
+from hashcli.plain_files import size_of_files, state_of
 
 if TYPE_CHECKING:
     from hashcli.hashmodel.device import Device
@@ -623,7 +623,7 @@ class Index:
                 model=model.source if model else None,
                 fingerprint=model.fingerprint if model else None,
                 bits=model.bits if model else None,
-                bytes=sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file()),
+                bytes=size_of_files(self.folder),
             )
 
     def duplicates(

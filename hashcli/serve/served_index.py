@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hashcli.errors import HashcliError, reason_of
@@ -70,6 +71,7 @@ class ServedIndex:
         self._readers = [_Reader(folder) for _ in range(_READERS)]
         self._decoders = decoders
         self._answers: OrderedDict[Asked, tuple[int, float, SearchResults]] = OrderedDict()
+        self._answers_lock = Lock()  # for the readers' threads
         # By the ids of uploads, and by the ids of items with the hashes of their contents.
         self._photos: OrderedDict[str | tuple[str, bytes], QueryPhoto] = OrderedDict()
 
@@ -105,7 +107,8 @@ class ServedIndex:
 
     def _found(self, index: Index, asked: Asked, images: "list[Image]", not_images: "list[Image]") -> SearchResults:
         generation, now = index.catalog.generation, time.monotonic()
-        known = self._answers.get(asked)
+        with self._answers_lock:
+            known = self._answers.get(asked)
         if known and known[0] == generation and now - known[1] < _ANSWER_SECONDS:
             return known[2]
         query = Query(asked.texts, images, asked.nots, not_images)
@@ -113,7 +116,8 @@ class ServedIndex:
             results = index.search(query, **dict(asked.options))
         except ModelReplacedError:
             results = index.search(query, **dict(asked.options))  # by the new model
-        _remember(self._answers, asked, (generation, now, results), _ANSWERS)
+        with self._answers_lock:
+            _remember(self._answers, asked, (generation, now, results), _ANSWERS)
         return results
 
     async def _query_photo(self, id_: str) -> "Image":

@@ -1,12 +1,14 @@
 """What the server answers: the terminal's rows, items by their ids, and always of the index that is there now."""
 
+import errno
 import io
 import os
 import shutil
 import zipfile
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from PIL import Image
@@ -15,6 +17,7 @@ from starlette.testclient import TestClient
 import hashcli as library
 from hashcli.index.results import SearchResults
 from hashcli.index.search import Index, ModelReplacedError
+from hashcli.serve import originals
 from tests.conftest import SKIMAGE, Run, json_rows
 from tests.index.indexing import described, make_album
 from tests.serve.conftest import HERE
@@ -215,6 +218,17 @@ def test_a_selection_is_a_zip_of_those_that_are_there(changing: TestClient, albu
     for number in (1001, 5000):
         answer = changing.post("/api/zip", data={"id": ["0-1-000000000000"] * number})
         assert (answer.status_code, answer.json()["error"]) == (400, "A zip holds 1 to 1000 photos.")
+
+
+def test_a_photo_that_cannot_be_read_to_its_end_breaks_the_zip(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(file: BinaryIO) -> Iterator[bytes]:
+        with file:
+            yield file.read(100)
+            raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(originals, "blocks_of", failing)
+    with pytest.raises(OSError, match="input/output error"):
+        list(originals.zip_of([str(album.parent / "coins.png")]))
 
 
 @pytest.mark.parametrize(
