@@ -171,6 +171,9 @@ def run(
         stop_with("--words-only cannot be combined with --no-words, or with --for texts or both.", status=2)
     if interactive and (json or html or open_ or batch is not None):
         stop_with("-i cannot be combined with --batch, --html, --json or --open.", status=2)
+    if batch == "" or "" in (folders or []):
+        given = "--batch" if batch == "" else "--in"
+        stop_with(f"An empty path was given to {given}.", "Is a variable unset?", status=2)
     if sort == "date" and for_ is For.TEXTS:
         stop_with("--sort date is for photos: texts have no date of their own.", status=2)
     is_codes = batch is not None and batch.endswith(".npy")
@@ -402,7 +405,9 @@ def _say_why_none(
     elif found.why_none is WhyNone.FILTERED:
         say(f"No {name} in the index match --in, --after, --before, --near or --type.")
     elif found.why_none is WhyNone.NO_WORDS:
-        say("No photos hold these words in their texts, name or folders.")
+        is_bounded = arguments.limit is not None or arguments.where.compiled()
+        those = " that the filters and the limit leave" if is_bounded else ""
+        say(f"No photos{those} hold these words in their texts, name or folders.")
     elif found.why_none is WhyNone.NO_ITEMS:
         remedy = "" if location.collection else f" Add some: {index_command(location)} PATH-OF-PHOTOS"
         say(f"The {index.called} holds no {name}.{remedy}")

@@ -37,7 +37,8 @@ class Filter:
 
         Filter(folders=["~/Pictures/family"], types=["jpg"], after="2023", before="2024-07", near=(48.86, 2.35, 5))
 
-    Raises HashcliError for an `after` or `before` that is not a day, and for a `near` that is not a place.
+    Raises HashcliError for an empty folder, for an `after` or `before` that is not a day, and for a `near` that is no
+    place.
     """
 
     folders: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = ()
@@ -49,6 +50,8 @@ class Filter:
     def __post_init__(self) -> None:
         object.__setattr__(self, "folders", _all_of(self.folders))
         object.__setattr__(self, "types", _all_of(self.types))
+        if not all(map(os.fspath, _all_of(self.folders))):  # which would stand for the working directory
+            raise HashcliError("A folder of the filter is empty.", 'Give "." for the working directory.')
         self.compiled()  # raises for a date or place that is wrong
 
     def compiled(self) -> "CompiledFilter":

@@ -152,7 +152,7 @@ const REASONS = {
   filtered: () => "Nothing matches the filters.",
   no_items: () => "The index holds nothing of this kind.",
   no_known_words: () => "The model knows none of these words.",
-  no_words: () => "No photo holds these words.",
+  no_words: () => "No photo that the filters leave holds these words.",
 };
 
 const tell = (answer) => {
