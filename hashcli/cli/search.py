@@ -172,8 +172,8 @@ def run(
     if interactive and (json or html or open_ or batch is not None):
         stop_with("-i cannot be combined with --batch, --html, --json or --open.", status=2)
     if batch == "" or "" in (folders or []):
-        given = "--batch" if batch == "" else "--in"
-        stop_with(f"An empty path was given to {given}.", "Is a variable unset?", status=2)
+        option = "--batch" if batch == "" else "--in"
+        stop_with(f"An empty path was given to {option}.", "Is a variable unset?", status=2)
     if sort == "date" and for_ is For.TEXTS:
         stop_with("--sort date is for photos: texts have no date of their own.", status=2)
     is_codes = batch is not None and batch.endswith(".npy")
