@@ -16,14 +16,14 @@ from hashcli.cli.options import IndexName, IndexOrCollection, Json, index_locati
 from hashcli.errors import HashcliError, did_you_mean_path
 
 if TYPE_CHECKING:
-    from hashcli.cli.query_input import SearchArguments, WrittenQuery
+    from hashcli.cli.query_input import WrittenQuery
     from hashcli.cli.results import Answer
-    from hashcli.index.distance_limit import DistanceLimit
     from hashcli.index.filter import Filter
     from hashcli.index.locations import IndexLocation
     from hashcli.index.query import Query
     from hashcli.index.results import SearchResults
-    from hashcli.index.search import Index, KindName
+    from hashcli.index.search import Index
+    from hashcli.index.search_arguments import SearchArguments
     from hashcli.serve.terminal_client import ServedAnswer
 
 EXAMPLES = """Examples:\n
@@ -161,8 +161,8 @@ def run(
     If you give several words and photos, a result should fit all of them. Identical copies are one result.
     """
     from hashcli.cli import results
-    from hashcli.cli.query_input import SearchArguments
     from hashcli.cli.remedies import with_remedies
+    from hashcli.index.search_arguments import KINDS, SearchArguments, chosen_limit, chosen_words
 
     style = results.choose_style(json=json, paths=paths, print0=print0, show=show and not interactive)
     if html and html.suffix.lower() not in (".html", ".htm"):
@@ -179,10 +179,10 @@ def run(
     is_codes = batch is not None and batch.endswith(".npy")
     arguments = SearchArguments(
         k or (_K_INTERACTIVE if interactive else _K),
-        _KINDS[for_],
+        KINDS[for_],
         _filter(folders or [], types or [], after, before, near),
-        _limit(max_distance, within, everything=everything),
-        "only" if words_only else "off" if no_words else "first",
+        chosen_limit(max_distance, within, everything=everything),
+        chosen_words(only=words_only, off=no_words),
         0 if is_codes else rerank,  # a code has no finer values than its bits
         all_copies,
         sort,
@@ -229,13 +229,6 @@ def run(
         results.write_page(page, html, open_=open_)
     if skipped:
         raise typer.Exit(SKIPPED)
-
-
-_KINDS: "dict[For, tuple[KindName, ...]]" = {
-    For.PHOTOS: ("image",),
-    For.TEXTS: ("text",),
-    For.BOTH: ("image", "text"),
-}
 
 
 def _words_and_photos(given: list[str]) -> tuple[list[str], list[str]]:
@@ -424,15 +417,6 @@ def _say_what_does_not_exist(folders: list[str]) -> None:
     for folder in map(os.path.expanduser, folders):
         if not os.path.exists(folder):
             say(f"{folder} does not exist.{did_you_mean_path(folder)}")
-
-
-def _limit(max_distance: int | None, within: int | None, *, everything: bool) -> "DistanceLimit | None":
-    """How far away an answer may be; None for the default, by the hash model."""
-    from hashcli.index.distance_limit import DistanceLimit
-
-    if everything:
-        return DistanceLimit()
-    return None if max_distance is None and within is None else DistanceLimit(max_distance, within)
 
 
 def _filter(folders: list[str], types: list[str], after: str | None, before: str | None, near: str | None) -> "Filter":

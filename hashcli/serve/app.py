@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from importlib.resources import files
 from pathlib import Path, PurePath
 from typing import Any
@@ -25,7 +24,7 @@ from hashcli.errors import HashcliError
 from hashcli.hashmodel.formats import UnreadableImageError
 from hashcli.index.filter import type_of
 from hashcli.index.results import SearchResult, SearchResults
-from hashcli.json_rows import json_line, result_row
+from hashcli.json_rows import info_row, json_line, result_row
 from hashcli.printable import local_time
 from hashcli.serve import openapi
 from hashcli.serve.originals import MOST_BYTES, MOST_FILES, UNKNOWN_TYPE, blocks_of, open_photo, zip_of
@@ -139,9 +138,7 @@ class _Server:
         rows: list[dict[str, Any]] = []
         for index in self._indexes:
             try:
-                info = await index.info()
-                facts = dict(vars(info)) | {"refreshed": info.refreshed and _moment(info.refreshed)}
-                rows.append({"name": index.name, "index": str(facts.pop("folder"))} | facts)
+                rows.append({"name": index.name} | info_row(await index.info()))
             except HashcliError as error:
                 rows.append({"name": index.name, "error": error.problem})
         return _json({"indexes": rows})
@@ -291,14 +288,6 @@ async def _failed(_: Request, error: Exception) -> Response:
     assert isinstance(error, HashcliError)
     status = 404 if isinstance(error, GoneError) else 503 if type(error).__name__ in _OF_INDEX else 400
     return JSONResponse({"error": error.problem, "remedy": error.remedy}, status)
-
-
-def _moment(seconds: int) -> str | None:
-    """A moment by the local clock, with its offset from UTC."""
-    try:
-        return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
-    except (OverflowError, ValueError, OSError):
-        return None
 
 
 def _asset(package: str, name: str, media_type: str) -> Any:

@@ -113,9 +113,9 @@ class ServedIndex:
             return known[2]
         query = Query(asked.texts, images, asked.nots, not_images)
         try:
-            results = index.search(query, **dict(asked.options))
+            results = index.search(query, **vars(asked.arguments))
         except ModelReplacedError:
-            results = index.search(query, **dict(asked.options))  # by the new model
+            results = index.search(query, **vars(asked.arguments))  # by the new model
         with self._answers_lock:
             _remember(self._answers, asked, (generation, now, results), _ANSWERS)
         return results
