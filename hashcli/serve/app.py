@@ -247,8 +247,9 @@ async def _read_body(request: Request, file: Any, most: int) -> None:
 
 
 def _answer(index: ServedIndex, found: SearchResults, part: Part) -> Response:
-    end = None if part.count is None else part.offset + part.count
-    rows = [{"id": index.id_of(result)} | result_row(result) for result in found[part.offset : end]]
+    sent = found[part.offset : None if part.count is None else part.offset + part.count]
+    index.expect(sent)
+    rows = [{"id": index.id_of(result)} | result_row(result) for result in sent]
     answer: dict[str, Any] = {"results": rows, "total": len(found)}
     answer["why_none"] = None if found.why_none is None else found.why_none.name.lower()
     answer["nearest_distance"] = found.nearest_distance

@@ -5,8 +5,8 @@ import hashlib
 import os
 import re
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ T = TypeVar("T")
 _READERS = 2  # for each index: while one waits for the disk, or computes without Python's lock, the other goes on
 _ANSWERS = 16  # that are kept, for those who scroll through them
 _ANSWER_SECONDS = 30
+_EXPECTED = 1000  # photos of texts that were sent last
 _PHOTOS = 64  # that were searched by, about 150 kB each
 _UPLOAD_SIDE = 320
 _ITEM_ID = re.compile(r"(\d{1,3})-(\d{1,18})-([0-9a-f]{12})", re.ASCII)
@@ -72,6 +73,8 @@ class ServedIndex:
         self._decoders = decoders
         self._answers: OrderedDict[Asked, tuple[int, float, SearchResults]] = OrderedDict()
         self._answers_lock = Lock()  # for the readers' threads
+        self._expected: deque[str] = deque(maxlen=_EXPECTED)  # photos that texts are about
+        self._are_indexed: dict[tuple[int, str], bool] = {}  # by the generation of the catalog
         # By the ids of uploads, and by the ids of items with the hashes of their contents.
         self._photos: OrderedDict[str | tuple[str, bytes], QueryPhoto] = OrderedDict()
 
@@ -192,7 +195,22 @@ class ServedIndex:
         if item.text is None or item.photo is None:
             return item.path if item.text is None else None
         photo = item.photo
-        return photo if await self.do(lambda index: index.catalog.holds_photo(photo)) else None
+        return photo if await self.do(lambda index: self._is_indexed(index, photo)) else None
+
+    def expect(self, results: Sequence[SearchResult]) -> None:
+        """Note results that are sent: their pictures will be asked for next."""
+        self._expected.extend(result.photo for result in results if result.text is not None and result.photo)
+
+    def _is_indexed(self, index: Index, photo: str) -> bool:
+        """Whether a photo that a text is about is indexed. To find that out takes a while in a large index, whether for
+        one or for many; so it is found out for all that are expected, too."""
+        with index.catalog.snapshot():
+            generation, known = index.catalog.generation, self._are_indexed
+            if (generation, photo) not in known:
+                photos = {photo, *self._expected.copy()}
+                indexed = index.catalog.indexed_photos(photos)
+                self._are_indexed = known = {(generation, one): one in indexed for one in photos}
+            return known[generation, photo]
 
 
 def _remember(known: "OrderedDict[Any, Any]", key: object, value: object, most: int) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 import hashcli as library
+from hashcli.index.catalog import Catalog
 from hashcli.index.results import SearchResults
 from hashcli.index.search import Index, ModelReplacedError
 from hashcli.serve import originals
@@ -264,6 +265,24 @@ def test_a_text_shows_no_photo_that_is_not_indexed(changing: TestClient, album: 
     for place in (f"photo/{row['id']}", f"thumbnail/{row['id']}"):
         assert changing.get(f"/api/{place}").status_code == 404
     assert changing.post("/api/zip", data={"id": row["id"]}, headers={"Origin": HERE}).status_code == 404
+
+
+def test_whether_photos_of_texts_are_indexed_is_found_out_for_all_that_were_sent(
+    changing: TestClient, album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed_photos, asked = Catalog.indexed_photos, []
+
+    def noted(catalog: Catalog, paths: set[str]) -> set[str]:
+        asked.append(len(paths))
+        return indexed_photos(catalog, paths)
+
+    monkeypatch.setattr(Catalog, "indexed_photos", noted)
+    for expected in ([12], [12, 12]):
+        texts = rows(changing, "text=a+cat&for=texts&k=12")
+        assert [changing.get(f"/api/thumbnail/{row['id']}").status_code for row in texts] == [200] * 12
+        assert asked == expected
+        with library.open_index(album) as index:
+            index.update(rehash=True)
 
 
 def test_a_photo_that_was_replaced_is_searched_by_as_it_is_now(changing: TestClient, album: Path) -> None:
