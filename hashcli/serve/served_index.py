@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hashcli.errors import HashcliError, reason_of
 from hashcli.hashmodel.formats import UnreadableImageError
+from hashcli.hashmodel.model import HashModel
 from hashcli.index.catalog import Item
 from hashcli.index.catalog_file import IndexGoneError
 from hashcli.index.query import Query
 from hashcli.index.results import SearchResult, SearchResults
 from hashcli.index.search import Index, IndexInfo, ModelReplacedError
+from hashcli.plain_files import state_of
 from hashcli.serve.parameters import Asked
 from hashcli.serve.thumbnails import encoded_thumbnail
 
@@ -75,8 +77,8 @@ class ServedIndex:
         self._answers_lock = Lock()  # for the readers' threads
         self._expected: deque[str] = deque(maxlen=_EXPECTED)  # photos that texts are about
         self._are_indexed: dict[tuple[int, str], bool] = {}  # by the generation of the catalog
-        # By the ids of uploads, and by the ids of items with the hashes of their contents.
-        self._photos: OrderedDict[str | tuple[str, bytes], QueryPhoto] = OrderedDict()
+        # By the ids of uploads, and by the paths of others with the states of their files and the model they are for.
+        self._photos: OrderedDict[str | tuple[str, Any, str], QueryPhoto] = OrderedDict()
 
     @property
     def folder(self) -> Path:
@@ -129,16 +131,17 @@ class ServedIndex:
         path = await self.picture(id_)
         if path is None:
             raise HashcliError("This text is about no photo that is indexed.")
-        key = id_, (await self.item(id_)).hash  # the file may have been replaced since the last search by it
+        model = await self.do(Index.load_model)
+        key = path, state_of(path), model.fingerprint  # the file or the model may have been replaced meanwhile
         if known := self._photos.get(key):
             return known.pixels
-        pixels = await self._pixels(path, os.path.basename(path))
+        pixels = await self._pixels(model, path, os.path.basename(path))
         _remember(self._photos, key, QueryPhoto(pixels), _PHOTOS)
         return pixels
 
     async def upload(self, path: str) -> str:
         """Keep the photo in a file for searches, and give it an id. Raises HashcliError if it cannot be decoded."""
-        pixels = await self._pixels(path, "The photo")
+        pixels = await self._pixels(await self.do(Index.load_model), path, "The photo")
         thumbnail = await self.decode(lambda: encoded_thumbnail(path, _UPLOAD_SIDE))
         id_ = f"{self.number}-upload-{hashlib.sha256(thumbnail).hexdigest()[:24]}"
         _remember(self._photos, id_, QueryPhoto(pixels, thumbnail), _PHOTOS)
@@ -149,10 +152,9 @@ class ServedIndex:
         known = self._photos.get(id_)
         return known.thumbnail or None if known else None
 
-    async def _pixels(self, path: str, name: str) -> "Image":
+    async def _pixels(self, model: HashModel, path: str, name: str) -> "Image":
         from PIL import Image
 
-        model = await self.do(Index.load_model)
         try:
             return await self.decode(lambda: Image.fromarray(model.load_pixels(path)))
         except FileNotFoundError as error:

@@ -397,6 +397,8 @@ def test_an_open_index_goes_on_with_the_model_that_another_process_gives_it(
         writer.update([photos], model=other, rehash=True)
         assert index.search("a cat").results == writer.search("a cat").results
         assert index.load_model().fingerprint == writer.load_model().fingerprint
+        writer.update(model=tiny_model, rehash=True)
+        assert index.load_model().fingerprint == writer.load_model().fingerprint
 
 
 def test_a_model_that_changes_within_a_search_is_an_error(tmp_path: Path, photos: Path, tiny_model: Path) -> None:

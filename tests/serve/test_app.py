@@ -293,6 +293,26 @@ def test_a_photo_that_was_replaced_is_searched_by_as_it_is_now(changing: TestCli
         index.update()
     first = rows(changing, "k=2&all_copies=true", f"/api/similar/{cat['id']}")
     assert cat["path"] in [row["path"] for row in first]
+    (text,) = rows(changing, "text=a+cat&k=1&for=texts")
+    found = rows(changing, "k=2&all_copies=true", f"/api/similar/{text['id']}")
+    assert sorted(named(found)) == ["chelsea.png", "rocket.jpg"]
+    shutil.copy(SKIMAGE / "coffee.png", cat["path"])
+    with library.open_index(album) as index:
+        index.update()
+    found = rows(changing, "k=2&all_copies=true", f"/api/similar/{text['id']}")
+    assert sorted(named(found)) == ["chelsea.png", "coffee.png"]
+
+
+def test_a_photo_is_searched_by_as_the_model_of_now_reads_it(
+    changing: TestClient, album: Path, tiny_model: Path, hashcli: Run
+) -> None:
+    (cat,) = rows(changing, "text=a+cat&k=1")
+    rows(changing, "k=1", f"/api/similar/{cat['id']}")
+    with library.open_index(album) as index:
+        index.update(model=tiny_model, rehash=True)
+    found = rows(changing, "k=12", f"/api/similar/{cat['id']}")
+    assert all(row.pop("id") for row in found)
+    assert found == json_rows(hashcli("search", "--image", cat["path"], "-k", 12, "--json", "--index", album))
 
 
 def test_the_next_answer_is_of_a_refreshed_index(changing: TestClient, album: Path) -> None:
