@@ -103,6 +103,7 @@ def test_each_count_is_what_a_filter_by_it_leaves(changing: TestClient, album: P
     for kind in ("photos", "texts"):
         asked = f"text=a+cat&for={kind}&all=1&k=20&all_copies=1"
         for name, counts in changing.get(f"/api/search?{asked}&facets=1").json()["facets"].items():
+            assert bool(counts) is ((kind, name) != ("texts", "years"))
             for value, count in counts.items():
                 left = changing.get(f"/api/search?{asked}&{filters[name].format(value)}").json()["total"]
                 assert (kind, name, value, left) == (kind, name, value, count)
