@@ -1,14 +1,15 @@
-"""Results as JSON, in the one schema of the terminal and of the page that is served."""
+"""Results, and what an index holds, as JSON in the one schema of the terminal and of the page that is served."""
 
 import base64
 import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from hashcli.printable import local_time
+from hashcli.printable import local_moment, local_time
 
 if TYPE_CHECKING:
     from hashcli.index.results import SearchResult
+    from hashcli.index.search import IndexInfo
 
 
 def result_row(result: "SearchResult") -> dict[str, object]:
@@ -28,6 +29,12 @@ def result_row(result: "SearchResult") -> dict[str, object]:
     if result.machine is not None:
         row["machine"] = result.machine
     return row
+
+
+def info_row(info: "IndexInfo") -> dict[str, Any]:
+    """What an index holds as a row of `info --json`."""
+    row = dict(vars(info)) | {"refreshed": None if info.refreshed is None else local_moment(info.refreshed)}
+    return {"index": str(row.pop("folder"))} | row
 
 
 def json_line(row: dict[str, Any]) -> str:

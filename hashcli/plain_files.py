@@ -54,3 +54,9 @@ def state_of(path: str | os.PathLike[str]) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def size_of_files(folder: Path) -> int:
+    """The bytes of the files in a folder. Those that go away meanwhile do not count."""
+    states = (state_of(path) for path in folder.iterdir() if path.is_file())
+    return sum(state[1] for state in states if state)

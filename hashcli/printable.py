@@ -28,6 +28,17 @@ def local_time(seconds: int) -> str:
         return str(seconds)
 
 
+def local_moment(seconds: int) -> str | None:
+    """A moment, in seconds since 1970, by the local clock with its offset from UTC, such as 2024-05-14T18:03:00+02:00;
+    None where the system knows no local time for it."""
+    from datetime import datetime
+
+    try:
+        return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
 def link_to(path: str) -> str:
     """The address of a file; of what is an address already, itself."""
     from pathlib import Path

@@ -1,7 +1,6 @@
 """hashcli info: what an index or a hash model contains."""
 
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,10 +8,11 @@ import typer
 
 from hashcli.cli.console import print_facts, print_table, say, write_json
 from hashcli.cli.options import IndexName, IndexOrCollection, Json, complete_model, index_location
+from hashcli.json_rows import info_row
 from hashcli.printable import human_size, printable
 
 if TYPE_CHECKING:
-    from hashcli.index.search import Index, IndexInfo
+    from hashcli.index.search import Index
 
 EXAMPLES = """Examples:\n
 hashcli info                      the index
@@ -52,7 +52,7 @@ def run(
             if location.collection:
                 facts = _collection_facts(opened)
             else:
-                facts = _index_facts(opened.info()) | ({"check": "nothing is damaged"} if check else {})
+                facts = info_row(opened.info()) | ({"check": "nothing is damaged"} if check else {})
     else:
         from hashcli.hashmodel.description import read, verify
         from hashcli.hashmodel.registry import find_model
@@ -78,7 +78,7 @@ def _print_all(json: bool) -> None:
     for name, folder in named_indexes().items():
         try:
             with Index(folder) as index:
-                rows.append({"name": name} | _index_facts(index.info()))
+                rows.append({"name": name} | info_row(index.info()))
         except HashcliError as error:
             say(f"skipped {name}: {error.problem}")
     if json:
@@ -95,11 +95,6 @@ def _print_all(json: bool) -> None:
     else:
         for row in rows:
             print("\t".join(printable(str(row[column])) for column in columns))
-
-
-def _index_facts(info: "IndexInfo") -> dict[str, Any]:
-    facts = dict(vars(info)) | {"refreshed": info.refreshed and _moment(info.refreshed)}
-    return {"index": str(facts.pop("folder"))} | facts
 
 
 def _collection_facts(opened: "Index") -> dict[str, Any]:
@@ -119,14 +114,6 @@ def _shown_collection(facts: dict[str, Any]) -> dict[str, str | list[str]]:
 
 def _model_line(facts: dict[str, Any]) -> str:
     return f"{facts['model']} ({facts['bits']} bits, fingerprint {facts['fingerprint']})"
-
-
-def _moment(seconds: int) -> str | None:
-    """A moment by the local clock, with its offset from UTC."""
-    try:
-        return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
-    except (OverflowError, ValueError, OSError):
-        return None
 
 
 def _shown_index(facts: dict[str, Any]) -> dict[str, str | list[str]]:

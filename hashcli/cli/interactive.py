@@ -12,9 +12,9 @@ from hashcli.errors import HashcliError, how_to_install
 from hashcli.index.search import Index
 
 if TYPE_CHECKING:
-    from hashcli.cli.query_input import SearchArguments
     from hashcli.index.locations import IndexLocation
     from hashcli.index.results import SearchResults
+    from hashcli.index.search_arguments import SearchArguments
 
 _NOTHING_CHOSEN = 1  # exit status
 

@@ -1,7 +1,7 @@
 """Options that several commands have, and what they stand for."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from hashcli.index.locations import IndexLocation
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
-IndexFolder = Annotated[
-    str | None,
-    typer.Option(
+
+
+def _index_option(help_: str) -> Any:
+    return typer.Option(
         "--index",
         metavar="FOLDER",
         envvar="HASHCLI_INDEX",
         show_default=".hashcli in this folder or above, else in your data folder",
-        help="The folder of the index. An index kept beside its photos can be moved with them.",
-    ),
+        help=help_,
+    )
+
+
+IndexFolder = Annotated[
+    str | None,
+    _index_option("The folder of the index. An index kept beside its photos can be moved with them."),
 ]
 IndexOrCollection = Annotated[
     str | None,
-    typer.Option(
-        "--index",
-        metavar="FOLDER",
-        envvar="HASHCLI_INDEX",
-        show_default=".hashcli in this folder or above, else in your data folder",
-        help="The folder of the index, or the address of a collection: milvus://HOST:PORT/COLLECTION.",
-    ),
+    _index_option("The folder of the index, or the address of a collection: milvus://HOST:PORT/COLLECTION."),
 ]
 
 

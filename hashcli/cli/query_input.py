@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from hashcli.cli.console import UsageError
 from hashcli.cli.inputs import read_lines
@@ -14,30 +14,13 @@ from hashcli.parsing import parse_json
 
 if TYPE_CHECKING:
     from hashcli.hashmodel.model import HashModel
-    from hashcli.index.distance_limit import DistanceLimit
-    from hashcli.index.filter import Filter
     from hashcli.index.query import Query
-    from hashcli.index.search import KindName, WordsName
 
 _WEIGHT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)):\s*(?=[^\s\d])")  # 16:9 is not a weight
 _SUFFIX = re.compile(r"[^\s]\.\w{2,5}$")
 _KEYS = ("text", "image", "not", "not_image")
 
 Weighted = tuple[str, float]
-
-
-@dataclass(frozen=True)
-class SearchArguments:
-    """The arguments of Index.search_many besides the queries."""
-
-    k: int
-    kinds: "tuple[KindName, ...]"
-    where: "Filter"
-    limit: "DistanceLimit | None"
-    words: "WordsName"
-    reranked: int
-    all_copies: bool
-    sort: Literal["rank", "date"]
 
 
 @dataclass(frozen=True)

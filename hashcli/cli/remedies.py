@@ -25,7 +25,8 @@ _REMEDIES = {
     "MachineTakenError": "For another label of this machine: {index} --machine LABEL. If that index is gone: "
     "{index} --rebuild replaces its rows",
     "ModelChangedError": "To encode everything again: {index} --rehash",
-    "ModelMissingError": "Put it back, or encode everything with another model: {index} --rehash --model NAME",
+    "ModelMissingError": "If it was moved: {index} --model FOLDER. Else encode everything with another model: "
+    "{index} --rehash --model NAME",
     "NotPublishedError": "To publish it: {index} --publish milvus://HOST:PORT/COLLECTION",
     "NoTextsError": "Put the texts of photo.jpg into photo.txt beside it, one per line. "
     "Without any texts: hashcli distill --method rank",

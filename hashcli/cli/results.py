@@ -90,7 +90,7 @@ def write_page(answers: Sequence[Answer], html: Path | None, *, open_: bool) -> 
     if html is None:
         import tempfile
 
-        html = Path(tempfile.mkdtemp(prefix="hashcli-")) / "answers.html"
+        html = Path(tempfile.mkdtemp(prefix="hashcli-")) / "results.html"
     groups = [
         QueryResults(answer.query, answer.results, list(filter(os.path.exists, answer.results.query.photos)))
         for answer in answers

@@ -16,14 +16,14 @@ from hashcli.cli.options import IndexName, IndexOrCollection, Json, index_locati
 from hashcli.errors import HashcliError, did_you_mean_path
 
 if TYPE_CHECKING:
-    from hashcli.cli.query_input import SearchArguments, WrittenQuery
+    from hashcli.cli.query_input import WrittenQuery
     from hashcli.cli.results import Answer
-    from hashcli.index.distance_limit import DistanceLimit
     from hashcli.index.filter import Filter
     from hashcli.index.locations import IndexLocation
     from hashcli.index.query import Query
     from hashcli.index.results import SearchResults
-    from hashcli.index.search import Index, KindName
+    from hashcli.index.search import Index
+    from hashcli.index.search_arguments import SearchArguments
     from hashcli.serve.terminal_client import ServedAnswer
 
 EXAMPLES = """Examples:\n
@@ -161,8 +161,8 @@ def run(
     If you give several words and photos, a result should fit all of them. Identical copies are one result.
     """
     from hashcli.cli import results
-    from hashcli.cli.query_input import SearchArguments
     from hashcli.cli.remedies import with_remedies
+    from hashcli.index.search_arguments import KINDS, SearchArguments, chosen_limit, chosen_words
 
     style = results.choose_style(json=json, paths=paths, print0=print0, show=show and not interactive)
     if html and html.suffix.lower() not in (".html", ".htm"):
@@ -171,15 +171,18 @@ def run(
         stop_with("--words-only cannot be combined with --no-words, or with --for texts or both.", status=2)
     if interactive and (json or html or open_ or batch is not None):
         stop_with("-i cannot be combined with --batch, --html, --json or --open.", status=2)
+    if batch == "" or "" in (folders or []):
+        option = "--batch" if batch == "" else "--in"
+        stop_with(f"An empty path was given to {option}.", "Is a variable unset?", status=2)
     if sort == "date" and for_ is For.TEXTS:
         stop_with("--sort date is for photos: texts have no date of their own.", status=2)
     is_codes = batch is not None and batch.endswith(".npy")
     arguments = SearchArguments(
         k or (_K_INTERACTIVE if interactive else _K),
-        _KINDS[for_],
+        KINDS[for_],
         _filter(folders or [], types or [], after, before, near),
-        _limit(max_distance, within, everything=everything),
-        "only" if words_only else "off" if no_words else "first",
+        chosen_limit(max_distance, within, everything=everything),
+        chosen_words(only=words_only, off=no_words),
         0 if is_codes else rerank,  # a code has no finer values than its bits
         all_copies,
         sort,
@@ -226,13 +229,6 @@ def run(
         results.write_page(page, html, open_=open_)
     if skipped:
         raise typer.Exit(SKIPPED)
-
-
-_KINDS: "dict[For, tuple[KindName, ...]]" = {
-    For.PHOTOS: ("image",),
-    For.TEXTS: ("text",),
-    For.BOTH: ("image", "text"),
-}
 
 
 def _words_and_photos(given: list[str]) -> tuple[list[str], list[str]]:
@@ -402,7 +398,9 @@ def _say_why_none(
     elif found.why_none is WhyNone.FILTERED:
         say(f"No {name} in the index match --in, --after, --before, --near or --type.")
     elif found.why_none is WhyNone.NO_WORDS:
-        say("No photos hold these words in their texts, name or folders.")
+        is_bounded = arguments.limit is not None or arguments.where.compiled()
+        those = " that the filters and the limit leave" if is_bounded else ""
+        say(f"No photos{those} hold these words in their texts, name or folders.")
     elif found.why_none is WhyNone.NO_ITEMS:
         remedy = "" if location.collection else f" Add some: {index_command(location)} PATH-OF-PHOTOS"
         say(f"The {index.called} holds no {name}.{remedy}")
@@ -419,15 +417,6 @@ def _say_what_does_not_exist(folders: list[str]) -> None:
     for folder in map(os.path.expanduser, folders):
         if not os.path.exists(folder):
             say(f"{folder} does not exist.{did_you_mean_path(folder)}")
-
-
-def _limit(max_distance: int | None, within: int | None, *, everything: bool) -> "DistanceLimit | None":
-    """How far away an answer may be; None for the default, by the hash model."""
-    from hashcli.index.distance_limit import DistanceLimit
-
-    if everything:
-        return DistanceLimit()
-    return None if max_distance is None and within is None else DistanceLimit(max_distance, within)
 
 
 def _filter(folders: list[str], types: list[str], after: str | None, before: str | None, near: str | None) -> "Filter":

@@ -383,9 +383,12 @@ class Catalog:
         return IndexedModel(source, str(self._get("fingerprint")), bits)
 
     def set_model(self, model: IndexedModel) -> None:
-        """Adopt a model, and drop every code in the same transaction: codes of two models never mix."""
+        """Adopt a model, and unless it is the same one at another place, drop every code in the same transaction: codes
+        of two models never mix."""
+        is_same = self._get("fingerprint") == model.fingerprint
         with self.changing_items():
-            self._db.execute("UPDATE items SET code = NULL, check_value = NULL")
+            if not is_same:
+                self._db.execute("UPDATE items SET code = NULL, check_value = NULL")
             self._set("model", model.source)
             self._set("fingerprint", model.fingerprint)
             self._set("bits", model.bits)
@@ -795,13 +798,17 @@ class Catalog:
         rows = self._db.execute(query, (self._to_stored(path), absolute, kind))
         return [row for row, (is_same,) in enumerate(rows) if is_same]
 
-    def holds_photo(self, path: str) -> bool:
-        """Whether a photo of this path is indexed, by a scan of all items: photos have no secondary index."""
-        absolute = path if path.isascii() else os.fsencode(path)
-        query = (
-            "SELECT 1 FROM items WHERE kind = 0 AND CAST(path AS BLOB) IN (CAST(? AS BLOB), CAST(? AS BLOB)) LIMIT 1"
-        )
-        return self._db.execute(query, (self._to_stored(path), absolute)).fetchone() is not None
+    def indexed_photos(self, paths: Iterable[str]) -> set[str]:
+        """Those of some paths, a few thousand at most, that are of indexed photos. By a scan of all items, as photos
+        have no secondary index: ask for many paths together."""
+        stored = {}
+        for path in paths:
+            relative = self._to_stored(path)
+            stored[relative.encode() if isinstance(relative, str) else relative] = path
+            stored[os.fsencode(path)] = path
+        marks = ", ".join("?" * len(stored))
+        query = f"SELECT CAST(path AS BLOB) FROM items WHERE kind = 0 AND CAST(path AS BLOB) IN ({marks})"
+        return {stored[path] for (path,) in self._db.execute(query, list(stored))}
 
     # --- publishing ---
 

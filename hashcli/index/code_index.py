@@ -30,7 +30,6 @@ FILE_NAMES = {
 # A few queries are never searched in parallel: starting threads would cost more than the search, and they keep the
 # cores busy while they wait for each other.
 _FEW = 32
-faiss.omp_set_num_threads(1)
 
 
 class Candidates(NamedTuple):
@@ -243,8 +242,8 @@ def _flat(codes: np.ndarray) -> Any:
 
 @contextmanager
 def _threads(queries: int) -> Iterator[None]:
-    if queries > _FEW:
-        faiss.omp_set_num_threads(os.cpu_count() or 1)
+    """Have FAISS search so many queries on all cores, or a few on one. This holds for the thread that is in it."""
+    faiss.omp_set_num_threads((os.cpu_count() or 1) if queries > _FEW else 1)
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 16  # items whose times are compared at once
 _ALWAYS = 2**62  # microseconds, later than any time
-_SAME_TYPE = (frozenset({"jpg", "jpeg"}), frozenset({"tif", "tiff"}), frozenset({"heif", "heic"}))
+_SAME_TYPE = (("jpg", "jpeg"), ("tif", "tiff"), ("heic", "heif"))
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Filter:
 
         Filter(folders=["~/Pictures/family"], types=["jpg"], after="2023", before="2024-07", near=(48.86, 2.35, 5))
 
-    Raises HashcliError for an `after` or `before` that is not a day, and for a `near` that is not a place.
+    Raises HashcliError for an empty folder, for an `after` or `before` that is not a day, and for a `near` that is no
+    place.
     """
 
     folders: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = ()
@@ -49,6 +50,8 @@ class Filter:
     def __post_init__(self) -> None:
         object.__setattr__(self, "folders", _all_of(self.folders))
         object.__setattr__(self, "types", _all_of(self.types))
+        if not all(map(os.fspath, _all_of(self.folders))):  # which would stand for the working directory
+            raise HashcliError("A folder of the filter is empty.", 'Give "." for the working directory.')
         self.compiled()  # raises for a date or place that is wrong
 
     def compiled(self) -> "CompiledFilter":
@@ -56,7 +59,7 @@ class Filter:
         expanded = [os.path.expanduser(folder) for folder in _all_of(self.folders)]
         absolute = [path for folder in expanded for path in _absolute_forms(folder)]
         types = {name.lower().lstrip(".") for name in _all_of(self.types)}
-        same = (other for group in _SAME_TYPE if group & types for other in group)
+        same = (other for group in _SAME_TYPE if types.intersection(group) for other in group)
         return CompiledFilter(
             tuple(form for path in absolute for form in _forms(path)),
             frozenset(f".{name}" for name in (*types, *same)),
@@ -119,6 +122,12 @@ class CompiledFilter:
             if before:
                 taken[block] &= ~before.holds(times, clock == MODIFIED)
         return taken
+
+
+def type_of(path: str) -> str:
+    """The file type of a path as `Filter` takes it, and of those that it takes for the same always the same one."""
+    name = os.path.splitext(path)[1][1:].lower()
+    return next((group[0] for group in _SAME_TYPE if name in group), name)
 
 
 def _absolute_forms(folder: str) -> tuple[str, ...]:

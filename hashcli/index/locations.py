@@ -129,7 +129,10 @@ def _check_is_own(folder: Path) -> None:
     Links could lead to any file of the user, which would then be read, or written to.
     """
     for file in (folder, *folder.iterdir()):
-        state = file.lstat()
+        try:
+            state = file.lstat()
+        except FileNotFoundError:  # of an update that is at work
+            continue
         if hasattr(os, "getuid") and state.st_uid != os.getuid():
             raise ForeignIndexError(folder, file, "belongs to another user")
         if not stat.S_ISREG(state.st_mode) and not stat.S_ISDIR(state.st_mode):

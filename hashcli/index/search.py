@@ -43,7 +43,7 @@ from hashcli.index.results import SearchResult, SearchResults, WhyNone
 from hashcli.index.summary import PublishOptions, PublishSummary, UpdateOptions, UpdateSummary
 from hashcli.index.update_callback import UpdateCallback
 from hashcli.index.words import QueryWords, WordHits, Words
-from hashcli.plain_files import state_of
+from hashcli.plain_files import size_of_files, state_of
 
 if TYPE_CHECKING:
     from hashcli.hashmodel.device import Device
@@ -313,7 +313,15 @@ class Index:
 
     def load_model(self) -> HashModel:
         """The hash model that made the codes. Raises HashcliError when it is gone or has been replaced."""
+        self._forget_replaced_model()
         return self._model
+
+    def _forget_replaced_model(self) -> None:
+        """Forget the model if another process has given the index another one since, or has replaced the model itself.
+        A search does this once, so that all of it is by one model."""
+        model = self.__dict__.get("_model")
+        if self._source.model != self.indexed_model or (model and not model.is_current):
+            self._forget_model()
 
     @cached_property
     def _model(self) -> HashModel:
@@ -325,7 +333,7 @@ class Index:
                 raise
             raise ModelMissingError(
                 f"The {self.called} was made with the hash model {indexed.source}, which is not there.",
-                "Put it back, or encode everything again with another one.",
+                "If it was moved, update the index with it. Else put it back, or encode everything with another one.",
             ) from error
         model = HashModel(folder)
         if model.fingerprint != indexed.fingerprint:
@@ -338,10 +346,7 @@ class Index:
         return model
 
     def _answers(self, queries: Iterable[str | Query], options: "_SearchOptions") -> Iterator[SearchResults]:
-        model = self.__dict__.get("_model")
-        # Another process has given it one since the last search, or has replaced the model itself.
-        if self._source.model != self.indexed_model or (model and not model.is_current):
-            self._forget_model()
+        self._forget_replaced_model()
         for block in batched(map(_query, queries), _BLOCK):
             yield from self._answers_to_block(block, options)
 
@@ -362,13 +367,13 @@ class Index:
     def _encode(self, queries: list[Query]) -> list[EncodedQuery | HashcliError]:
         """Each query encoded, or why it cannot be. Only words and photos need the model."""
         to_encode = [query for query in queries if query.output is None]
-        encoded = iter(encode(self.load_model(), to_encode) if to_encode else ())
+        encoded = iter(encode(self._model, to_encode) if to_encode else ())
         return [next(encoded) if query.output is None else self._checked(query.output) for query in queries]
 
     def _words_of(self, query: Query, options: "_SearchOptions") -> QueryWords:
         if query.output is not None or options.words is Words.OFF or Kind.IMAGE not in options.kinds:
             return QueryWords()
-        return QueryWords.of(query, self.load_model().reads_whole)
+        return QueryWords.of(query, self._model.reads_whole)
 
     def _checked(self, output: np.ndarray) -> EncodedQuery | HashcliError:
         bits = self.indexed_model.bits
@@ -523,7 +528,7 @@ class Index:
         """How far away an answer may be: the given limit, or for words how near the model says that a photo must be."""
         if limit is not None:
             return limit
-        match = self.load_model().description.match if kind is Kind.IMAGE and query.is_words else None
+        match = self._model.description.match if kind is Kind.IMAGE and query.is_words else None
         return DistanceLimit(match.distance if match else None)
 
     def _code_index(self, kind: Kind) -> ListedCodes:
@@ -623,7 +628,7 @@ class Index:
                 model=model.source if model else None,
                 fingerprint=model.fingerprint if model else None,
                 bits=model.bits if model else None,
-                bytes=sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file()),
+                bytes=size_of_files(self.folder),
             )
 
     def duplicates(

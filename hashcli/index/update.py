@@ -14,6 +14,7 @@ from pathlib import Path
 from time import time
 
 from hashcli.errors import HashcliError, did_you_mean_path
+from hashcli.hashmodel import description
 from hashcli.hashmodel.model import HashModel
 from hashcli.hashmodel.registry import DEFAULT_MODEL, find_model
 from hashcli.index.catalog import Catalog, IndexedModel, Kind
@@ -204,18 +205,28 @@ def _check_holds_nothing_else(index_folder: Path) -> None:
 def _choose_model(
     catalog: Catalog, index_folder: Path, options: UpdateOptions
 ) -> tuple[HashModel, IndexedModel | None]:
-    """The model to encode with, and, if the catalog has none or another one, the model that it is to adopt."""
+    """The model to encode with, and, if the catalog has none or another one, or has it where it is no longer, the model
+    that it is to adopt."""
     current = catalog.model
     source = options.model or (current.source if current else DEFAULT_MODEL)
     folder = find_model(source)
     model = HashModel(folder, verify=True, device=options.device or "cpu")
     if current is not None and model.fingerprint == current.fingerprint:
         catalog.check_bits(model.bits)
-        return model, None
-    if current is not None and not options.rehash:
+        if _is_there(current):
+            return model, None
+    elif current is not None and not options.rehash:
         raise OtherModelError(index_folder, current, source, model)
     is_folder = os.sep in source or os.path.isdir(source)
     return model, IndexedModel(str(folder) if is_folder else source, model.fingerprint, model.bits)
+
+
+def _is_there(model: IndexedModel) -> bool:
+    """Whether the catalog's model is still where the catalog says."""
+    try:
+        return description.read(find_model(model.source)).fingerprint == model.fingerprint
+    except HashcliError:
+        return False
 
 
 def _record_what_was_found(catalog: Catalog, plan: UpdatePlan) -> None:

@@ -70,6 +70,7 @@ class WordIndex:
 
     def holders(self, terms: Iterable[str]) -> dict[str, np.ndarray]:
         """The ids of the photos that hold each of some terms, int64 [n] in ascending order. Raises sqlite3.Error."""
+        bound_reading(self._db)  # each time: the bound is meant for one reading, and a server makes thousands
         query = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid"
         return {
             term: np.fromiter((id_ for (id_,) in self._db.execute(query, (f'"{term}"',))), np.int64) for term in terms

@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import parse_qs, quote
 
@@ -23,8 +22,9 @@ from starlette.routing import Route
 
 from hashcli.errors import HashcliError
 from hashcli.hashmodel.formats import UnreadableImageError
+from hashcli.index.filter import type_of
 from hashcli.index.results import SearchResult, SearchResults
-from hashcli.json_rows import json_line, result_row
+from hashcli.json_rows import info_row, json_line, result_row
 from hashcli.printable import local_time
 from hashcli.serve import openapi
 from hashcli.serve.originals import MOST_BYTES, MOST_FILES, UNKNOWN_TYPE, blocks_of, open_photo, zip_of
@@ -138,9 +138,7 @@ class _Server:
         rows: list[dict[str, Any]] = []
         for index in self._indexes:
             try:
-                info = await index.info()
-                facts = dict(vars(info)) | {"refreshed": info.refreshed and _moment(info.refreshed)}
-                rows.append({"name": index.name, "index": str(facts.pop("folder"))} | facts)
+                rows.append({"name": index.name} | info_row(await index.info()))
             except HashcliError as error:
                 rows.append({"name": index.name, "error": error.problem})
         return _json({"indexes": rows})
@@ -249,8 +247,9 @@ async def _read_body(request: Request, file: Any, most: int) -> None:
 
 
 def _answer(index: ServedIndex, found: SearchResults, part: Part) -> Response:
-    end = None if part.count is None else part.offset + part.count
-    rows = [{"id": index.id_of(result)} | result_row(result) for result in found[part.offset : end]]
+    sent = found[part.offset : None if part.count is None else part.offset + part.count]
+    index.expect(sent)
+    rows = [{"id": index.id_of(result)} | result_row(result) for result in sent]
     answer: dict[str, Any] = {"results": rows, "total": len(found)}
     answer["why_none"] = None if found.why_none is None else found.why_none.name.lower()
     answer["nearest_distance"] = found.nearest_distance
@@ -261,13 +260,25 @@ def _answer(index: ServedIndex, found: SearchResults, part: Part) -> Response:
 
 
 def _facets(results: Sequence[SearchResult]) -> dict[str, dict[str, int]]:
-    """How many results there are in each folder, of each type, and of each year."""
+    """How many results a filter by each folder that holds some, by each type and by each year would leave. Years are
+    those of photos alone: a text is filtered by the date of its photo, which is not that of the file it comes from."""
     pictures = [result.picture or result.path for result in results]
-    years = Counter(local_time(result.date)[:4] for result in results if result.date is not None)
-    types = Counter(os.path.splitext(path)[1][1:].lower() for path in pictures)
-    folders = Counter(os.path.dirname(path) for path in pictures)
-    counts = {"folders": folders, "types": types, "years": years}
+    dates = (result.date for result in results if result.text is None)
+    years = Counter(local_time(date)[:4] for date in dates if date is not None)
+    types = Counter(filter(None, map(type_of, pictures)))
+    counts = {"folders": _in_folders(pictures), "types": types, "years": years}
     return {name: dict(counter.most_common(_MOST_FACETS)) for name, counter in counts.items()}
+
+
+def _in_folders(paths: Sequence[str]) -> Counter[str]:
+    """How many files there are in each folder that holds some, and below it."""
+    directly = Counter(map(os.path.dirname, paths))
+    found: Counter[str] = Counter()
+    for folder, count in directly.items():
+        for above in (folder, *map(str, PurePath(folder).parents)):
+            if above in directly:
+                found[above] += count
+    return found
 
 
 def _json(content: dict[str, Any]) -> Response:
@@ -278,14 +289,6 @@ async def _failed(_: Request, error: Exception) -> Response:
     assert isinstance(error, HashcliError)
     status = 404 if isinstance(error, GoneError) else 503 if type(error).__name__ in _OF_INDEX else 400
     return JSONResponse({"error": error.problem, "remedy": error.remedy}, status)
-
-
-def _moment(seconds: int) -> str | None:
-    """A moment by the local clock, with its offset from UTC."""
-    try:
-        return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
-    except (OverflowError, ValueError, OSError):
-        return None
 
 
 def _asset(package: str, name: str, media_type: str) -> Any:

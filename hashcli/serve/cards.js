@@ -1,4 +1,4 @@
-// The answers on the page: made of text and pictures only, whatever names and captions hold.
+// The results on the page: made of text and pictures only, whatever names and captions hold.
 
 export const make = (tag, properties = {}, ...children) => {
   const element = Object.assign(document.createElement(tag), properties);
@@ -40,7 +40,7 @@ const dateOf = (row) => row.taken?.slice(0, 10) ?? (row.modified ? `(${row.modif
 const copiesOf = (row) => (row.copies ? `+${row.copies} identical` : "");
 
 export const facts = (row, bits) => [
-  `Answer ${row.rank}`,
+  `Result ${row.rank}`,
   row.distance === null ? "" : `${row.distance} of ${bits} bits differ`,
   row.taken ? `taken ${row.taken.replace("T", " ")} (${row.date_from})` : row.modified ? `changed ${row.modified.replace("T", " ")}` : "",
   row.latitude === undefined ? "" : `at ${row.latitude.toFixed(5)}, ${row.longitude.toFixed(5)}`,

@@ -4,7 +4,7 @@ import os
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import BinaryIO
 
 from hashcli.hashmodel.formats import UnreadableImageError, first_bytes
@@ -54,19 +54,22 @@ def blocks_of(file: BinaryIO) -> Iterator[bytes]:
 
 
 def zip_of(paths: Sequence[str]) -> Iterator[bytes]:
-    """A zip of files, in parts, while it is made. Files that are gone, or are no photos any more, are left out."""
+    """A zip of files, in parts, while it is made. Files that are gone, or are no photos any more, are left out. Raises
+    OSError for one that cannot be read to its end: rather no zip than a photo in it that is cut off."""
     stream = _Stream()
     names: set[str] = set()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:  # photos are compressed already
         for path in paths:
-            with suppress(OSError, UnreadableImageError):
+            try:
                 file, _ = open_photo(path)
-                entry = zipfile.ZipInfo(_free_name(path, names), _date_of(file))
-                entry.external_attr = 0o644 << 16
-                with archive.open(entry, "w", force_zip64=True) as written:
-                    for block in blocks_of(file):
-                        written.write(block)
-                        yield stream.taken()
+            except (OSError, UnreadableImageError):
+                continue
+            entry = zipfile.ZipInfo(_free_name(path, names), _date_of(file))
+            entry.external_attr = 0o644 << 16
+            with archive.open(entry, "w", force_zip64=True) as written:
+                for block in blocks_of(file):
+                    written.write(block)
+                    yield stream.taken()
     yield stream.taken()
 
 

@@ -1,22 +1,22 @@
-// The page: a query, which is in its address too, and its answers.
+// The page: a query, which is in its address too, and its results.
 import { card, hasPhoto, make, thumbnail } from "./cards.js";
 import * as viewer from "./viewer.js";
 
 const find = (selector) => document.querySelector(selector);
 const [words, without, file] = [find("#words"), find("#without"), find("#file")];
-const PART = 60; // answers that are fetched together
+const PART = 60; // results that are fetched together
 // Cards in one list: the browser lays out only those in sight. With up to eight columns, the last row is full.
 const LIST = 840;
-const STEPS = [PART, 1000, 5000, 10000]; // of how many answers the server makes a list
+const STEPS = [PART, 1000, 5000, 10000]; // of how many results the server makes a list
 const PAUSE = 120; // milliseconds without a key before a search
-const COUNT_PAUSE = 300; // and before the answers are counted
+const COUNT_PAUSE = 300; // and before the results are counted
 const DUPLICATE = 0.1; // the share of bits in which near-duplicates differ at most
 
 let query = new URLSearchParams(location.search); // by the names of the parameters of api/search
 let rows = [];
 let current = 0;
 let indexes = []; // what api/info says of them
-let list = null; // { step, total, isWhole } of the answers shown
+let list = null; // { step, total, isWhole } of the results shown
 let asking = new AbortController();
 let isAsking = false;
 const selection = new Map(); // paths, by ids
@@ -66,7 +66,7 @@ const search = async () => {
     if (isEmpty() || !bits()) await learn();
     if (mine !== asking) return undefined;
     if (isEmpty()) return clear(welcome());
-    // By date, the order depends on how many answers there are; of both kinds, each has answers of its own.
+    // By date, the order depends on how many results there are; of both kinds, each has results of its own.
     const step = isBoth() || query.get("sort") === "date" ? 1 : 0;
     const answer = await found({ k: isBoth() ? 200 : STEPS[step], count: isBoth() ? 400 : PART });
     clear("");
@@ -89,7 +89,7 @@ const search = async () => {
   return fill();
 };
 
-// Fetch more answers while the end of the page is in sight.
+// Fetch more results while the end of the page is in sight.
 const fill = async () => {
   const end = find("#more").getBoundingClientRect().top;
   if (isAsking || !list || end > 2 * innerHeight) return;
@@ -118,7 +118,7 @@ const welcome = () => {
   return error ?? `${photos.toLocaleString()} photos and ${texts.toLocaleString()} texts. Describe a photo in English, or drop one here.`;
 };
 
-// --- showing answers ---
+// --- showing results ---
 
 const clear = (message) => {
   rows = [];
@@ -152,12 +152,12 @@ const REASONS = {
   filtered: () => "Nothing matches the filters.",
   no_items: () => "The index holds nothing of this kind.",
   no_known_words: () => "The model knows none of these words.",
-  no_words: () => "No photo holds these words.",
+  no_words: () => "No photo that the filters leave holds these words.",
 };
 
 const tell = (answer) => {
   const least = list.isWhole || query.get("sort") === "date" ? "" : "At least ";
-  const number = answer.total === 1 ? "1 answer" : `${answer.total.toLocaleString()} answers`;
+  const number = answer.total === 1 ? "1 result" : `${answer.total.toLocaleString()} results`;
   const unknown = answer.unknown_words.length ? ` Not known to the model: ${answer.unknown_words.join(", ")}.` : "";
   const order = query.get("sort") === "date" ? " The newest of the best come first." : ` The distance is how many of ${bits()} bits differ; the order follows a finer score.`;
   find("#status").textContent = (answer.total ? `${least}${number}.${order}` : REASONS[answer.why_none]?.(answer) ?? "Nothing was found.") + unknown;
@@ -221,7 +221,7 @@ const showIndexes = () => {
   find("#index").value = indexName() ?? "";
 };
 
-// A list to choose from: all, what is chosen, and the values that answers have, each with their number.
+// A list to choose from: all, what is chosen, and the values that results have, each with their number.
 const choice = (selector, all, chosen, counts = []) => {
   const isCounted = counts.some(([value]) => value === chosen);
   const shown = (value) => (selector === "#folder" ? value.split(/[\\/]/).slice(-2).join("/") : value);
@@ -252,7 +252,7 @@ const searchBy = async (photo) => {
   }
 };
 
-// --- the answer that is chosen ---
+// --- the result that is chosen ---
 
 const cards = () => document.querySelectorAll(".open");
 

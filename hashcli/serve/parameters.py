@@ -6,9 +6,9 @@ from typing import Any
 from starlette.datastructures import QueryParams
 
 from hashcli.errors import HashcliError, did_you_mean
-from hashcli.index.distance_limit import DistanceLimit
 from hashcli.index.filter import Filter
 from hashcli.index.ranking import RERANKED
+from hashcli.index.search_arguments import KINDS, SearchArguments, chosen_limit, chosen_words
 
 MOST_RESULTS = 10_000
 _MOST_TEXT = 2000  # characters of all values together
@@ -23,11 +23,11 @@ PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "not": (_TEXTS, "Words to steer away from."),
     "not_image": (_TEXTS, "The id of a photo to steer away from."),
     "index": ({"type": "string"}, "The name of the index; by default the first one."),
-    "for": ({"type": "string", "enum": ["photos", "texts", "both"], "default": "photos"}, "What to look for."),
+    "for": ({"type": "string", "enum": list(KINDS), "default": "photos"}, "What to look for."),
     "k": ({"type": "integer", "minimum": 1, "maximum": MOST_RESULTS, "default": 10}, "How many results at most."),
     "offset": ({"type": "integer", "minimum": 0, "default": 0}, "How many of these results to leave out first."),
     "count": ({"type": "integer", "minimum": 0}, "How many to send after that; by default all."),
-    "facets": (_FLAG, "Also count the results by folder, by type and by year."),
+    "facets": (_FLAG, "Also count the results by folder and by type, and photos by year."),
     "max_distance": ({"type": "integer", "minimum": 0}, "Only results at most this many bits away."),
     "within": ({"type": "integer", "minimum": 0}, "Only results at most this many bits further than the nearest."),
     "all": (_FLAG, "The nearest results even if they are too far away to match the words."),
@@ -40,20 +40,22 @@ PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "no_words": (_FLAG, "Search by meaning alone."),
     "all_copies": (_FLAG, "Identical copies as results of their own."),
     "sort": ({"type": "string", "enum": ["rank", "date"], "default": "rank"}, "Best first, or newest photos first."),
-    "rerank": ({"type": "integer", "minimum": 0, "default": RERANKED}, "How many to rank more finely."),
+    "rerank": (
+        {"type": "integer", "minimum": 0, "maximum": MOST_RESULTS, "default": RERANKED},
+        "How many to rank more finely.",
+    ),
 }
-_KINDS = {"photos": ("image",), "texts": ("text",), "both": ("image", "text")}
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A search: words and ids of photos, to look for and to steer away from, and what else `Index.search` takes."""
+    """A search: words and ids of photos, to look for and to steer away from, and its other arguments."""
 
     texts: tuple[str, ...]
     images: tuple[str, ...]
     nots: tuple[str, ...]
     not_images: tuple[str, ...]
-    options: tuple[tuple[str, Any], ...]
+    arguments: SearchArguments
 
 
 @dataclass(frozen=True)
@@ -70,28 +72,23 @@ def read_parameters(given: QueryParams, *images: str) -> tuple[Asked, Part]:
     for name in given:
         if name not in PARAMETERS:
             raise HashcliError(f"There is no parameter {name!r:.80}.{did_you_mean(name, PARAMETERS)}")
-    if sum(map(len, given.values())) > _MOST_TEXT:
+    if sum(len(value) for _, value in given.multi_items()) > _MOST_TEXT:
         raise HashcliError(f"The query is longer than {_MOST_TEXT} characters.")
     values = {name: _value(name, schema, given) for name, (schema, _) in PARAMETERS.items()}
     if values["words_only"] and values["no_words"]:
         raise HashcliError("words_only and no_words exclude each other.")
-    limit = None
-    if values["all"]:
-        limit = DistanceLimit()
-    elif values["max_distance"] is not None or values["within"] is not None:
-        limit = DistanceLimit(values["max_distance"], values["within"])
-    options = {
-        "k": values["k"],
-        "kinds": _KINDS[values["for"]],
-        "where": Filter(values["in"], values["type"], values["after"], values["before"], values["near"]),
-        "limit": limit,
-        "words": "only" if values["words_only"] else "off" if values["no_words"] else "first",
-        "reranked": values["rerank"],
-        "all_copies": values["all_copies"],
-        "sort": values["sort"],
-    }
+    arguments = SearchArguments(
+        values["k"],
+        KINDS[values["for"]],
+        Filter(values["in"], values["type"], values["after"], values["before"], values["near"]),
+        chosen_limit(values["max_distance"], values["within"], everything=values["all"]),
+        chosen_words(only=values["words_only"], off=values["no_words"]),
+        values["rerank"],
+        values["all_copies"],
+        values["sort"],
+    )
     queries = (values["text"], (*images, *values["image"]), values["not"], values["not_image"])
-    return Asked(*queries, tuple(options.items())), Part(values["offset"], values["count"], values["facets"])
+    return Asked(*queries, arguments), Part(values["offset"], values["count"], values["facets"])
 
 
 def _value(name: str, schema: dict[str, Any], given: QueryParams) -> Any:

@@ -5,20 +5,23 @@ import hashlib
 import os
 import re
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hashcli.errors import HashcliError, reason_of
 from hashcli.hashmodel.formats import UnreadableImageError
+from hashcli.hashmodel.model import HashModel
 from hashcli.index.catalog import Item
 from hashcli.index.catalog_file import IndexGoneError
 from hashcli.index.query import Query
 from hashcli.index.results import SearchResult, SearchResults
 from hashcli.index.search import Index, IndexInfo, ModelReplacedError
+from hashcli.plain_files import state_of
 from hashcli.serve.parameters import Asked
 from hashcli.serve.thumbnails import encoded_thumbnail
 
@@ -30,6 +33,7 @@ T = TypeVar("T")
 _READERS = 2  # for each index: while one waits for the disk, or computes without Python's lock, the other goes on
 _ANSWERS = 16  # that are kept, for those who scroll through them
 _ANSWER_SECONDS = 30
+_EXPECTED = 1000  # photos of texts that were sent last
 _PHOTOS = 64  # that were searched by, about 150 kB each
 _UPLOAD_SIDE = 320
 _ITEM_ID = re.compile(r"(\d{1,3})-(\d{1,18})-([0-9a-f]{12})", re.ASCII)
@@ -70,8 +74,11 @@ class ServedIndex:
         self._readers = [_Reader(folder) for _ in range(_READERS)]
         self._decoders = decoders
         self._answers: OrderedDict[Asked, tuple[int, float, SearchResults]] = OrderedDict()
-        # By the ids of uploads, and by the ids of items with the hashes of their contents.
-        self._photos: OrderedDict[str | tuple[str, bytes], QueryPhoto] = OrderedDict()
+        self._answers_lock = Lock()  # for the readers' threads
+        self._expected: deque[str] = deque(maxlen=_EXPECTED)  # photos that texts are about
+        self._are_indexed: dict[tuple[int, str], bool] = {}  # by the generation of the catalog
+        # By the ids of uploads, and by the paths of others with the states of their files and the model they are for.
+        self._photos: OrderedDict[str | tuple[str, Any, str], QueryPhoto] = OrderedDict()
 
     @property
     def folder(self) -> Path:
@@ -105,15 +112,17 @@ class ServedIndex:
 
     def _found(self, index: Index, asked: Asked, images: "list[Image]", not_images: "list[Image]") -> SearchResults:
         generation, now = index.catalog.generation, time.monotonic()
-        known = self._answers.get(asked)
+        with self._answers_lock:
+            known = self._answers.get(asked)
         if known and known[0] == generation and now - known[1] < _ANSWER_SECONDS:
             return known[2]
         query = Query(asked.texts, images, asked.nots, not_images)
         try:
-            results = index.search(query, **dict(asked.options))
+            results = index.search(query, **vars(asked.arguments))
         except ModelReplacedError:
-            results = index.search(query, **dict(asked.options))  # by the new model
-        _remember(self._answers, asked, (generation, now, results), _ANSWERS)
+            results = index.search(query, **vars(asked.arguments))  # by the new model
+        with self._answers_lock:
+            _remember(self._answers, asked, (generation, now, results), _ANSWERS)
         return results
 
     async def _query_photo(self, id_: str) -> "Image":
@@ -122,16 +131,17 @@ class ServedIndex:
         path = await self.picture(id_)
         if path is None:
             raise HashcliError("This text is about no photo that is indexed.")
-        key = id_, (await self.item(id_)).hash  # the file may have been replaced since the last search by it
+        model = await self.do(Index.load_model)
+        key = path, state_of(path), model.fingerprint  # the file or the model may have been replaced meanwhile
         if known := self._photos.get(key):
             return known.pixels
-        pixels = await self._pixels(path, os.path.basename(path))
+        pixels = await self._pixels(model, path, os.path.basename(path))
         _remember(self._photos, key, QueryPhoto(pixels), _PHOTOS)
         return pixels
 
     async def upload(self, path: str) -> str:
         """Keep the photo in a file for searches, and give it an id. Raises HashcliError if it cannot be decoded."""
-        pixels = await self._pixels(path, "The photo")
+        pixels = await self._pixels(await self.do(Index.load_model), path, "The photo")
         thumbnail = await self.decode(lambda: encoded_thumbnail(path, _UPLOAD_SIDE))
         id_ = f"{self.number}-upload-{hashlib.sha256(thumbnail).hexdigest()[:24]}"
         _remember(self._photos, id_, QueryPhoto(pixels, thumbnail), _PHOTOS)
@@ -142,10 +152,9 @@ class ServedIndex:
         known = self._photos.get(id_)
         return known.thumbnail or None if known else None
 
-    async def _pixels(self, path: str, name: str) -> "Image":
+    async def _pixels(self, model: HashModel, path: str, name: str) -> "Image":
         from PIL import Image
 
-        model = await self.do(Index.load_model)
         try:
             return await self.decode(lambda: Image.fromarray(model.load_pixels(path)))
         except FileNotFoundError as error:
@@ -188,7 +197,22 @@ class ServedIndex:
         if item.text is None or item.photo is None:
             return item.path if item.text is None else None
         photo = item.photo
-        return photo if await self.do(lambda index: index.catalog.holds_photo(photo)) else None
+        return photo if await self.do(lambda index: self._is_indexed(index, photo)) else None
+
+    def expect(self, results: Sequence[SearchResult]) -> None:
+        """Note results that are sent: their pictures will be asked for next."""
+        self._expected.extend(result.photo for result in results if result.text is not None and result.photo)
+
+    def _is_indexed(self, index: Index, photo: str) -> bool:
+        """Whether a photo that a text is about is indexed. To find that out takes a while in a large index, whether for
+        one or for many; so it is found out for all that are expected, too."""
+        with index.catalog.snapshot():
+            generation, known = index.catalog.generation, self._are_indexed
+            if (generation, photo) not in known:
+                photos = {photo, *self._expected.copy()}
+                indexed = index.catalog.indexed_photos(photos)
+                self._are_indexed = known = {(generation, one): one in indexed for one in photos}
+            return known[generation, photo]
 
 
 def _remember(known: "OrderedDict[Any, Any]", key: object, value: object, most: int) -> None:

@@ -1,4 +1,4 @@
-// One answer, large, and what can be done with it.
+// One result, large, and what can be done with it.
 import { content, facts, hasPhoto, make, name, plain, thumbnail } from "./cards.js";
 
 const find = (selector) => document.querySelector(selector);

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -139,16 +140,16 @@ def _section(
     if not named_above:
         yield f"<h2>{query}</h2>\n"
     yield f'<p class="count">{_count(len(search.results))}</p>\n</header>\n'
-    is_mixed = len({result.kind for result in search.results}) > 1
+    counts = Counter(result.kind for result in search.results)
     for kind, results in groupby(enumerate(search.results, start=1), lambda numbered: numbered[1].kind):
-        if is_mixed:
+        if len(counts) > 1:
             yield f"<h3>{_HEADINGS[kind]}</h3>\n"
         yield f'<ol class="cards{" texts" if kind == "text" else ""}">\n'
         for position, result in results:  # not the rank: a photo and a text may share one
             thumbnail = next(thumbnails)
             if isinstance(thumbnail, Exception):
                 unshown[result.picture or result.path] = reason_of(thumbnail)
-            yield _card(f"a{number}-{position}", result, thumbnail, len(search.results))
+            yield _card(f"a{number}-{position}", result, thumbnail, counts[kind])
         yield "</ol>\n"
     yield "</section>\n"
 
@@ -157,7 +158,7 @@ def _card(id_: str, result: "SearchResult", thumbnail: _Thumbnail | Exception | 
     path, link = _shown(result.path), _file_link(result.path)
     name = _name(result.path) + (f":{result.line}" if result.line is not None else "")
     taken = "" if result.taken is None else local_time(result.taken).partition("T")[0]
-    facts = [f"Answer {result.rank} of {of}"]
+    facts = [f"Result {result.rank} of {of}"]
     facts += [] if result.distance is None else [f"{result.distance} of {result.bits} bits differ"]
     facts += [f"taken {taken}"] if taken else []
     facts += [f"holds {', '.join(result.words)}"] if result.words else []
@@ -201,13 +202,13 @@ def _summary(searches: Sequence[QueryResults]) -> str:
         return ""
     most = max(bits)
     return (
-        f"The distance is how many of {most} bits differ between query and answer: "
+        f"The distance is how many of {most} bits differ between query and result: "
         f"fewer is nearer, {most // 2} is chance. The order follows a finer score, so that distances need not rise."
     )
 
 
 def _count(results: int) -> str:
-    return f"{results:,} answer{'' if results == 1 else 's'}" if results else "Nothing was found."
+    return f"{results:,} result{'' if results == 1 else 's'}" if results else "Nothing was found."
 
 
 def _name(path: str) -> str:

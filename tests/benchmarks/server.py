@@ -108,7 +108,7 @@ def page(work: Path) -> None:
     hashcli = [sys.executable, "-m", "hashcli"]
     index = ["--index", str(work / "index-page")]
     subprocess.run([*hashcli, "index", str(photos[0].parent), *index], check=True, capture_output=True)
-    written = work / "answers.html"
+    written = work / "results.html"
     search = ["search", "a photo", "--all", "-k", "60", "--html", str(written)]
     subprocess.run([*hashcli, *search, *index], check=True, capture_output=True)
     started = subprocess.Popen([*hashcli, "serve", "--port", "0", *index], stdout=subprocess.PIPE, text=True)

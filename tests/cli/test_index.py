@@ -213,6 +213,7 @@ def test_a_model_that_was_changed_in_place_or_is_gone(hashcli: Run, photos: Path
     shutil.rmtree(model)
     done = hashcli("search", "cat", "--index", "ix", status=1)
     assert f"made with the hash model {model}, which is not there" in done.stderr
+    assert "If it was moved: hashcli index --index" in done.stderr
 
 
 def test_a_second_writer_stops_and_readers_go_on(hashcli: Run, photos: Path, index: Path) -> None:

@@ -150,7 +150,7 @@ def test_tables_and_pages_are_the_same(
     assert "paris.jpg" in tables[0]
     pages = []
     for more in ((), ("--no-server",)):
-        page = tmp_path / "answers.html"
+        page = tmp_path / "results.html"
         assert searched(*query[1:], "--html", page, *more)[0] != bool(more)
         pages.append(page.read_bytes())
     assert pages[0] == pages[1]

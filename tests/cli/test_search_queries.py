@@ -346,3 +346,11 @@ def test_codes_of_another_length_are_refused(hashcli: Run, album: Path, tmp_path
     (tmp_path / "no.npy").write_text("no")
     assert "no.npy" in hashcli("search", "--batch", "no.npy", "--index", album / "ix", status=1).stderr
     hashcli("search", "dog", "--batch", "short.npy", "--index", album / "ix", status=2)
+
+
+@pytest.mark.parametrize("arguments", [("--batch", ""), ("dog", "--in", "")])
+def test_an_empty_path_is_neither_stdin_nor_the_working_folder(
+    hashcli: Run, album: Path, arguments: tuple[str, ...]
+) -> None:
+    done = hashcli("search", *arguments, "--index", album / "ix", status=2, stdin="a cat\n")
+    assert f"An empty path was given to {arguments[-2]}." in done.stderr

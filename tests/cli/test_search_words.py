@@ -69,6 +69,9 @@ def test_what_cannot_be_looked_for_by_words(hashcli: Run, album: Path, tiny_mode
         assert "--words-only" in done.stderr
     done = hashcli("search", "Nowhereville", "--words-only", "--index", album / "ix")
     assert (done.stdout, done.stderr) == ("", "No photos hold these words in their texts, name or folders.\n")
+    for query, *bound in (("Oberstdorf", "--in", album / "other"), ("house", "--max-distance", 0)):
+        done = hashcli("search", query, "--words-only", *bound, "--index", album / "ix")
+        assert done.stderr.startswith("No photos that the filters and the limit leave hold these words")
     done = hashcli("search", "--image", album / "other" / "b.png", "--words-only", "--index", album / "ix")
     assert "No photos hold these words" in done.stderr
 

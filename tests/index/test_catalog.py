@@ -96,6 +96,18 @@ def test_paths_below_the_folder_of_the_index_move_with_it(tmp_path: Path) -> Non
         assert catalog.roots() == {str(tmp_path / "two"): 5, "/elsewhere": 5}
 
 
+def test_which_of_some_paths_are_of_photos(folder: Path, tmp_path: Path) -> None:
+    names = ["a.jpg", "\u00e4.jpg", os.fsdecode(b"\xe4.jpg"), "/elsewhere/\u00e4.jpg"]
+    make_catalog(folder, *names)
+    with Catalog.create_or_open(folder) as catalog:
+        with catalog.changing_items():
+            catalog.set_texts(str(tmp_path / "b.txt"), STATE, HASH, [(Text(1, "a dog", None), None)])
+        photos = {str(folder.parent / name) for name in names}
+        others = {str(tmp_path / "b.txt"), str(tmp_path / "gone.jpg"), "a.jpg"}
+        assert catalog.indexed_photos(photos | others) == photos
+        assert catalog.indexed_photos([]) == set()
+
+
 def test_what_is_left_out_comes_out_in_its_order(folder: Path, tmp_path: Path) -> None:
     make_catalog(folder)
     odd = os.path.join(tmp_path, os.fsdecode(b"caf\xe9"))

@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 
@@ -68,6 +70,22 @@ def test_rerank_orders_the_first_by_the_asymmetric_score_alone() -> None:
     reranked = nearest(searched, output, 2, reranked=2)
     assert reranked.ids.tolist() == [1, 0]
     assert reranked.distances.tolist() == [2, 1]
+
+
+def test_only_many_queries_are_searched_on_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In whichever thread: FAISS counts for each."""
+    ids, codes = random_codes(100, 64)
+    index, search, threads = MemoryCodeIndex(ids, codes), faiss.IndexBinaryFlat.search, []
+
+    def noted(flat: Any, *arguments: Any, **options: Any) -> Any:
+        threads.append(faiss.omp_get_max_threads())
+        return search(flat, *arguments, **options)
+
+    monkeypatch.setattr(faiss.IndexBinaryFlat, "search", noted)
+    for queries in (1, 100, 1):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(index.search, codes[:queries], 1, 1).result()
+    assert threads == [1, os.cpu_count(), 1]
 
 
 def test_nothing_is_found_among_nothing() -> None:

@@ -93,6 +93,12 @@ def test_a_year_may_be_a_number() -> None:
     assert Filter(after=2023).compiled() == Filter(after="2023").compiled()
 
 
+@pytest.mark.parametrize("folders", ["", ["photos", ""]])
+def test_an_empty_folder_is_an_error(folders: Any) -> None:
+    with pytest.raises(HashcliError, match="is empty"):
+        Filter(folders)
+
+
 @pytest.mark.parametrize("day", [23, 2023.5, "tomorrow", "2023-13", "", "2023-02-30", "23"])
 def test_what_is_no_day_is_an_error(day: Any) -> None:
     with pytest.raises(HashcliError, match="is not a day"):

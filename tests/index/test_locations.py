@@ -88,6 +88,14 @@ def test_one_with_links_or_pipes_in_it_is_not_taken(tmp_path: Path, monkeypatch:
             locate()
 
 
+def test_a_file_in_it_may_go_while_it_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of an update that is at work."""
+    folder = make(tmp_path / ".hashcli")
+    there = [*folder.iterdir(), folder / "images.faiss.tmp"]
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter(there))
+    assert locate().folder == folder
+
+
 def test_a_folder_that_is_a_link_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / ".hashcli").symlink_to(make(tmp_path / "other"))
     with pytest.raises(ForeignIndexError, match="the index is a link"):

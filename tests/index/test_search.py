@@ -397,6 +397,8 @@ def test_an_open_index_goes_on_with_the_model_that_another_process_gives_it(
         writer.update([photos], model=other, rehash=True)
         assert index.search("a cat").results == writer.search("a cat").results
         assert index.load_model().fingerprint == writer.load_model().fingerprint
+        writer.update(model=tiny_model, rehash=True)
+        assert index.load_model().fingerprint == writer.load_model().fingerprint
 
 
 def test_a_model_that_changes_within_a_search_is_an_error(tmp_path: Path, photos: Path, tiny_model: Path) -> None:
@@ -506,3 +508,20 @@ def test_info_and_duplicates(own_home: Path) -> None:
             (group,) = index.duplicates(paths, exact=True).groups
             assert {Path(photo.path).name for photo in group} == {"coins.png", "copy.png"}
         assert index.duplicates([own_home / "photos" / "jpegs"]).groups == []
+
+
+def test_a_file_may_go_while_the_size_of_an_index_is_taken(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of an update that is at work."""
+    is_file = Path.is_file
+
+    def is_file_and_goes(path: Path) -> bool:
+        found = is_file(path)
+        if path.suffix == ".tmp":
+            path.unlink()
+        return found
+
+    with library.open_index(own_home / "ix") as index:
+        size = index.info().bytes
+        (own_home / "ix" / "images.faiss.tmp").write_bytes(b"more")
+        monkeypatch.setattr(Path, "is_file", is_file_and_goes)
+        assert index.info().bytes == size

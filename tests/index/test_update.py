@@ -373,6 +373,33 @@ def test_a_model_that_was_changed_in_place_is_refused(album: Path, tmp_path: Pat
     assert raised.value.model == str(model)
 
 
+@pytest.mark.parametrize("rehash", [False, True])
+def test_a_model_that_was_moved_is_used_at_its_new_place(album: Path, tmp_path: Path, rehash: bool) -> None:
+    old = make_tiny_model(tmp_path / "old", seed=1)
+    index = IndexFolder(tmp_path / "ix", old)
+    index.update(album)
+    codes = index.codes()
+    new = old.rename(tmp_path / "new")
+    with pytest.raises(HashcliError, match="There is no hash model"):
+        index.update()
+    assert index.update(model=new, rehash=rehash) == {"updated" if rehash else "unchanged": ALL}
+    assert index.codes() == codes
+    with Index(index.folder) as searched:
+        assert searched.load_model().folder == new
+        assert len(searched.search("a cat", ALL)) == ALL
+    make_tiny_model(old, seed=2)
+    assert index.update() == {"unchanged": ALL}
+
+
+def test_a_copy_of_the_model_does_not_take_its_place(album: Path, tmp_path: Path) -> None:
+    own = make_tiny_model(tmp_path / "own", seed=1)
+    index = IndexFolder(tmp_path / "ix", own)
+    index.update(album)
+    index.update(model=Path(shutil.copytree(own, tmp_path / "copy")))
+    with Index(index.folder) as opened:
+        assert opened.indexed_model.source == str(own)
+
+
 def test_a_damaged_model_is_refused(album: Path, tmp_path: Path) -> None:
     model = make_tiny_model(tmp_path / "own", seed=1)
     with (model / "image.onnx").open("ab") as file:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hashcli import DistanceLimit, Filter, HashcliError, Query, WhyNone
-from hashcli.index import word_index
+from hashcli.index import catalog_file, word_index
 from hashcli.index.catalog import Catalog, Document
 from hashcli.index.derived_files import TRAILER, write_file
 from hashcli.index.search import DamagedSearchFilesError, Index
@@ -301,6 +301,18 @@ def test_the_file_has_the_words_of_every_photo(told: IndexFolder) -> None:
     assert not index.holds(documents[:-1])
     index.close()
     assert sorted(path.name for path in told.folder.iterdir() if "words" in path.name) == [FILE_NAME]
+
+
+def test_it_is_read_as_often_as_one_likes(told: IndexFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog_file, "_STEPS_PER_LOOK", 1000)
+    monkeypatch.setattr(catalog_file, "_LEAST_LOOKS", 10)
+    monkeypatch.setattr(catalog_file, "_BYTES_PER_LOOK", 1 << 40)
+    with told.read() as catalog:
+        index = WordIndex.open(told.folder, catalog.generation)
+    assert index is not None
+    for _ in range(1000):
+        assert len(index.holders(["dog"])["dog"]) == 2
+    index.close()
 
 
 def test_a_file_that_says_something_else_than_the_catalog_is_found(told: IndexFolder) -> None:

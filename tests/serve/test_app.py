@@ -1,22 +1,26 @@
 """What the server answers: the terminal's rows, items by their ids, and always of the index that is there now."""
 
+import errno
 import io
 import os
 import shutil
 import zipfile
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
 import hashcli as library
+from hashcli.index.catalog import Catalog
 from hashcli.index.results import SearchResults
 from hashcli.index.search import Index, ModelReplacedError
+from hashcli.serve import originals
 from tests.conftest import SKIMAGE, Run, json_rows
-from tests.index.indexing import make_album
+from tests.index.indexing import described, make_album
 from tests.serve.conftest import HERE
 
 
@@ -83,11 +87,26 @@ def test_a_part_of_the_answers_and_how_many_there_are(client: TestClient) -> Non
     assert part["results"] == whole["results"][4:7]
     assert (whole["total"], part["total"]) == (12, 12)
     assert whole["facets"]["types"] == {"png": 10, "jpg": 2}
-    assert sorted(whole["facets"]["folders"].values()) == [2, 10]
+    assert sorted(whole["facets"]["folders"].values()) == [2, 12]
     assert sum(whole["facets"]["years"].values()) == 12
     none = client.get("/api/search?text=a+cat&max_distance=1&no_words=1").json()
     assert (none["results"], none["why_none"]) == ([], "too_far")
     assert none["nearest_distance"] == whole["nearest_distance"] > 1
+
+
+def test_each_count_is_what_a_filter_by_it_leaves(changing: TestClient, album: Path) -> None:
+    shutil.copy(SKIMAGE / "rocket.jpg", album.parent / "trip" / "other.jpeg")
+    described(album.parent / "old.jpg", "a cat of long ago", taken="1999:05:06 07:08:09")
+    with library.open_index(album) as index:
+        index.update()
+    filters = {"folders": "in={}", "types": "type={}", "years": "after={0}&before={0}-12-31T23:59"}
+    for kind in ("photos", "texts"):
+        asked = f"text=a+cat&for={kind}&all=1&k=20&all_copies=1"
+        for name, counts in changing.get(f"/api/search?{asked}&facets=1").json()["facets"].items():
+            assert bool(counts) is ((kind, name) != ("texts", "years"))
+            for value, count in counts.items():
+                left = changing.get(f"/api/search?{asked}&{filters[name].format(value)}").json()["total"]
+                assert (kind, name, value, left) == (kind, name, value, count)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +123,8 @@ def test_a_part_of_the_answers_and_how_many_there_are(client: TestClient) -> Non
         ("text=a&near=here", "near"),
         ("text=a&words_only=1&no_words=1", "exclude"),
         ("text=" + "a" * 3000, "longer than"),
+        ("text=a" + "&text=dog" * 1000, "longer than"),
+        ("text=a&rerank=10001", "at most 10000"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_words(client: TestClient, parameters: str, said: str) -> None:
@@ -201,6 +222,17 @@ def test_a_selection_is_a_zip_of_those_that_are_there(changing: TestClient, albu
         assert (answer.status_code, answer.json()["error"]) == (400, "A zip holds 1 to 1000 photos.")
 
 
+def test_a_photo_that_cannot_be_read_to_its_end_breaks_the_zip(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(file: BinaryIO) -> Iterator[bytes]:
+        with file:
+            yield file.read(100)
+            raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(originals, "blocks_of", failing)
+    with pytest.raises(OSError, match="input/output error"):
+        list(originals.zip_of([str(album.parent / "coins.png")]))
+
+
 @pytest.mark.parametrize(
     "id_",
     [
@@ -236,6 +268,24 @@ def test_a_text_shows_no_photo_that_is_not_indexed(changing: TestClient, album: 
     assert changing.post("/api/zip", data={"id": row["id"]}, headers={"Origin": HERE}).status_code == 404
 
 
+def test_whether_photos_of_texts_are_indexed_is_found_out_for_all_that_were_sent(
+    changing: TestClient, album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed_photos, asked = Catalog.indexed_photos, []
+
+    def noted(catalog: Catalog, paths: set[str]) -> set[str]:
+        asked.append(len(paths))
+        return indexed_photos(catalog, paths)
+
+    monkeypatch.setattr(Catalog, "indexed_photos", noted)
+    for expected in ([12], [12, 12]):
+        texts = rows(changing, "text=a+cat&for=texts&k=12")
+        assert [changing.get(f"/api/thumbnail/{row['id']}").status_code for row in texts] == [200] * 12
+        assert asked == expected
+        with library.open_index(album) as index:
+            index.update(rehash=True)
+
+
 def test_a_photo_that_was_replaced_is_searched_by_as_it_is_now(changing: TestClient, album: Path) -> None:
     (cat,) = rows(changing, "text=a+cat&k=1")
     rows(changing, "k=1", f"/api/similar/{cat['id']}")
@@ -244,6 +294,26 @@ def test_a_photo_that_was_replaced_is_searched_by_as_it_is_now(changing: TestCli
         index.update()
     first = rows(changing, "k=2&all_copies=true", f"/api/similar/{cat['id']}")
     assert cat["path"] in [row["path"] for row in first]
+    (text,) = rows(changing, "text=a+cat&k=1&for=texts")
+    found = rows(changing, "k=2&all_copies=true", f"/api/similar/{text['id']}")
+    assert sorted(named(found)) == ["chelsea.png", "rocket.jpg"]
+    shutil.copy(SKIMAGE / "coffee.png", cat["path"])
+    with library.open_index(album) as index:
+        index.update()
+    found = rows(changing, "k=2&all_copies=true", f"/api/similar/{text['id']}")
+    assert sorted(named(found)) == ["chelsea.png", "coffee.png"]
+
+
+def test_a_photo_is_searched_by_as_the_model_of_now_reads_it(
+    changing: TestClient, album: Path, tiny_model: Path, hashcli: Run
+) -> None:
+    (cat,) = rows(changing, "text=a+cat&k=1")
+    rows(changing, "k=1", f"/api/similar/{cat['id']}")
+    with library.open_index(album) as index:
+        index.update(model=tiny_model, rehash=True)
+    found = rows(changing, "k=12", f"/api/similar/{cat['id']}")
+    assert all(row.pop("id") for row in found)
+    assert found == json_rows(hashcli("search", "--image", cat["path"], "-k", 12, "--json", "--index", album))
 
 
 def test_the_next_answer_is_of_a_refreshed_index(changing: TestClient, album: Path) -> None:

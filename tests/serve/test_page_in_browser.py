@@ -110,7 +110,7 @@ class Page:
         self.browser.execute_script(KEEP_WHAT_IS_SAID)
         self.browser.get_log("browser")
         if query:
-            self.wait_for_answers()
+            self.wait_for_results()
         else:
             wait_for(lambda: "photos and" in self.text("#status"))
 
@@ -124,8 +124,8 @@ class Page:
         names: list[str] = self.run("[...document.querySelectorAll('.name')].map((one) => one.textContent)")
         return names
 
-    def wait_for_answers(self) -> None:
-        wait_for(lambda: bool(self.names()) and "answer" in self.text("#status"))
+    def wait_for_results(self) -> None:
+        wait_for(lambda: bool(self.names()) and "result" in self.text("#status"))
 
     def wait_for_first(self, name: str) -> None:
         wait_for(lambda: self.names()[:1] == [name])
@@ -156,7 +156,7 @@ class Page:
         self.browser.execute_script(script, base64.b64encode(path.read_bytes()).decode(), event)
 
 
-def test_answers_appear_while_typing_and_the_address_holds_the_query(page: Page) -> None:
+def test_results_appear_while_typing_and_the_address_holds_the_query(page: Page) -> None:
     page.show()
     page.type("a cat")
     page.wait_for_first("chelsea.png")
@@ -185,15 +185,15 @@ def test_no_error_and_no_request_to_anywhere_else(page: Page) -> None:
     assert [url for url in asked if not url.startswith(page.server)] == []
 
 
-def test_words_removed_before_the_answers_are_counted_ask_for_nothing_more(page: Page) -> None:
+def test_words_removed_before_the_results_are_counted_ask_for_nothing_more(page: Page) -> None:
     page.show("?text=a+cat&for=both")
-    for pause in (0, 60, 120, 180):  # a search begins 120 ms after a key, and its answers are counted 300 ms after them
+    for pause in (0, 60, 120, 180):  # a search begins 120 ms after a key, and its results are counted 300 ms after them
         page.browser.execute_async_script(f"setTimeout(arguments[0], {pause})")
         page.type("")
         wait_for(lambda: "photos and" in page.text("#status"))
         page.browser.execute_async_script("setTimeout(arguments[0], 500)")
         page.browser.back()
-        page.wait_for_answers()
+        page.wait_for_results()
     assert [entry for entry in page.browser.get_log("browser") if "404" not in entry["message"]] == []
 
 
@@ -297,12 +297,12 @@ def test_what_is_no_photo_is_said(page: Page, folder: Path) -> None:
     wait_for(lambda: "cannot be read" in page.run("window.heard"))
 
 
-def test_filters_tell_how_many_answers_and_limit_them(page: Page, folder: Path) -> None:
+def test_filters_tell_how_many_results_and_limit_them(page: Page, folder: Path) -> None:
     page.show("?text=a+rocket&all=1")
     wait_for(lambda: "(2)" in page.text("#folder"))
     page.choose("#folder", str(folder / "trip"))
     wait_for(lambda: sorted(page.names()) == ["moon.png", "rocket.jpg"])
-    assert page.text("#status").startswith("2 answers.")
+    assert page.text("#status").startswith("2 results.")
     page.choose("#type", "png")
     wait_for(lambda: page.names() == ["moon.png"])
     page.choose("#type", "")
@@ -317,7 +317,7 @@ def test_filters_tell_how_many_answers_and_limit_them(page: Page, folder: Path) 
     year = newest.partition("(")[2][:4]
     page.choose("#year", year)
     wait_for(lambda: f"after={year}&before={int(year) + 1}" in page.browser.current_url)
-    page.wait_for_answers()
+    page.wait_for_results()
 
 
 def test_dates_of_the_address_are_shown_as_a_year_or_as_days(page: Page) -> None:
@@ -446,7 +446,7 @@ def test_no_width_scrolls_sideways(page: Page, width: int) -> None:
     press(page.browser, "ESCAPE")
 
 
-def test_hundreds_of_answers_appear_while_scrolling(browser: Browser, tmp_path: Path) -> None:
+def test_hundreds_of_results_appear_while_scrolling(browser: Browser, tmp_path: Path) -> None:
     """In several lists, of which the browser lays out those in sight; to the keys they are one."""
     make_index(tmp_path / "ix", 900)
     with serving(ServerOptions({"ix": tmp_path / "ix"})) as port:

@@ -80,8 +80,8 @@ def test_every_answer_has_its_photo_rank_distance_and_link(tmp_path: Path) -> No
     page = sheet(tmp_path, QueryResults("a cat", results))
     assert [found["data-path"] for found in page.cards] == [str(SKIMAGE / name) for name in names]
     assert [found["data-facts"] for found in page.cards[:2]] == [
-        "Answer 1 of 12 · 61 of 256 bits differ · taken 1970-01-02",
-        "Answer 2 of 12 · 62 of 256 bits differ · taken 1970-01-03 · 1 identical copy",
+        "Result 1 of 12 · 61 of 256 bits differ · taken 1970-01-02",
+        "Result 2 of 12 · 62 of 256 bits differ · taken 1970-01-03 · 1 identical copy",
     ]
     for name, thumbnail, found in zip(names, page.images, page.all("img"), strict=True):
         with Image.open(SKIMAGE / name) as original:
@@ -236,8 +236,10 @@ def test_photos_and_texts_of_one_rank_have_ids_of_their_own(tmp_path: Path) -> N
 
 def test_photos_and_texts_of_one_query_stand_under_headings(tmp_path: Path) -> None:
     photos = [photo(rank, SKIMAGE / name) for rank, name in enumerate(("chelsea.png", "coffee.png"), 1)]
-    mixed = QueryResults("a cat", [*photos, text(1, "a cat"), text(2, "a dog")])
+    mixed = QueryResults("a cat", [*photos, text(1, "a cat")])
     page = sheet(tmp_path, mixed)
+    ranks = [found["data-facts"].partition(" · ")[0] for found in page.cards]
+    assert ranks == ["Result 1 of 2", "Result 2 of 2", "Result 1 of 1"]
     assert page.texts["h3"] == ["Photos", "Texts"]
     assert [found["class"] for found in page.all("ol") if "class" in found] == ["cards", "cards texts"]
     assert "h3" not in sheet(tmp_path, QueryResults("a cat", photos)).texts

@@ -194,7 +194,7 @@ def test_the_large_view_opens_moves_and_gives_the_focus_back(browser: Browser, s
     assert is_open(browser)
     assert content(browser, "#view-name") == NAMES[0]
     assert content(browser, "#view-query") == "a cat"
-    assert content(browser, "#view-facts") == "Answer 1 of 12 · 61 of 256 bits differ · taken 2014-05-13"
+    assert content(browser, "#view-facts") == "Result 1 of 12 · 61 of 256 bits differ · taken 2014-05-13"
     assert content(browser, "#view-path") == str(SKIMAGE / NAMES[0])
     width = "return document.querySelector(arguments[0]).getBoundingClientRect().width"
     wait_for(lambda: browser.execute_script(width, "#stage img") > 2 * browser.execute_script(width, ".open img"))
@@ -349,7 +349,7 @@ def test_a_thousand_answers_stay_usable(browser: Browser, show: Show, tmp_path: 
 
     wait_for(last_is_focused)
     press(browser, "ENTER")
-    assert content(browser, "#view-facts").startswith("Answer 1000 of 1000")
+    assert content(browser, "#view-facts").startswith("Result 1000 of 1000")
     press(browser, "ESCAPE", "ARROW_UP")
     wait_for(lambda: 0 <= focused(browser) < 999)
 
