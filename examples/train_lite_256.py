@@ -4,7 +4,7 @@
     python examples/train_lite_256.py --flickr8k DIR --pairs DIR --general-photos DIR --coco-captions FILE \\
         --flickr30k-captions FILE --mirflickr DIR --work DIR --out models/lite-256
 
-No GPU is needed: about half an hour on two idle cores. Every slow stage leaves its result in --work, so a run that
+No GPU is needed: some forty minutes on two cores. Every slow stage leaves its result in --work, so a run that
 was stopped goes on where it was; give an empty --work to begin anew. The parts are in `lite_256/` beside this file,
 and every choice in `lite_256/settings.py`.
 
