@@ -144,7 +144,7 @@ def test_the_guide_to_photos_can_be_followed(home: Path, tmp_path: Path) -> None
         printed[heading] = printed.get(heading, "") + run(recipe, own)
     assert "Pictures/coffee" in printed["Search by words, by a photo, by both"].splitlines()[0]
     assert "hubble_deep_field.jpg" in (own / "results.html").read_text(encoding="utf-8")
-    assert rows(printed["Words for a photo"])[0][3] == "Chelsea on her favourite blanket"
+    assert rows(printed["Words for a photo"])[0][3] == "our cat on her favourite blanket"
     assert "coffee (2).png" in printed["Duplicates"]
     assert rows(printed["More than one collection"])[-1][2] == "chelsea.png"
 

@@ -56,7 +56,7 @@ def test_the_wheel_holds_the_package_the_model_and_nothing_else(wheel: Path) -> 
     assert "hashcli/py.typed" in names
     assert "hashcli/distillation/everyday_sentences.txt" in names
     assert all(name.startswith(("hashcli/", "hashcli-")) for name in names)
-    assert sum(info.file_size for info in zipfile.ZipFile(wheel).infolist()) < 47e6
+    assert sum(info.file_size for info in zipfile.ZipFile(wheel).infolist()) < 52e6
 
 
 def test_no_file_of_the_repository_is_large() -> None:
