@@ -21,7 +21,7 @@ COMMANDS = ["index", "search", "serve", "duplicates", "encode", "distill", "eval
 def test_the_model_that_ships_is_listed_and_whole(hashcli: Run) -> None:
     (row,) = json_rows(hashcli("models", "--json"))
     assert (row["name"], row["bits"]) == ("lite-256", 256)
-    assert row["megabytes"] <= 45
+    assert row["megabytes"] <= 50
     assert hashcli("models").stdout.startswith("lite-256\t256\t")
     shown = hashcli("info", "--model", "lite-256").stdout  # checks the digest of every file
     assert row["fingerprint"] in shown
