@@ -10,13 +10,18 @@ from typing import BinaryIO
 
 def open_plain(path: str | os.PathLike[str]) -> BufferedReader:
     """Open a file to read its bytes. Raises OSError for anything but a plain file: a pipe or a device may never end."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115
     try:
-        check_plain(path, os.fstat(descriptor))
-        return os.fdopen(descriptor, "rb")
+        check_plain(path, os.fstat(file.fileno()))
     except BaseException:
-        os.close(descriptor)
+        file.close()
         raise
+    return file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Without waiting for someone at the other end of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def check_plain(path: str | os.PathLike[str], state: os.stat_result | None = None) -> None:
