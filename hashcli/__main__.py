@@ -57,6 +57,8 @@ def main() -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:  # Python's own end would show a traceback
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         if interrupt.is_pending:  # the command was faster, and the signal would find no handler any more
             signal.setitimer(signal.ITIMER_REAL, 0)
             raise SystemExit(130)

@@ -802,7 +802,7 @@ class Catalog:
         """Those of some paths, a few thousand at most, that are of indexed photos. By a scan of all items, as photos
         have no secondary index: ask for many paths together."""
         stored = {}
-        for path in paths:
+        for path in filter(os.path.isabs, paths):
             relative = self._to_stored(path)
             stored[relative.encode() if isinstance(relative, str) else relative] = path
             stored[os.fsencode(path)] = path

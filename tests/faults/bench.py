@@ -20,7 +20,7 @@ from tests.conftest import PHOTOS, SKIMAGE
 
 MOST_SECONDS = 300  # after which a command hangs, on a machine that does much else too
 MOST_BYTES = 1500 << 20  # of memory that a command may take; it takes a tenth of that
-STATUSES = (0, 1, 2, 3, 130)  # what a command may end with
+STATUSES = (0, 1, 2, 3, 130, -2)  # what a command may end with; -2: Ctrl-C when it had done its work
 QUERIES = "a cat\na dog\na rocket\n"
 
 
